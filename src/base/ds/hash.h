@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* ds/hash.h: intrusive hash table of one worker; grows by itself.               layer: base
+ *
+ * Shape   the caller computes the 64-bit hash (SipHash under a seed for anything a peer names) and
+ *         compares keys itself while walking the candidates of a hash.
+ * Errors  hash_insert never fails: when growing fails the table stays denser.
+ * Threads one at a time.
+ */
+#ifndef DS_HASH_H
+#define DS_HASH_H
+#include <stdint.h>
+#include "ds/list.h"
+#include "err/err.h"
+
+struct hash_node {
+    struct hash_node *next;
+    struct hash_node **pprev; /* NULL: not in a table */
+    uint64_t hash;
+};
+
+struct hash {
+    struct hash_node **buckets;
+    size_t mask, count;
+};
+
+MUST_USE enum err hash_init(struct hash *h, size_t expected);
+void hash_done(struct hash *h); /* nodes are not touched */
+void hash_insert(struct hash *h, struct hash_node *n, uint64_t hash);
+void hash_remove(struct hash *h, struct hash_node *n); /* idempotent */
+/* First candidate with this hash, then the next; NULL at the end. */
+struct hash_node *hash_first(const struct hash *h, uint64_t hash);
+struct hash_node *hash_next(const struct hash_node *n);
+bool hash_validate(const struct hash *h);
+/* Walk of all nodes; the body may remove the node it is given. Stops when fn returns false. */
+void hash_walk(struct hash *h, bool (*fn)(struct hash_node *n, void *arg), void *arg);
+
+#define HASH_EACH(it, h, hash_value, type, member)                                                 \
+    for (struct hash_node *it##_n = hash_first((h), (hash_value)); it##_n; it##_n = hash_next(it##_n)) \
+        for (type *it = CONTAINER(it##_n, type, member); it; it = NULL)
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* stat/stat.h: counters and gauges of one worker; tables in stat.def.           layer: base
+ *
+ * Shape   a struct stats per worker, written by it alone with relaxed atomics, read by anyone: the
+ *         reader sums the workers. Families with labels are small arrays in the same struct.
+ * Rule    labels are of bounded kinds: method, transport, limit; never a user, number or address.
+ * Threads write: the owning worker; read: any.
+ */
+#ifndef STAT_STAT_H
+#define STAT_STAT_H
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum stat_id {
+#define X(id, name, kind, help) STAT_##id,
+#include "stat/stat.def"
+#undef X
+    STAT_COUNT
+};
+enum stat_kind { STAT_KIND_COUNTER, STAT_KIND_GAUGE };
+
+enum { STAT_METHODS = 16, STAT_TRANSPORTS = 6, STAT_LIMITS = 32, STAT_SETUP_BUCKETS = 12 };
+
+struct stats {
+    _Atomic int64_t v[STAT_COUNT];
+    _Atomic uint64_t requests[STAT_METHODS][STAT_TRANSPORTS]; /* tandem_sip_requests_total */
+    _Atomic uint64_t refusals[STAT_LIMITS];                   /* tandem_limit_refusals_total, by enum stat_limit */
+    _Atomic uint64_t setup[STAT_SETUP_BUCKETS];               /* tandem_call_setup_seconds, by stat_setup_bounds_s */
+    _Atomic uint64_t setup_count, setup_sum_us;
+};
+
+/* Limits with a metric: X(id, label). A refusal because of a cap counts here. */
+#define STAT_LIMIT_LIST(X)                                                                         \
+    X(MESSAGE_SIZE, "message_size")                                                                \
+    X(TRANSACTIONS, "transactions")                                                                \
+    X(CONTACTS, "contacts")                                                                        \
+    X(BINDINGS, "bindings")                                                                        \
+    X(BRANCHES, "branches")                                                                        \
+    X(CALLS, "calls")                                                                              \
+    X(CONNECTIONS, "connections")                                                                  \
+    X(SOURCE_CONNECTIONS, "source_connections")                                                    \
+    X(WRITE_QUEUE, "write_queue")                                                                  \
+    X(MAILBOX, "mailbox")                                                                          \
+    X(DIRECTORY, "call_directory")                                                                 \
+    X(OFFLOAD, "offload")                                                                          \
+    X(CONTROL, "control")
+enum stat_limit {
+#define X(id, label) STAT_LIMIT_##id,
+    STAT_LIMIT_LIST(X)
+#undef X
+        STAT_LIMIT_COUNT
+};
+
+extern const double stat_setup_bounds_s[STAT_SETUP_BUCKETS]; /* upper bounds; last is +Inf */
+const char *stat_name(enum stat_id id);
+const char *stat_help(enum stat_id id);
+enum stat_kind stat_kind(enum stat_id id);
+const char *stat_limit_label(enum stat_limit id);
+
+static inline void stat_add(struct stats *s, enum stat_id id, int64_t d)
+{
+    atomic_store_explicit(&s->v[id], atomic_load_explicit(&s->v[id], memory_order_relaxed) + d,
+                          memory_order_relaxed);
+}
+static inline void stat_inc(struct stats *s, enum stat_id id)
+{
+    stat_add(s, id, 1);
+}
+static inline int64_t stat_get(const struct stats *s, enum stat_id id)
+{
+    return atomic_load_explicit(&s->v[id], memory_order_relaxed);
+}
+static inline void stat_refuse(struct stats *s, enum stat_limit id)
+{
+    atomic_store_explicit(&s->refusals[id],
+                          atomic_load_explicit(&s->refusals[id], memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+/* A call's set-up took so many microseconds (INVITE in to final 2xx out). */
+void stat_setup_time(struct stats *s, int64_t us);
+
+#endif

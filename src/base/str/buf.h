@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* str/buf.h: building text and octets under a cap.                              layer: base
+ *
+ * Shape   a cursor over memory that the caller gave (buf_init) or that grows on the heap up to a
+ *         stated cap (buf_init_heap). There is no buffer without a cap.
+ * Errors  sticky: after the first failure every call is a no-op; buf_ok / buf.rc is checked once at
+ *         the end. A failed call writes nothing of its piece.
+ * Life    buf_done frees heap memory; harmless on caller's memory.
+ * Threads one at a time.
+ */
+#ifndef STR_BUF_H
+#define STR_BUF_H
+#include <stdarg.h>
+#include "mem/mem.h"
+#include "str/sv.h"
+
+struct buf {
+    char *p;
+    size_t n, cap;     /* used, available now */
+    size_t cap_max;    /* may grow to this; == cap for caller's memory */
+    enum err rc;       /* ERR_OK, ERR_TOOBIG, ERR_NOMEM */
+    bool heap;
+};
+
+void buf_init(struct buf *b, void *mem, size_t cap);
+void buf_init_heap(struct buf *b, size_t cap_max);
+void buf_done(struct buf *b);
+void buf_reset(struct buf *b); /* keeps memory; clears n and rc */
+static inline sv buf_sv(const struct buf *b)
+{
+    return (sv){b->p ? b->p : "", b->n};
+}
+
+static inline sv block_sv(const struct block *b)
+{
+    return (sv){b->p, b->n};
+}
+
+void buf_put(struct buf *b, sv s);
+void buf_mem(struct buf *b, const void *p, size_t n);
+void buf_char(struct buf *b, char c);
+void buf_str(struct buf *b, const char *cstr);
+void buf_u64(struct buf *b, uint64_t v);
+void buf_i64(struct buf *b, int64_t v);
+void buf_hex(struct buf *b, const void *p, size_t n);
+__attribute__((format(printf, 2, 3))) void buf_printf(struct buf *b, const char *fmt, ...);
+/* s as the inside of a JSON string: quotes, backslash, controls and invalid UTF-8 escaped. (D25) */
+void buf_json(struct buf *b, sv s);
+/* s as the inside of a SIP quoted-string: `"` and `\` escaped; CTL octets refused with ERR_SYNTAX. (D13) */
+void buf_quoted(struct buf *b, sv s);
+/* s for a log line: control octets and invalid UTF-8 as \xNN. (D25) */
+void buf_printable(struct buf *b, sv s);
+
+#endif

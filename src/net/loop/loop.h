@@ -133,6 +133,7 @@ struct loop_ops {
     void (*random)(struct loop *l, void *p, size_t n);
     enum err (*mail)(struct loop *to, struct mail *m);
     enum err (*offload)(struct loop *l, struct job *j);
+    enum err (*source_for)(struct loop *l, const struct addr *to, struct addr *ret_local);
     enum err (*udp_open)(struct loop *l, const struct addr *bind, const struct udp_handler *h, void *arg,
                          struct udp **ret_udp);
     enum err (*listen)(struct loop *l, const struct addr *bind, const struct listener_handler *h, void *arg,

@@ -37,6 +37,9 @@ MUST_USE enum err udp_open(struct loop *l, const struct addr *bind, const struct
 MUST_USE enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to, const sv *pieces,
                            size_t n);
 void udp_close(struct udp *u); /* NULL is fine */
+/* The local address that the routing table gives octets to `to` (port 0): for Via and Contact on wildcard sockets.
+ * Errors: ERR_UNREACHABLE. */
+MUST_USE enum err sock_source_for(struct loop *l, const struct addr *to, struct addr *ret_local);
 
 /* ---- streams: TCP and Unix ---- */
 struct stream_handler {

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/transport.h: SIP messages in and out of a worker.                   layer: sip
+ *
+ * Spec    RFC 3261 §18; RFC 3581 (rport); RFC 5923 (reuse, in part); RFC 5626 §3.5.1 and §4.4 (CRLF keep-alives).
+ * Shape   a struct sip is the endpoint of one worker; struct sip_shared is what the endpoints of one process share.
+ *         Messages come as struct rx (octets, index, arena, flow), parsed once by pass one and sipmsg_check, and
+ *         go to their home's worker before anybody acts on them. Above stands one user (sip_user).
+ * Order   receive → limits → pass one → home → transaction match (txn/txn.h) → user.
+ * Threads sip_*: the worker's own. An rx may be unref'd anywhere.
+ */
+#ifndef TRANSPORT_TRANSPORT_H
+#define TRANSPORT_TRANSPORT_H
+#include "home/home.h"
+#include "sipmsg/sipmsg.h"
+#include "sock/sock.h"
+
+enum { SIP_LISTENERS_MAX = 32 };
+
+/* Where octets come from and go to. A value; the connection behind it may be gone when it is used. */
+struct flow {
+    enum sip_transport transport;
+    uint8_t listener;   /* index in sip_config.listen */
+    uint8_t worker;     /* owner of the connection; for UDP any worker sends */
+    uint64_t conn;      /* connection id of that worker (slot and generation); 0: datagrams */
+    struct addr local, remote;
+};
+bool flow_equal(const struct flow *a, const struct flow *b);
+static inline bool flow_reliable(const struct flow *f)
+{
+    return f->transport != SIP_T_UDP;
+}
+
+/* Where to send: a flow if there is one (flow.transport != SIP_T_NONE), else an address and transport: a connection is reused or made. */
+struct dest {
+    struct flow flow;
+    struct addr addr;
+    enum sip_transport transport;
+};
+
+/* A received message. Everything in it lives until the last rx_unref. */
+struct rx {
+    struct sipmsg msg;
+    struct flow flow;
+    enum err rc;               /* ERR_OK, or why the message was refused; then fault says more and msg is partial */
+    struct sipmsg_fault fault;
+    usec at;                   /* when it came */
+    bool has_home;             /* its home is known (a mark, a claim, a match) */
+    uint16_t slot;             /* its home */
+    bool claimed;              /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
+    struct arena arena;
+    struct rx_priv *priv;
+};
+struct rx *rx_ref(struct rx *rx);
+void rx_unref(struct rx *rx); /* NULL is fine */
+
+struct sip_listen {
+    enum sip_transport transport; /* SIP_T_UDP, SIP_T_TCP */
+    struct addr bind;
+    sv advertise;                 /* host written into Via, Record-Route, Contact; SV_NONE: the local address of the flow */
+};
+struct sip_config {
+    struct sip_listen listen[SIP_LISTENERS_MAX];
+    unsigned listeners;
+    usec t1, t2, t4;
+    size_t max_message;           /* bytes; above: 413 or the connection ends */
+    unsigned mtu;                 /* requests longer than this prefer TCP (RFC 3261 §18.1.1) where the next hop is known to take it */
+    unsigned connections;         /* per worker */
+    unsigned connections_source;  /* per source address and worker */
+    usec idle;                    /* connection without traffic */
+    usec message_time;            /* a message begun on a stream must be complete within this */
+    size_t transactions;          /* per worker */
+};
+
+struct sip;
+struct sip_shared;
+struct stxn;
+
+/* The one above: services. Called on the home's worker, in a turn. */
+struct sip_user {
+    /* A request that matches no transaction, already checked (rx->rc == ERR_OK), or one that was refused by pass one but can be
+     * answered (rx->rc set: answer statelessly with rx->fault.status). ACKs of 2xx come here, and CANCELs that match
+     * nothing. rx is borrowed. */
+    void (*on_request)(void *arg, struct rx *rx);
+    /* A response that matches no client transaction, by a branch of ours: RFC 6026 §7.2 says drop; for the tap only. May be NULL. */
+    void (*on_stray)(void *arg, struct rx *rx);
+    /* A connection ended. May be NULL. */
+    void (*on_flow_gone)(void *arg, const struct flow *f);
+};
+
+/* secret: for marks. Errors: ERR_NOMEM. */
+MUST_USE enum err sip_shared_new(const uint8_t secret[static HOME_SECRET], struct loop_group *g,
+                                 const struct sip_config *c, struct sip_shared **ret_shared);
+void sip_shared_free(struct sip_shared *sh); /* after all endpoints */
+/* Opens no socket yet. Errors: ERR_NOMEM. */
+MUST_USE enum err sip_new(struct loop *l, struct sip_shared *sh, const struct sip_user *u, void *arg,
+                          struct sip **ret_sip);
+/* Opens listener i; when its port is 0 the port found is written to the shared configuration (worker 0 first).
+ * Errors: as udp_open and stream_listen. */
+MUST_USE enum err sip_listen(struct sip *s, unsigned i);
+void sip_free(struct sip *s); /* ends transactions (on_gone with ERR_CANCELLED) and connections */
+
+struct loop *sip_loop(const struct sip *s);
+const struct sip_config *sip_config(const struct sip *s);
+struct home *sip_home(const struct sip *s);
+/* Live transactions; 0 and no timer armed is quiet. */
+size_t sip_transactions(const struct sip *s);
+size_t sip_connections(const struct sip *s);
+
+/* Sends octets (one whole message). Errors at once: ERR_UNREACHABLE (no listener of that transport and family), ERR_BUSY, ERR_TOOBIG;
+ * later ones, when on_fail is given, by one call of on_fail in a later turn. After sip_send_cancel it is not called. */
+struct sip_sent {
+    void (*on_fail)(void *arg, enum err why);
+    void *arg;
+    struct link by_pending; /* list_init before use */
+    uint64_t id;
+};
+MUST_USE enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, struct sip_sent *watch);
+void sip_send_cancel(struct sip_sent *watch);
+/* A response to rx by RFC 3261 §18.2.2 and RFC 3581: same connection, else the source (rport, received) or sent-by. */
+MUST_USE enum err sip_send_response(struct sip *s, const struct rx *rx, struct block *octets);
+/* Where responses to rx go: for transactions that outlive it. */
+struct dest sip_response_dest(const struct rx *rx);
+
+/* The flow that a request to d would use, for writing Via and Record-Route: transport, local address and listener are right; conn may be 0.
+ * Errors: ERR_UNREACHABLE. */
+MUST_USE enum err sip_flow_for(struct sip *s, const struct dest *d, struct flow *ret_flow);
+/* host[:port] of ours as peers on this flow see it. */
+void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f);
+/* "SIP/2.0/UDP host:port;branch=z9hG4bK<mark><suffix>;rport" for a request on f from this home.
+ *   ret_branch  view into b */
+void sip_put_via(struct sip *s, struct buf *b, const struct flow *f, uint16_t slot, sv suffix, sv *ret_branch);
+/* host and port (0: default) name one of our listeners. */
+bool sip_is_local(const struct sip *s, sv host, uint16_t port);
+
+/* Answers rx without a transaction: reply built, To tag made from the request so that retransmissions get the same (RFC 3261 §8.2.7),
+ * received and rport set. ACKs are never answered. Errors: as sip_send. */
+MUST_USE enum err sip_reply(struct sip *s, struct rx *rx, struct sip_reply *r);
+/* The stateless To tag for this request, written to mem. */
+sv sip_stateless_tag(struct sip *s, const struct rx *rx, char mem[static 24]);
+/* Fills received and rport of r from rx. */
+void sip_reply_via(const struct rx *rx, struct sip_reply *r, char mem[static 64]);
+/* A block holding what buf-builders write: block of the loop's pool with cap. NULL: over the cap. */
+struct block *sip_block(struct sip *s, size_t cap);
+
+/* ---- for txn, which registers itself: transport knows nothing above it ---- */
+struct sip_txn_ops {
+    /* True: a transaction took it. */
+    bool (*on_request)(void *table, struct rx *rx);
+    bool (*on_response)(void *table, struct rx *rx);
+    /* A server transaction here would take this request: its home is here then. */
+    bool (*knows)(void *table, struct rx *rx);
+    size_t (*count)(const void *table);
+    void (*free)(void *table);
+};
+void sip_set_txns(struct sip *s, const struct sip_txn_ops *ops, void *table);
+void *sip_txns(struct sip *s);
+const struct sip_user *sip_user_of(struct sip *s, void **ret_arg);
+
+#endif

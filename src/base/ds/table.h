@@ -38,13 +38,12 @@ MUST_USE enum err table_restore(struct table *t, sv key, uint64_t version, sv va
 
 size_t table_count(const struct table *t);
 unsigned table_shards(const struct table *t);
-/* Copies out up to max entries of a shard, resuming behind *cursor (start at 0): walk all without holding a lock
- * long. fn is called outside the lock; return false to stop. An entry swapped meanwhile may be seen in
- * either state or missed if its key moved; each key is seen at most once per walk of an unchanging shard.
+/* Calls fn for every entry, shard by shard, each shard as it was at one instant. fn is called outside
+ * the lock and may use the table; key and value are valid until it returns; false stops the walk.
  * Errors: ERR_NOMEM. */
 typedef bool table_each_fn(sv key, sv value, uint64_t version, void *arg);
 MUST_USE enum err table_each(struct table *t, table_each_fn *fn, void *arg);
-/* Like table_each, for one shard: a consistent copy of it at one instant. */
+/* Like table_each, for one shard: a consistent copy of it at one instant. Errors: ERR_NOMEM, ERR_RANGE. */
 MUST_USE enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg);
 
 #endif

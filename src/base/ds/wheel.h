@@ -4,7 +4,8 @@
  * Shape   1 ms steps, 8 levels of 32 slots. Time is an argument. A timer never fires early; it fires
  *         at the first wheel_advance whose now is at or past its deadline rounded up to 1 ms.
  * Order   timers of one wheel_advance fire in order of deadline step, ties in order of arming: the same
- *         calls give the same order.
+ *         calls give the same order. A deadline in the past counts as the present step; armed from a
+ *         callback for the step that is firing, a timer fires at the next step or the next call.
  * Life    embedded in its owner; cancel before the owner ends. A timer may arm or cancel any timer,
  *         itself included, from its callback.
  * Threads one at a time.

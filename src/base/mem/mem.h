@@ -32,6 +32,7 @@ void pool_free(struct pool *p);                 /* all objects must be back */
 void *pool_get(struct pool *p);                 /* cleared; NULL: over the cap */
 void pool_put(struct pool *p, void *object);    /* NULL is fine */
 size_t pool_live(const struct pool *p);
+const char *pool_name(const struct pool *p);
 
 enum { BLOCK_SLACK = 64 };
 
@@ -47,6 +48,7 @@ struct block {
 
 /* cap_bytes: live octets of all blocks together; 0 = no cap. */
 MUST_USE enum err block_pool_new(size_t cap_bytes, struct block_pool **ret_pool);
+/* Blocks still out there stay valid: the pool's memory ends with the last of them. */
 void block_pool_free(struct block_pool *bp);
 /* A block with room for at least cap octets, n == 0, one reference. NULL: over the cap. Owner thread only. */
 struct block *block_new(struct block_pool *bp, size_t cap);

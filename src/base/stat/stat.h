@@ -25,7 +25,7 @@ struct stats {
     _Atomic int64_t v[STAT_COUNT];
     _Atomic uint64_t requests[STAT_METHODS][STAT_TRANSPORTS]; /* tandem_sip_requests_total */
     _Atomic uint64_t refusals[STAT_LIMITS];                   /* tandem_limit_refusals_total, by enum stat_limit */
-    _Atomic uint64_t setup[STAT_SETUP_BUCKETS];               /* tandem_call_setup_seconds, by stat_setup_bounds_s */
+    _Atomic uint64_t setup[STAT_SETUP_BUCKETS]; /* tandem_call_setup_seconds: each call in one, by stat_setup_bounds_s */
     _Atomic uint64_t setup_count, setup_sum_us;
 };
 

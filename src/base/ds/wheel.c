@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* ds/wheel.c: the hierarchical timer wheel.
+ *
+ * A deadline step S lies in level L, where L is the highest group of five bits in which S and the
+ * wheel's step differ, at the index that this group has in S:
+ *
+ *   level 0   S and step share all but the lowest group: each slot is one step
+ *   level L   each slot is a block of 32^L steps; when step enters it, its timers are placed anew
+ *
+ * So at any time all timers of one S lie in one slot, in order of arming, and placing a block anew
+ * keeps that order: this is why ties fire as they were armed. The slot of the present index is
+ * empty on every level but 0, where it holds what is due at once. Level 7 is a ring: a deadline
+ * beyond its 34 years waits in the farthest slot and is placed again from there. */
+#include "ds/wheel.h"
+
+enum { LEVELS = 8, BITS = 5, SLOTS = 1 << BITS, TOP = LEVELS - 1 };
+
+static int64_t floor_step(usec t)
+{
+    return t / USEC_MS - (t % USEC_MS < 0);
+}
+
+static int64_t ceil_step(usec t)
+{
+    return t / USEC_MS + (t % USEC_MS > 0);
+}
+
+static unsigned index_at(int64_t step, int level)
+{
+    return (unsigned)(step >> (BITS * level)) & (SLOTS - 1);
+}
+
+void wheel_init(struct wheel *w, usec now)
+{
+    *w = (struct wheel){.step = floor_step(now)};
+    for (int l = 0; l < LEVELS; l++)
+        for (int i = 0; i < SLOTS; i++)
+            list_init(&w->slot[l][i]);
+}
+
+/* Links t where its deadline belongs as seen from the present step. */
+static void place(struct wheel *w, struct timer *t)
+{
+    int64_t s = ceil_step(t->at);
+    if (s < w->step)
+        s = w->step;
+    uint64_t differ = (uint64_t)s ^ (uint64_t)w->step;
+    int level = differ ? (63 - __builtin_clzll(differ)) / BITS : 0;
+    unsigned i;
+    if (level < TOP) {
+        i = index_at(s, level);
+    } else {
+        int64_t here = w->step >> (BITS * TOP), ahead = (s >> (BITS * TOP)) - here;
+        level = TOP;
+        i = (unsigned)(here + (ahead < SLOTS ? ahead : SLOTS - 1)) & (SLOTS - 1);
+    }
+    list_push(&w->slot[level][i], &t->by_slot);
+    w->busy[level] |= 1u << i;
+}
+
+void wheel_arm(struct wheel *w, struct timer *t, usec at)
+{
+    wheel_cancel(w, t);
+    t->at = at;
+    place(w, t);
+    w->armed++;
+}
+
+void wheel_cancel(struct wheel *w, struct timer *t)
+{
+    if (!timer_armed(t))
+        return;
+    const struct link *head = t->by_slot.prev;
+    bool last = head == t->by_slot.next;
+    list_unlink(&t->by_slot);
+    w->armed--;
+    /* The last of a slot clears its bit. A head outside the table is the batch being fired. */
+    uintptr_t first = (uintptr_t)&w->slot[0][0], at = (uintptr_t)head;
+    if (last && at >= first && at < first + sizeof w->slot) {
+        size_t i = (at - first) / sizeof(struct link);
+        w->busy[i / SLOTS] &= ~(1u << i % SLOTS);
+    }
+}
+
+static void take_slot(struct wheel *w, int level, unsigned i, struct link *to)
+{
+    list_splice(to, &w->slot[level][i]);
+    w->busy[level] &= ~(1u << i);
+}
+
+/* The step has just become w->step: the blocks that begin here are placed anew. */
+static void enter(struct wheel *w)
+{
+    for (int level = TOP; level > 0; level--) {
+        if (w->step & (((int64_t)1 << (BITS * level)) - 1))
+            continue;
+        struct link block;
+        list_init(&block);
+        take_slot(w, level, index_at(w->step, level), &block);
+        for (struct link *l; (l = list_pop(&block));)
+            place(w, CONTAINER(l, struct timer, by_slot));
+    }
+}
+
+/* First step after the present one at which a slot or a block begins that is not empty; INT64_MAX:
+ * none. A lower level's slots all come before the next block of a higher one. */
+static int64_t next_step(const struct wheel *w)
+{
+    for (int level = 0; level < LEVELS; level++) {
+        unsigned here = index_at(w->step, level);
+        uint32_t later = w->busy[level] & ~(uint32_t)(((uint64_t)2 << here) - 1);
+        int64_t round = (w->step >> (BITS * level)) & ~(int64_t)(SLOTS - 1);
+        if (!later && level == TOP && (later = w->busy[TOP]))
+            round += SLOTS; /* the ring's next turn */
+        if (later)
+            return (round + __builtin_ctz(later)) << (BITS * level);
+    }
+    return INT64_MAX;
+}
+
+static size_t fire(struct wheel *w)
+{
+    struct link batch;
+    size_t fired = 0;
+    list_init(&batch);
+    take_slot(w, 0, index_at(w->step, 0), &batch);
+    for (struct link *l; (l = list_pop(&batch)); fired++) {
+        struct timer *t = CONTAINER(l, struct timer, by_slot);
+        w->armed--;
+        t->fn(t, t->arg); /* may free t */
+    }
+    return fired;
+}
+
+size_t wheel_advance(struct wheel *w, usec now)
+{
+    int64_t target = floor_step(now);
+    size_t fired = fire(w);
+    while (w->step < target) {
+        /* What the callbacks armed for the step that just fired waits for the next step, ahead of
+         * that step's own: a timer that always re-arms for the past cannot hold the wheel. */
+        struct link late;
+        list_init(&late);
+        take_slot(w, 0, index_at(w->step, 0), &late);
+        int64_t next = list_empty(&late) ? next_step(w) : w->step + 1;
+        if (next > target) {
+            w->step = target;
+            break;
+        }
+        w->step = next;
+        enter(w);
+        if (!list_empty(&late)) {
+            unsigned i = index_at(next, 0);
+            take_slot(w, 0, i, &late);
+            list_splice(&w->slot[0][i], &late);
+            w->busy[0] |= 1u << i;
+        }
+        fired += fire(w);
+    }
+    return fired;
+}
+
+usec wheel_next(const struct wheel *w)
+{
+    if (w->armed == 0)
+        return USEC_NEVER;
+    if (w->busy[0] & 1u << index_at(w->step, 0))
+        return w->step * USEC_MS;
+    int64_t next = next_step(w);
+    return next > USEC_NEVER / USEC_MS ? USEC_NEVER : next * USEC_MS;
+}
+
+bool wheel_validate(const struct wheel *w)
+{
+    size_t count = 0;
+    for (int level = 0; level < LEVELS; level++) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            const struct link *head = &w->slot[level][i];
+            if (!list_validate(head) || list_empty(head) != !(w->busy[level] >> i & 1))
+                return false;
+            if (level > 0 && i == index_at(w->step, level) && !list_empty(head))
+                return false;
+            for (const struct link *l = head->next; l != head; l = l->next)
+                count++;
+        }
+    }
+    return count == w->armed;
+}

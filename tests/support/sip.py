@@ -6,6 +6,7 @@ import re
 import secrets
 import select
 import socket
+import threading
 import time
 
 LONG = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "l": "content-length",
@@ -30,7 +31,7 @@ class Message:
         self.is_response = words[0] == "SIP/2.0"
         self.status = int(words[1]) if self.is_response else 0
         self.reason = words[2] if self.is_response and len(words) > 2 else ""
-        self.method = self["cseq"].split()[-1] if self.is_response else words[0]
+        self.method = (self["cseq"].split() or [""])[-1] if self.is_response else words[0]
         self.uri = "" if self.is_response else words[1]
 
     def all(self, name):
@@ -255,3 +256,54 @@ class Call:
 
     def bye(self):
         return self.client.ask("BYE", self.target, self.routes, **self.how)
+
+
+class Callee(threading.Thread):
+    """Answers what comes to a client: rings, takes calls after `delay` seconds, ends them, says 200 to
+    the rest. It keeps the requests that it saw, in order. with Callee(client) as callee: ..."""
+
+    def __init__(self, client, status=200, reason="OK", delay=0.0):
+        super().__init__(daemon=True)
+        self.client, self.status, self.reason, self.delay = client, status, reason, delay
+        self.requests, self.over = [], False
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.join()
+
+    def run(self):
+        while not self.over:
+            request = self.client.receive(0.1)
+            if request is None or request.is_response:
+                continue
+            self.requests.append(request)
+            if request.method == "INVITE":
+                self.answer(request)
+            elif request.method != "ACK":
+                self.client.send(self.client.response(request, 200, "OK"))
+
+    def answer(self, invite):
+        contact = ["Contact: <%s>" % self.client.contact()]
+        self.client.send(self.client.response(invite, 180, "Ringing", contact))
+        time.sleep(self.delay)
+        self.client.send(self.client.response(invite, self.status, self.reason, contact))
+
+    def methods(self):
+        return [r.method for r in self.requests]
+
+
+def place_call(caller, user="bob"):
+    """A whole call: INVITE (with digest), ACK, BYE; (status of the INVITE, of the BYE)."""
+    uri, tag = "sip:%s@%s" % (user, caller.domain), secrets.token_hex(4)
+    call_id = secrets.token_hex(8)
+    answer = caller.ask("INVITE", uri, ["Contact: <%s>" % caller.contact()], tag=tag, call_id=call_id)
+    if answer is None or answer.status != 200:
+        return (answer and answer.status, None)
+    call = Call(caller, answer, uri, "<%s>;tag=%s" % (caller.aor(), tag))
+    call.ack()
+    bye = call.bye()
+    return (200, bye and bye.status)

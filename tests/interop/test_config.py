@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Mistakes in the configuration are all named, with place and hint, and change nothing that runs."""
+import re
+import signal
+import time
+
+import pytest
+
+from server import Server, tandem
+from sip import Callee, Client, place_call
+
+MISTAKES = """\
+domains: [example.test]
+lissten: [udp:5060]
+registrar: {expires: 120}
+sip:
+  t1: fast
+workers: many
+log:
+  level: loud
+"""
+# line and column of what is wrong, and a word that helps
+PLACES = [(2, 1, "listen"), (3, 22, "120s"), (5, 7, "ms"), (6, 10, ""), (8, 10, "info")]
+PLACE = re.compile(r"^(.*?):(\d+):(\d+): (.+)$", re.M)
+
+
+def errors(text, file):
+    return [(int(line), int(column), rest) for name, line, column, rest in PLACE.findall(text)
+            if name == str(file)]
+
+
+@pytest.fixture
+def mistaken(tmp_path):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(MISTAKES)
+    return file
+
+
+def test_check_names_five_mistakes_with_place_and_hint(mistaken):
+    ended = tandem("check", "--config", mistaken)
+    assert ended.returncode == 1
+    said = ended.stdout + ended.stderr
+    found = errors(said, mistaken)
+    assert [(line, column) for line, column, _ in found] == [(a, b) for a, b, _ in PLACES], said
+    # A hint may stand on the line or below it, up to the next error.
+    parts = PLACE.split(said)
+    for index, (_, _, word) in enumerate(PLACES):
+        block = "".join(parts[5 * index + 4:5 * index + 6])
+        assert word in block, block
+
+
+def test_serve_refuses_it(mistaken):
+    ended = tandem("serve", "--config", mistaken)
+    assert ended.returncode == 1
+    assert len(errors(ended.stdout + ended.stderr, mistaken)) == 5, ended.stderr
+
+
+def test_a_right_file_passes():
+    with Server() as server:
+        assert server.verb("check").returncode == 0
+
+
+@pytest.mark.parametrize("text", ["domains: [example.test]\ndomains: [x.test]\n", "a: &x [*x]\n", "{",
+                                  "domains: [a.test]\n---\ndomains: [b.test]\n", "- 1\n", "\tx: 1\n"])
+def test_what_yaml_itself_refuses_has_a_place_too(tmp_path, text):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    ended = tandem("check", "--config", file)
+    assert ended.returncode == 1
+    assert errors(ended.stdout + ended.stderr, file), ended.stdout + ended.stderr
+
+
+def test_no_file_there(tmp_path):
+    ended = tandem("check", "--config", tmp_path / "none.yaml")
+    assert ended.returncode in (1, 3)
+    assert "none.yaml" in ended.stdout + ended.stderr
+
+
+def test_a_refused_reload_leaves_the_server_as_it_was():
+    with Server() as server:
+        for user in ("alice", "bob"):
+            server.add_user(user)
+        right = server.file.read_text()
+        with Client(server.port) as alice, Client(server.port, user="bob") as bob:
+            assert bob.register().status == 200
+            with Callee(bob):
+                assert place_call(alice) == (200, 200)
+                server.file.write_text(right + "lissten: 1\nworkers: many\n")
+                refused = server.verb("reload")
+                assert refused.returncode == 1
+                assert len(errors(refused.stdout + refused.stderr, server.file)) == 2, refused
+                seen = len(server.log().splitlines())
+                server.process.send_signal(signal.SIGHUP)
+                until = time.monotonic() + 5
+                while len(server.log().splitlines()) == seen and time.monotonic() < until:
+                    time.sleep(0.02)
+                assert len(server.log().splitlines()) > seen, "SIGHUP is not answered in the log"
+                assert place_call(alice) == (200, 200)
+                server.file.write_text(right)
+                assert server.verb("reload").returncode == 0
+                assert place_call(alice) == (200, 200)
+
+
+def test_a_changed_key_takes_effect_on_reload():
+    with Server() as server:
+        server.add_user("alice")
+        with Client(server.port) as alice:
+            answer = alice.register(expires=3600)
+            assert answer.param("contact", "expires") == "3600"
+            server.configure("registrar: {expires: 60s-10m}\n")
+            assert server.verb("reload").returncode == 0
+            assert alice.register(expires=3600).param("contact", "expires") == "600"
+            assert alice.register(expires=10).status == 423

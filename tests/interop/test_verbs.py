@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""The command line and the shapes of its --json, which others build on."""
+import json
+import os
+import re
+import socket
+import subprocess
+
+import pytest
+
+import server as servers
+from server import DOMAIN, Server, tandem
+from sip import Call, Callee, Client
+
+PASSWORD = "a-long-password"
+RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
+VERBS = ["serve", "check", "config", "reload", "user", "status", "registrations", "calls", "version",
+         "completion"]
+
+
+# --- registrations, calls, status ------------------------------------------------------------------
+def test_registrations(server):
+    with Client(server.port, "tcp", "alice") as alice:
+        agent = ["User-Agent: Tester 1.0"]
+        answer = alice.ask("REGISTER", "sip:" + DOMAIN, ["Contact: <%s>;expires=300" % alice.contact(),
+                                                        *agent], to="<%s>" % alice.aor())
+        assert answer.status == 200
+        rows = server.json("registrations")
+        mine = [row for row in rows if row["account"] == "alice@" + DOMAIN]
+        assert len(mine) == 1 and len(mine[0]["contacts"]) == 1
+        contact = mine[0]["contacts"][0]
+        assert contact["uri"] == alice.contact()
+        assert contact["transport"].lower() == "tcp"
+        assert contact["source"] == "127.0.0.1:%d" % alice.port
+        assert 290 <= contact["expires"] <= 300
+        assert contact["agent"] == "Tester 1.0"
+        assert "alice" in server.run("registrations")
+        assert alice.register(expires=0).status == 200
+    assert not server.bindings().get("alice@" + DOMAIN)
+
+
+def test_calls_while_one_stands(server):
+    with Client(server.port, user="alice") as alice, Client(server.port, user="bob") as bob:
+        assert bob.register().status == 200
+        with Callee(bob):
+            uri, frm = "sip:bob@" + DOMAIN, "<%s>;tag=c1" % alice.aor()
+            answer = alice.ask("INVITE", uri, ["Contact: <%s>" % alice.contact()], tag="c1",
+                               call_id="standing-call")
+            assert answer.status == 200
+            call = Call(alice, answer, uri, frm)
+            call.ack()
+            rows = server.json("calls")
+            assert len(rows) == 1
+            row = rows[0]
+            assert row["call_id"] == "standing-call"
+            assert "alice" in row["from"] and "bob" in row["to"]
+            assert RFC3339.match(row["since"])
+            assert isinstance(row["state"], str) and isinstance(row["legs"], list)
+            assert isinstance(row["quality"], dict)
+            assert "standing-call" in server.run("calls")
+            assert call.bye().status == 200
+        assert server.json("calls") == []
+        assert bob.register(expires=0).status == 200
+
+
+def test_status(server):
+    status = server.json("status")
+    assert isinstance(status, dict) and status
+    assert server.run("status").strip()
+
+
+def test_without_a_server_the_answer_is_3_and_names_the_socket(tmp_path):
+    with Server() as server:
+        server.stop()
+        for verb in ("status", "registrations", "calls", "reload"):
+            ended = server.verb(verb)
+            assert ended.returncode == 3, verb
+            assert "control.sock" in ended.stderr, ended.stderr
+
+
+# --- user ------------------------------------------------------------------------------------------
+def test_user_life(server):
+    dave = "dave@" + DOMAIN
+    assert server.add_user("dave", PASSWORD, "--number", "104") == PASSWORD
+    assert dave in json.dumps(server.json("user", "list"))
+    shown = server.json("user", "show", dave)
+    assert "104" in json.dumps(shown)
+    assert PASSWORD not in json.dumps(shown) and "ha1" not in json.dumps(shown).lower()
+    with Client(server.port, user="dave") as phone:
+        assert phone.register().status == 200
+    server.run("user", "passwd", dave, "--password-stdin", text="another-password\n")
+    with Client(server.port, user="dave") as phone:
+        assert phone.register().status in (401, 403), "the old password still works"
+    with Client(server.port, user="dave", password="another-password") as phone:
+        assert phone.register().status == 200, "the new password works at once"
+    server.run("user", "remove", dave)
+    assert dave not in json.dumps(server.json("user", "list"))
+    with Client(server.port, user="dave", password="another-password") as phone:
+        assert phone.register().status in (401, 403), "a removed user still registers"
+    assert not server.bindings().get(dave), "a removed user is still called"
+
+
+def test_user_refusals(server):
+    assert server.verb("user", "add", "alice@" + DOMAIN, "--password-stdin",
+                       text=PASSWORD + "\n").returncode == 1
+    assert server.verb("user", "add", "eve@" + DOMAIN, "--password-stdin", text="short\n").returncode == 1
+    assert server.verb("user", "show", "nobody@" + DOMAIN).returncode == 1
+    assert server.verb("user", "remove", "nobody@" + DOMAIN).returncode == 1
+    assert server.verb("user", "add", "eve@elsewhere.test", "--password-stdin",
+                       text=PASSWORD + "\n").returncode == 1
+    assert "eve" not in server.run("user", "list")
+
+
+def test_no_password_is_stored(server):
+    for file in (server.folder / "data").rglob("*"):
+        if file.is_file():
+            assert PASSWORD.encode() not in file.read_bytes(), file
+
+
+# --- what needs no server --------------------------------------------------------------------------
+def test_version():
+    assert re.search(r"\d+\.\d+\.\d+", tandem("version").stdout)
+    assert re.search(r"\d+\.\d+\.\d+", json.dumps(json.loads(tandem("version", "--json").stdout)))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb):
+    ended = tandem(verb, "--help")
+    assert ended.returncode == 0 and verb in ended.stdout
+
+
+def test_help_lists_every_verb_and_a_wrong_one_is_a_usage_error():
+    said = tandem("--help")
+    assert said.returncode == 0
+    for verb in VERBS:
+        assert re.search(r"\b%s\b" % verb, said.stdout), verb
+    for wrong in (["frobnicate"], ["status", "--frobnicate"], ["user"], ["user", "add"]):
+        assert tandem(*wrong).returncode == 2, wrong
+
+
+def test_completion_is_a_script_that_a_shell_accepts():
+    script = tandem("completion", "bash").stdout
+    assert "registrations" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_config_defaults_are_a_configuration(tmp_path):
+    defaults = tandem("config", "--defaults")
+    assert defaults.returncode == 0
+    file = tmp_path / "defaults.yaml"
+    file.write_text(defaults.stdout)
+    assert tandem("check", "--config", file).returncode == 0, "our own defaults are refused"
+
+
+def test_config_schema_is_a_json_schema():
+    schema = json.loads(tandem("config", "--schema").stdout)
+    assert "$schema" in schema and "listen" in schema["properties"]
+
+
+def test_config_prints_what_holds_and_where_from(server):
+    said = server.run("config")
+    assert DOMAIN in said and "tandem.yaml" in said
+
+
+# --- start -----------------------------------------------------------------------------------------
+def test_a_taken_port_is_an_error_that_names_the_holder():
+    with Server() as server:
+        other = Server(port=server.port)
+        try:
+            ended = subprocess.run([servers.TANDEM, "serve", "--config", other.file],
+                                   capture_output=True, text=True, timeout=30)
+            assert ended.returncode == 3
+            assert str(server.port) in ended.stderr
+            assert str(server.process.pid) in ended.stderr, ended.stderr
+        finally:
+            other.remove()
+
+
+def test_one_data_folder_has_one_server():
+    with Server() as server:
+        other = Server()
+        try:
+            other.file.write_text(other.file.read_text().replace(str(other.folder), str(server.folder)))
+            ended = subprocess.run([servers.TANDEM, "serve", "--config", other.file],
+                                   capture_output=True, text=True, timeout=30)
+            assert ended.returncode == 3, ended.stderr
+        finally:
+            other.remove()
+
+
+def test_data_folder_is_private(server):
+    assert (server.folder / "data").stat().st_mode & 0o077 == 0
+
+
+# --- serve --demo ----------------------------------------------------------------------------------
+PRINTED = re.compile(r"\b(alice|bob)\b.*?\b([a-zA-Z0-9]{3,5}(?:-[a-zA-Z0-9]{3,5}){2,})")
+
+
+class Demo(Server):
+    """serve --demo in an empty folder, with no configuration."""
+
+    def spawn(self, *arguments):
+        self.starts += 1
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TANDEM_")}
+        self.output = self.folder / ("out.%d" % self.starts)
+        with open(self.log_file(), "wb") as log, open(self.output, "wb") as output:
+            self.process = subprocess.Popen([servers.TANDEM, "serve", "--demo"], cwd=self.folder,
+                                            stdin=subprocess.DEVNULL, stdout=output, stderr=log,
+                                            env=environment)
+
+    def shown(self, word, timeout=20):
+        """All of standard output, once it holds that word."""
+        until = servers.time.monotonic() + timeout
+        while word not in self.output.read_text():
+            assert self.is_alive() and servers.time.monotonic() < until, self.log()
+            servers.time.sleep(0.05)
+        return self.output.read_text()
+
+    def listens_at(self):
+        """The port that it says a phone should use."""
+        text = self.output.read_text() + self.log()
+        return int(re.search(r"\b(50[67]\d)\b(?!.*\btaken\b)", text)[1])
+
+
+@pytest.fixture
+def taken():
+    """Someone has the port 5060: we, unless somebody else has it already."""
+    holders = []
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        holder = socket.socket(socket.AF_INET, kind)
+        try:
+            holder.bind(("127.0.0.1", 5060))
+            if kind == socket.SOCK_STREAM:
+                holder.listen()
+        except OSError:
+            pass
+        holders.append(holder)
+    yield
+    for holder in holders:
+        holder.close()
+
+
+def test_demo_shows_a_call_and_a_second_run_keeps_the_accounts(taken):
+    with Demo() as demo:
+        text = demo.shown("BYE")
+        for word in ("alice", "101", "bob", "102", "INVITE", "180", "200", "ACK"):
+            assert word in text, word
+        assert "5060" in text + demo.log(), "the taken port is not mentioned"
+        passwords = dict(PRINTED.findall(text))
+        assert set(passwords) == {"alice", "bob"}, text
+        for password in passwords.values():
+            assert not set(password) & set("0O1lI"), "hard to type: " + password
+        assert passwords["alice"] != passwords["bob"]
+        port = demo.listens_at()
+        assert port != 5060
+        with Client(port, user="alice", password=passwords["alice"], domain="127.0.0.1") as phone:
+            assert phone.register().status == 200
+        assert demo.stop() == 0
+        demo.start()
+        again = demo.shown("BYE")
+        assert not PRINTED.search(again), "passwords are printed once"
+        with Client(demo.listens_at(), user="alice", password=passwords["alice"],
+                    domain="127.0.0.1") as phone:
+            assert phone.register().status == 200, "the second run lost the account"

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The socket functions hand on to the backend of the loop. */
+#include "sock/sock.h"
+
+enum err udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h, void *arg,
+                  struct udp **ret_udp)
+{
+    return l->ops->udp_open(l, bind, h, arg, ret_udp);
+}
+
+enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to, const sv *pieces,
+                  size_t n)
+{
+    return u->ops->send(u, from, to, pieces, n);
+}
+
+void udp_close(struct udp *u)
+{
+    if (u)
+        u->ops->close(u);
+}
+
+enum err stream_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h,
+                       void *arg, struct listener **ret_listener)
+{
+    return l->ops->listen(l, bind, h, arg, ret_listener);
+}
+
+enum err stream_listen_unix(struct loop *l, sv path, unsigned mode,
+                            const struct listener_handler *h, void *arg,
+                            struct listener **ret_listener)
+{
+    return l->ops->listen_unix(l, path, mode, h, arg, ret_listener);
+}
+
+void listener_close(struct listener *l)
+{
+    if (l)
+        l->ops->close(l);
+}
+
+enum err stream_connect(struct loop *l, const struct addr *local, const struct addr *to,
+                        const struct stream_handler *h, void *arg, struct stream **ret_stream)
+{
+    return l->ops->connect(l, local, to, h, arg, ret_stream);
+}
+
+enum err stream_send(struct stream *s, const sv *pieces, size_t n)
+{
+    return s->ops->send(s, pieces, n);
+}
+
+void stream_handle(struct stream *s, const struct stream_handler *h, void *arg)
+{
+    s->ops->handle(s, h, arg);
+}
+
+void stream_pause(struct stream *s, bool on)
+{
+    s->ops->pause(s, on);
+}
+
+void stream_close(struct stream *s, bool flush)
+{
+    if (s)
+        s->ops->close(s, flush);
+}

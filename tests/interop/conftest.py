@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import server as servers  # noqa: E402
+from support import server as servers  # noqa: E402
 
 USERS = ("alice", "bob", "carol")
 PASSWORD = "a-long-password"

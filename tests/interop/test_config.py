@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from server import Server, tandem
-from sip import Callee, Client, place_call
+from support.server import Server, tandem
+from support.sip import Callee, Client, place_call
 
 MISTAKES = """\
 domains: [example.test]

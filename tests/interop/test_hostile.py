@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from server import DOMAIN
-from sip import Callee, Client, Credentials, place_call
+from support.server import DOMAIN
+from support.sip import Callee, Client, Credentials, place_call
 
 PASSWORD = "a-long-password"
 PROMPT = 1.0  # seconds that a good client's registration and call may take while others misbehave

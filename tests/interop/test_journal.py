@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from load import Load
-from server import DOMAIN, Server
-from sip import Client
+from support.load import Load
+from support.server import DOMAIN, Server
+from support.sip import Client
 
 PASSWORD = "a-long-password"
 USERS = ["u%02d" % n for n in range(20)]

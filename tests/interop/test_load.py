@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """SIPp calls through the proxy: none fails, and memory does not grow from run to run."""
-import sipp
+from support import sipp
 
 RATE = 300
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from phone import Phone
-from server import DOMAIN
-from sip import Client
+from support.phone import Phone
+from support.server import DOMAIN
+from support.sip import Client
 
 PASSWORD = "a-long-password"
 ALICE, BOB = 440, 1000  # what each plays, in Hz

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-import sip
-from server import DOMAIN, Server
-from sip import Client, Credentials
+from support import sip
+from support.server import DOMAIN, Server
+from support.sip import Client, Credentials
 
 PASSWORD = "a-long-password"
 

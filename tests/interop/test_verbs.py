@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
-import server as servers
-from server import DOMAIN, Server, tandem
-from sip import Call, Callee, Client
+from support import server as servers
+from support.server import DOMAIN, Server, tandem
+from support.sip import Call, Callee, Client
 
 PASSWORD = "a-long-password"
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")

@@ -12,7 +12,7 @@ import select
 import socket
 import time
 
-import sip
+from . import sip
 
 CALL_ID = re.compile(rb"\r\n(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.I)
 CSEQ = re.compile(rb"\r\nCSeq[ \t]*:[ \t]*(\d+)", re.I)

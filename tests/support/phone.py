@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-import tone
+from . import tone
 
 MODULE_FOLDERS = ["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules",
                   "/usr/lib/aarch64-linux-gnu/baresip/modules"]

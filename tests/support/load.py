@@ -126,9 +126,9 @@ class Load:
         """Half of those that are bound are removed next; what is not is bound."""
         return not binding.state or self.random.random() < 0.5
 
-    def run(self, seconds, then):
-        """Load for so long, call then() with requests still in flight, and read what had been answered
-        before; the rate of 200s a second."""
+    def run(self, seconds, then, moment=lambda: True, patience=10):
+        """Load for so long and on until moment() is true (or patience ends), call then() with requests
+        still in flight, and read what had been answered before; the rate of 200s a second."""
         granted, began = 0, time.monotonic()
         for account in self.accounts:
             for binding in self.random.sample(list(account.bindings.values()), IN_FLIGHT):
@@ -137,7 +137,7 @@ class Load:
         swept = began
         while True:
             now = time.monotonic()
-            if now - began >= seconds:
+            if now - began >= seconds and (moment() or now - began >= seconds + patience):
                 break
             for ready in select.select(list(by_socket), [], [], 0.05)[0]:
                 account = by_socket[ready]

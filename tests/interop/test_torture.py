@@ -384,8 +384,7 @@ def other():
         stop()
 
 
-@pytest.mark.parametrize("row", OTHER_ROWS, ids=[r["file"] for r in OTHER_ROWS])
-def test_other(other, row):
+def answers_of_role(other, row):
     octets = (OTHERS / row["file"]).read_bytes()
     server = other(octets)
     role = ROLES.get(row["file"], {"answers": "-", "login": "-", "uri": "-"})
@@ -397,6 +396,12 @@ def test_other(other, row):
         present, _, absent = role["uri"].partition(" not ")
         binding(present, absent)(server, None)
     assert server.is_alive()
+
+
+if OTHER_ROWS:  # an empty list of parameters would count as a skipped test
+    @pytest.mark.parametrize("row", OTHER_ROWS, ids=[r["file"] for r in OTHER_ROWS])
+    def test_other(other, row):
+        answers_of_role(other, row)
 
 
 def test_roles_are_of_the_table():

@@ -113,7 +113,7 @@ static int64_t next_step(const struct wheel *w)
         if (!later && level == TOP && (later = w->busy[TOP]))
             round += SLOTS; /* the ring's next turn */
         if (later)
-            return (round + __builtin_ctz(later)) << (BITS * level);
+            return (round + __builtin_ctz(later)) * ((int64_t)1 << (BITS * level));
     }
     return INT64_MAX;
 }

@@ -40,7 +40,9 @@ void *mem_alloc(size_t n)
 
 void *mem_calloc(size_t n, size_t size)
 {
-    return mem_refuse() ? NULL : count(calloc(n ? n : 1, size ? size : 1));
+    if ((size && n > SIZE_MAX / size) || mem_refuse())
+        return NULL;
+    return count(calloc(n ? n : 1, size ? size : 1));
 }
 
 void *mem_realloc(void *p, size_t n)

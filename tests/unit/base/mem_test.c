@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* mem_test.c: heap accounting, arenas, pools, blocks and their way home from other threads. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdbool.h>
+#include <string.h>
+#include <pthread.h>
+#include <sched.h>
+#include <cmocka.h>
+#include "mem/arena.h"
+#include "mem/mem.h"
+
+static void the_heap_counts_and_fails_on_demand(void **state)
+{
+    (void)state;
+    size_t live = mem_live();
+    char *p = mem_alloc(0), *q = mem_calloc(3, 5);
+    assert_non_null(p);
+    for (int i = 0; i < 15; i++)
+        assert_int_equal(q[i], 0);
+    assert_int_equal(mem_live(), live + 2);
+    assert_null(mem_calloc(SIZE_MAX / 2, 3));
+    mem_fail_after(2);
+    char *r = mem_alloc(1);
+    assert_non_null(r);
+    assert_null(mem_alloc(1));
+    assert_null(mem_calloc(1, 1));
+    assert_null(mem_realloc(q, 100)); /* q itself stays */
+    mem_fail_after(0);
+    q[14] = 1;
+    q = mem_realloc(q, 100);
+    assert_int_equal(q[14], 1);
+    char *s = mem_realloc(NULL, 4);
+    assert_int_equal(mem_live(), live + 4);
+    mem_free(p);
+    mem_free(q);
+    mem_free(r);
+    mem_free(s);
+    mem_free(NULL);
+    assert_int_equal(mem_live(), live);
+}
+
+static void an_arena_uses_its_first_piece_then_chunks_up_to_its_cap(void **state)
+{
+    (void)state;
+    size_t live = mem_live();
+    char first[100];
+    struct arena a;
+    arena_init(&a, first + 1, sizeof first - 1, 10000); /* unaligned on purpose */
+    char *p = arena_alloc(&a, 10), *q = arena_alloc(&a, 10);
+    assert_true(p > first && q >= p + 10 && q + 10 <= first + sizeof first);
+    assert_int_equal((uintptr_t)p % 16, 0);
+    assert_int_equal(mem_live(), live);
+    assert_ptr_not_equal(arena_alloc(&a, 0), arena_alloc(&a, 0));
+    size_t total = 0;
+    for (char *at; (at = arena_alloc(&a, 100)); total += 100) {
+        assert_int_equal((uintptr_t)at % 16, 0);
+        memset(at, 0xff, 100);
+    }
+    assert_true(total > 8000 && total <= 10000);
+    assert_true(a.used <= a.cap);
+    assert_null(arena_alloc(&a, 10001));
+    assert_null(arena_alloc(&a, SIZE_MAX));
+    assert_null(arena_calloc(&a, SIZE_MAX / 2, 3));
+    arena_reset(&a);
+    assert_int_equal(mem_live(), live);
+    assert_ptr_equal(arena_alloc(&a, 10), p);
+    char *zero = arena_calloc(&a, 10, 100);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(zero[i], 0);
+    arena_done(&a);
+    assert_int_equal(mem_live(), live);
+}
+
+static void a_large_object_does_not_waste_an_arenas_piece(void **state)
+{
+    (void)state;
+    char first[1024];
+    struct arena a;
+    arena_init(&a, first, sizeof first, 1 << 20);
+    assert_non_null(arena_alloc(&a, 5000));
+    char *p = arena_alloc(&a, 16);
+    assert_true(p >= first && p < first + sizeof first);
+    arena_done(&a);
+}
+
+static void a_pool_reuses_clears_and_caps(void **state)
+{
+    (void)state;
+    size_t live = mem_live();
+    struct pool *p;
+    assert_int_equal(pool_new("things", 100, 300, &p), ERR_OK);
+    assert_string_equal(pool_name(p), "things");
+    unsigned char *object[300];
+    for (int i = 0; i < 300; i++) {
+        object[i] = pool_get(p);
+        assert_non_null(object[i]);
+        assert_int_equal((uintptr_t)object[i] % 16, 0);
+        memset(object[i], i, 100);
+    }
+    assert_null(pool_get(p));
+    assert_int_equal(pool_live(p), 300);
+    for (int i = 0; i < 300; i++)
+        for (int k = 0; k < 100; k++)
+            assert_int_equal(object[i][k], (unsigned char)i); /* none overlaps another */
+    size_t with_slabs = mem_live();
+    for (int i = 0; i < 300; i++)
+        pool_put(p, object[i]);
+    for (int i = 0; i < 300; i++) {
+        object[i] = pool_get(p);
+        for (int k = 0; k < 100; k++)
+            assert_int_equal(object[i][k], 0);
+    }
+    assert_int_equal(mem_live(), with_slabs); /* nothing new from the heap */
+    mem_fail_after(1);
+    pool_put(p, object[0]);
+    assert_null(pool_get(p));
+    mem_fail_after(0);
+    for (int i = 1; i < 300; i++)
+        pool_put(p, object[i]);
+    pool_put(p, NULL);
+    assert_int_equal(pool_live(p), 0);
+    pool_free(p);
+    pool_free(NULL);
+    assert_int_equal(mem_live(), live);
+}
+
+static void a_pool_survives_a_failing_heap(void **state)
+{
+    (void)state;
+    struct pool *p;
+    mem_fail_after(1);
+    assert_int_equal(pool_new("x", 8, 0, &p), ERR_NOMEM);
+    mem_fail_after(3); /* the pool, the first get's question, not its slab */
+    assert_int_equal(pool_new("x", 8, 0, &p), ERR_OK);
+    assert_null(pool_get(p));
+    mem_fail_after(0);
+    assert_int_equal(pool_live(p), 0);
+    void *object = pool_get(p);
+    assert_non_null(object);
+    pool_put(p, object);
+    pool_free(p);
+}
+
+static void blocks_have_slack_classes_and_a_cap(void **state)
+{
+    (void)state;
+    size_t live = mem_live();
+    struct block_pool *bp;
+    assert_int_equal(block_pool_new(200 * 1024, &bp), ERR_OK);
+    static const size_t ask[] = {0, 1, 2048, 2049, 8192, 8193, 65535, 65536, 65537, 100000};
+    static const size_t get[] = {2048, 2048, 2048, 8192, 8192, 65536, 65536, 65536, 65537, 100000};
+    for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++) {
+        struct block *b = block_new(bp, ask[i]);
+        assert_non_null(b);
+        assert_int_equal(b->cap, get[i]);
+        assert_int_equal(b->n, 0);
+        memset(b->p, 'x', b->cap);
+        for (size_t k = 0; k < BLOCK_SLACK; k++)
+            assert_int_equal(b->p[b->cap + k], 0);
+        block_unref(b);
+    }
+    struct block *a = block_new(bp, 65536), *b = block_new(bp, 65536), *c = block_new(bp, 65536);
+    assert_non_null(c);
+    assert_null(block_new(bp, 65536)); /* 192 KiB are out there */
+    struct block *d = block_new(bp, 8192);
+    assert_non_null(d);
+    assert_null(block_new(bp, 1));
+    assert_int_equal(block_pool_live(bp), 4);
+    assert_null(block_new(bp, SIZE_MAX));
+    block_unref(a);
+    assert_int_equal(block_pool_live(bp), 3);
+    assert_ptr_equal(block_new(bp, 60000), a); /* from what is kept */
+    assert_ptr_equal(block_ref(b), b);
+    block_unref(b);
+    assert_int_equal(block_pool_live(bp), 4);
+    block_unref(b);
+    block_unref(a);
+    block_unref(c);
+    block_unref(NULL);
+    block_pool_free(bp);
+    memset(d->p, 1, d->cap); /* a block out there outlives block_pool_free */
+    block_unref(d);
+    assert_int_equal(mem_live(), live);
+}
+
+enum { ROUNDS = 2000, WINDOW = 64 };
+
+static void *returner(void *arg)
+{
+    struct block *_Atomic *slot = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct block *b;
+        while (!(b = atomic_exchange(&slot[i % WINDOW], NULL)))
+            sched_yield();
+        if (b->p[b->n - 1] != (char)i)
+            return (void *)1;
+        block_unref(b);
+    }
+    return NULL;
+}
+
+static void blocks_come_home_from_another_thread(void **state)
+{
+    (void)state;
+    size_t live = mem_live();
+    struct block_pool *bp;
+    static struct block *_Atomic slot[WINDOW];
+    assert_int_equal(block_pool_new(0, &bp), ERR_OK);
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, returner, slot), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        struct block *b = block_new(bp, i % 3 ? 1000 : 5000), *none = NULL;
+        assert_non_null(b);
+        b->n = 100;
+        b->p[99] = (char)i;
+        bool shared = i % 5 == 0; /* sometimes both sides hold it */
+        if (shared)
+            block_ref(b);
+        while (!atomic_compare_exchange_weak(&slot[i % WINDOW], &none, b)) {
+            none = NULL;
+            sched_yield();
+        }
+        if (shared)
+            block_unref(b);
+    }
+    void *wrong;
+    pthread_join(t, &wrong);
+    assert_null(wrong);
+    assert_int_equal(block_pool_live(bp), 0);
+    /* At most a window of each class was ever out, so reuse keeps the heap's count near that. */
+    assert_true(mem_live() - live <= 2 * (WINDOW + 2) + 1);
+    block_pool_free(bp);
+    assert_int_equal(mem_live(), live);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_heap_counts_and_fails_on_demand),
+        cmocka_unit_test(an_arena_uses_its_first_piece_then_chunks_up_to_its_cap),
+        cmocka_unit_test(a_large_object_does_not_waste_an_arenas_piece),
+        cmocka_unit_test(a_pool_reuses_clears_and_caps),
+        cmocka_unit_test(a_pool_survives_a_failing_heap),
+        cmocka_unit_test(blocks_have_slack_classes_and_a_cap),
+        cmocka_unit_test(blocks_come_home_from_another_thread),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -276,7 +276,7 @@ class Attack:
                                  "Max-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=l\r\nTo: <sip:%s@%s>\r\nCall-ID: login-%d\r\n"
                                  "CSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n" % (
                                      uri, next(self.probes), user, DOMAIN, user, DOMAIN, next(self.probes))).encode())
-            until = time.monotonic() + PATIENCE
+            until = time.monotonic() + 5
             while time.monotonic() < until:
                 if select.select([peer], [], [], 0.2)[0]:
                     answer = Message(peer.recv(65536))

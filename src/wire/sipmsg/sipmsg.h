@@ -54,7 +54,7 @@ struct sip_via {
     sv transport_text, host; /* host without brackets */
     uint16_t port;           /* 0 = absent */
     bool host_ip6;
-    sv branch, received, maddr;
+    sv branch, received, maddr; /* addresses without brackets */
     bool rport;              /* ;rport present */
     uint16_t rport_value;    /* 0 = no value */
     sv params;               /* all of them, behind the first ';' */
@@ -132,7 +132,8 @@ MUST_USE enum err sipmsg_parse(sv text, struct arena *a, struct sipmsg *ret_msg,
 MUST_USE enum err sipmsg_check(struct sipmsg *m, struct sipmsg_fault *reterr);
 
 /* Framing of a stream: how many octets the first message in text takes.
- *   resume      in/out, 0 at a new message: scanning continues there, so that pieces are not rescanned
+ *   resume      in/out, 0 at a new message, else untouched by the caller: scanning continues there, so that
+ *               pieces are not rescanned
  *   ret_n       length of the message; leading CRLFs are counted by sipmsg_skip_crlf, not here
  * Errors: ERR_MORE; ERR_SYNTAX (no or bad Content-Length: RFC 3261 §18.3 demands it, bare control characters); ERR_TOOBIG (header
  * section over SIPMSG_SECTION_MAX, or the message over max). After an error other than MORE the stream cannot be framed any more. */
@@ -221,28 +222,36 @@ enum { SIPEDIT_MAX = 96 };
 struct sipedit_cut {
     uint32_t from, to; /* octets of the original that go; from == to: pure insertion */
     sv text;           /* what comes instead */
-    uint32_t order;
+    uint32_t order;    /* of the call */
+    bool line;         /* text is a line that still needs its CR LF */
+    bool item;         /* values of a list go, with their commas */
 };
 struct sipedit {
     const struct sipmsg *m;
     struct sipedit_cut cuts[SIPEDIT_MAX];
     unsigned n;
+    uint32_t order;
+    sv body;           /* new body; p == NULL: the old one stays */
+    char status[4], length[12];
     enum err rc;       /* sticky */
 };
 void sipedit_init(struct sipedit *e, const struct sipmsg *m);
-/* Texts given must live until sipedit_write. */
+/* Texts given must live until sipedit_write. Text that could start a line of its own (CR or LF outside a fold, other control
+ * octets outside a quoted string) is refused: ERR_SYNTAX, sticky. More than SIPEDIT_MAX cuts: ERR_TOOBIG. (D13) */
 void sipedit_uri(struct sipedit *e, sv uri_text);             /* new Request-URI */
 void sipedit_status(struct sipedit *e, uint16_t status, sv reason);
 void sipedit_value(struct sipedit *e, uint16_t field, sv value); /* whole value of a field */
 void sipedit_cut(struct sipedit *e, sv span, sv text);        /* span: a view into m->text */
-/* A whole line before the first field h; without one, before the first field of all. line without CRLF: "Via: …". */
+/* A whole line before the first field h; without one, before the first field of all. line without CRLF: "Via: …". Lines at one
+ * place come out in the order of the calls. */
 void sipedit_line_first(struct sipedit *e, enum sip_header h, sv line);
 void sipedit_line_last(struct sipedit *e, sv line);           /* at the end of the header section */
 void sipedit_remove(struct sipedit *e, enum sip_header h);    /* all fields h */
 void sipedit_remove_field(struct sipedit *e, uint16_t field);
 void sipedit_remove_item(struct sipedit *e, const struct sip_item *item); /* one value, with its comma or its line */
 void sipedit_body(struct sipedit *e, sv content_type, sv body); /* replaces body and Content-Length (and type when present) */
-/* The edited message. Over a stream Content-Length is added when missing. Errors: sticky ones, ERR_TOOBIG. */
+/* The edited message. Without an edit the very octets; with one, Content-Length is added when missing, since the message may go out
+ * over a stream. Errors: sticky ones; ERR_STATE (two cuts overlap); those of b. */
 MUST_USE enum err sipedit_write(const struct sipedit *e, struct buf *b);
 
 /* ---- building ---- */
@@ -250,14 +259,15 @@ struct sip_reply {
     uint16_t status;
     sv reason;          /* SV_NONE: default */
     sv to_tag;          /* added when To has none; SV_NONE: none (100) */
-    sv received;        /* ;received= of the topmost Via; SV_NONE: none */
+    sv received;        /* ;received= of the topmost Via, in place of one it has; SV_NONE: left as it is */
     uint16_t rport;     /* value for its ;rport when that is present; 0: leave */
     bool record_route;  /* copy Record-Route (dialog-making 1xx and 2xx) */
     sv headers;         /* whole lines with CRLF */
     sv content_type, body;
 };
 /* A response to req by RFC 3261 §8.2.6: Via, From, To, Call-ID, CSeq copied, Timestamp for 100. req may be one that sipmsg_parse
- * refused; missing fields are left out. */
+ * refused; missing fields are left out, and those that cannot be read are copied as they are.
+ * Errors: ERR_SYNTAX (a text that would break the response), those of b. */
 MUST_USE enum err sipmsg_reply(struct buf *b, const struct sipmsg *req, const struct sip_reply *r);
 
 #endif

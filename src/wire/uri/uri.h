@@ -58,6 +58,9 @@ void uri_print(struct buf *b, const struct uri *u);
  * Errors: ERR_SYNTAX: a host name or nothing valid. */
 MUST_USE enum err uri_host_ip(sv host, uint8_t ret_ip[static 16], size_t *ret_n);
 
+/* A host by RFC 3261 §25.1: a host name or an IPv4 address; with ip6 an IPv6 address without brackets. */
+bool uri_is_host(sv host, bool ip6);
+
 /* Octets of user that must be escaped become %HH. */
 void uri_put_user(struct buf *b, sv user);
 

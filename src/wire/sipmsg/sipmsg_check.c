@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* sipmsg/sipmsg_check.c: the typed check of all that a server acts on. */
+#include "sipmsg/sipmsg_priv.h"
+
+struct check {
+    struct sipmsg *m;
+    struct sipmsg_fault fault;
+};
+
+static enum err refuse(struct check *c, enum err rc, const char *at, const char *why)
+{
+    uint16_t status = rc == ERR_NOMEM ? 503 : 400;
+    c->fault.at = at ? (uint32_t)(at - c->m->text.p) : 0;
+    c->fault.status = c->m->request ? status : 0;
+    c->fault.why = why;
+    return rc;
+}
+
+#define CHECK(expr, at, why)                    \
+    do {                                        \
+        enum err rc_ = (expr);                  \
+        if (rc_)                                \
+            return refuse(c, rc_, (at), (why)); \
+    } while (0)
+
+static enum err check_request_uri(struct check *c)
+{
+    const struct uri *uri;
+    CHECK(sipmsg_uri(c->m, &uri), c->m->uri_text.p, "Bad Request-URI");
+    /* RFC 3261 §19.1.1 table 1: headers are not allowed in a Request-URI (RFC 4475 §3.1.2.11). */
+    if (uri->headers.p)
+        return refuse(c, ERR_SYNTAX, uri->headers.p, "Headers in Request-URI");
+    return ERR_OK;
+}
+
+static enum err check_cseq(struct check *c)
+{
+    const struct sip_cseq *cseq;
+    sv value = sipmsg_value(c->m, SIP_H_CSEQ);
+    CHECK(sipmsg_cseq(c->m, &cseq), value.p, value.p ? "Bad CSeq" : "CSeq missing");
+    if (c->m->request && !sv_eq(cseq->method_text, c->m->method_text))
+        return refuse(c, ERR_SYNTAX, cseq->method_text.p, "CSeq method differs");
+    return ERR_OK;
+}
+
+/* RFC 3261 §8.1.1: To, From, CSeq, Call-ID, Max-Forwards, Via; Max-Forwards was optional in RFC
+ * 2543. */
+static enum err check_mandatory(struct check *c)
+{
+    struct sipmsg *m = c->m;
+    const struct sip_via *vias;
+    const struct sip_addr *addr;
+    size_t n;
+    sv call_id, via = sipmsg_value(m, SIP_H_VIA), from = sipmsg_value(m, SIP_H_FROM),
+                to = sipmsg_value(m, SIP_H_TO), id = sipmsg_value(m, SIP_H_CALL_ID);
+    CHECK(sipmsg_vias(m, &vias, &n), via.p, via.p ? "Bad Via" : "Via missing");
+    /* A bare cookie promises a unique branch and gives none (RFC 4475 §3.2.1); the transaction
+     * would match strangers. */
+    if (m->request && sv_ieq(vias[0].branch, SV("z9hG4bK")))
+        return refuse(c, ERR_SYNTAX, vias[0].branch.p, "Bad branch");
+    CHECK(sipmsg_from(m, &addr), from.p, from.p ? "Bad From" : "From missing");
+    CHECK(sipmsg_to(m, &addr), to.p, to.p ? "Bad To" : "To missing");
+    CHECK(sipmsg_call_id(m, &call_id), id.p, id.p ? "Bad Call-ID" : "Call-ID missing");
+    return check_cseq(c);
+}
+
+static enum err check_numbers(struct check *c)
+{
+    static const struct {
+        enum sip_header h;
+        const char *why;
+    } numbers[] = {{SIP_H_MAX_FORWARDS, "Bad Max-Forwards"}, {SIP_H_EXPIRES, "Bad Expires"}};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        uint32_t value;
+        enum err rc = sipmsg_number(c->m, numbers[i].h, &value);
+        if (rc && rc != ERR_NOTFOUND)
+            return refuse(c, rc, sipmsg_value(c->m, numbers[i].h).p, numbers[i].why);
+    }
+    return ERR_OK;
+}
+
+static enum err check_addresses(struct check *c)
+{
+    static const struct {
+        enum sip_header h;
+        bool name_addr; /* the grammar has no form without brackets */
+        const char *why;
+    } lists[] = {{SIP_H_CONTACT, false, "Bad Contact"},
+                 {SIP_H_ROUTE, true, "Bad Route"},
+                 {SIP_H_RECORD_ROUTE, true, "Bad Record-Route"},
+                 {SIP_H_PATH, true, "Bad Path"}};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        const struct sip_addr *addrs;
+        size_t n;
+        enum err rc = sipmsg_addrs(c->m, lists[i].h, &addrs, &n);
+        if (rc == ERR_NOTFOUND)
+            continue;
+        if (rc)
+            return refuse(c, rc, sipmsg_value(c->m, lists[i].h).p, lists[i].why);
+        for (size_t k = 0; lists[i].name_addr && k < n; k++)
+            if (!addrs[k].bracketed)
+                return refuse(c, ERR_SYNTAX, addrs[k].text.p, lists[i].why);
+    }
+    return ERR_OK;
+}
+
+static enum err check_option_tags(struct check *c)
+{
+    static const enum sip_header lists[] = {SIP_H_REQUIRE, SIP_H_PROXY_REQUIRE, SIP_H_SUPPORTED};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        struct sip_walk it = {.m = c->m, .id = lists[i]};
+        struct sip_item item;
+        while (sipmsg_next(&it, &item))
+            if (!sip_is_token(item.text))
+                return refuse(c, ERR_SYNTAX, item.text.p, "Bad option tag");
+        CHECK(it.rc, sipmsg_value(c->m, lists[i]).p, "Bad list of option tags");
+    }
+    return ERR_OK;
+}
+
+/* media-type = type SLASH subtype *( SEMI attribute EQUAL value ) */
+static enum err check_content_type(struct check *c)
+{
+    sv value = sipmsg_value(c->m, SIP_H_CONTENT_TYPE), rest, name, text;
+    if (!value.p)
+        return ERR_OK;
+    size_t slash = sv_chr(value, '/'), semi = sv_chr(value, ';');
+    enum err rc = ERR_SYNTAX;
+    if (slash < semi && sip_is_token(sv_trim(sv_sub(value, 0, slash))) &&
+        sip_is_token(sv_trim(sv_sub(value, slash + 1, semi)))) {
+        rest = semi < value.n ? sv_sub(value, semi + 1, value.n) : SV_NONE;
+        while (sip_param_next(&rest, &name, &text, &rc))
+            continue;
+    }
+    CHECK(rc, value.p, "Bad Content-Type");
+    return ERR_OK;
+}
+
+static enum err check_all(struct check *c)
+{
+    if (c->m->request)
+        TRY(check_request_uri(c));
+    TRY(check_mandatory(c));
+    TRY(check_numbers(c));
+    TRY(check_addresses(c));
+    TRY(check_option_tags(c));
+    return check_content_type(c);
+}
+
+enum err sipmsg_check(struct sipmsg *m, struct sipmsg_fault *reterr)
+{
+    struct check c = {.m = m};
+    enum err rc = check_all(&c);
+    if (rc && reterr)
+        *reterr = c.fault;
+    return rc == ERR_NOTFOUND ? ERR_SYNTAX : rc;
+}

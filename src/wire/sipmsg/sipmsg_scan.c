@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* sipmsg/sipmsg_scan.c: blanks, controls, quoted strings, tokens, values of lists. */
+#include "sipmsg/sipmsg_priv.h"
+
+#define T (SC_TOKEN | SC_WORD | SC_VALUE)
+const uint8_t sip_class[256] = {
+    ['0' ... '9'] = T | SC_DIGIT,
+    ['A' ... 'Z'] = T,
+    ['a' ... 'z'] = T,
+    ['-'] = T,
+    ['.'] = T,
+    ['!'] = T,
+    ['%'] = T,
+    ['*'] = T,
+    ['_'] = T,
+    ['+'] = T,
+    ['`'] = T,
+    ['\''] = T,
+    ['~'] = T,
+    ['('] = SC_WORD,
+    [')'] = SC_WORD,
+    ['<'] = SC_WORD | SC_STOP,
+    ['>'] = SC_WORD,
+    [':'] = SC_WORD | SC_VALUE,
+    ['\\'] = SC_WORD,
+    ['"'] = SC_WORD | SC_STOP,
+    ['/'] = SC_WORD,
+    ['['] = SC_WORD | SC_VALUE,
+    [']'] = SC_WORD | SC_VALUE,
+    ['?'] = SC_WORD,
+    ['{'] = SC_WORD,
+    ['}'] = SC_WORD,
+    [','] = SC_STOP,
+};
+
+bool sip_is_token(sv s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!sip_is(s.p[i], SC_TOKEN))
+            return false;
+    return s.n > 0;
+}
+
+const char *sip_lws(const char *p, const char *end)
+{
+    for (;;) {
+        while (p < end && (*p == ' ' || *p == '\t'))
+            p++;
+        if (end - p < 3 || p[0] != '\r' || p[1] != '\n' || (p[2] != ' ' && p[2] != '\t'))
+            return p;
+        p += 3;
+    }
+}
+
+static bool is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+const char *sip_next_control(const char *p, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    while (end - p >= 8) {
+        uint64_t x, del;
+        memcpy(&x, p, 8);
+        del = x ^ 0x7f * ones;
+        /* an octet below 0x20 borrows from the top bit, so does one that is zero */
+        if ((((x - 0x20 * ones) & ~x) | ((del - ones) & ~del)) & tops)
+            break;
+        p += 8;
+    }
+    while (p < end && !is_control(*p))
+        p++;
+    return p;
+}
+
+const char *sip_quoted_end(const char *p, const char *end)
+{
+    for (p++; p < end; p++) {
+        if (*p == '"')
+            return p + 1;
+        if (*p == '\\') {
+            /* RFC 3261 §25.1: the characters CR and LF cannot be escaped; UTF-8 neither. */
+            if (++p == end || *p == '\r' || *p == '\n' || (unsigned char)*p > 0x7f)
+                return NULL;
+        } else if (is_control(*p) && *p != '\t') {
+            const char *next = sip_lws(p, end);
+            if (next == p)
+                return NULL;
+            p = next - 1;
+        }
+    }
+    return NULL;
+}
+
+/* The long way, for text that has a control octet which is neither HTAB nor part of a fold. */
+static bool clean_in_quotes(const char *p, const char *end)
+{
+    while (p < end) {
+        const char *next = p + 1;
+        if (*p == '"')
+            next = sip_quoted_end(p, end);
+        else if (is_control(*p) && *p != '\t')
+            next = sip_lws(p, end);
+        if (!next || next == p)
+            return false;
+        p = next;
+    }
+    return true;
+}
+
+bool sip_text_clean(sv s)
+{
+    if (!s.p)
+        return true;
+    const char *p = s.p, *end = s.p + s.n;
+    while ((p = sip_next_control(p, end)) < end) {
+        const char *next = sip_lws(p, end);
+        if (next == p)
+            return clean_in_quotes(s.p, end);
+        p = next;
+    }
+    return true;
+}
+
+bool sip_list_next(sv value, size_t *at, sv *ret_item, enum err *ret_rc)
+{
+    const char *end = value.p + value.n, *p = value.p + *at, *from;
+    *ret_rc = ERR_OK;
+    if (*at > value.n) /* the comma before was the last octet's follower: the list had ended */
+        return false;
+    p = from = sip_lws(p, end);
+    while (p < end && *p != ',') {
+        if (*p == '"') {
+            p = sip_quoted_end(p, end);
+        } else if (*p == '<') {
+            p = memchr(p, '>', (size_t)(end - p));
+            p = p ? p + 1 : NULL;
+        } else {
+            p++;
+        }
+        if (!p) {
+            *ret_rc = ERR_SYNTAX;
+            return false;
+        }
+        while (p < end && !sip_is(*p, SC_STOP))
+            p++;
+    }
+    *at = (size_t)(p - value.p) + 1; /* behind the comma, or value.n + 1 at the end */
+    *ret_item = sv_trim((sv){from, (size_t)(p - from)});
+    if (ret_item->n == 0) {
+        *ret_rc = ERR_SYNTAX;
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* sipmsg/sipmsg_typed.c: typed values, parsed on first use and remembered with their outcome. */
+#include "sipmsg/sipmsg_priv.h"
+#include "mem/arena.h"
+
+struct addr_list {
+    struct addr_list *next;
+    struct sip_addr *addrs;
+    size_t n;
+    enum sip_header id;
+    enum err rc;
+};
+
+enum slot { URI, VIA, VIAS, FROM, TO, CSEQ, CALL_ID, SLOTS };
+
+struct sipmsg_memo {
+    bool known[SLOTS];
+    uint8_t rc[SLOTS]; /* enum err */
+    struct uri uri;
+    struct sip_via via;
+    struct sip_via *vias;
+    size_t vias_n;
+    struct sip_addr from, to;
+    struct sip_cseq cseq;
+    struct addr_list *lists;
+};
+
+static enum err memo_of(struct sipmsg *m, struct sipmsg_memo **ret_memo)
+{
+    if (!m->memo) {
+        struct sipmsg_memo *memo = arena_alloc(m->arena, sizeof(*memo));
+        if (!memo)
+            return ERR_NOMEM;
+        memset(memo->known, 0, sizeof(memo->known));
+        memo->lists = NULL;
+        m->memo = memo;
+    }
+    *ret_memo = m->memo;
+    return ERR_OK;
+}
+
+static enum err note(struct sipmsg_memo *memo, enum slot slot, enum err rc)
+{
+    memo->known[slot] = rc != ERR_NOMEM; /* memory may come back */
+    memo->rc[slot] = (uint8_t)rc;
+    return rc;
+}
+
+enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri)
+{
+    struct sipmsg_memo *memo;
+    if (!m->request)
+        return ERR_NOTFOUND;
+    TRY(memo_of(m, &memo));
+    if (!memo->known[URI])
+        (void)note(memo, URI, uri_parse(m->uri_text, &memo->uri, NULL));
+    *ret_uri = &memo->uri;
+    return (enum err)memo->rc[URI];
+}
+
+static enum err find_via(struct sipmsg *m, struct sip_via *ret_via)
+{
+    struct sip_walk it = {.m = m, .id = SIP_H_VIA};
+    struct sip_item item;
+    if (!sipmsg_has(m, SIP_H_VIA))
+        return ERR_NOTFOUND;
+    if (!sipmsg_next(&it, &item))
+        return it.rc ? it.rc : ERR_SYNTAX;
+    return sip_via_parse(item.text, ret_via);
+}
+
+enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via)
+{
+    struct sipmsg_memo *memo;
+    TRY(memo_of(m, &memo));
+    if (!memo->known[VIA])
+        (void)note(memo, VIA, find_via(m, &memo->via));
+    *ret_via = &memo->via;
+    return (enum err)memo->rc[VIA];
+}
+
+static enum err find_vias(struct sipmsg *m, struct sip_via **ret_vias, size_t *ret_n)
+{
+    struct sip_walk it = {.m = m, .id = SIP_H_VIA};
+    struct sip_item item;
+    size_t n = sipmsg_count(m, SIP_H_VIA), i = 0;
+    if (!sipmsg_has(m, SIP_H_VIA))
+        return ERR_NOTFOUND;
+    struct sip_via *vias = arena_alloc(m->arena, n * sizeof(*vias));
+    if (!vias)
+        return ERR_NOMEM;
+    while (sipmsg_next(&it, &item))
+        TRY(sip_via_parse(item.text, &vias[i++]));
+    TRY(it.rc);
+    *ret_vias = vias;
+    *ret_n = n;
+    return ERR_OK;
+}
+
+enum err sipmsg_vias(struct sipmsg *m, const struct sip_via **ret_vias, size_t *ret_n)
+{
+    struct sipmsg_memo *memo;
+    TRY(memo_of(m, &memo));
+    if (!memo->known[VIAS])
+        (void)note(memo, VIAS, find_vias(m, &memo->vias, &memo->vias_n));
+    if (memo->rc[VIAS])
+        return (enum err)memo->rc[VIAS];
+    *ret_vias = memo->vias;
+    *ret_n = memo->vias_n;
+    return ERR_OK;
+}
+
+static enum err single_addr(struct sipmsg *m, enum sip_header h, enum slot slot,
+                            const struct sip_addr **ret_addr)
+{
+    struct sipmsg_memo *memo;
+    if (!sipmsg_has(m, h))
+        return ERR_NOTFOUND;
+    TRY(memo_of(m, &memo));
+    struct sip_addr *addr = slot == FROM ? &memo->from : &memo->to;
+    if (!memo->known[slot])
+        (void)note(memo, slot, sip_addr_parse(sipmsg_value(m, h), false, addr));
+    *ret_addr = addr;
+    return (enum err)memo->rc[slot];
+}
+
+enum err sipmsg_from(struct sipmsg *m, const struct sip_addr **ret_addr)
+{
+    return single_addr(m, SIP_H_FROM, FROM, ret_addr);
+}
+
+enum err sipmsg_to(struct sipmsg *m, const struct sip_addr **ret_addr)
+{
+    return single_addr(m, SIP_H_TO, TO, ret_addr);
+}
+
+enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
+{
+    struct sipmsg_memo *memo;
+    if (!sipmsg_has(m, SIP_H_CSEQ))
+        return ERR_NOTFOUND;
+    TRY(memo_of(m, &memo));
+    if (!memo->known[CSEQ])
+        (void)note(memo, CSEQ, sip_cseq_parse(sipmsg_value(m, SIP_H_CSEQ), &memo->cseq));
+    *ret_cseq = &memo->cseq;
+    return (enum err)memo->rc[CSEQ];
+}
+
+/* callid = word [ "@" word ] */
+static bool is_call_id(sv s)
+{
+    size_t at = sv_chr(s, '@');
+    if (at == 0 || at + 1 == s.n)
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (i != at && !sip_is(s.p[i], SC_WORD))
+            return false;
+    return true;
+}
+
+enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)
+{
+    struct sipmsg_memo *memo;
+    if (!sipmsg_has(m, SIP_H_CALL_ID))
+        return ERR_NOTFOUND;
+    TRY(memo_of(m, &memo));
+    sv value = sipmsg_value(m, SIP_H_CALL_ID);
+    if (!memo->known[CALL_ID])
+        (void)note(memo, CALL_ID, is_call_id(value) ? ERR_OK : ERR_SYNTAX);
+    *ret_call_id = value;
+    return (enum err)memo->rc[CALL_ID];
+}
+
+enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
+{
+    uint64_t value;
+    if (!sipmsg_has(m, h))
+        return ERR_NOTFOUND;
+    sv text = sipmsg_value(m, h);
+    /* these three have parameters or a comment behind the number */
+    if (h == SIP_H_SESSION_EXPIRES || h == SIP_H_MIN_SE || h == SIP_H_RETRY_AFTER) {
+        size_t n = sv_chr(text, ';'), comment = sv_chr(text, '(');
+        text = sv_trim(sv_sub(text, 0, n < comment ? n : comment));
+    }
+    /* RFC 3261 §20.22: Max-Forwards is an integer in the range 0-255 */
+    TRY(sv_u64(text, h == SIP_H_MAX_FORWARDS ? 255 : UINT32_MAX, &value));
+    *ret_value = (uint32_t)value;
+    return ERR_OK;
+}
+
+static enum err parse_addrs(struct sipmsg *m, struct addr_list *list)
+{
+    struct sip_walk it = {.m = m, .id = list->id};
+    struct sip_item item;
+    size_t n = sipmsg_count(m, list->id), i = 0;
+    list->addrs = arena_alloc(m->arena, n * sizeof(*list->addrs));
+    if (!list->addrs)
+        return ERR_NOMEM;
+    while (sipmsg_next(&it, &item))
+        TRY(sip_addr_parse(item.text, list->id == SIP_H_CONTACT, &list->addrs[i++]));
+    list->n = n;
+    return it.rc;
+}
+
+enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h, const struct sip_addr **ret_addrs,
+                      size_t *ret_n)
+{
+    struct sipmsg_memo *memo;
+    struct addr_list *list;
+    if (!sipmsg_has(m, h))
+        return ERR_NOTFOUND;
+    TRY(memo_of(m, &memo));
+    for (list = memo->lists; list && list->id != h;)
+        list = list->next;
+    if (!list) {
+        list = ARENA_NEW(m->arena, struct addr_list);
+        if (!list)
+            return ERR_NOMEM;
+        list->id = h;
+        list->rc = parse_addrs(m, list);
+        if (list->rc == ERR_NOMEM)
+            return ERR_NOMEM;
+        list->next = memo->lists;
+        memo->lists = list;
+    }
+    if (list->rc)
+        return list->rc;
+    *ret_addrs = list->addrs;
+    *ret_n = list->n;
+    return ERR_OK;
+}

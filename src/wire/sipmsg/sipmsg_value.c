@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* sipmsg/sipmsg_value.c: parsers of single values. */
+#include "sipmsg/sipmsg_priv.h"
+#include "mem/arena.h"
+
+static sv view(const char *from, const char *to)
+{
+    return (sv){from, (size_t)(to - from)};
+}
+
+static sv take(const char **p, const char *end, unsigned mask)
+{
+    const char *from = *p;
+    while (*p < end && sip_is(**p, mask))
+        (*p)++;
+    return view(from, *p);
+}
+
+/* token [ EQUAL ( token / host / quoted-string ) ], blanks behind it skipped. */
+static enum err read_param(const char **pp, const char *end, sv *ret_name, sv *ret_value)
+{
+    const char *p = sip_lws(*pp, end);
+    sv name = take(&p, end, SC_TOKEN), value = {p, 0};
+    if (name.n == 0)
+        return ERR_SYNTAX;
+    if (p < end && *p != ';' && *p != ',')
+        p = sip_lws(p, end);
+    if (p < end && *p == '=') {
+        p = sip_lws(p + 1, end);
+        if (p < end && *p == '"') {
+            const char *from = p;
+            p = sip_quoted_end(p, end);
+            if (!p)
+                return ERR_SYNTAX;
+            value = view(from, p);
+        } else {
+            value = take(&p, end, SC_VALUE);
+        }
+        if (value.n == 0)
+            return ERR_SYNTAX;
+        p = sip_lws(p, end);
+    }
+    *ret_name = name;
+    *ret_value = value;
+    *pp = p;
+    return ERR_OK;
+}
+
+/* Walk of parameters with a separator. After the last one *rest is absent; behind a separator there
+ * must be more. */
+static bool next_param(sv *rest, char separator, sv *ret_name, sv *ret_value, enum err *ret_rc)
+{
+    *ret_rc = ERR_OK;
+    if (!rest->p)
+        return false;
+    const char *p = rest->p, *end = p + rest->n;
+    *ret_rc = read_param(&p, end, ret_name, ret_value);
+    if (*ret_rc == ERR_OK && p < end && *p != separator)
+        *ret_rc = ERR_SYNTAX;
+    if (*ret_rc) {
+        *rest = SV_NONE;
+        return false;
+    }
+    *rest = p == end ? SV_NONE : view(p + 1, end);
+    return true;
+}
+
+bool sip_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc)
+{
+    return next_param(rest, ';', ret_name, ret_value, ret_rc);
+}
+
+bool sip_auth_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc)
+{
+    bool more = next_param(rest, ',', ret_name, ret_value, ret_rc);
+    /* auth-param = auth-param-name EQUAL ( token / quoted-string ) */
+    if (more && ret_value->n == 0) {
+        *ret_rc = ERR_SYNTAX;
+        *rest = SV_NONE;
+        return false;
+    }
+    return more;
+}
+
+bool sip_param(sv params, sv name, sv *ret_value)
+{
+    sv one, value;
+    enum err rc;
+    while (sip_param_next(&params, &one, &value, &rc)) {
+        if (sv_ieq(one, name)) {
+            *ret_value = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* 1*DIGIT, 1..65535. */
+static enum err read_port(sv digits, uint16_t *ret_port)
+{
+    uint64_t port;
+    TRY(sv_u64(digits, 65535, &port));
+    if (port == 0)
+        return ERR_RANGE;
+    *ret_port = (uint16_t)port;
+    return ERR_OK;
+}
+
+/* ---- Via ---- */
+
+static sv without_brackets(sv host)
+{
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        return sv_sub(host, 1, host.n - 1);
+    return host;
+}
+
+/* "SIP" SLASH "2.0" SLASH transport LWS */
+static enum err read_sent_protocol(const char **pp, const char *end, struct sip_via *v)
+{
+    const char *p = *pp;
+    /* as everybody writes it */
+    if (end - p > 8 && memcmp(p, "SIP/2.0/", 8) == 0 && sip_is(p[8], SC_TOKEN)) {
+        p += 8;
+    } else {
+        if (!sv_ieq(take(&p, end, SC_TOKEN), SV("SIP")))
+            return ERR_SYNTAX;
+        p = sip_lws(p, end);
+        if (p == end || *p++ != '/')
+            return ERR_SYNTAX;
+        p = sip_lws(p, end);
+        if (!sv_eq(take(&p, end, SC_TOKEN), SV("2.0")))
+            return ERR_SYNTAX;
+        p = sip_lws(p, end);
+        if (p == end || *p++ != '/')
+            return ERR_SYNTAX;
+        p = sip_lws(p, end);
+    }
+    v->transport_text = take(&p, end, SC_TOKEN);
+    v->transport = sip_transport_of(v->transport_text);
+    const char *blank = p;
+    p = sip_lws(p, end);
+    if (v->transport_text.n == 0 || p == blank)
+        return ERR_SYNTAX;
+    *pp = p;
+    return ERR_OK;
+}
+
+static enum err read_sent_by(const char **pp, const char *end, struct sip_via *v)
+{
+    const char *p = *pp, *from = p;
+    if (p < end && *p == '[') {
+        const char *close = memchr(p, ']', (size_t)(end - p));
+        if (!close)
+            return ERR_SYNTAX;
+        v->host = view(from + 1, close);
+        v->host_ip6 = true;
+        p = close + 1;
+    } else {
+        v->host = take(&p, end, SC_TOKEN);
+    }
+    if (!uri_is_host(v->host, v->host_ip6))
+        return ERR_SYNTAX;
+    if (p < end && *p != ':' && *p != ';')
+        p = sip_lws(p, end);
+    if (p < end && *p == ':') {
+        p = sip_lws(p + 1, end);
+        TRY(read_port(take(&p, end, SC_DIGIT), &v->port));
+        p = sip_lws(p, end);
+    }
+    *pp = p;
+    return ERR_OK;
+}
+
+/* Each parameter that we act on may be given once: two of them would have two readings. */
+static enum err set_once(sv *slot, sv value)
+{
+    if (slot->p || value.n == 0)
+        return ERR_SYNTAX;
+    *slot = value;
+    return ERR_OK;
+}
+
+static enum err via_param(struct sip_via *v, sv name, sv value)
+{
+    if (sv_ieq(name, SV("branch")))
+        return sip_is_token(value) ? set_once(&v->branch, value) : ERR_SYNTAX;
+    if (sv_ieq(name, SV("rport"))) { /* RFC 3581 §3 */
+        if (v->rport)
+            return ERR_SYNTAX;
+        v->rport = true;
+        return value.n ? read_port(value, &v->rport_value) : ERR_OK;
+    }
+    if (sv_ieq(name, SV("received"))) { /* RFC 5118 §4.5: brackets are taken, never made */
+        uint8_t ip[16];
+        size_t n;
+        TRY(uri_host_ip(without_brackets(value), ip, &n));
+        return set_once(&v->received, without_brackets(value));
+    }
+    if (sv_ieq(name, SV("maddr"))) {
+        sv host = without_brackets(value);
+        if (!uri_is_host(host, host.n != value.n))
+            return ERR_SYNTAX;
+        return set_once(&v->maddr, host);
+    }
+    if (sv_ieq(name, SV("ttl"))) {
+        uint64_t ttl;
+        return sv_u64(value, 255, &ttl);
+    }
+    return ERR_OK;
+}
+
+enum err sip_via_parse(sv value, struct sip_via *ret_via)
+{
+    struct sip_via v = {.text = sv_trim(value)};
+    if (!v.text.p)
+        return ERR_SYNTAX;
+    const char *p = v.text.p, *end = p + v.text.n;
+    TRY(read_sent_protocol(&p, end, &v));
+    TRY(read_sent_by(&p, end, &v));
+    if (p < end) {
+        if (*p != ';')
+            return ERR_SYNTAX;
+        v.params = view(p + 1, end);
+        sv rest = v.params, name, text;
+        enum err rc;
+        while (sip_param_next(&rest, &name, &text, &rc))
+            TRY(via_param(&v, name, text));
+        TRY(rc);
+    }
+    *ret_via = v;
+    return ERR_OK;
+}
+
+/* ---- addresses ---- */
+
+/* name-addr: [ display-name ] "<" addr-spec ">". *pp stands behind the '>' afterwards. */
+static enum err read_name_addr(const char *open, const char **pp, const char *end,
+                               struct sip_addr *a)
+{
+    const char *close = memchr(open, '>', (size_t)(end - open));
+    if (!close)
+        return ERR_SYNTAX;
+    a->bracketed = true;
+    *pp = close + 1;
+    return uri_parse(view(open + 1, close), &a->uri, NULL);
+}
+
+/* addr-spec without brackets: RFC 3261 §20: a comma, question mark or semicolon would have needed
+ * them. */
+static enum err read_addr_spec(const char **pp, const char *end, struct sip_addr *a)
+{
+    const char *p = *pp;
+    while (p < end && *p != ';' && *p != '?' && *p != ',' && *p != ' ' && *p != '\t' && *p != '\r')
+        p++;
+    sv text = view(*pp, p);
+    *pp = p;
+    return uri_parse(text, &a->uri, NULL);
+}
+
+static enum err read_address(const char **pp, const char *end, struct sip_addr *a)
+{
+    const char *p = *pp, *from = p;
+    if (p < end && *p == '"') {
+        p = sip_quoted_end(p, end);
+        if (!p)
+            return ERR_SYNTAX;
+        a->display = view(from, p);
+        p = sip_lws(p, end);
+        if (p == end || *p != '<')
+            return ERR_SYNTAX;
+        return read_name_addr(p, pp, end, a);
+    }
+    /* display-name = *(token LWS); RFC 4475 §3.1.1.6: no LWS is needed before the '<' */
+    const char *last = p;
+    for (;;) {
+        (void)take(&p, end, SC_TOKEN);
+        if (p > last)
+            last = p;
+        const char *next = sip_lws(p, end);
+        if (next == p)
+            break;
+        p = next;
+    }
+    if (p < end && *p == '<') {
+        if (last > from)
+            a->display = view(from, last);
+        return read_name_addr(p, pp, end, a);
+    }
+    return read_addr_spec(pp, end, a);
+}
+
+enum err sip_addr_parse(sv value, bool star_ok, struct sip_addr *ret_addr)
+{
+    struct sip_addr a = {.text = sv_trim(value)};
+    if (!a.text.p)
+        return ERR_SYNTAX;
+    if (star_ok && sv_eq(a.text, SV("*"))) {
+        a.star = true;
+        *ret_addr = a;
+        return ERR_OK;
+    }
+    const char *p = a.text.p, *end = p + a.text.n;
+    TRY(read_address(&p, end, &a));
+    p = sip_lws(p, end);
+    if (p < end) {
+        if (*p != ';')
+            return ERR_SYNTAX;
+        a.params = view(p + 1, end);
+        sv rest = a.params, name, text;
+        enum err rc;
+        while (sip_param_next(&rest, &name, &text, &rc)) {
+            if (!sv_ieq(name, SV("tag")))
+                continue;
+            if (!sip_is_token(text))
+                return ERR_SYNTAX;
+            TRY(set_once(&a.tag, text));
+        }
+        TRY(rc);
+    }
+    *ret_addr = a;
+    return ERR_OK;
+}
+
+/* ---- CSeq, credentials, quoted strings ---- */
+
+enum err sip_cseq_parse(sv value, struct sip_cseq *ret_cseq)
+{
+    struct sip_cseq c;
+    value = sv_trim(value);
+    if (!value.p)
+        return ERR_SYNTAX;
+    const char *p = value.p, *end = p + value.n;
+    uint64_t number;
+    /* RFC 3261 §8.1.1.5: less than 2**31 */
+    TRY(sv_u64(take(&p, end, SC_DIGIT), INT32_MAX, &number));
+    const char *blank = p;
+    p = sip_lws(p, end);
+    c.method_text = view(p, end);
+    if (p == blank || !sip_is_token(c.method_text))
+        return ERR_SYNTAX;
+    c.number = (uint32_t)number;
+    c.method = sip_method_of(c.method_text);
+    *ret_cseq = c;
+    return ERR_OK;
+}
+
+enum err sip_auth_parse(sv value, struct sip_auth *ret_auth)
+{
+    struct sip_auth a;
+    value = sv_trim(value);
+    if (!value.p)
+        return ERR_SYNTAX;
+    const char *p = value.p, *end = p + value.n;
+    a.scheme = take(&p, end, SC_TOKEN);
+    const char *blank = p;
+    p = sip_lws(p, end);
+    a.params = view(p, end);
+    if (a.scheme.n == 0 || p == blank || p == end)
+        return ERR_SYNTAX;
+    *ret_auth = a;
+    return ERR_OK;
+}
+
+enum err sip_unquote(struct arena *a, sv quoted, sv *ret_text)
+{
+    bool is_quoted = quoted.n && quoted.p[0] == '"';
+    const char *p = quoted.p, *end = p + quoted.n;
+    if (is_quoted && sip_quoted_end(p, end) != end)
+        return ERR_SYNTAX;
+    char *to = arena_alloc(a, quoted.n + 1), *q = to;
+    if (!to)
+        return ERR_NOMEM;
+    if (is_quoted) {
+        p++;
+        end--;
+    }
+    while (p < end) {
+        const char *next = *p == '\r' ? sip_lws(p, end) : p;
+        if (next > p) {
+            /* a fold, with the blanks around it, reads as one SP (RFC 3261 §7.3.1) */
+            while (q > to && (q[-1] == ' ' || q[-1] == '\t'))
+                q--;
+            *q++ = ' ';
+            p = next;
+            continue;
+        }
+        if (is_quoted && *p == '\\')
+            p++;
+        *q++ = *p++;
+    }
+    *q = '\0';
+    *ret_text = (sv){to, (size_t)(q - to)};
+    return ERR_OK;
+}

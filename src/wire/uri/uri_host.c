@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* uri/uri_host.c: host names and addresses. No socket headers here: the octets alone decide. */
+#include "uri/uri_priv.h"
+
+/* dec-octet of RFC 3986: no leading zero, which some would read as octal. */
+static bool read_ip4(sv s, uint8_t out[static 4])
+{
+    size_t i = 0;
+    for (unsigned part = 0; part < 4; part++) {
+        unsigned value = 0;
+        size_t from = i;
+        while (i < s.n && i - from < 3 && uri_is(s.p[i], UC_DIGIT))
+            value = value * 10 + (unsigned)(s.p[i++] - '0');
+        if (i == from || value > 255 || (i - from > 1 && s.p[from] == '0'))
+            return false;
+        out[part] = (uint8_t)value;
+        if (part < 3 && (i == s.n || s.p[i++] != '.'))
+            return false;
+    }
+    return i == s.n;
+}
+
+/* One group of an IPv6 address at *i. */
+static bool read_group(sv s, size_t *i, uint8_t out[static 2])
+{
+    unsigned value = 0;
+    size_t from = *i;
+    while (*i < s.n && *i - from < 4 && uri_is(s.p[*i], UC_HEX))
+        value = value << 4 | uri_hex_value(s.p[(*i)++]);
+    out[0] = (uint8_t)(value >> 8);
+    out[1] = (uint8_t)value;
+    return *i > from;
+}
+
+/* RFC 5954 §4.1 (the grammar of RFC 3986). The grammar of RFC 2373, which RFC 3261 took over, lets
+ * an embedded IPv4 address follow "::" with a third colon; RFC 5118 §4.10 wants that tolerated. */
+static bool read_ip6(sv s, uint8_t out[static 16])
+{
+    size_t n = 0, gap = 17, i = 0;
+    if (s.n >= 2 && s.p[0] == ':') {
+        if (s.p[1] != ':')
+            return false;
+        gap = 0;
+        i = 2;
+    }
+    while (i < s.n) {
+        sv rest = sv_sub(s, i, s.n);
+        bool third = gap == n && rest.p[0] == ':';
+        if (n <= 12 && read_ip4(sv_sub(rest, third, rest.n), out + n)) {
+            n += 4;
+            i = s.n;
+            break;
+        }
+        if (n == 16 || !read_group(s, &i, out + n))
+            return false;
+        n += 2;
+        if (i == s.n)
+            break;
+        if (s.p[i++] != ':' || i == s.n)
+            return false;
+        if (s.p[i] == ':') {
+            if (gap != 17)
+                return false;
+            gap = n;
+            i++;
+        }
+    }
+    if (gap == 17)
+        return n == 16;
+    if (n > 14) /* "::" stands for at least one group */
+        return false;
+    memmove(out + 16 - (n - gap), out + gap, n - gap);
+    memset(out + gap, 0, 16 - n);
+    return true;
+}
+
+enum err uri_host_ip(sv host, uint8_t ret_ip[static 16], size_t *ret_n)
+{
+    uint8_t ip[16] = {0};
+    size_t n = 0;
+    if (host.p && read_ip4(host, ip))
+        n = 4;
+    else if (host.p && host.n >= 2 && read_ip6(host, ip))
+        n = 16;
+    if (!n)
+        return ERR_SYNTAX;
+    memcpy(ret_ip, ip, 16);
+    *ret_n = n;
+    return ERR_OK;
+}
+
+/* *( domainlabel "." ) toplabel [ "." ], where a top label starts with a letter.
+ * DEVIATES: "_" is taken as a letter or digit; container names have it and no second reading
+ * arises. */
+static bool is_hostname(sv s)
+{
+    if (s.n && s.p[s.n - 1] == '.')
+        s.n--;
+    size_t label = 0;
+    for (size_t i = 0; i <= s.n; i++) {
+        if (i < s.n && (uri_is(s.p[i], UC_ALPHA | UC_DIGIT) || s.p[i] == '_'))
+            continue;
+        if (i < s.n && s.p[i] == '-' && i > label)
+            continue;
+        if (i == label || s.p[i - 1] == '-' || (i < s.n && s.p[i] != '.'))
+            return false;
+        if (i < s.n)
+            label = i + 1;
+    }
+    return uri_is(s.p[label], UC_ALPHA) || s.p[label] == '_';
+}
+
+bool uri_is_host(sv host, bool ip6)
+{
+    uint8_t ip[16];
+    if (!host.p || host.n == 0)
+        return false;
+    if (ip6)
+        return host.n >= 2 && read_ip6(host, ip);
+    return uri_is(host.p[0], UC_DIGIT) && read_ip4(host, ip) ? true : is_hostname(host);
+}

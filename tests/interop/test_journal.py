@@ -5,7 +5,7 @@ import random
 import pytest
 
 from support.load import Load
-from support.server import DOMAIN, Server
+from support.server import DOMAIN, SANITIZED, Server
 from support.sip import Client
 
 PASSWORD = "a-long-password"
@@ -57,7 +57,7 @@ def test_kill_under_load(house, heavy):
             house.start()
             wrong = load.broken_promises(house.bindings())
             assert not wrong, "round %d: %s" % (number, wrong)
-            assert rate >= 1000, "only %d REGISTER/s: no load" % rate
+            assert rate >= 1000 or SANITIZED, "only %d REGISTER/s: no load" % rate
     finally:
         load.close()
     assert sum(caught) >= into_compaction // 2, "too few kills fell into a compaction: %s" % caught

@@ -15,6 +15,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TANDEM = pathlib.Path(os.environ.get("TANDEM", ROOT / "build/release/tandem")).resolve()
+SANITIZED = bool(os.environ.get("TANDEM_SANITIZED"))
 DOMAIN = "example.test"
 CONFIG = """\
 domains: [{domain}]
@@ -122,7 +123,10 @@ class Server:
         return self.process is not None and self.process.poll() is None
 
     def memory(self):
-        """KiB of proportional set size: what the process has for itself of the machine's memory."""
+        """KiB of proportional set size: what the process has for itself of the machine's memory.
+        0 of a sanitized one, whose own bookkeeping is most of it."""
+        if SANITIZED:
+            return 0
         for line in pathlib.Path("/proc/%d/smaps_rollup" % self.process.pid).read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1])

@@ -96,9 +96,9 @@ static void put_to(struct buf *b, const struct sipmsg *req, const struct sip_rep
 /* Whole lines: each "name: value CR LF", folds allowed, no blank line. */
 static bool are_lines(sv s)
 {
-    const char *p = s.p, *end = s.p + s.n;
-    if (!p)
+    if (!s.p)
         return true;
+    const char *p = s.p, *end = s.p + s.n;
     while (p < end) {
         const char *stop = p, *name = p;
         while (stop < end && sip_is(*stop, SC_TOKEN))

@@ -2,8 +2,8 @@
 /* dns/dns.h: questions to the DNS.                                              layer: net
  *
  * Shape   one question, one event with the raw answer parsed by wire/dnsmsg. No cache here.
- * Real    c-ares on the loop, a fresh channel now and then for fresh ports (D33). Simulated: zones in text.
- * Threads the owning loop's.
+ * Real    c-ares on the loop, a fresh channel now and then for fresh ports (D33). Simulated: zones
+ * in text. Threads the owning loop's.
  */
 #ifndef DNS_DNS_H
 #define DNS_DNS_H
@@ -11,8 +11,9 @@
 #include "loop/loop.h"
 
 struct dns_query;
-/* dns_fn(arg, rc, answer): once, in a later turn, unless cancelled. answer only with ERR_OK (rcode may be NXDOMAIN), borrowed until return.
- * rc: ERR_TIMEOUT, ERR_UNREACHABLE (no server), ERR_CORRUPT (answer unusable). */
+/* dns_fn(arg, rc, answer): once, in a later turn, unless cancelled. answer only with ERR_OK (rcode
+ * may be NXDOMAIN), borrowed until return. rc: ERR_TIMEOUT, ERR_UNREACHABLE (no server),
+ * ERR_CORRUPT (answer unusable). */
 MUST_USE enum err dns_ask(struct loop *l, sv name, enum dns_type type, dns_fn *fn, void *arg,
                           struct dns_query **ret_query);
 void dns_cancel(struct dns_query *q); /* NULL is fine; no call after it */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/loop.h: a worker's view of the outside: time, timers, chance, mail, jobs.  layer: net
  *
- * Shape   one struct loop per worker; the real backend (net/worker) and the simulated one (net/sim) stand behind the
- *         same functions. Sockets: sock/sock.h. Names: dns/dns.h. Files: disk/disk.h.
- * Turn    a turn is: read the clock once; timers that are due; what arrived; deferred calls; then the datagrams
- *         of the turn go out in batches. Code runs only inside a turn, except during set-up and teardown.
- * Threads everything belongs to the loop's thread, but loop_mail and what says so.
+ * Shape   one struct loop per worker; the real backend (net/worker) and the simulated one (net/sim)
+ * stand behind the same functions. Sockets: sock/sock.h. Names: dns/dns.h. Files: disk/disk.h. Turn
+ * a turn is: read the clock once; timers that are due; what arrived; deferred calls; then the
+ * datagrams of the turn go out in batches. Code runs only inside a turn, except during set-up and
+ * teardown. Threads everything belongs to the loop's thread, but loop_mail and what says so.
  */
 #ifndef LOOP_LOOP_H
 #define LOOP_LOOP_H
@@ -21,8 +21,9 @@ struct loop_ops;
 struct disk;
 struct loop_group;
 
-/* Runs in a later turn of the receiving loop, on its thread; owns m (usually frees it). Also called at teardown when the
- * loop will not run again: then loop_stopping() is true and the handler only frees. */
+/* Runs in a later turn of the receiving loop, on its thread; owns m (usually frees it). Also called
+ * at teardown when the loop will not run again: then loop_stopping() is true and the handler only
+ * frees. */
 struct mail;
 typedef void mail_fn(struct loop *at, struct mail *m);
 struct mail {
@@ -30,8 +31,8 @@ struct mail {
     mail_fn *fn;
 };
 
-/* work runs on a helper thread (simulated: at once, at a seeded later time) and touches only the job;
- * done runs on the loop that offloaded it, always, also when the loop is stopping. */
+/* work runs on a helper thread (simulated: at once, at a seeded later time) and touches only the
+ * job; done runs on the loop that offloaded it, always, also when the loop is stopping. */
 struct job;
 typedef void job_work_fn(struct job *j);
 typedef void job_done_fn(struct loop *at, struct job *j);
@@ -54,15 +55,15 @@ struct deferred {
 
 struct loop {
     const struct loop_ops *ops;
-    struct loop_group *group;   /* RO: the workers of this process */
-    unsigned worker;            /* RO: own number, 0.. */
-    usec now;                   /* monotonic, as read at the start of the turn */
-    usec wall;                  /* since 1970, as read at the start of the turn */
+    struct loop_group *group; /* RO: the workers of this process */
+    unsigned worker;          /* RO: own number, 0.. */
+    usec now;                 /* monotonic, as read at the start of the turn */
+    usec wall;                /* since 1970, as read at the start of the turn */
     struct wheel wheel;
     struct link deferred;
-    struct stats stats;         /* written here, read by anyone */
-    struct block_pool *blocks;  /* message buffers of this worker */
-    struct disk *disk;          /* RO */
+    struct stats stats;        /* written here, read by anyone */
+    struct block_pool *blocks; /* message buffers of this worker */
+    struct disk *disk;         /* RO */
     bool stopping;
 };
 
@@ -134,11 +135,12 @@ struct loop_ops {
     enum err (*mail)(struct loop *to, struct mail *m);
     enum err (*offload)(struct loop *l, struct job *j);
     enum err (*source_for)(struct loop *l, const struct addr *to, struct addr *ret_local);
-    enum err (*udp_open)(struct loop *l, const struct addr *bind, const struct udp_handler *h, void *arg,
-                         struct udp **ret_udp);
-    enum err (*listen)(struct loop *l, const struct addr *bind, const struct listener_handler *h, void *arg,
-                       struct listener **ret_listener);
-    enum err (*listen_unix)(struct loop *l, sv path, unsigned mode, const struct listener_handler *h, void *arg,
+    enum err (*udp_open)(struct loop *l, const struct addr *bind, const struct udp_handler *h,
+                         void *arg, struct udp **ret_udp);
+    enum err (*listen)(struct loop *l, const struct addr *bind, const struct listener_handler *h,
+                       void *arg, struct listener **ret_listener);
+    enum err (*listen_unix)(struct loop *l, sv path, unsigned mode,
+                            const struct listener_handler *h, void *arg,
                             struct listener **ret_listener);
     enum err (*connect)(struct loop *l, const struct addr *local, const struct addr *to,
                         const struct stream_handler *h, void *arg, struct stream **ret_stream);
@@ -146,8 +148,8 @@ struct loop_ops {
                           struct dns_query **ret_query);
 };
 /* Common part of a loop, for backends. Errors: ERR_NOMEM. */
-MUST_USE enum err loop_init(struct loop *l, const struct loop_ops *ops, struct loop_group *g, unsigned worker,
-                            usec now, usec wall);
+MUST_USE enum err loop_init(struct loop *l, const struct loop_ops *ops, struct loop_group *g,
+                            unsigned worker, usec now, usec wall);
 void loop_done(struct loop *l);
 /* Runs what was deferred until nothing is. */
 void loop_run_deferred(struct loop *l);

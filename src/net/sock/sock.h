@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* sock/sock.h: datagram sockets, listeners and streams of a loop.               layer: net
  *
- * Shape   objects of the backend behind one interface. A datagram arrives in a block of the loop's pool; a stream
- *         hands octets over as they come. Handlers are called in turns of the owning loop, never before the
- *         starting call returns, and never after close or a failed start. They may close or free anything.
- * Threads the owning loop's.
+ * Shape   objects of the backend behind one interface. A datagram arrives in a block of the loop's
+ * pool; a stream hands octets over as they come. Handlers are called in turns of the owning loop,
+ * never before the starting call returns, and never after close or a failed start. They may close
+ * or free anything. Threads the owning loop's.
  */
 #ifndef SOCK_SOCK_H
 #define SOCK_SOCK_H
@@ -14,9 +14,11 @@
 /* ---- UDP ---- */
 enum { UDP_MAX = 65535 };
 struct udp_handler {
-    /* b is borrowed: block_ref to keep it. to: the local address it was sent to (of a wildcard socket too). */
+    /* b is borrowed: block_ref to keep it. to: the local address it was sent to (of a wildcard
+     * socket too). */
     void (*on_datagram)(void *arg, struct block *b, const struct addr *from, const struct addr *to);
-    /* The kernel says that a datagram to this address was refused (ICMP); may be NULL. RFC 3261 §18.4. */
+    /* The kernel says that a datagram to this address was refused (ICMP); may be NULL. RFC 3261
+     * §18.4. */
     void (*on_error)(void *arg, const struct addr *to, enum err why);
 };
 struct udp {
@@ -25,37 +27,41 @@ struct udp {
     struct addr local; /* as bound; the port is the real one */
 };
 struct udp_ops {
-    enum err (*send)(struct udp *u, const struct addr *from, const struct addr *to, const sv *pieces, size_t n);
+    enum err (*send)(struct udp *u, const struct addr *from, const struct addr *to,
+                     const sv *pieces, size_t n);
     void (*close)(struct udp *u);
 };
 /* One socket per worker and address, SO_REUSEPORT. port 0: any (then only one worker can have it).
  * Errors: ERR_BUSY (port taken), ERR_DENIED, ERR_UNREACHABLE (address not ours), ERR_IO. */
-MUST_USE enum err udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h, void *arg,
-                           struct udp **ret_udp);
-/* Copies the pieces; the datagram leaves at the end of the turn at the latest. from: NULL or the local address to use on a
- * wildcard socket. Loss later is silent (on_error at best). Errors: ERR_TOOBIG, ERR_BUSY (send queue full). */
-MUST_USE enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to, const sv *pieces,
-                           size_t n);
+MUST_USE enum err udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
+                           void *arg, struct udp **ret_udp);
+/* Copies the pieces; the datagram leaves at the end of the turn at the latest. from: NULL or the
+ * local address to use on a wildcard socket. Loss later is silent (on_error at best). Errors:
+ * ERR_TOOBIG, ERR_BUSY (send queue full). */
+MUST_USE enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to,
+                           const sv *pieces, size_t n);
 void udp_close(struct udp *u); /* NULL is fine */
-/* The local address that the routing table gives octets to `to` (port 0): for Via and Contact on wildcard sockets.
- * Errors: ERR_UNREACHABLE. */
+/* The local address that the routing table gives octets to `to` (port 0): for Via and Contact on
+ * wildcard sockets. Errors: ERR_UNREACHABLE. */
 MUST_USE enum err sock_source_for(struct loop *l, const struct addr *to, struct addr *ret_local);
 
 /* ---- streams: TCP and Unix ---- */
 struct stream_handler {
-    void (*on_open)(void *arg);             /* a connect succeeded; not for accepted streams */
-    void (*on_data)(void *arg, sv octets);  /* borrowed until return */
-    void (*on_drain)(void *arg);            /* the write queue is empty again; may be NULL */
-    void (*on_close)(void *arg, enum err why); /* last call; the stream is gone after it. ERR_OK: orderly end by the peer */
+    void (*on_open)(void *arg);            /* a connect succeeded; not for accepted streams */
+    void (*on_data)(void *arg, sv octets); /* borrowed until return */
+    void (*on_drain)(void *arg);           /* the write queue is empty again; may be NULL */
+    void (*on_close)(
+        void *arg,
+        enum err why); /* last call; the stream is gone after it. ERR_OK: orderly end by the peer */
 };
 struct stream {
     const struct stream_ops *ops;
     struct loop *loop;
-    struct addr local, peer;  /* family 0 for Unix */
-    uint32_t peer_uid;        /* Unix: from peer credentials; else UINT32_MAX */
-    uint64_t created;         /* usec */
-    size_t queued;            /* octets waiting to be written */
-    size_t queue_max;         /* cap of it; default STREAM_QUEUE_MAX */
+    struct addr local, peer; /* family 0 for Unix */
+    uint32_t peer_uid;       /* Unix: from peer credentials; else UINT32_MAX */
+    uint64_t created;        /* usec */
+    size_t queued;           /* octets waiting to be written */
+    size_t queue_max;        /* cap of it; default STREAM_QUEUE_MAX */
 };
 enum { STREAM_QUEUE_MAX = 256 * 1024 };
 struct stream_ops {
@@ -76,23 +82,29 @@ struct listener {
 struct listener_ops {
     void (*close)(struct listener *l);
 };
-/* TCP, SO_REUSEPORT: each worker has its own. Out of descriptors: accepting pauses, a reserve descriptor sheds.
- * Errors: as udp_open. */
-MUST_USE enum err stream_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h, void *arg,
+/* TCP, SO_REUSEPORT: each worker has its own. Out of descriptors: accepting pauses, a reserve
+ * descriptor sheds. Errors: as udp_open. */
+MUST_USE enum err stream_listen(struct loop *l, const struct addr *bind,
+                                const struct listener_handler *h, void *arg,
                                 struct listener **ret_listener);
 /* A Unix socket at path with this mode; a dead one there is replaced, a live one is ERR_BUSY. */
-MUST_USE enum err stream_listen_unix(struct loop *l, sv path, unsigned mode, const struct listener_handler *h,
-                                     void *arg, struct listener **ret_listener);
+MUST_USE enum err stream_listen_unix(struct loop *l, sv path, unsigned mode,
+                                     const struct listener_handler *h, void *arg,
+                                     struct listener **ret_listener);
 void listener_close(struct listener *l); /* NULL is fine */
-/* local: NULL or the address to bind. Sends before on_open are queued. Errors at once: ERR_UNREACHABLE, ERR_BUSY, ERR_IO;
- * later: on_close with ERR_REFUSED, ERR_TIMEOUT, ERR_UNREACHABLE. The caller guards time. */
+/* local: NULL or the address to bind. Sends before on_open are queued. Errors at once:
+ * ERR_UNREACHABLE, ERR_BUSY, ERR_IO; later: on_close with ERR_REFUSED, ERR_TIMEOUT,
+ * ERR_UNREACHABLE. The caller guards time. */
 MUST_USE enum err stream_connect(struct loop *l, const struct addr *local, const struct addr *to,
-                                 const struct stream_handler *h, void *arg, struct stream **ret_stream);
-/* Copies what the kernel does not take at once. Errors: ERR_TOOBIG (queue_max; nothing was written), ERR_CLOSED. */
+                                 const struct stream_handler *h, void *arg,
+                                 struct stream **ret_stream);
+/* Copies what the kernel does not take at once. Errors: ERR_TOOBIG (queue_max; nothing was
+ * written), ERR_CLOSED. */
 MUST_USE enum err stream_send(struct stream *s, const sv *pieces, size_t n);
 void stream_handle(struct stream *s, const struct stream_handler *h, void *arg);
 void stream_pause(struct stream *s, bool on); /* stop or resume reading */
-/* No more callbacks. flush: what is queued is still written (bounded by time in the backend). NULL is fine. */
+/* No more callbacks. flush: what is queued is still written (bounded by time in the backend). NULL
+ * is fine. */
 void stream_close(struct stream *s, bool flush);
 
 #endif

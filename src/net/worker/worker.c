@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* The group of workers: threads, signals, the end. */
+#include "worker/worker.h"
+#include "worker/worker_priv.h"
+#include <ares.h>
+#include <signal.h>
+#include <stdio.h>
+
+static const int caught[WORKER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+static struct worker_group *group_of(struct loop_group *g)
+{
+    return CONTAINER(g, struct worker_group, base);
+}
+
+enum err worker_group_new(unsigned n, struct loop_group **ret_group)
+{
+    struct worker_group *g = MEM_NEW(struct worker_group);
+    enum err rc = ERR_OK;
+    if (!g)
+        return ERR_NOMEM;
+    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
+        mem_free(g);
+        return ERR_NOMEM;
+    }
+    signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of the write */
+    pthread_mutex_init(&g->bound_lock, NULL);
+    list_init(&g->bound);
+    if (n == 0)
+        n = 1;
+    for (unsigned i = 0; !rc && i < n && i < LOOP_WORKERS_MAX; i++) {
+        struct worker *w = MEM_NEW(struct worker);
+        rc = w ? worker_init(w, g, i) : ERR_NOMEM;
+        if (rc) {
+            mem_free(w);
+            break;
+        }
+        g->worker[i] = w;
+        g->base.loop[i] = &w->base;
+        g->base.n = i + 1;
+    }
+    if (rc) {
+        worker_group_free(&g->base);
+        return rc;
+    }
+    *ret_group = &g->base;
+    return ERR_OK;
+}
+
+static void on_uv_signal(uv_signal_t *h, int signum)
+{
+    struct worker_group *g = h->data;
+    worker_turn(g->worker[0]);
+    g->on_signal(signum, g->on_signal_arg);
+}
+
+void worker_on_signal(struct loop_group *group, worker_signal_fn *fn, void *arg)
+{
+    struct worker_group *g = group_of(group);
+    g->on_signal = fn;
+    g->on_signal_arg = arg;
+    while (g->signals < WORKER_SIGNALS) {
+        uv_signal_t *s = &g->signal[g->signals];
+        uv_signal_init(&g->worker[0]->uv, s);
+        s->data = g;
+        uv_signal_start(s, on_uv_signal, caught[g->signals++]);
+    }
+}
+
+static void *run_worker(void *arg)
+{
+    struct worker *w = arg;
+    uv_run(&w->uv, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+/* The caught signals are left to worker 0's thread. */
+static bool start_thread(struct worker *w)
+{
+    sigset_t ours, before;
+    char name[16];
+    sigemptyset(&ours);
+    for (int i = 0; i < WORKER_SIGNALS; i++)
+        sigaddset(&ours, caught[i]);
+    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    bool ok = pthread_create(&w->thread, NULL, run_worker, w) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (ok) {
+        snprintf(name, sizeof(name), "tandem/%u", w->base.worker);
+        pthread_setname_np(w->thread, name);
+    }
+    return ok;
+}
+
+/* All threads but this one have ended. No mailbox is open when the first handler runs, so that none
+ * can send on. */
+static void drain_group(struct worker_group *g)
+{
+    if (g->drained)
+        return;
+    g->drained = true;
+    for (unsigned i = 0; i < g->base.n; i++)
+        worker_close_mailbox(g->worker[i]);
+    for (unsigned i = 0; i < g->base.n; i++)
+        worker_drain(g->worker[i]);
+}
+
+enum err worker_group_run(struct loop_group *group)
+{
+    struct worker_group *g = group_of(group);
+    unsigned started = 1;
+    enum err rc = ERR_OK;
+    while (started < group->n && start_thread(g->worker[started]))
+        started++;
+    if (started < group->n)
+        rc = ERR_IO;
+    else
+        uv_run(&g->worker[0]->uv, UV_RUN_DEFAULT);
+    worker_group_stop(group);
+    for (unsigned i = 1; i < started; i++)
+        pthread_join(g->worker[i]->thread, NULL);
+    drain_group(g);
+    return rc;
+}
+
+void worker_group_stop(struct loop_group *group)
+{
+    struct worker_group *g = group_of(group);
+    atomic_store_explicit(&g->stop, true, memory_order_release);
+    for (unsigned i = 0; i < group->n; i++)
+        uv_async_send(&g->worker[i]->async);
+}
+
+void worker_group_free(struct loop_group *group)
+{
+    if (!group)
+        return;
+    struct worker_group *g = group_of(group);
+    drain_group(g);
+    for (unsigned i = 0; i < group->n; i++) {
+        worker_done(g->worker[i]);
+        mem_free(g->worker[i]);
+    }
+    pthread_mutex_destroy(&g->bound_lock);
+    ares_library_cleanup();
+    mem_free(g);
+}
+
+enum err worker_dns_servers(struct loop_group *group, const struct addr *servers, size_t n)
+{
+    struct worker_group *g = group_of(group);
+    if (n > DNS_SERVERS_MAX)
+        return ERR_SYNTAX;
+    for (size_t i = 0; i < n; i++)
+        if (servers[i].family == 0 || addr_is_any(&servers[i]))
+            return ERR_SYNTAX;
+    for (size_t i = 0; i < n; i++)
+        g->dns_server[i] = servers[i];
+    g->dns_servers = n;
+    return ERR_OK;
+}

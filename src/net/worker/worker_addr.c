@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/* Between struct addr and the kernel: conversion, errors, bind; what this machine has. */
+#include "worker/worker_priv.h"
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum err worker_err(int e)
+{
+    switch (e) {
+    case 0:
+        return ERR_OK;
+    case EADDRINUSE:
+    case EMFILE:
+    case ENFILE:
+        return ERR_BUSY;
+    case EACCES:
+    case EPERM:
+        return ERR_DENIED;
+    case EADDRNOTAVAIL:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case EAFNOSUPPORT:
+        return ERR_UNREACHABLE;
+    case ECONNREFUSED:
+        return ERR_REFUSED;
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EPIPE:
+        return ERR_CLOSED;
+    case ETIMEDOUT:
+        return ERR_TIMEOUT;
+    case ENOMEM:
+    case ENOBUFS:
+        return ERR_NOMEM;
+    case EMSGSIZE:
+        return ERR_TOOBIG;
+    case ENOENT:
+    case ENOTDIR:
+        return ERR_NOTFOUND;
+    default:
+        return ERR_IO;
+    }
+}
+
+socklen_t worker_sockaddr(const struct addr *a, struct sockaddr_storage *ret_sa)
+{
+    if (a->family == 4) {
+        struct sockaddr_in *in = (struct sockaddr_in *)ret_sa;
+        *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(a->port)};
+        memcpy(&in->sin_addr, a->ip, 4);
+        return sizeof(*in);
+    }
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret_sa;
+    *in6 = (struct sockaddr_in6){
+        .sin6_family = AF_INET6, .sin6_port = htons(a->port), .sin6_scope_id = a->scope};
+    memcpy(&in6->sin6_addr, a->ip, 16);
+    return sizeof(*in6);
+}
+
+struct addr worker_addr(const struct sockaddr_storage *sa)
+{
+    if (sa->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+        return addr_from_ip((const uint8_t *)&in->sin_addr, 4, ntohs(in->sin_port));
+    }
+    if (sa->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+        struct addr a = addr_from_ip((const uint8_t *)&in6->sin6_addr, 16, ntohs(in6->sin6_port));
+        if (a.family == 6)
+            a.scope = in6->sin6_scope_id;
+        return a;
+    }
+    return (struct addr){0};
+}
+
+struct addr worker_sockname(int fd)
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t n = sizeof(sa);
+    if (getsockname(fd, (struct sockaddr *)&sa, &n) != 0)
+        return (struct addr){0};
+    return worker_addr(&sa);
+}
+
+enum err worker_socket(const struct addr *a, int type, int *ret_fd)
+{
+    int on = 1;
+    if (a->family != 4 && a->family != 6)
+        return ERR_UNREACHABLE;
+    int fd = socket(a->family == 4 ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return worker_err(errno);
+    /* One socket, one family: otherwise [::] would take IPv4 in its mapped form too. */
+    if (a->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) {
+        close(fd);
+        return ERR_IO;
+    }
+    *ret_fd = fd;
+    return ERR_OK;
+}
+
+static bool overlaps(const struct bound *b, int type, const struct addr *at)
+{
+    return b->type == type && b->at.port == at->port && b->at.family == at->family &&
+           (addr_equal_ip(&b->at, at) || addr_is_any(&b->at) || addr_is_any(at));
+}
+
+/* Binds a socket that shares with nobody, and lets go again. */
+static enum err probe(int type, const struct addr *at)
+{
+    struct sockaddr_storage sa;
+    int fd, on = 1;
+    enum err rc = ERR_OK;
+    socklen_t n = worker_sockaddr(at, &sa);
+    TRY(worker_socket(at, type, &fd));
+    if (type == SOCK_STREAM) /* past connections in TIME-WAIT are no owner; a listener still is */
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (bind(fd, (struct sockaddr *)&sa, n) != 0)
+        rc = worker_err(errno);
+    close(fd);
+    return rc;
+}
+
+static enum err bind_locked(struct worker_group *g, int fd, int type, const struct addr *at,
+                            struct bound **ret_bound)
+{
+    struct sockaddr_storage sa;
+    struct bound *same = NULL;
+    bool ours = false;
+    int on = 1;
+    socklen_t n = worker_sockaddr(at, &sa);
+
+    LIST_EACH (b, &g->bound, struct bound, by_group) {
+        ours |= overlaps(b, type, at);
+        if (b->type == type && addr_equal(&b->at, at))
+            same = b;
+    }
+    if (at->port != 0 && !ours)
+        TRY(probe(type, at));
+    if (type == SOCK_STREAM)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0 ||
+        bind(fd, (struct sockaddr *)&sa, n) != 0)
+        return worker_err(errno);
+    if (!same) {
+        same = MEM_NEW(struct bound);
+        if (!same)
+            return ERR_NOMEM;
+        same->type = type;
+        same->at = worker_sockname(fd);
+        list_push(&g->bound, &same->by_group);
+    }
+    same->refs++;
+    *ret_bound = same;
+    return ERR_OK;
+}
+
+enum err worker_bind(struct worker_group *g, int fd, int type, const struct addr *at,
+                     struct bound **ret_bound)
+{
+    pthread_mutex_lock(&g->bound_lock);
+    enum err rc = bind_locked(g, fd, type, at, ret_bound);
+    pthread_mutex_unlock(&g->bound_lock);
+    return rc;
+}
+
+void worker_unbind(struct worker_group *g, struct bound *b)
+{
+    if (!b)
+        return;
+    pthread_mutex_lock(&g->bound_lock);
+    if (--b->refs == 0) {
+        list_unlink(&b->by_group);
+        mem_free(b);
+    }
+    pthread_mutex_unlock(&g->bound_lock);
+}
+
+size_t worker_addresses(struct addr *ret_addrs, size_t max)
+{
+    struct ifaddrs *all;
+    size_t n = 0;
+    if (getifaddrs(&all) != 0)
+        return 0;
+    for (const struct ifaddrs *i = all; i && n < max; i = i->ifa_next) {
+        struct sockaddr_storage sa = {0};
+        if (!i->ifa_addr || !(i->ifa_flags & IFF_UP))
+            continue;
+        int family = i->ifa_addr->sa_family;
+        if (family != AF_INET && family != AF_INET6)
+            continue;
+        memcpy(&sa, i->ifa_addr,
+               family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+        struct addr a = worker_addr(&sa);
+        bool known = false;
+        for (size_t k = 0; k < n; k++)
+            known |= addr_equal(&ret_addrs[k], &a);
+        if (!known)
+            ret_addrs[n++] = a;
+    }
+    freeifaddrs(all);
+    return n;
+}
+
+/* Cores of one cpu.max ("max 100000", "150000 100000"), rounded up; LOOP_WORKERS_MAX when
+ * unlimited. */
+static unsigned quota_of(const char *path)
+{
+    char text[64];
+    unsigned long long quota, period;
+    unsigned cores = LOOP_WORKERS_MAX;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return cores;
+    if (fgets(text, sizeof(text), f) && sscanf(text, "%llu %llu", &quota, &period) == 2 &&
+        period > 0 && quota < period * LOOP_WORKERS_MAX)
+        cores = (unsigned)((quota + period - 1) / period);
+    fclose(f);
+    return cores;
+}
+
+/* The least that this process' cgroup (version 2) or one above it grants. */
+static unsigned cgroup_cores(void)
+{
+    static const char root[] = "/sys/fs/cgroup", file[] = "/cpu.max";
+    char line[2048], path[sizeof(root) + sizeof(line) + sizeof(file)];
+    unsigned least = LOOP_WORKERS_MAX;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    if (!f)
+        return least;
+    while (fgets(line, sizeof(line), f)) {
+        if (strncmp(line, "0::/", 4) != 0)
+            continue;
+        line[strcspn(line, "\n")] = 0;
+        size_t n = strlen(line);
+        for (;;) {
+            snprintf(path, sizeof(path), "%s%s%s", root, line + 3, file);
+            unsigned here = quota_of(path);
+            least = here < least ? here : least;
+            while (n > 3 && line[n - 1] != '/')
+                n--;
+            if (n <= 3)
+                break;
+            line[--n] = 0;
+        }
+        break;
+    }
+    fclose(f);
+    return least;
+}
+
+unsigned worker_cores(void)
+{
+    cpu_set_t set;
+    unsigned cores = 1;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        cores = (unsigned)CPU_COUNT(&set);
+    unsigned granted = cgroup_cores();
+    cores = granted < cores ? granted : cores;
+    return cores < 1 ? 1 : cores > LOOP_WORKERS_MAX ? LOOP_WORKERS_MAX : cores;
+}

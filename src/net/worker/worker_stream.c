@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+/* Streams: nonblocking sockets under uv_poll_t with a bounded write queue of our own.
+ *
+ *   connecting ── writable, no error ──► open ── end, error ─────────────► gone (on_close)
+ *        └─────── error ──► gone (on_close)  └─ stream_close(flush) ──► lingering ─┐
+ *                                               stream_close ──► gone ◄────────────┘
+ *
+ * Lingering: no user any more. What is queued is written, then our side is shut, and what the peer
+ * still sends is read and dropped until it ends too: closing over unread octets would send a reset
+ * that can overtake and void the answer just written. Bounded by LINGER. */
+#include "worker/worker_priv.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+    READS_A_TURN = 4,   /* of READ_BUFFER each, so that one busy peer does not starve the rest */
+    PIECES_MAX = 16,    /* handed to the kernel at once; more go by the queue */
+    QUEUE_FIRST = 4096, /* octets of a new queue */
+    QUEUE_KEEP = 16 * 1024,
+    KEEP_IDLE_S = 60,
+    KEEP_INTERVAL_S = 15,
+    KEEP_COUNT = 4,
+    UNACKED_MS = 30000, /* sent, not acknowledged: then the connection is dead */
+};
+#define LINGER (5 * USEC_S)
+
+struct worker_stream {
+    struct stream base;
+    struct worker *w;
+    uv_poll_t poll;
+    int fd;
+    const struct stream_handler *h;
+    void *arg;
+    char *queue; /* base.queued octets from queue_at */
+    size_t queue_at, queue_cap;
+    int watched; /* events polled for */
+    bool connecting, paused;
+    bool ended;     /* the peer sends no more */
+    bool shut;      /* neither do we */
+    bool closed;    /* no callback any more */
+    bool lingering; /* closed, but not gone */
+    bool gone;
+    struct deferred failed; /* why holds the error */
+    enum err why;
+    struct timer linger;
+    struct link by_worker;
+};
+
+static void on_poll(uv_poll_t *h, int status, int events);
+
+/* Polls for what the state asks for. */
+static void watch(struct worker_stream *s)
+{
+    int want = 0;
+    if (s->gone)
+        return;
+    if (s->connecting)
+        want = UV_WRITABLE;
+    else
+        want = (s->base.queued > 0 ? UV_WRITABLE : 0) |
+               ((s->lingering || (s->h && !s->paused)) && !s->ended ? UV_READABLE : 0);
+    if (want == s->watched)
+        return;
+    s->watched = want;
+    if (want)
+        uv_poll_start(&s->poll, want, on_poll);
+    else
+        uv_poll_stop(&s->poll);
+}
+
+static void on_gone(uv_handle_t *h)
+{
+    mem_free(CONTAINER((uv_poll_t *)h, struct worker_stream, poll));
+}
+
+/* The memory lives until uv has let go of it: callers on the stack may still look at the flags. */
+static void destroy(struct worker_stream *s)
+{
+    if (s->gone)
+        return;
+    s->closed = s->gone = true;
+    s->lingering = false;
+    loop_timer_cancel(&s->w->base, &s->linger);
+    loop_defer_cancel(&s->failed);
+    list_unlink(&s->by_worker);
+    mem_free(s->queue);
+    s->queue = NULL;
+    uv_close((uv_handle_t *)&s->poll, on_gone);
+    close(s->fd);
+}
+
+/* ---- the write queue ---- */
+
+static bool queue_reserve(struct worker_stream *s, size_t more)
+{
+    size_t need = s->base.queued + more, cap = s->queue_cap ? s->queue_cap : QUEUE_FIRST;
+    if (s->queue_at > 0 && s->queue_at + need > s->queue_cap) {
+        memmove(s->queue, s->queue + s->queue_at, s->base.queued);
+        s->queue_at = 0;
+    }
+    if (s->queue_at + need <= s->queue_cap)
+        return true;
+    while (cap < need)
+        cap *= 2;
+    char *q = mem_realloc(s->queue, cap);
+    if (!q)
+        return false;
+    s->queue = q;
+    s->queue_cap = cap;
+    return true;
+}
+
+static void queue_put(struct worker_stream *s, sv octets)
+{
+    if (octets.n > 0)
+        memcpy(s->queue + s->queue_at + s->base.queued, octets.p, octets.n);
+    s->base.queued += octets.n;
+}
+
+/* Writes what is queued. Errors: of the socket. */
+static enum err queue_write(struct worker_stream *s)
+{
+    while (s->base.queued > 0) {
+        ssize_t n =
+            send(s->fd, s->queue + s->queue_at, s->base.queued, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN ? ERR_OK : worker_err(errno);
+        s->queue_at += (size_t)n;
+        s->base.queued -= (size_t)n;
+    }
+    s->queue_at = 0;
+    if (s->queue_cap > QUEUE_KEEP) { /* a burst's memory is not kept for the connection's life */
+        mem_free(s->queue);
+        s->queue = NULL;
+        s->queue_cap = 0;
+    }
+    return ERR_OK;
+}
+
+/* ---- the end ---- */
+
+/* Goes on lingering, or is done with it. */
+static void linger_step(struct worker_stream *s)
+{
+    if (s->base.queued == 0 && !s->shut && !s->connecting) {
+        s->shut = true;
+        shutdown(s->fd, SHUT_WR);
+    }
+    if (s->shut && s->ended)
+        destroy(s);
+    else
+        watch(s);
+}
+
+static void on_linger(struct timer *t, void *arg)
+{
+    (void)t;
+    destroy(arg);
+}
+
+static void linger(struct worker_stream *s)
+{
+    s->closed = s->lingering = true;
+    s->h = NULL;
+    loop_defer_cancel(&s->failed);
+    loop_timer(&s->w->base, &s->linger, LINGER);
+    linger_step(s);
+}
+
+/* Tells the user, once. After the peer's orderly end its answers may still be on their way out. */
+static void finish(struct worker_stream *s, enum err why)
+{
+    if (s->closed) {
+        destroy(s);
+        return;
+    }
+    const struct stream_handler *h = s->h;
+    void *arg = s->arg;
+    if (why == ERR_OK && s->base.queued > 0)
+        linger(s);
+    else
+        destroy(s);
+    if (h)
+        h->on_close(arg, why);
+}
+
+static enum err pending_error(int fd)
+{
+    int e = 0;
+    socklen_t n = sizeof(e);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) != 0)
+        e = errno;
+    return worker_err(e);
+}
+
+/* ---- reading ---- */
+
+static bool may_read(const struct worker_stream *s)
+{
+    return !s->gone && !s->ended && (s->lingering || (!s->closed && s->h && !s->paused));
+}
+
+static void read_some(struct worker_stream *s)
+{
+    char *buffer = s->w->read_buffer;
+    for (int i = 0; i < READS_A_TURN && may_read(s); i++) {
+        ssize_t n = recv(s->fd, buffer, READ_BUFFER, MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0) {
+            finish(s, worker_err(errno));
+            return;
+        }
+        if (n == 0) {
+            s->ended = true;
+            if (s->lingering)
+                linger_step(s);
+            else
+                finish(s, ERR_OK);
+            return;
+        }
+        if (!s->lingering)
+            s->h->on_data(s->arg, (sv){buffer, (size_t)n});
+        if (n < READ_BUFFER)
+            return;
+    }
+}
+
+/* ---- events ---- */
+
+static void connected(struct worker_stream *s)
+{
+    enum err why = pending_error(s->fd);
+    if (why) {
+        finish(s, why);
+        return;
+    }
+    s->connecting = false;
+    s->base.local = worker_sockname(s->fd);
+    if (!s->closed && s->h->on_open)
+        s->h->on_open(s->arg);
+}
+
+static void write_some(struct worker_stream *s)
+{
+    bool had = s->base.queued > 0;
+    enum err rc = queue_write(s);
+    if (rc) {
+        finish(s, rc);
+        return;
+    }
+    if (s->lingering)
+        linger_step(s);
+    else if (had && s->base.queued == 0 && s->h && s->h->on_drain)
+        s->h->on_drain(s->arg);
+}
+
+static void on_poll(uv_poll_t *h, int status, int events)
+{
+    struct worker_stream *s = CONTAINER(h, struct worker_stream, poll);
+    worker_turn(s->w);
+    if (s->gone)
+        return;
+    if (status < 0) { /* POLLERR: libuv stops polling. The calls below meet the error itself. */
+        s->watched = 0;
+        events = UV_READABLE | UV_WRITABLE;
+    }
+    if (s->connecting) {
+        connected(s);
+        if (s->gone || s->connecting)
+            return;
+        events |= UV_WRITABLE;
+    }
+    if (events & UV_READABLE) /* first: octets that came before the error */
+        read_some(s);
+    if (!s->gone && (events & UV_WRITABLE) && s->base.queued > 0)
+        write_some(s);
+    if (!s->gone && status < 0) {
+        enum err why = pending_error(s->fd);
+        if (why)
+            finish(s, why);
+    }
+    watch(s);
+}
+
+static void on_failed(struct deferred *d, void *arg)
+{
+    struct worker_stream *s = arg;
+    (void)d;
+    if (!s->connecting)
+        read_some(s); /* a peer that answered and left is heard first */
+    if (!s->closed)
+        finish(s, s->why);
+}
+
+static void fail(struct worker_stream *s, enum err why)
+{
+    s->why = why;
+    loop_defer(&s->w->base, &s->failed);
+}
+
+/* ---- what users call ---- */
+
+/* What the kernel takes at once of the pieces. Errors: of the socket. */
+static enum err write_now(struct worker_stream *s, const sv *pieces, size_t n, size_t *ret_written)
+{
+    struct iovec iov[PIECES_MAX];
+    size_t k = 0;
+    for (; k < n && k < PIECES_MAX; k++)
+        iov[k] = (struct iovec){(void *)(uintptr_t)pieces[k].p, pieces[k].n};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = k};
+    ssize_t done;
+    do
+        done = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (done < 0 && errno == EINTR);
+    if (done < 0 && errno != EAGAIN)
+        return worker_err(errno);
+    *ret_written = done < 0 ? 0 : (size_t)done;
+    return ERR_OK;
+}
+
+static enum err stream_write(struct stream *stream, const sv *pieces, size_t n)
+{
+    struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
+    size_t total = 0, written = 0;
+    if (s->closed || s->why)
+        return ERR_CLOSED;
+    for (size_t i = 0; i < n; i++) {
+        if (s->base.queued + total > s->base.queue_max ||
+            pieces[i].n > s->base.queue_max - s->base.queued - total) {
+            stat_refuse(&s->w->base.stats, STAT_LIMIT_WRITE_QUEUE);
+            return ERR_TOOBIG;
+        }
+        total += pieces[i].n;
+    }
+    if (!s->connecting && s->base.queued == 0 && total > 0) {
+        enum err rc = write_now(s, pieces, n, &written);
+        if (rc) {
+            fail(s, rc);
+            return ERR_CLOSED;
+        }
+    }
+    if (written == total)
+        return ERR_OK;
+    if (!queue_reserve(s, total - written)) {
+        fail(s, ERR_NOMEM); /* part of it is out: the stream is of no use now */
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t skip = written < pieces[i].n ? written : pieces[i].n;
+        written -= skip;
+        queue_put(s, sv_sub(pieces[i], skip, pieces[i].n));
+    }
+    watch(s);
+    return ERR_OK;
+}
+
+static void stream_set_handler(struct stream *stream, const struct stream_handler *h, void *arg)
+{
+    struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
+    s->h = h;
+    s->arg = arg;
+    watch(s);
+}
+
+static void stream_set_paused(struct stream *stream, bool on)
+{
+    struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
+    s->paused = on;
+    watch(s);
+}
+
+static void stream_end(struct stream *stream, bool flush)
+{
+    struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
+    if (s->closed)
+        return;
+    if (flush && !s->why && (!s->connecting || s->base.queued > 0) && !s->w->base.stopping)
+        linger(s);
+    else
+        destroy(s);
+}
+
+static const struct stream_ops stream_ops = {
+    .send = stream_write,
+    .handle = stream_set_handler,
+    .pause = stream_set_paused,
+    .close = stream_end,
+};
+
+/* Takes fd over, also on failure. */
+static struct worker_stream *stream_new(struct worker *w, int fd)
+{
+    struct worker_stream *s = MEM_NEW(struct worker_stream);
+    if (!s || uv_poll_init(&w->uv, &s->poll, fd) != 0) {
+        mem_free(s);
+        close(fd);
+        return NULL;
+    }
+    s->base = (struct stream){.ops = &stream_ops,
+                              .loop = &w->base,
+                              .peer_uid = UINT32_MAX,
+                              .created = (uint64_t)w->base.now,
+                              .queue_max = STREAM_QUEUE_MAX};
+    s->w = w;
+    s->fd = fd;
+    deferred_init(&s->failed, on_failed, s);
+    timer_init(&s->linger, on_linger, s);
+    list_push(&w->streams, &s->by_worker);
+    return s;
+}
+
+static void set_int(int fd, int level, int option, int value)
+{
+    setsockopt(fd, level, option, &value, sizeof(value)); /* best effort */
+}
+
+static void set_tcp_options(int fd)
+{
+    set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
+    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS);
+}
+
+struct stream *worker_stream_accepted(struct worker *w, int fd, const struct addr *peer)
+{
+    struct worker_stream *s = stream_new(w, fd);
+    if (!s)
+        return NULL;
+    if (peer) {
+        set_tcp_options(fd);
+        s->base.peer = *peer;
+        s->base.local = worker_sockname(fd);
+    } else {
+        struct ucred cred;
+        socklen_t n = sizeof(cred);
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0)
+            s->base.peer_uid = cred.uid;
+    }
+    return &s->base;
+}
+
+void worker_stream_begin(struct stream *stream)
+{
+    struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
+    if (!s->closed && !s->h)
+        destroy(s);
+    else
+        watch(s);
+}
+
+/* A failure that has a peer's address in it comes by on_close, whether the kernel knows it at once
+ * or later. */
+static enum err start_connect(int fd, const struct addr *local, const struct addr *to,
+                              enum err *ret_later)
+{
+    struct sockaddr_storage sa;
+    *ret_later = ERR_OK;
+    if (local) {
+        set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+        if (local->port != 0)
+            set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1); /* beside our own listener there */
+        if (bind(fd, (struct sockaddr *)&sa, worker_sockaddr(local, &sa)) != 0)
+            return worker_err(errno);
+    }
+    socklen_t n = worker_sockaddr(to, &sa);
+    if (connect(fd, (struct sockaddr *)&sa, n) == 0 || errno == EINPROGRESS)
+        return ERR_OK;
+    if (errno == ECONNREFUSED || errno == ETIMEDOUT || errno == EHOSTUNREACH) {
+        *ret_later = worker_err(errno);
+        return ERR_OK;
+    }
+    /* EADDRNOTAVAIL here: no local port is free */
+    return errno == EADDRNOTAVAIL ? ERR_BUSY : worker_err(errno);
+}
+
+enum err worker_connect(struct loop *l, const struct addr *local, const struct addr *to,
+                        const struct stream_handler *h, void *arg, struct stream **ret_stream)
+{
+    struct worker *w = worker_of(l);
+    int fd;
+    enum err later;
+    if (l->stopping)
+        return ERR_STATE;
+    if (local && (local->family != to->family || (addr_is_any(local) && local->port == 0)))
+        local = NULL;
+    TRY(worker_socket(to, SOCK_STREAM, &fd));
+    set_tcp_options(fd);
+    enum err rc = start_connect(fd, local, to, &later);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    struct worker_stream *s = stream_new(w, fd);
+    if (!s)
+        return ERR_NOMEM;
+    s->base.peer = *to;
+    s->h = h;
+    s->arg = arg;
+    s->connecting = true;
+    if (later)
+        fail(s, later);
+    else
+        watch(s);
+    *ret_stream = &s->base;
+    return ERR_OK;
+}
+
+void worker_stream_done(struct worker *w)
+{
+    LIST_EACH_SAFE (s, &w->streams, struct worker_stream, by_worker) {
+        if (s->lingering)
+            (void)queue_write(s);
+        destroy(s);
+    }
+}

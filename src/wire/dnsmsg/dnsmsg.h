@@ -3,8 +3,11 @@
  *
  * Spec    RFC 1035 §4; A, AAAA (RFC 3596), SRV (RFC 2782), NAPTR (RFC 3403), CNAME.
  * Shape   a parsed answer is an array of records in the arena; names are lower-case text without
- * the last dot. Limits  DNSMSG_RRS_MAX records of the answer section; a name of 255 octets;
- * compression pointers only go back. Threads any.
+ *         the last dot ("" is the root).
+ * Life    that of the arena: nothing points into the octets.
+ * Limits  DNSMSG_RRS_MAX records of the answer section; a name of 255 octets; compression pointers
+ *         only go back.
+ * Threads any.
  */
 #ifndef DNSMSG_DNSMSG_H
 #define DNSMSG_DNSMSG_H
@@ -50,9 +53,8 @@ struct dnsmsg {
     uint32_t negative_ttl_s; /* from the authority's SOA; 0 = none */
 };
 
-/* Nothing of *ret_msg points into octets. Errors: ERR_SYNTAX, ERR_TOOBIG, ERR_NOMEM. Records of
- * other types and classes are skipped; names with labels that have no text (a dot, a control octet
- * inside) are ERR_SYNTAX. */
+/* Errors: ERR_SYNTAX, ERR_TOOBIG, ERR_NOMEM. Records of other types and classes are skipped; a name
+ * with a label that has no text (a dot or a control octet inside) is ERR_SYNTAX. */
 MUST_USE enum err dnsmsg_parse(sv octets, struct arena *a, struct dnsmsg *ret_msg);
 /* A query with one question, recursion desired. Errors: ERR_SYNTAX (name), ERR_TOOBIG. */
 MUST_USE enum err dnsmsg_print_query(struct buf *b, uint16_t id, sv name, enum dns_type type);

@@ -2,16 +2,18 @@
 /* sdp/sdp.h: session descriptions: parse, print, typed attributes.              layer: wire
  *
  * Spec    RFC 8866. Attributes with a reader: RFC 8866 §6, 3605 (rtcp), 4145 (setup), 4568
- * (crypto), 5576 (ssrc), 5888 (group), 8122 (fingerprint), 8839 (ice-*, candidate). All others stay
- *         name and value.
+ *         (crypto), 5576 (ssrc), 5888 (group), 8122 (fingerprint), 8839 (ice-*, candidate). All
+ *         others stay name and value.
  * Shape   a struct sdp is views into its text, in arrays of the arena; the order of media, formats
- * and attributes is kept. What is printed parses to an equal description. Peers are read with
- * patience where one reading remains: lines may end in LF alone, stand in any order within their
- * section (v= first, r= and z= behind their t=), have blanks between and behind fields; s= and t=
- * may be absent. Refused: unknown type letters (RFC 8866 §5), a second o=, s=, i=, u=, c= where one
- * is allowed, two different directions, bare CR, NUL. k= is checked for its place and discarded
- * (RFC 8866 §5.12: MUST). Life    valid while the text and the arena are. Limits  the SDP_..._MAX
- * below; beyond them ERR_TOOBIG, never a shortened description. Threads any. No globals.
+ *         and attributes is kept. What is printed parses to an equal description.
+ * Reading is patient where one reading remains: lines may end in LF alone, stand in any order
+ *         within their section (v= first, r= and z= behind their t=), have blanks between and
+ *         behind fields; s= and t= may be absent. Refused: unknown type letters (RFC 8866 §5), a
+ *         second o=, s=, i=, u=, c= where one is allowed, directions that differ, bare CR, NUL.
+ *         k= is checked for its place and discarded (RFC 8866 §5.12: MUST).
+ * Life    valid while the text and the arena are.
+ * Limits  the SDP_..._MAX below; beyond them ERR_TOOBIG, never a shortened description.
+ * Threads any. No globals.
  */
 #ifndef SDP_SDP_H
 #define SDP_SDP_H

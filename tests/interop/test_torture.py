@@ -275,7 +275,7 @@ def assert_serves(server, domain):
 @pytest.fixture(scope="module", params=["udp", "tcp"])
 def own(request):
     """A server for each transport: the same message twice would be a retransmission."""
-    with TortureServer(["example.test"], ["mara", "nils"]) as server:
+    with TortureServer(["example.test"], ["mara", "nils", "oda"]) as server:
         yield server, request.param
         assert_serves(server, "example.test")
 

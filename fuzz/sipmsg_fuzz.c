@@ -97,8 +97,8 @@ static void check_typed(struct sipmsg *m)
         if (sipmsg_addrs(m, lists[i], &addr, &n) == ERR_OK)
             for (size_t k = 0; k < n; k++)
                 check_addr(m, &addr[k]);
-    (void)sipmsg_number(m, SIP_H_EXPIRES, &number);
-    (void)sipmsg_number(m, SIP_H_MAX_FORWARDS, &number);
+    HOLD(sipmsg_number(m, SIP_H_EXPIRES, &number) != ERR_NOMEM);
+    HOLD(sipmsg_number(m, SIP_H_MAX_FORWARDS, &number) != ERR_OK || number <= 255);
 }
 
 static void check_auth(const struct sipmsg *m)

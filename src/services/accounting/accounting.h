@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* accounting/accounting.h: the standing calls of a worker, and a record of each ended one.   layer: services
+/* accounting/accounting.h: the standing calls of a worker, and a record of each ended one.   layer:
+ * services
  *
- * Shape   a call is a dialog followed from outside: Call-ID, caller's tag, then callee's tag, the two legs with the flow that reaches
- *         each. In-dialog requests find their leg here, so that they take the flow the phone is known by.
- * Limits  settings.calls_max a worker; at the cap the call that was silent longest is forgotten (its record is written as lost).
- *         CALL_BYTES: accounting_bytes() / accounting_count().
- * Threads the home's worker; accounting_each: any, under a short lock of the worker's table.
+ * Shape   a call is a dialog followed from outside: Call-ID, caller's tag, then callee's tag, the
+ * two legs with the flow that reaches each. In-dialog requests find their leg here, so that they
+ * take the flow the phone is known by. Limits  settings.calls_max a worker; at the cap the call
+ * that was silent longest is forgotten (its record is written as lost). CALL_BYTES:
+ * accounting_bytes() / accounting_count(). Threads the home's worker.
  */
 #ifndef ACCOUNTING_ACCOUNTING_H
 #define ACCOUNTING_ACCOUNTING_H
@@ -19,37 +20,42 @@ struct call;
 enum call_state { CALL_CALLING, CALL_RINGING, CALL_UP, CALL_ENDING };
 
 struct call_leg {
-    struct dest dest;     /* how to reach it; dest.transport SIP_T_NONE: not known */
-    sv tag;               /* SV_NONE: not known yet */
-    sv contact;           /* remote target, as URI text; may be SV_NONE */
+    struct dest dest; /* how to reach it; dest.transport SIP_T_NONE: not known */
+    sv tag;           /* SV_NONE: not known yet */
+    sv contact;       /* remote target, as URI text; may be SV_NONE */
 };
 
 /* What others see of it: views valid until the callback returns. */
 struct call_view {
-    sv call_id, from, to;         /* from, to: address of record as URI text without parameters */
+    sv call_id, from, to; /* from, to: address of record as URI text without parameters */
     enum call_state state;
-    usec since, answered;         /* wall; answered 0: not yet */
-    const struct call_leg *legs;  /* 0 caller, 1 callee */
+    usec since, answered;        /* wall; answered 0: not yet */
+    const struct call_leg *legs; /* 0 caller, 1 callee */
 };
 
-MUST_USE enum err accounting_new(struct loop *l, struct store *st, size_t cap, struct accounting **ret_a);
+MUST_USE enum err accounting_new(struct loop *l, struct store *st, struct home *h, size_t cap,
+                                 struct accounting **ret_a);
 void accounting_free(struct accounting *a);
 
-/* A call begins with this INVITE (no To tag). NULL: no memory; the call goes on unseen. caller: account or empty. */
+/* A call begins with this INVITE (no To tag). NULL: no memory; the call goes on unseen. caller:
+ * account or empty. */
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller);
-/* A response went upstream: 1xx with a tag rings, 2xx makes it stand (the first one; forks beyond are not followed), another final one ends it. */
+/* A response went upstream: 1xx with a tag rings, 2xx makes it stand (the first one; forks beyond
+ * are not followed), another final one ends it. */
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,
                          const struct dest *via);
 /* The context that set it up has ended (no final response: it ends too). */
 void accounting_setup_gone(struct accounting *a, struct call *c);
-/* The call that an in-dialog request belongs to. *ret_leg: the leg it goes TO: 0 or 1. NULL: none. */
+/* The call that an in-dialog request belongs to. *ret_leg: the leg it goes TO: 0 or 1. NULL: none.
+ */
 struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret_leg);
 const struct call_leg *accounting_leg(const struct call *c, unsigned leg);
 /* An in-dialog request passed: refreshes the sender's flow and contact; BYE ends the call. */
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg);
 size_t accounting_count(const struct accounting *a);
 size_t accounting_bytes(const struct accounting *a);
-/* Any thread. Return false to stop. */
-void accounting_each(struct accounting *a, bool (*fn)(const struct call_view *c, void *arg), void *arg);
+/* Return false to stop. */
+void accounting_each(struct accounting *a, bool (*fn)(const struct call_view *c, void *arg),
+                     void *arg);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* routing/routing.h: what becomes of a request: the edge of the server.         layer: services
  *
- * Shape   the sip_user of each worker. In this order: what pass one refused is answered; what follows a route set of ours is relayed; what
- *         is for us is served (REGISTER, OPTIONS); who it is from is proved (Digest) unless policy says otherwise; where it goes is looked up
- *         (accounts, numbers, bindings); the proxy takes it there. Nothing is relayed for strangers.
- * Rule    parse → authenticate → authorise → change state.
- * Spec    RFC 3261 §8.2, §10, §16, §22; threats D1, D5, D6, D7.
- * Threads a struct routing per worker, its own thread.
+ * Shape   the sip_user of each worker. In this order: what pass one refused is answered; what
+ * follows a route set of ours is relayed; what is for us is served (REGISTER, OPTIONS); who it is
+ * from is proved (Digest) unless policy says otherwise; where it goes is looked up (accounts,
+ * numbers, bindings); the proxy takes it there. Nothing is relayed for strangers. Rule    parse →
+ * authenticate → authorise → change state. Spec    RFC 3261 §8.2, §10, §16, §22; threats D1, D5,
+ * D6, D7. Threads a struct routing per worker, its own thread.
  */
 #ifndef ROUTING_ROUTING_H
 #define ROUTING_ROUTING_H
@@ -25,7 +25,8 @@ struct routing_shared {
     struct auth_verifier *verifier;
 };
 
-/* Makes the worker's endpoint (sip_new, txn_start), proxy, accounting. No socket is open yet. set: a reference is taken. Errors: ERR_NOMEM. */
+/* Makes the worker's endpoint (sip_new, txn_start), proxy, accounting. No socket is open yet. set:
+ * a reference is taken. Errors: ERR_NOMEM. */
 MUST_USE enum err routing_new(struct loop *l, const struct routing_shared *sh, struct settings *set,
                               struct routing **ret_routing);
 void routing_free(struct routing *r);
@@ -35,8 +36,5 @@ struct accounting *routing_accounting(struct routing *r);
 void routing_settings(struct routing *r, struct settings *set);
 /* No new calls (503 with Retry-After); standing ones go on. On the worker's own thread. */
 void routing_drain(struct routing *r);
-/* A user agent of our own (useragent, demo) answers requests for this user of the first domain; NULL removes. Its fn gets the rx like a sip_user. */
-typedef bool routing_local_fn(void *arg, struct rx *rx);
-void routing_local(struct routing *r, routing_local_fn *fn, void *arg);
 
 #endif

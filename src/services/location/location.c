@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* From a contact to the place where it is reached. */
+#include "location/location.h"
+
+bool location_behind_nat(struct sipmsg *req, const struct flow *flow)
+{
+    const struct sip_via *via;
+    uint8_t ip[16];
+    size_t n;
+    if (sipmsg_via(req, &via) || uri_host_ip(via->host, ip, &n))
+        return true;
+    struct addr sent_by = addr_from_ip(ip, n, via->port ? via->port : 5060);
+    if (!addr_equal_ip(&sent_by, &flow->remote))
+        return true;
+    /* On a stream the sent-by is where the client listens; only a datagram's port can be compared,
+     * and one that asks for rport says itself that it may differ. */
+    return flow->transport == SIP_T_UDP && sent_by.port != flow->remote.port;
+}
+
+bool location_by_flow(const struct uri *contact, const struct flow *flow, bool behind_nat)
+{
+    uint8_t ip[16];
+    size_t n;
+    if (behind_nat || uri_host_ip(contact->host, ip, &n))
+        return true; /* a name, such as <random>.invalid */
+    struct addr host = addr_from_ip(ip, n, contact->port);
+    return flow_reliable(flow) && addr_equal_ip(&host, &flow->remote);
+}
+
+enum sip_transport location_transport(const struct uri *u)
+{
+    sv name;
+    if (uri_param(u, SV("transport"), &name)) {
+        enum sip_transport t = sip_transport_of(name);
+        return t == SIP_T_NONE ? SIP_T_OTHER : t;
+    }
+    return u->scheme == URI_SIPS ? SIP_T_TLS : SIP_T_UDP;
+}
+
+enum err location_dest(const struct uri *u, struct dest *ret_dest)
+{
+    uint8_t ip[16];
+    size_t n;
+    sv host = u->host, maddr;
+    if (u->scheme != URI_SIP && u->scheme != URI_SIPS)
+        return ERR_UNREACHABLE;
+    if (uri_param(u, SV("maddr"), &maddr)) /* RFC 3263 §4: maddr names the target */
+        host = maddr;
+    if (uri_host_ip(host, ip, &n))
+        return ERR_UNREACHABLE;
+    enum sip_transport t = location_transport(u);
+    uint16_t port = u->port ? u->port : t == SIP_T_TLS || t == SIP_T_WSS ? 5061 : 5060;
+    *ret_dest = (struct dest){.addr = addr_from_ip(ip, n, port), .transport = t};
+    return t == SIP_T_OTHER ? ERR_UNREACHABLE : ERR_OK;
+}
+
+bool location_allowed(const struct sip *s, const struct addr *named, const struct addr *peer)
+{
+    enum addr_class c = addr_class(named);
+    char mem[64];
+    struct buf b;
+    if (c == ADDR_MULTICAST || c == ADDR_SPECIAL || (c != ADDR_GLOBAL && c != addr_class(peer)))
+        return false;
+    buf_init(&b, mem, sizeof(mem));
+    addr_print_ip(&b, named);
+    return !sip_is_local(s, buf_sv(&b), named->port);
+}
+
+enum err location_contact(const struct uri *contact, const struct flow *flow, bool by_flow,
+                          struct dest *ret_dest)
+{
+    if (by_flow && flow->transport != SIP_T_NONE) {
+        *ret_dest =
+            (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
+        return ERR_OK;
+    }
+    return location_dest(contact, ret_dest);
+}
+
+struct flow location_flow(const struct binding *b, uint64_t epoch)
+{
+    struct flow f = {.transport = (enum sip_transport)b->transport,
+                     .listener = b->listener,
+                     .worker = b->worker,
+                     .conn = b->conn,
+                     .local = b->local,
+                     .remote = b->remote};
+    if (binding_conn_dead(b, epoch))
+        f = (struct flow){.transport = SIP_T_NONE};
+    return f;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* Before a request is routed: RFC 3261 §16.3 (validation) and §16.4 (route preprocessing). */
+#include "proxy/proxy_priv.h"
+
+/* "<mark>.<hash of the Call-ID>": written into our Record-Routes. */
+static bool route_mark_ok(struct proxy *p, struct rx *rx, sv user)
+{
+    uint16_t slot;
+    char hash[PROXY_HASH_LEN];
+    if (user.n != HOME_MARK_LEN + 1 + PROXY_HASH_LEN || user.p[HOME_MARK_LEN] != '.' ||
+        !home_mark_read(sip_home(p->sip), user, &slot))
+        return false;
+    proxy_call_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID), hash);
+    return crypto_equal(hash, user.p + HOME_MARK_LEN + 1, PROXY_HASH_LEN);
+}
+
+static bool is_ours(struct proxy *p, const struct uri *u)
+{
+    if (u->scheme != URI_SIP && u->scheme != URI_SIPS)
+        return false;
+    return sip_is_local(p->sip, u->host, u->port) ||
+           (!u->port && settings_domain_of(p->set, p->sip, u->host, 0) != NULL);
+}
+
+/* §16.4: a maddr of ours, with the transport and port the request came by, is as if it were not
+ * there. */
+static enum err strip_maddr(struct proxy *p, struct rx *rx, const struct uri *u, sv *ret_uri)
+{
+    sv maddr, transport;
+    if (!uri_param(u, SV("maddr"), &maddr))
+        return ERR_OK;
+    bool has_transport = uri_param(u, SV("transport"), &transport);
+    enum sip_transport want = has_transport ? sip_transport_of(transport) : SIP_T_UDP;
+    uint16_t port = u->port ? u->port : 5060;
+    if (!sip_is_local(p->sip, maddr, port) || want != rx->flow.transport ||
+        port != rx->flow.local.port)
+        return ERR_OK;
+    char mem[URI_MAX];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    struct uri bare = *u;
+    sv rest = u->params, name, value;
+    bare.params = SV_NONE;
+    bare.headers = SV_NONE;
+    bare.port = 0;
+    uri_print(&b, &bare);
+    while (uri_param_next(&rest, &name, &value)) {
+        if (sv_ieq(name, SV("maddr")) || sv_ieq(name, SV("transport")))
+            continue;
+        buf_char(&b, ';');
+        buf_put(&b, name);
+        if (value.p && value.n) {
+            buf_char(&b, '=');
+            buf_put(&b, value);
+        }
+    }
+    TRY(b.rc);
+    return sv_dup(&rx->arena, buf_sv(&b), ret_uri);
+}
+
+enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret)
+{
+    struct sipmsg *m = &rx->msg;
+    *ret = (struct proxy_route){.uri = m->uri_text};
+    const struct uri *u;
+    TRY(sipmsg_uri(m, &u));
+    const struct sip_addr *routes = NULL;
+    size_t n = 0;
+    enum err rc = sipmsg_addrs(m, SIP_H_ROUTE, &routes, &n);
+    if (rc && rc != ERR_NOTFOUND)
+        return rc;
+
+    /* A strict router before us put our Record-Route into the Request-URI; the real one is the last
+     * Route. */
+    if (is_ours(p, u) && u->user.n && route_mark_ok(p, rx, u->user)) {
+        ret->routed = ret->mark_ok = true;
+        if (n > 0) {
+            ret->strict = true;
+            ret->uri = routes[--n].uri.text;
+        }
+    } else {
+        TRY(strip_maddr(p, rx, u, &ret->uri));
+    }
+    while (ret->pop < n && is_ours(p, &routes[ret->pop].uri)) {
+        ret->routed = true;
+        if (route_mark_ok(p, rx, routes[ret->pop].uri.user))
+            ret->mark_ok = true;
+        ret->pop++;
+    }
+    if (ret->pop < n) {
+        sv flag;
+        ret->next = routes[ret->pop].uri.text;
+        ret->next_loose = uri_param(&routes[ret->pop].uri, SV("lr"), &flag);
+    }
+    return ERR_OK;
+}
+
+static bool refuse(struct proxy *p, struct rx *rx, uint16_t status, sv headers)
+{
+    struct sip_reply r = {.status = status, .headers = headers};
+    if (rx->msg.method == SIP_ACK)
+        return false;
+    /* Stateless: the sender repeats what it does not get an answer to. */
+    enum err rc = sip_reply(p->sip, rx, &r);
+    (void)rc;
+    return false;
+}
+
+/* §16.3 step 4: a Via of ours whose loop hash equals this request's says that it has been here,
+ * unchanged. */
+static bool looped(struct proxy *p, struct rx *rx)
+{
+    const struct sip_via *vias;
+    size_t n;
+    uint16_t slot;
+    char hash[PROXY_HASH_LEN];
+    if (sipmsg_vias(&rx->msg, &vias, &n))
+        return false;
+    bool hashed = false;
+    for (size_t i = 0; i < n; i++) {
+        sv branch = vias[i].branch;
+        if (!sv_starts(branch, SV("z9hG4bK")))
+            continue;
+        sv ours = sv_sub(branch, 7, branch.n);
+        if (ours.n < HOME_MARK_LEN + PROXY_HASH_LEN ||
+            !home_mark_read(sip_home(p->sip), ours, &slot))
+            continue;
+        if (!hashed)
+            proxy_loop_hash(p, rx, hash);
+        hashed = true;
+        if (memcmp(ours.p + HOME_MARK_LEN, hash, PROXY_HASH_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* §16.3 step 5: we know no extension that a proxy must understand. */
+static bool check_proxy_require(struct proxy *p, struct rx *rx)
+{
+    if (!sipmsg_has(&rx->msg, SIP_H_PROXY_REQUIRE) || rx->msg.method == SIP_ACK ||
+        rx->msg.method == SIP_CANCEL)
+        return true;
+    char mem[2048];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    struct sip_walk w = {.m = &rx->msg, .id = SIP_H_PROXY_REQUIRE};
+    struct sip_item item;
+    const char *sep = "Unsupported: ";
+    while (sipmsg_next(&w, &item)) {
+        buf_str(&b, sep);
+        buf_put(&b, item.text);
+        sep = ", ";
+    }
+    buf_str(&b, "\r\n");
+    return refuse(p, rx, b.rc ? 400 : 420, b.rc ? SV_NONE : buf_sv(&b));
+}
+
+bool proxy_validate(struct proxy *p, struct rx *rx)
+{
+    struct sipmsg *m = &rx->msg;
+    const struct uri *u;
+    uint32_t hops;
+    if (sipmsg_uri(m, &u))
+        return refuse(p, rx, 400, SV_NONE);
+    if (u->scheme != URI_SIP && u->scheme != URI_SIPS && u->scheme != URI_TEL)
+        return refuse(p, rx, 416, SV_NONE);
+    if (sipmsg_number(m, SIP_H_MAX_FORWARDS, &hops) == ERR_OK && hops == 0)
+        return refuse(p, rx, 483, SV_NONE);
+    if (looped(p, rx))
+        return refuse(p, rx, 482, SV_NONE);
+    return check_proxy_require(p, rx);
+}

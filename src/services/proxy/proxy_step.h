@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* proxy/proxy_step.h: what a response context does next, as a pure function.    layer: services
+ *
+ * Spec    RFC 3261 §16.7 (response processing), §16.8 (Timer C), §16.9 (transport errors), §16.10
+ * (CANCEL); RFC 4320 §4.2 (no 408 to a request other than INVITE). Shape   (context, event, branch,
+ * status) → effects; no clock, no message, no allocation. The driver (proxy.c) performs the effects
+ * in the order of the enum: cancel, forward, send the best. Threads any.
+ */
+#ifndef PROXY_STEP_H
+#define PROXY_STEP_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "proxy/proxy.h"
+
+enum step_phase { STEP_TRYING, STEP_PROCEEDING, STEP_FINAL };
+
+struct step_branch {
+    enum step_phase phase;
+    bool cancelled;
+    uint16_t status; /* of its final response; made-up ones too (408, 503) */
+    bool made_up;    /* no response of the branch: time-out or transport error */
+};
+
+struct step_context {
+    struct step_branch branch[PROXY_TARGETS_MAX];
+    unsigned n;
+    bool invite;
+    bool cancelled; /* by the caller */
+    uint16_t sent;  /* final status sent upstream; 0: none */
+};
+
+enum step_event {
+    STEP_EV_PROVISIONAL, /* 101-199 */
+    STEP_EV_SUCCESS,     /* 2xx */
+    STEP_EV_FAILURE,     /* 300-699 */
+    STEP_EV_TIMEOUT,     /* the client transaction gave up */
+    STEP_EV_UNREACHABLE, /* transport error */
+    STEP_EV_TIMER_C,
+    STEP_EV_CANCEL, /* from upstream; branch is ignored */
+    STEP_EVENTS
+};
+
+enum step_effect {
+    STEP_CANCEL_OTHERS =
+        1 << 0, /* CANCEL to each branch marked cancelled now and not before: see the mask */
+    STEP_FORWARD = 1 << 1, /* this response goes upstream */
+    STEP_RESET_C = 1 << 2, /* Timer C of this branch starts again */
+    STEP_BEST = 1 << 3,    /* every branch has ended: send the best */
+    STEP_SILENCE = 1 << 4  /* every branch has ended and nothing may be said (RFC 4320) */
+};
+
+/* Returns effects; *ret_cancel: mask of branches that get a CANCEL now. */
+unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch, uint16_t status,
+                    uint32_t *ret_cancel);
+/* The branch whose response is best (§16.7 step 6); all must be final. */
+unsigned proxy_best(const struct step_context *c);
+/* Every branch has a final response. */
+bool proxy_all_final(const struct step_context *c);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* The REGISTER driver: read the set, apply the request to it, swap it, answer.
+ *
+ *   store_bindings ─► registrar_apply ─► store_update ─► 200
+ *        ▲                                   │ ERR_BUSY: another worker was first
+ *        └───────────────────────────────────┘
+ *
+ * The 200 leaves after the change is in the journal. */
+#include "registrar/registrar.h"
+#include "registrar/registrar_priv.h"
+
+/* Two workers cannot lose against each other for ever: one of them always wins. */
+enum { ROUNDS_MAX = 32, HEADERS_MAX = 32 * 1024 };
+
+struct registration {
+    struct sip *sip;
+    struct store *store;
+    struct settings *set;
+    struct stxn *txn;
+    sv aor;
+    unsigned rounds;
+    struct store_bindings read;
+    struct store_update write;
+    struct registrar_result result;
+};
+
+static void registration_free(struct registration *r)
+{
+    store_op_cancel(&r->read.op);
+    store_op_cancel(&r->write.op);
+    settings_unref(r->set);
+    mem_free(r);
+}
+
+static void on_gone(void *arg, enum err why)
+{
+    (void)why;
+    registration_free(arg);
+}
+
+static const struct stxn_handler handler = {.on_gone = on_gone};
+
+static void answer(struct registration *r, uint16_t status, const char *why)
+{
+    struct loop *l = sip_loop(r->sip);
+    struct rx *rx = stxn_rx(r->txn);
+    char tag[24];
+    struct buf headers;
+    buf_init_heap(&headers, HEADERS_MAX);
+    if (status == 200)
+        registrar_put_bindings(&headers, r->result.bindings, r->result.n, loop_wall(l));
+    else if (status == 423)
+        buf_printf(&headers, "Min-Expires: %lld\r\n", (long long)(r->set->expires_min / USEC_S));
+    else if (status == 503)
+        buf_str(&headers, "Retry-After: 5\r\n");
+    if (headers.rc) {
+        status = 500;
+        buf_reset(&headers);
+    }
+    struct sip_reply reply = {
+        .status = status,
+        .reason = why ? sv_of(why) : SV_NONE,
+        .to_tag = sip_stateless_tag(r->sip, rx, tag),
+        .headers = buf_sv(&headers),
+    };
+    /* What cannot be sent now is the transaction's to report; the peer repeats its request. */
+    enum err rc = stxn_reply(r->txn, &reply);
+    (void)rc;
+    buf_done(&headers);
+    stxn_drop(r->txn);
+    registration_free(r);
+}
+
+static void read_set(struct registration *r)
+{
+    struct rx *rx = stxn_rx(r->txn);
+    r->read.arena = &rx->arena;
+    r->read.aor = r->aor;
+    r->read.wall = loop_wall(sip_loop(r->sip));
+    store_bindings(r->store, sip_loop(r->sip), &r->read);
+}
+
+static void on_read(struct store_op *op, enum err rc)
+{
+    struct registration *r = op->arg;
+    struct rx *rx = stxn_rx(r->txn);
+    struct loop *l = sip_loop(r->sip);
+    if (rc) {
+        answer(r, 500, NULL);
+        return;
+    }
+    struct registrar_limits lim = {
+        .expires_min_s = (uint32_t)(r->set->expires_min / USEC_S),
+        .expires_max_s = (uint32_t)(r->set->expires_max / USEC_S),
+        .expires_default_s = (uint32_t)(r->set->expires_max / USEC_S),
+        .contacts = r->set->contacts,
+    };
+    rc = registrar_apply(r->sip, &rx->msg, &rx->flow, store_epoch(r->store), r->read.bindings,
+                         r->read.n, &lim, loop_wall(l), &rx->arena, &r->result);
+    if (rc) {
+        answer(r, rc == ERR_NOMEM ? 503 : 500, NULL);
+        return;
+    }
+    if (r->result.status == 403)
+        stat_refuse(&l->stats, STAT_LIMIT_CONTACTS);
+    if (r->result.status != 200 || !r->result.changed) {
+        answer(r, r->result.status, r->result.why);
+        return;
+    }
+    r->write.aor = r->aor;
+    r->write.bindings = r->result.bindings;
+    r->write.n = r->result.n;
+    r->write.version = r->read.version;
+    store_update(r->store, l, &r->write);
+}
+
+static void on_written(struct store_op *op, enum err rc)
+{
+    struct registration *r = op->arg;
+    if (rc == ERR_BUSY && ++r->rounds < ROUNDS_MAX) {
+        read_set(r);
+        return;
+    }
+    if (rc == ERR_TOOBIG || rc == ERR_BUSY) {
+        stat_refuse(&sip_loop(r->sip)->stats, STAT_LIMIT_BINDINGS);
+        answer(r, 503, NULL);
+        return;
+    }
+    answer(r, rc ? 500 : 200, NULL);
+}
+
+void registrar_request(struct sip *s, struct store *st, struct settings *set, struct stxn *t,
+                       sv aor)
+{
+    struct registration *r = MEM_NEW(struct registration);
+    if (!r) {
+        struct sip_reply reply = {.status = 503, .headers = SV("Retry-After: 5\r\n")};
+        enum err rc = stxn_reply(t, &reply);
+        (void)rc;
+        stxn_drop(t);
+        return;
+    }
+    r->sip = s;
+    r->store = st;
+    r->set = settings_ref(set);
+    r->txn = t;
+    r->aor = aor;
+    store_op_init(&r->read.op, on_read, r);
+    store_op_init(&r->write.op, on_written, r);
+    stxn_handle(t, &handler, r);
+    read_set(r);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* The edge: what kind of request is this, and who deals with it. */
+#include "routing/routing_priv.h"
+
+void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const char *why, sv headers)
+{
+    if (rx->msg.method == SIP_ACK)
+        return;
+    struct sip_reply reply = {
+        .status = status, .reason = why ? sv_of(why) : SV_NONE, .headers = headers};
+    /* Stateless: an answer that is lost is asked for again. */
+    enum err rc = sip_reply(r->sip, rx, &reply);
+    (void)rc;
+}
+
+/* §8.2.2.3: what a user agent server is asked to understand. We are one for REGISTER and OPTIONS
+ * and know no extension yet. */
+static bool check_require(struct routing *r, struct rx *rx)
+{
+    if (!sipmsg_has(&rx->msg, SIP_H_REQUIRE))
+        return true;
+    char mem[2048];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    struct sip_walk w = {.m = &rx->msg, .id = SIP_H_REQUIRE};
+    struct sip_item item;
+    const char *sep = "Unsupported: ";
+    while (sipmsg_next(&w, &item)) {
+        buf_str(&b, sep);
+        buf_put(&b, item.text);
+        sep = ", ";
+    }
+    buf_str(&b, "\r\n");
+    if (b.rc)
+        routing_refuse(r, rx, 400, NULL, SV_NONE);
+    else
+        routing_refuse(r, rx, 420, NULL, buf_sv(&b));
+    return false;
+}
+
+/* ---- for us ---- */
+
+static void on_registered(struct pending *p)
+{
+    registrar_request(p->r->sip, p->r->shared.store, p->set, p->txn, p->caller);
+    pending_free(p);
+}
+
+static void serve_register(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    const struct sip_addr *to;
+    if (!check_require(r, rx))
+        return;
+    if (sipmsg_to(&rx->msg, &to) || to->uri.user.n == 0) {
+        routing_refuse(r, rx, 400, "To Names No Address of Record", SV_NONE);
+        return;
+    }
+    const struct settings_domain *d =
+        settings_domain_of(r->set, r->sip, to->uri.host, to->uri.port);
+    if (!d) {
+        routing_refuse(r, rx, 404, NULL, SV_NONE); /* §10.3 step 5 */
+        return;
+    }
+    routing_authenticate(r, rx, route, d, on_registered);
+}
+
+static void serve_us(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    switch (rx->msg.method) {
+    case SIP_REGISTER:
+        serve_register(r, rx, route);
+        return;
+    case SIP_OPTIONS:
+        /* §11.2 */
+        if (check_require(r, rx))
+            routing_refuse(r, rx, 200, NULL,
+                           SV(ROUTING_ALLOW "Accept: application/sdp\r\nAccept-Language: en\r\n"));
+        return;
+    case SIP_EXTENSION:
+        routing_refuse(r, rx, 501, NULL, SV(ROUTING_ALLOW));
+        return;
+    default:
+        routing_refuse(r, rx, 405, NULL, SV(ROUTING_ALLOW));
+        return;
+    }
+}
+
+/* ---- through us ---- */
+
+static void to_user(struct routing *r, struct rx *rx, const struct proxy_route *route,
+                    const struct uri *uri)
+{
+    const struct sip_addr *from;
+    const struct settings_domain *target = settings_domain_of(r->set, r->sip, uri->host, uri->port);
+    if (sipmsg_from(&rx->msg, &from)) {
+        routing_refuse(r, rx, 400, NULL, SV_NONE);
+        return;
+    }
+    const struct settings_domain *claimed =
+        settings_domain_of(r->set, r->sip, from->uri.host, from->uri.port);
+    if (r->draining && rx->msg.method == SIP_INVITE) {
+        routing_refuse(r, rx, 503, "Shutting Down", SV("Retry-After: 30\r\n"));
+        return;
+    }
+    if (claimed && r->set->authenticate == SETTINGS_AUTH_ALL) {
+        routing_authenticate(r, rx, route, claimed, routing_to_user);
+        return;
+    }
+    /* Nobody we know: at most a local user is rung, and nothing leaves (D6). */
+    if (!target || (!claimed && r->set->strangers == SETTINGS_STRANGERS_REFUSE)) {
+        routing_refuse(r, rx, 403, NULL, SV_NONE);
+        return;
+    }
+    struct pending *p = pending_new(r, rx, route);
+    if (p)
+        routing_to_user(p);
+}
+
+static void on_request(void *arg, struct rx *rx)
+{
+    struct routing *r = arg;
+    struct proxy_route route;
+    struct uri uri;
+    if (rx->rc) {
+        routing_refuse(r, rx, rx->fault.status ? rx->fault.status : 400, rx->fault.why, SV_NONE);
+        return;
+    }
+    if (rx->msg.method != SIP_CANCEL && stxn_merged(r->sip, rx)) {
+        routing_refuse(r, rx, 482, "Merged Request", SV_NONE); /* §8.2.2.2 */
+        return;
+    }
+    if (!proxy_validate(r->proxy, rx))
+        return;
+    if (proxy_route(r->proxy, rx, &route) || uri_parse(route.uri, &uri, NULL)) {
+        routing_refuse(r, rx, 400, NULL, SV_NONE);
+        return;
+    }
+    if (route.mark_ok) {
+        routing_in_dialog(r, rx, &route);
+        return;
+    }
+    if (rx->msg.method == SIP_ACK)
+        return; /* of a challenge or another stateless answer, or astray */
+    if (rx->msg.method == SIP_CANCEL) {
+        routing_refuse(r, rx, 481, NULL, SV_NONE);
+        return;
+    }
+    bool ours = settings_domain_of(r->set, r->sip, uri.host, uri.port) != NULL;
+    if (ours && uri.user.n == 0 && uri.scheme != URI_TEL)
+        serve_us(r, rx, &route);
+    else if (ours && rx->msg.method == SIP_REGISTER)
+        routing_refuse(r, rx, 400, "Request-URI of REGISTER Has a User", SV_NONE); /* §10.2 */
+    else
+        to_user(r, rx, &route, &uri);
+}
+
+/* ---- life ---- */
+
+static const struct sip_user user = {.on_request = on_request};
+
+enum err routing_new(struct loop *l, const struct routing_shared *sh, struct settings *set,
+                     struct routing **ret_routing)
+{
+    struct routing *r = MEM_NEW(struct routing);
+    if (!r)
+        return ERR_NOMEM;
+    r->loop = l;
+    r->shared = *sh;
+    r->set = settings_ref(set);
+    list_init(&r->pending);
+    enum err rc = sip_new(l, sh->sip, &user, r, &r->sip);
+    if (!rc)
+        rc = txn_start(r->sip);
+    if (!rc)
+        rc = proxy_new(r->sip, &r->proxy);
+    if (!rc)
+        rc = accounting_new(l, sh->store, sip_home(r->sip), set->calls_max, &r->accounting);
+    if (rc) {
+        routing_free(r);
+        return rc;
+    }
+    proxy_settings(r->proxy, set);
+    *ret_routing = r;
+    return ERR_OK;
+}
+
+void routing_free(struct routing *r)
+{
+    if (!r)
+        return;
+    LIST_EACH_SAFE (p, &r->pending, struct pending, by_routing) {
+        stxn_drop(p->txn);
+        pending_free(p);
+    }
+    proxy_free(r->proxy);
+    if (r->sip)
+        sip_free(r->sip); /* ends the registrar's transactions */
+    accounting_free(r->accounting);
+    settings_unref(r->set);
+    mem_free(r);
+}
+
+struct sip *routing_sip(struct routing *r)
+{
+    return r->sip;
+}
+
+struct accounting *routing_accounting(struct routing *r)
+{
+    return r->accounting;
+}
+
+void routing_settings(struct routing *r, struct settings *set)
+{
+    struct settings *old = r->set;
+    r->set = settings_ref(set);
+    proxy_settings(r->proxy, set);
+    settings_unref(old);
+}
+
+void routing_drain(struct routing *r)
+{
+    r->draining = true;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* Who says so: a request that claims an address of ours must prove it (Digest, RFC 3261 §22), and
+ * own it.
+ *
+ * Without credentials it gets a stateless challenge; nothing is kept of it. With credentials it
+ * gets a server transaction first, so that its repetitions are absorbed while the account is looked
+ * up. An unknown user and a wrong password take the same path. */
+#include "log/log.h"
+#include "routing/routing_priv.h"
+
+enum { CHALLENGE_MAX = 2048 };
+
+static void on_cancelled(void *arg, struct rx *cancel)
+{
+    (void)cancel;
+    pending_answer(arg, 487, NULL, SV_NONE);
+}
+
+static void on_txn_gone(void *arg, enum err why)
+{
+    (void)why;
+    struct pending *p = arg;
+    p->txn = NULL;
+    pending_free(p);
+}
+
+static const struct stxn_handler handler = {.on_cancel = on_cancelled, .on_gone = on_txn_gone};
+
+struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    struct pending *p = MEM_NEW(struct pending);
+    if (!p) {
+        routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
+        return NULL;
+    }
+    enum err rc = stxn_new(r->sip, rx, &handler, p, &p->txn);
+    if (rc) {
+        mem_free(p);
+        if (rc == ERR_NOMEM)
+            routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
+        return NULL;
+    }
+    p->r = r;
+    p->rx = stxn_rx(p->txn);
+    p->set = settings_ref(r->set);
+    p->route = *route;
+    list_push(&r->pending, &p->by_routing);
+    return p;
+}
+
+void pending_free(struct pending *p)
+{
+    if (p->find.op.done)
+        store_op_cancel(&p->find.op);
+    if (p->bindings.op.done)
+        store_op_cancel(&p->bindings.op);
+    list_unlink(&p->by_routing);
+    settings_unref(p->set);
+    mem_free(p);
+}
+
+void pending_answer(struct pending *p, uint16_t status, const char *why, sv headers)
+{
+    char tag[24];
+    struct sip_reply reply = {
+        .status = status,
+        .reason = why ? sv_of(why) : SV_NONE,
+        .to_tag = sip_stateless_tag(p->r->sip, p->rx, tag),
+        .headers = headers,
+    };
+    /* A response that cannot be sent ends the transaction; the peer repeats its request. */
+    enum err rc = stxn_reply(p->txn, &reply);
+    (void)rc;
+    stxn_drop(p->txn);
+    pending_free(p);
+}
+
+/* The challenge lines for this request, in mem. */
+static sv challenge(struct routing *r, struct rx *rx, const struct settings *set,
+                    const struct settings_domain *d, bool stale, char mem[static CHALLENGE_MAX])
+{
+    struct buf b;
+    buf_init(&b, mem, CHALLENGE_MAX);
+    const struct auth_policy *policy = d->digest.n ? &d->digest : &set->digest;
+    auth_challenge(r->shared.verifier, &b, policy, rx->msg.method != SIP_REGISTER, d->realm,
+                   &rx->flow.remote, sipmsg_value(&rx->msg, SIP_H_USER_AGENT), loop_wall(r->loop),
+                   loop_random(r->loop), stale);
+    stat_inc(&r->loop->stats, STAT_AUTH_CHALLENGES);
+    return buf_sv(&b);
+}
+
+static uint16_t challenge_status(const struct rx *rx)
+{
+    return rx->msg.method == SIP_REGISTER ? 401 : 407;
+}
+
+static void challenge_pending(struct pending *p, bool stale)
+{
+    char mem[CHALLENGE_MAX];
+    sv lines = challenge(p->r, p->rx, p->set, p->domain, stale, mem);
+    pending_answer(p, challenge_status(p->rx), NULL, lines);
+}
+
+/* The address that the sender claims is the account itself or one of its numbers. */
+static bool owns(struct pending *p)
+{
+    const struct sip_addr *addr;
+    bool registers = p->rx->msg.method == SIP_REGISTER;
+    const struct account *a = &p->find.account;
+    sv user;
+    if (registers ? sipmsg_to(&p->rx->msg, &addr) : sipmsg_from(&p->rx->msg, &addr))
+        return false;
+    if (!routing_canonical(p->rx, addr->uri.user, &user))
+        return false;
+    if (sv_eq(user, a->user))
+        return true;
+    for (unsigned i = 0; i < a->numbers_n; i++) {
+        if (sv_eq(user, a->numbers[i]))
+            return true;
+    }
+    return false;
+}
+
+static void on_account(struct store_op *op, enum err rc)
+{
+    struct pending *p = op->arg;
+    struct routing *r = p->r;
+    struct auth_ha1 ha1 = {0};
+    bool known = rc == ERR_OK && sv_eq(p->find.account.realm, p->domain->realm);
+    if (rc != ERR_OK && rc != ERR_NOTFOUND) {
+        pending_answer(p, 503, NULL, SV("Retry-After: 5\r\n"));
+        return;
+    }
+    if (known) {
+        memcpy(ha1.md5, p->find.account.md5, sizeof(ha1.md5));
+        memcpy(ha1.sha256, p->find.account.sha256, sizeof(ha1.sha256));
+        ha1.has_md5 = p->find.account.has_md5;
+        ha1.has_sha256 = p->find.account.has_sha256;
+    }
+    enum auth_verdict v = auth_verify(r->shared.verifier, &p->rx->msg, &p->claim,
+                                      known ? &ha1 : NULL, &p->rx->flow.remote, loop_wall(r->loop));
+    crypto_wipe(&ha1, sizeof(ha1));
+    if (v == AUTH_STALE) {
+        stat_inc(&r->loop->stats, STAT_AUTH_STALE);
+        challenge_pending(p, true);
+        return;
+    }
+    if (v == AUTH_WRONG) {
+        char mem[64];
+        struct buf b;
+        buf_init(&b, mem, sizeof(mem));
+        addr_print(&b, &p->rx->flow.remote);
+        stat_inc(&r->loop->stats, STAT_AUTH_FAILURES);
+        LOG_WARN("auth", "auth.failure", F_SV("user", p->claim.username),
+                 F_SV("realm", p->domain->realm), F_SV("source", buf_sv(&b)),
+                 F_SV("method", p->rx->msg.method_text));
+        challenge_pending(p, false);
+        return;
+    }
+    if (!owns(p)) {
+        pending_answer(p, 403, NULL, SV_NONE); /* D5, D7 */
+        return;
+    }
+    if (!routing_aor(p->rx, p->find.account.user, p->find.account.domain, &p->caller)) {
+        pending_answer(p, 500, NULL, SV_NONE);
+        return;
+    }
+    p->next(p);
+}
+
+void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_route *route,
+                          const struct settings_domain *domain, void (*next)(struct pending *p))
+{
+    struct auth_claim claim;
+    bool proxy = rx->msg.method != SIP_REGISTER;
+    enum err rc = auth_read(&rx->msg, proxy, domain->realm, &claim);
+    if (rc == ERR_NOTFOUND || rc == ERR_UNSUPPORTED) {
+        char mem[CHALLENGE_MAX];
+        routing_refuse(r, rx, challenge_status(rx), NULL,
+                       challenge(r, rx, r->set, domain, false, mem));
+        return;
+    }
+    if (rc) {
+        routing_refuse(r, rx, 400, "Credentials Are Malformed", SV_NONE);
+        return;
+    }
+    struct pending *p = pending_new(r, rx, route);
+    if (!p)
+        return;
+    p->domain = domain;
+    p->claim = claim;
+    p->next = next;
+    p->find.arena = &p->rx->arena;
+    p->find.domain = domain->name;
+    store_op_init(&p->find.op, on_account, p);
+    if (!routing_canonical(p->rx, claim.username, &p->find.user))
+        p->find.user = SV("");
+    store_find(r->shared.store, r->loop, &p->find);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* Where to: a user of ours by account or number, at all of its bindings; and requests that follow a
+ * route set of ours. */
+#include "routing/routing_priv.h"
+
+bool routing_canonical(struct rx *rx, sv user, sv *ret_user)
+{
+    char *mem = arena_alloc(&rx->arena, user.n + 1);
+    struct buf b;
+    if (!mem)
+        return false;
+    buf_init(&b, mem, user.n + 1);
+    if (uri_user_canonical(user, &b) || b.rc)
+        return false;
+    *ret_user = buf_sv(&b);
+    return true;
+}
+
+bool routing_aor(struct rx *rx, sv user, sv domain, sv *ret_aor)
+{
+    size_t n = user.n + 1 + domain.n;
+    char *mem = arena_alloc(&rx->arena, n + 1);
+    struct buf b;
+    if (!mem)
+        return false;
+    buf_init(&b, mem, n + 1);
+    buf_put(&b, user);
+    buf_char(&b, '@');
+    buf_put(&b, domain);
+    *ret_aor = buf_sv(&b);
+    return b.rc == ERR_OK;
+}
+
+/* ---- a watched call ---- */
+
+struct watched {
+    struct accounting *accounting;
+    struct call *call;
+};
+
+static void on_response(void *arg, struct rx *rx, uint16_t status, const struct dest *via)
+{
+    struct watched *w = arg;
+    accounting_response(w->accounting, w->call, rx, status, via);
+}
+
+static void on_gone(void *arg)
+{
+    struct watched *w = arg;
+    accounting_setup_gone(w->accounting, w->call);
+    mem_free(w);
+}
+
+static const struct proxy_watch call_watch = {.on_response = on_response, .on_gone = on_gone};
+
+static struct watched *watch_call(struct routing *r, struct rx *rx, sv caller)
+{
+    struct watched *w = MEM_NEW(struct watched);
+    if (!w)
+        return NULL;
+    w->accounting = r->accounting;
+    w->call = accounting_begin(r->accounting, rx, caller);
+    if (!w->call) {
+        mem_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+/* ---- to a user ---- */
+
+static bool forms_dialog(const struct rx *rx)
+{
+    switch (rx->msg.method) {
+    case SIP_INVITE:
+    case SIP_SUBSCRIBE:
+    case SIP_REFER:
+    case SIP_NOTIFY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static size_t targets_of(struct pending *p, struct proxy_target *t, size_t max)
+{
+    uint64_t epoch = store_epoch(p->r->shared.store);
+    size_t n = 0;
+    for (size_t i = 0; i < p->bindings.n && n < max; i++) {
+        const struct binding *b = &p->bindings.bindings[i];
+        struct flow flow = location_flow(b, epoch);
+        struct uri contact;
+        if (uri_parse(b->uri, &contact, NULL) ||
+            location_contact(&contact, &flow, b->by_flow, &t[n].dest))
+            continue;
+        t[n].uri = b->uri;
+        t[n].path = b->path.n ? b->path : SV_NONE;
+        t[n].q = b->q;
+        n++;
+    }
+    return n;
+}
+
+static void on_bindings(struct store_op *op, enum err rc)
+{
+    struct pending *p = op->arg;
+    struct routing *r = p->r;
+    struct proxy_target targets[PROXY_TARGETS_MAX];
+    const struct sip_addr *to;
+    if (rc) {
+        pending_answer(p, 500, NULL, SV_NONE);
+        return;
+    }
+    size_t n = targets_of(p, targets, PROXY_TARGETS_MAX);
+    if (n == 0) {
+        pending_answer(p, 480, NULL, SV_NONE);
+        return;
+    }
+    struct watched *w = NULL;
+    if (p->rx->msg.method == SIP_INVITE && sipmsg_to(&p->rx->msg, &to) == ERR_OK && !to->tag.p)
+        w = watch_call(r, p->rx, p->caller);
+    struct proxy_request q = {
+        .server = p->txn,
+        .route = &p->route,
+        .targets = targets,
+        .n = n,
+        .record_route = forms_dialog(p->rx),
+        .watch = w ? &call_watch : NULL,
+        .watch_arg = w,
+        .remove_credentials_realm = p->domain ? p->domain->realm : SV_NONE,
+    };
+    proxy_forward(r->proxy, &q);
+    pending_free(p);
+}
+
+static void find_bindings(struct pending *p)
+{
+    if (!routing_aor(p->rx, p->find.account.user, p->find.account.domain, &p->callee)) {
+        pending_answer(p, 500, NULL, SV_NONE);
+        return;
+    }
+    p->bindings.arena = &p->rx->arena;
+    p->bindings.aor = p->callee;
+    p->bindings.wall = loop_wall(p->r->loop);
+    store_op_init(&p->bindings.op, on_bindings, p);
+    store_bindings(p->r->shared.store, p->r->loop, &p->bindings);
+}
+
+static void on_number(struct store_op *op, enum err rc)
+{
+    struct pending *p = op->arg;
+    if (rc == ERR_OK)
+        find_bindings(p);
+    else if (rc == ERR_NOTFOUND)
+        /* A stranger learns nothing from the difference between nobody and nobody there (D1). */
+        pending_answer(p, p->caller.p ? 404 : 480, NULL, SV_NONE);
+    else
+        pending_answer(p, 500, NULL, SV_NONE);
+}
+
+static void on_callee(struct store_op *op, enum err rc)
+{
+    struct pending *p = op->arg;
+    if (rc != ERR_NOTFOUND) {
+        on_number(op, rc);
+        return;
+    }
+    p->find.number = p->find.user;
+    p->find.user = SV_NONE;
+    store_op_init(&p->find.op, on_number, p);
+    store_find(p->r->shared.store, p->r->loop, &p->find);
+}
+
+void routing_to_user(struct pending *p)
+{
+    struct routing *r = p->r;
+    struct uri uri;
+    sv user;
+    if (uri_parse(p->route.uri, &uri, NULL)) {
+        pending_answer(p, 400, NULL, SV_NONE);
+        return;
+    }
+    if (uri.scheme == URI_TEL) {
+        p->target = &p->set->domains[0];
+        user = uri.opaque;
+    } else {
+        p->target = settings_domain_of(p->set, r->sip, uri.host, uri.port);
+        user = uri.user;
+    }
+    if (!p->target || p->route.next.p) {
+        /* Another's domain, or a route that somebody else wrote: not ours to carry (D6). */
+        pending_answer(p, 403, "Relaying Denied", SV_NONE);
+        return;
+    }
+    if (!routing_canonical(p->rx, user, &user)) {
+        pending_answer(p, 404, NULL, SV_NONE);
+        return;
+    }
+    p->find.arena = &p->rx->arena;
+    p->find.user = user;
+    p->find.domain = p->target->name;
+    p->find.number = SV_NONE;
+    store_op_init(&p->find.op, on_callee, p);
+    store_find(r->shared.store, r->loop, &p->find);
+}
+
+/* ---- inside a dialog ---- */
+
+/* Where a request that follows our route set goes: to the leg that we know, else to the address
+ * that its URI names. */
+static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route *route,
+                     struct call **ret_call, unsigned *ret_leg, struct dest *ret_dest)
+{
+    struct uri uri;
+    *ret_call = accounting_find(r->accounting, rx, ret_leg);
+    sv hop = route->next.p ? route->next : route->uri;
+    if (*ret_call && !route->next.p) {
+        const struct call_leg *leg = accounting_leg(*ret_call, *ret_leg);
+        if (leg->dest.transport != SIP_T_NONE) {
+            *ret_dest = leg->dest;
+            return true;
+        }
+    }
+    /* A call of an earlier process, or an early dialog of one fork among several. The mark proves
+     * that its route set was made here for this Call-ID. */
+    return uri_parse(hop, &uri, NULL) == ERR_OK && location_dest(&uri, ret_dest) == ERR_OK &&
+           location_allowed(r->sip, &ret_dest->addr, &rx->flow.remote);
+}
+
+void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    struct call *call;
+    unsigned leg = 0;
+    struct proxy_target target = {.uri = route->uri};
+    if (!next_hop(r, rx, route, &call, &leg, &target.dest)) {
+        routing_refuse(r, rx, rx->msg.method == SIP_CANCEL ? 481 : 404, NULL, SV_NONE);
+        return;
+    }
+    if (rx->msg.method == SIP_ACK || rx->msg.method == SIP_CANCEL) {
+        proxy_relay(r->proxy, rx, route, &target);
+        return;
+    }
+    struct pending *p = pending_new(r, rx, route);
+    if (!p)
+        return;
+    if (call)
+        accounting_request(r->accounting, call, p->rx, leg);
+    struct proxy_request q = {.server = p->txn, .route = route, .targets = &target, .n = 1};
+    proxy_forward(r->proxy, &q);
+    pending_free(p);
+}

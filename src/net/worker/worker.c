@@ -70,6 +70,9 @@ void worker_on_signal(struct loop_group *group, worker_signal_fn *fn, void *arg)
 static void *run_worker(void *arg)
 {
     struct worker *w = arg;
+    char name[16];
+    snprintf(name, sizeof(name), "tandem/%u", w->base.worker);
+    pthread_setname_np(pthread_self(), name);
     uv_run(&w->uv, UV_RUN_DEFAULT);
     return NULL;
 }
@@ -78,17 +81,12 @@ static void *run_worker(void *arg)
 static bool start_thread(struct worker *w)
 {
     sigset_t ours, before;
-    char name[16];
     sigemptyset(&ours);
     for (int i = 0; i < WORKER_SIGNALS; i++)
         sigaddset(&ours, caught[i]);
     pthread_sigmask(SIG_BLOCK, &ours, &before);
     bool ok = pthread_create(&w->thread, NULL, run_worker, w) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (ok) {
-        snprintf(name, sizeof(name), "tandem/%u", w->base.worker);
-        pthread_setname_np(w->thread, name);
-    }
     return ok;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* sim/sim.h: the simulated backend: hosts, wires, disks and names in virtual time.  layer: net
  *
- * Shape   one seeded event queue on one thread. A host has addresses, a disk, and at most one process: a loop_group of
- *         one to four workers. All chance (loss, delay, which worker gets a datagram, order of mail) comes
- *         from the seed: the same seed and the same program give the same trace, octet for octet.
- * Order   events at one instant run in seeded order across loops, first in first out within a stream.
- * Threads one.
+ * Shape   one seeded event queue on one thread. A host has addresses, a disk, and at most one
+ * process: a loop_group of one to four workers. All chance (loss, delay, which worker gets a
+ * datagram, order of mail) comes from the seed: the same seed and the same program give the same
+ * trace, octet for octet. Order   events at one instant run in seeded order across loops, first in
+ * first out within a stream. Threads one.
  */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
@@ -18,37 +18,48 @@ struct sim_host;
 
 struct sim_wire {
     unsigned loss_permille, dup_permille;
-    usec delay_min, delay_max;   /* uniform: so datagrams overtake each other */
-    unsigned reorder_permille;   /* of datagrams get up to reorder_by more */
+    usec delay_min, delay_max; /* uniform: so datagrams overtake each other */
+    unsigned reorder_permille; /* of datagrams get up to reorder_by more */
     usec reorder_by;
-    unsigned mtu;                /* datagrams above are lost; 0: no limit */
+    unsigned mtu; /* datagrams above are lost; 0: no limit */
 };
 
 MUST_USE enum err sim_new(uint64_t seed, struct sim **ret_sim);
 void sim_free(struct sim *s); /* hosts and processes too; their users must have closed or be dead */
 usec sim_now(const struct sim *s);
 uint64_t sim_random(struct sim *s); /* for the scenario's own choices */
-void sim_set_wire(struct sim *s, const struct sim_wire *w); /* between different hosts; datagrams and, as delay and stalls, streams */
+void sim_set_wire(struct sim *s,
+                  const struct sim_wire *
+                      w); /* between different hosts; datagrams and, as delay and stalls, streams */
 /* Nothing passes between a and b while on. */
 void sim_partition(struct sim *s, struct sim_host *a, struct sim_host *b, bool on);
-/* RANDOM: any worker of the process may get any datagram; else by hash of the addresses, as SO_REUSEPORT does. */
+/* RANDOM: any worker of the process may get any datagram; else by hash of the addresses, as
+ * SO_REUSEPORT does. */
 void sim_random_steering(struct sim *s, bool on);
 
 MUST_USE enum err sim_host_new(struct sim *s, const char *name, const struct addr *ips, size_t n,
                                struct sim_host **ret_host);
 /* A new process on the host. Errors: ERR_STATE (there is one), ERR_NOMEM. */
 MUST_USE enum err sim_process(struct sim_host *h, unsigned workers, struct loop_group **ret_group);
-/* Orderly: pending mail and jobs are delivered with loop_stopping, then the caller frees its things, then sim_process_free. */
+/* Orderly: pending mail and jobs are delivered with loop_stopping, then the caller frees its
+ * things, then sim_process_free. */
 void sim_process_stop(struct sim_host *h);
-/* kill -9: written octets stay. power: unsynced octets are cut, some torn. No callback runs after it; every call on the dead loops is
- * a quiet no-op or ERR_STATE, so that the caller can free its memory. Peers' streams end after a delay. */
+/* kill -9: written octets stay. power: unsynced octets are cut, some torn. No callback runs after
+ * it; every call on the dead loops is a quiet no-op or ERR_STATE, so that the caller can free its
+ * memory. Peers' streams end after a delay. */
 void sim_process_kill(struct sim_host *h, bool power);
 void sim_process_free(struct sim_host *h); /* after stop or kill, when the users' memory is freed */
 struct disk *sim_disk(struct sim_host *h);
-/* The nth disk operation from now fails, and all after it, until the process is freed: a crash inside it. 0: never. */
+/* The nth disk operation from now fails, and all after it, until the process is freed: a crash
+ * inside it. 0: never. */
 void sim_disk_fail_after(struct sim_host *h, unsigned n);
 /* Records: "name TYPE ttl data" a line, as in a zone file's short form. Errors: ERR_SYNTAX. */
 MUST_USE enum err sim_zone(struct sim *s, sv text);
+
+/* A client of stream_listen_unix on the same host. Errors: ERR_STATE, ERR_TOOBIG (path), ERR_NOMEM;
+ * later as stream_connect. */
+MUST_USE enum err sim_connect_unix(struct loop *l, sv path, const struct stream_handler *h,
+                                   void *arg, struct stream **ret_stream);
 
 /* Runs until virtual time t or until nothing is left to happen. */
 void sim_run_until(struct sim *s, usec t);

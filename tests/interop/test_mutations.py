@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random offspring of the torture set and of ordinary messages: the server lives and stays small."""
+"""Random offspring of the torture set and of ordinary messages: the server lives, stays small."""
 from support import mutate
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Every torture message against a running server: tests/torture, and the RFCs' own where they lie.
 
-What the columns of the tables mean stands in tests/torture/README.md. How answers are seen: a datagram
-is sent from a loopback address of its own and from the port that its topmost Via names, so that the
-answer arrives both by the letter of RFC 3261 section 18.2.2 (source address, port of sent-by) and by
-RFC 3581; messages whose topmost Via names a stream transport go by TCP. Silence is shown by order:
-an OPTIONS follows from the same socket, and its answer comes alone.
+What the columns of the tables mean stands in tests/torture/README.md. How answers are seen: a
+datagram is sent from a loopback address of its own and from the port that its topmost Via names, so
+that the answer arrives both by the letter of RFC 3261 section 18.2.2 (source address, port of
+sent-by) and by RFC 3581; messages whose topmost Via names a stream transport go by TCP. Silence is
+shown by order: an OPTIONS follows from the same socket, and its answer comes alone.
 """
 import csv
 import itertools
@@ -58,7 +58,8 @@ class TortureServer(Server):
     def configure(self, more=""):
         super().configure(more)
         text = self.file.read_text("utf-8")
-        self.file.write_text(re.sub(r"(?m)^domains: .*$", "domains: [%s]" % ", ".join(self.domains), text))
+        domains = "domains: [%s]" % ", ".join(self.domains)
+        self.file.write_text(re.sub(r"(?m)^domains: .*$", domains, text))
 
 
 # --- one message, one socket ---------------------------------------------------------------------
@@ -73,8 +74,8 @@ def own_address():
 
 def top_via(octets):
     """(transport, port of sent-by) of the topmost Via; a broken one: ("UDP", 0)."""
-    found = re.search(rb"(?im)^v(?:ia)?\s*:\s*SIP\s*/\s*[\d.]+\s*/\s*([\w-]+)\s+(\[[^\]]*\]|[\w.-]+)"
-                      rb"(?:\s*:\s*(\d+))?", octets)
+    found = re.search(rb"(?im)^v(?:ia)?\s*:\s*SIP\s*/\s*[\d.]+\s*/\s*([\w-]+)\s+"
+                      rb"(\[[^\]]*\]|[\w.-]+)(?:\s*:\s*(\d+))?", octets)
     if not found or int(found[3] or 0) > 65535:
         return "UDP", 0
     return found[1].decode().upper(), int(found[3] or 5060)
@@ -89,9 +90,10 @@ class Probe:
         n = next(self.numbers)
         self.call_id = "probe-%d-%d" % (os.getpid(), n)
         self.octets = (
-            "OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;rport;branch=z9hG4bKprobe%d%d\r\n"
-            "Max-Forwards: 70\r\nFrom: <sip:probe@quay.invalid>;tag=p\r\nTo: <sip:%s>\r\nCall-ID: %s\r\n"
-            "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+            "OPTIONS sip:%s SIP/2.0\r\n"
+            "Via: SIP/2.0/%s 127.0.0.1:%d;rport;branch=z9hG4bKprobe%d%d\r\n"
+            "Max-Forwards: 70\r\nFrom: <sip:probe@quay.invalid>;tag=p\r\n"
+            "To: <sip:%s>\r\nCall-ID: %s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
             % (domain, transport.upper(), port, os.getpid(), n, domain, self.call_id)).encode()
 
 
@@ -182,7 +184,7 @@ class Peer:
         return [a.status for a in self.answers if a.status >= 200]
 
 
-# --- what is sent ----------------------------------------------------------------------------------
+# --- what is sent --------------------------------------------------------------------------------
 def for_stream(octets):
     """The same message with the transport of its topmost Via set to TCP, of the same length."""
     return octets.replace(b"/UDP", b"/TCP", 1) if top_via(octets)[0] == "UDP" else octets
@@ -271,7 +273,7 @@ def assert_serves(server, domain):
         assert peer.probe(domain), "the server does not answer any more"
 
 
-# --- our own ---------------------------------------------------------------------------------------
+# --- our own -------------------------------------------------------------------------------------
 @pytest.fixture(scope="module", params=["udp", "tcp"])
 def own(request):
     """A server for each transport: the same message twice would be a retransmission."""
@@ -338,7 +340,7 @@ def test_own(own, row):
 
 
 def test_trailing_octets_are_no_message(own):
-    """RFC 4475 section 3.1.1.8: over UDP one answer; over a stream the octets are the next request."""
+    """RFC 4475 section 3.1.1.8: noise in a datagram; in a stream the next request."""
     server, transport = own
     octets = (OWN / "trailing-octets.sip").read_bytes().replace(b"z9hG4bKtail", b"z9hG4bKagain")
     octets = for_stream(octets) if transport == "tcp" else octets
@@ -355,7 +357,7 @@ def test_every_file_has_its_line():
     assert all(r["note"] for r in OWN_ROWS)
 
 
-# --- the RFCs' own -----------------------------------------------------------------------------------
+# --- the RFCs' own -------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def other():
     """Yields serve(octets): a server that has not seen a transaction of this branch and sent-by."""

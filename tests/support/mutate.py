@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Mutated messages against a running server: it lives, goes on answering, and its memory stays bounded.
+"""Mutated messages against a running server: it lives, goes on answering, its memory stays bounded.
 
-    tests/support/mutate.py --count 1000000 --seed 7     start $TANDEM, send them, say what was found
-    tests/support/mutate.py --seed 7 --show 4711         print one child, to be sent again by hand
+    tests/support/mutate.py --count 1000000 --seed 7    start $TANDEM, send them, say what was found
+    tests/support/mutate.py --seed 7 --show 4711        print one child, to be sent again by hand
 
-The parents are tests/torture/*.sip and the ordinary messages below. Child n of a seed is always the same
-octets, but for the credentials that every fourth gets, so that the registrar and the proxy see some too.
+The parents are tests/torture/*.sip and the ordinary messages below. Child n of a seed is always the
+same octets, but for the credentials that every fourth gets, so that the registrar and the proxy see
+some too.
 """
 import argparse
 import collections
@@ -38,57 +39,67 @@ SDP = ("v=0\r\no=mara 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0
        "m=audio 40000 RTP/AVP 0 8 96\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n")
 
 
+def message(start, cseq, *headers, body="", to="<sip:nils@example.test>"):
+    via = "Via: SIP/2.0/UDP 127.0.0.1:5999;rport;branch=z9hG4bKordinary"
+    lines = [start, via + cseq.replace(" ", ""), "Max-Forwards: 70",
+             'From: "Mara" <sip:mara@example.test>;tag=ord1', "To: " + to,
+             "Call-ID: ordinary-1@127.0.0.1", "CSeq: " + cseq, *headers,
+             "Content-Length: %d" % len(body)]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
 def ordinary():
     """What a day at a registrar and proxy looks like."""
-    def message(start, cseq, *headers, body="", to="<sip:nils@example.test>"):
-        lines = [start, "Via: SIP/2.0/UDP 127.0.0.1:5999;rport;branch=z9hG4bKordinary%s" % cseq.replace(" ", ""),
-                 "Max-Forwards: 70", "From: \"Mara\" <sip:mara@example.test>;tag=ord1", "To: " + to,
-                 "Call-ID: ordinary-1@127.0.0.1", "CSeq: " + cseq, *headers,
-                 "Content-Length: %d" % len(body)]
-        return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
-
     contact = "Contact: <sip:mara@127.0.0.1:5999>"
     sdp = "Content-Type: application/sdp"
-    inside = "<sip:nils@example.test>;tag=ord2"
-    uri = "sip:nils@example.test"
+    mara, inside = "<sip:mara@example.test>", "<sip:nils@example.test>;tag=ord2"
+    uri = "sip:nils@example.test SIP/2.0"
+    registrar = "REGISTER sip:example.test SIP/2.0"
+    recorded = "Record-Route: <sip:127.0.0.1;lr>"
     return [
-        message("REGISTER sip:example.test SIP/2.0", "1 REGISTER", contact + ";expires=300;q=0.5",
-                "Supported: path, outbound", "User-Agent: Buoy/1.0 (test)", to="<sip:mara@example.test>"),
-        message("REGISTER sip:example.test SIP/2.0", "2 REGISTER", "Contact: *", "Expires: 0",
-                to="<sip:mara@example.test>"),
-        message("REGISTER sip:example.test SIP/2.0", "3 REGISTER", to="<sip:mara@example.test>"),
-        message("INVITE %s SIP/2.0" % uri, "4 INVITE", contact, sdp, "Allow: INVITE, ACK, CANCEL, BYE",
+        message(registrar, "1 REGISTER", contact + ";expires=300;q=0.5",
+                "Supported: path, outbound", "User-Agent: Buoy/1.0 (test)", to=mara),
+        message(registrar, "2 REGISTER", "Contact: *", "Expires: 0", to=mara),
+        message(registrar, "3 REGISTER", to=mara),
+        message("INVITE " + uri, "4 INVITE", contact, sdp, "Allow: INVITE, ACK, CANCEL, BYE",
                 "Supported: 100rel, timer", "Session-Expires: 1800", body=SDP),
-        message("ACK %s SIP/2.0" % uri, "4 ACK", to=inside),
-        message("CANCEL %s SIP/2.0" % uri, "4 CANCEL"),
-        message("INVITE %s SIP/2.0" % uri, "5 INVITE", contact, sdp, "Route: <sip:example.test;lr>", body=SDP, to=inside),
-        message("BYE sip:nils@127.0.0.1:5998 SIP/2.0", "6 BYE", "Route: <sip:127.0.0.1;lr>, <sip:other.test;lr>", to=inside),
+        message("ACK " + uri, "4 ACK", to=inside),
+        message("CANCEL " + uri, "4 CANCEL"),
+        message("INVITE " + uri, "5 INVITE", contact, sdp, "Route: <sip:example.test;lr>",
+                body=SDP, to=inside),
+        message("BYE sip:nils@127.0.0.1:5998 SIP/2.0", "6 BYE",
+                "Route: <sip:127.0.0.1;lr>, <sip:other.test;lr>", to=inside),
         message("OPTIONS sip:example.test SIP/2.0", "7 OPTIONS", "Accept: application/sdp"),
-        message("OPTIONS %s SIP/2.0" % uri, "8 OPTIONS"),
-        message("MESSAGE %s SIP/2.0" % uri, "9 MESSAGE", "Content-Type: text/plain", body="ahoy"),
-        message("SUBSCRIBE %s SIP/2.0" % uri, "10 SUBSCRIBE", contact, "Event: presence", "Expires: 3600"),
-        message("REFER %s SIP/2.0" % uri, "11 REFER", contact, "Refer-To: <sip:mara@example.test?Replaces=a%3Bto-tag%3Db>"),
-        message("PRACK %s SIP/2.0" % uri, "12 PRACK", "RAck: 1 4 INVITE", to=inside),
+        message("OPTIONS " + uri, "8 OPTIONS"),
+        message("MESSAGE " + uri, "9 MESSAGE", "Content-Type: text/plain", body="ahoy"),
+        message("SUBSCRIBE " + uri, "10 SUBSCRIBE", contact, "Event: presence", "Expires: 3600"),
+        message("REFER " + uri, "11 REFER", contact,
+                "Refer-To: <sip:mara@example.test?Replaces=a%3Bto-tag%3Db>"),
+        message("PRACK " + uri, "12 PRACK", "RAck: 1 4 INVITE", to=inside),
         message("SIP/2.0 100 Trying", "4 INVITE"),
-        message("SIP/2.0 180 Ringing", "4 INVITE", contact, "Record-Route: <sip:127.0.0.1;lr>", to=inside),
-        message("SIP/2.0 200 OK", "4 INVITE", contact, sdp, "Record-Route: <sip:127.0.0.1;lr>", body=SDP, to=inside),
-        message("SIP/2.0 302 Moved", "4 INVITE", "Contact: <sip:x@127.0.0.1:5997>;q=0.3, <sip:y@127.0.0.1>", to=inside),
-        message("SIP/2.0 401 Unauthorized", "1 REGISTER", 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"', to=inside),
+        message("SIP/2.0 180 Ringing", "4 INVITE", contact, recorded, to=inside),
+        message("SIP/2.0 200 OK", "4 INVITE", contact, sdp, recorded, body=SDP, to=inside),
+        message("SIP/2.0 302 Moved", "4 INVITE",
+                "Contact: <sip:x@127.0.0.1:5997>;q=0.3, <sip:y@127.0.0.1>", to=inside),
+        message("SIP/2.0 401 Unauthorized", "1 REGISTER",
+                'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"', to=inside),
         message("SIP/2.0 503 Busy", "4 INVITE", "Retry-After: 30 (later);duration=60", to=inside),
     ]
 
 
-# --- children --------------------------------------------------------------------------------------
-PIECES = [b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r\n ", b"\t", b" ", b",", b";", b":", b'"', b"\\", b"<", b">",
-          b"@", b"%", b"%00", b"%0d%0a", b"=", b"?", b"[", b"]", b"[::]", b"*", b"(", b")", b"\x7f", b"\xff\xfe",
-          b"\xc3\x28", b";lr", b";rport", b";tag=", b";branch=", b"sip:", b"sips:", b"tel:", b"SIP/2.0", b"z9hG4bK",
-          b"255.255.255.255", b"0.0.0.0", b"127.0.0.1", b"[2001:db8:::1]", b"${x}", b"%n%s", b"' OR 1=1--"]
-NUMBERS = [b"0", b"-1", b"1", b"255", b"256", b"65535", b"65536", b"2147483647", b"2147483648", b"4294967295",
-           b"4294967296", b"9223372036854775808", b"18446744073709551616", b"+5", b"0x10", b"00000000000000000001",
-           b"1e9", b"9" * 60, b"", b" 5 5"]
-NAMES = [b"Via", b"v", b"From", b"f", b"To", b"t", b"Call-ID", b"i", b"CSeq", b"Max-Forwards", b"Contact", b"m",
-         b"Route", b"Record-Route", b"Content-Length", b"l", b"Content-Type", b"Expires", b"Require", b"Proxy-Require",
-         b"Authorization", b"Proxy-Authorization", b"Supported", b"Path", b"Event", b"X-Unknown", b"qnrl"]
+# --- children ------------------------------------------------------------------------------------
+PIECES = [b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r\n ", b"\t", b" ", b",", b";", b":",
+          b'"', b"\\", b"<", b">", b"@", b"%", b"%00", b"%0d%0a", b"=", b"?", b"[", b"]", b"[::]",
+          b"*", b"(", b")", b"\x7f", b"\xff\xfe", b"\xc3\x28", b";lr", b";rport", b";tag=",
+          b";branch=", b"sip:", b"sips:", b"tel:", b"SIP/2.0", b"z9hG4bK", b"255.255.255.255",
+          b"0.0.0.0", b"127.0.0.1", b"[2001:db8:::1]", b"${x}", b"%n%s", b"' OR 1=1--"]
+NUMBERS = [b"0", b"-1", b"1", b"255", b"256", b"65535", b"65536", b"2147483647", b"2147483648",
+           b"4294967295", b"4294967296", b"9223372036854775808", b"18446744073709551616", b"+5",
+           b"0x10", b"00000000000000000001", b"1e9", b"9" * 60, b"", b" 5 5"]
+NAMES = [b"Via", b"v", b"From", b"f", b"To", b"t", b"Call-ID", b"i", b"CSeq", b"Max-Forwards",
+         b"Contact", b"m", b"Route", b"Record-Route", b"Content-Length", b"l", b"Content-Type",
+         b"Expires", b"Require", b"Proxy-Require", b"Authorization", b"Proxy-Authorization",
+         b"Supported", b"Path", b"Event", b"X-Unknown", b"qnrl"]
 DIGITS = re.compile(rb"\d+")
 
 
@@ -190,8 +201,8 @@ def case(rng, data, _):
     return data[:a] + data[a:b].swapcase() + data[b:]
 
 
-WAYS = (flip, flip, octet, truncate, remove, repeat, insert, insert, inflate, inflate, swap_lines, double_line,
-        drop_line, rename, fold, splice, line_from, line_from, case)
+WAYS = (flip, flip, octet, truncate, remove, repeat, insert, insert, inflate, inflate, swap_lines,
+        double_line, drop_line, rename, fold, splice, line_from, line_from, case)
 
 
 class Mutator:
@@ -213,7 +224,7 @@ class Mutator:
         return data
 
 
-# --- the attack --------------------------------------------------------------------------------------
+# --- the attack ----------------------------------------------------------------------------------
 class Attack:
     def __init__(self, server, seed, rate=0.0):
         self.server, self.rate = server, rate
@@ -239,9 +250,12 @@ class Attack:
     def probe(self, peer):
         """Ask until answered; what else arrives is counted and dropped."""
         call_id = b"mutate-%d-%d" % (os.getpid(), next(self.probes))
-        question = (b"OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bK%s\r\n"
-                    b"Max-Forwards: 70\r\nFrom: <sip:p@quay.invalid>;tag=p\r\nTo: <sip:%s>\r\nCall-ID: %s\r\n"
-                    b"CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n" % (DOMAIN.encode(), call_id, DOMAIN.encode(), call_id))
+        domain = DOMAIN.encode()
+        question = (b"OPTIONS sip:%s SIP/2.0\r\n"
+                    b"Via: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\n"
+                    b"From: <sip:p@quay.invalid>;tag=p\r\nTo: <sip:%s>\r\nCall-ID: %s\r\n"
+                    b"CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+                    % (domain, call_id, domain, call_id))
         until = time.monotonic() + PATIENCE
         again = 0.0
         while (now := time.monotonic()) < until and self.server.is_alive():
@@ -271,17 +285,20 @@ class Attack:
     def log_in(self, peer):
         """Credentials for all that follows, as long as the nonce lives."""
         for user in USERS:
-            uri = "sip:" + DOMAIN
-            self.try_send(peer, ("REGISTER %s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bKlogin%d\r\n"
-                                 "Max-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=l\r\nTo: <sip:%s@%s>\r\nCall-ID: login-%d\r\n"
-                                 "CSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n" % (
-                                     uri, next(self.probes), user, DOMAIN, user, DOMAIN, next(self.probes))).encode())
+            n = next(self.probes)
+            self.try_send(peer, (
+                "REGISTER sip:{1} SIP/2.0\r\n"
+                "Via: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bKlogin{2}\r\n"
+                "Max-Forwards: 70\r\nFrom: <sip:{0}@{1}>;tag=l\r\nTo: <sip:{0}@{1}>\r\n"
+                "Call-ID: login-{2}\r\nCSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n"
+            ).format(user, DOMAIN, n).encode())
             until = time.monotonic() + 5
             while time.monotonic() < until:
                 if select.select([peer], [], [], 0.2)[0]:
                     answer = Message(peer.recv(65536))
                     if answer.status == 401 and answer["call-id"].startswith("login-"):
-                        self.credentials[user] = Credentials(answer["www-authenticate"], user, PASSWORD)
+                        asked = answer["www-authenticate"]
+                        self.credentials[user] = Credentials(asked, user, PASSWORD)
                         break
 
     def with_proof(self, data, n):
@@ -309,7 +326,7 @@ class Attack:
             self.probe(peer)
 
     def streams(self, first, count):
-        """Three children a connection, in uneven pieces; then the half-close that a client ends with."""
+        """Three children a connection, in uneven pieces; then the half-close that ends it."""
         rng = random.Random(first)
         for at in range(first, first + count, 3):
             with self.connect(socket.SOCK_STREAM) as peer:
@@ -335,27 +352,31 @@ class Attack:
         settled = None
         for number, first in enumerate(range(0, count, BATCH)):
             n = min(BATCH, count - first)
-            (self.streams if number % STREAM_EVERY == STREAM_EVERY - 1 else self.datagrams)(first, n)
+            by_stream = number % STREAM_EVERY == STREAM_EVERY - 1
+            (self.streams if by_stream else self.datagrams)(first, n)
             now = time.monotonic() - begun
             if number % 20 == 0:
                 most = max(most, self.server.memory())
                 if settled is None and now > SETTLED_AFTER:
                     settled = most
                 if tell:
-                    tell("%d of %d, %.0f/s, %d MiB" % (first + n, count, (first + n) / max(now, 0.01), most >> 10))
+                    rate = (first + n) / max(now, 0.01)
+                    tell("%d of %d, %.0f/s, %d MiB" % (first + n, count, rate, most >> 10))
             if self.rate:
                 time.sleep(max(0.0, (first + n) / self.rate - now))
         most = max(most, self.server.memory())
-        assert most - least < GROWTH_MAX << 10, "memory grew from %d to %d KiB" % (least, most)
-        assert settled is None or most - settled < SETTLED_GROWTH << 10, "memory grew from %d to %d KiB" % (settled, most)
-        return {"sent": count, "seconds": round(time.monotonic() - begun, 1), "answers": dict(self.answers.most_common()),
-                "KiB at start": least, "KiB at most": most}
+        grown = "memory grew from %d to %d KiB"
+        assert most - least < GROWTH_MAX << 10, grown % (least, most)
+        assert settled is None or most - settled < SETTLED_GROWTH << 10, grown % (settled, most)
+        return {"sent": count, "seconds": round(time.monotonic() - begun, 1),
+                "answers": dict(self.answers.most_common()), "KiB at start": least,
+                "KiB at most": most}
 
 
 def mutate(count, seed, rate=0.0, tell=None):
     """Start a server, attack it, end it in good order (a sanitizer's report is an exit code)."""
     # A quarantine of freed memory is the sanitizer's, not the server's.
-    os.environ.setdefault("ASAN_OPTIONS", "quarantine_size_mb=16:malloc_context_size=8:detect_leaks=1")
+    os.environ.setdefault("ASAN_OPTIONS", "quarantine_size_mb=16:malloc_context_size=8")
     with Server() as server:
         for user in USERS:
             server.add_user(user, PASSWORD)
@@ -365,17 +386,23 @@ def mutate(count, seed, rate=0.0, tell=None):
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--count", type=int, default=20000, metavar="N", help="children to send (20000)")
+    options = argparse.ArgumentParser(description=__doc__,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--count", type=int, default=20000, metavar="N",
+                         help="children to send (20000)")
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--rate", type=float, default=0, help="at most so many a second; 0: as they are answered")
+    options.add_argument("--rate", type=float, default=0,
+                         help="at most so many a second; 0: as they are answered")
     options.add_argument("--show", type=int, metavar="N", help="print child N and end")
     given = options.parse_args()
     if given.show is not None:
         sys.stdout.buffer.write(Mutator(given.seed).child(given.show))
         return 0
-    tell = (lambda text: print("\r" + text + "   ", end="", file=sys.stderr, flush=True)) if sys.stderr.isatty() else None
-    print(mutate(given.count, given.seed, given.rate, tell))
+
+    def tell(text):
+        print("\r" + text + "   ", end="", file=sys.stderr, flush=True)
+
+    print(mutate(given.count, given.seed, given.rate, tell if sys.stderr.isatty() else None))
     return 0
 
 

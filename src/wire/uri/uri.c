@@ -316,19 +316,15 @@ static enum err parse_any(struct cursor *c, struct uri *u)
 
 enum err uri_parse(sv text, struct uri *ret_uri, size_t *reterr_at)
 {
+    if (!text.p)
+        text = SV("");
     struct uri u = {.text = text};
     struct cursor c = {text.p, text.p + text.n};
-    enum err rc;
-    if (!text.p) {
-        c.p = c.end = "";
-        rc = ERR_SYNTAX;
-        text.p = c.p;
-    } else if (text.n > URI_MAX) {
-        c.p += URI_MAX;
-        rc = ERR_TOOBIG;
-    } else {
+    enum err rc = ERR_TOOBIG;
+    if (text.n <= URI_MAX)
         rc = parse_any(&c, &u);
-    }
+    else
+        c.p += URI_MAX;
     if (rc) {
         if (reterr_at)
             *reterr_at = (size_t)(c.p - text.p);

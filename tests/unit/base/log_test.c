@@ -120,6 +120,10 @@ static void a_line_stays_bounded_and_whole(void **state)
         assert_true(strlen(last) < 8192);
         assert_non_null(
             strstr(last, json ? ",\"after\":5,\"truncated\":true}" : " after=5 truncated=true"));
+        size_t quotes = 0;
+        for (const char *c = last; *c; c++)
+            quotes += *c == '"';
+        assert_int_equal(quotes % 2, 0); /* what was left out left no beginning behind */
         memset(big, 'x', sizeof big);
         memcpy(big + 2046, "\xe2\x82\xac", 3); /* the cut falls into a character */
         log_emit(LOG_LEVEL_INFO, "m", "e", fields, 1);

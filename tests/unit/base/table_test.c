@@ -346,6 +346,40 @@ static void the_cap_holds_between_threads(void **state)
     table_free(s.table);
 }
 
+/* Threads that insert make the same shards grow at the same time; no entry is lost on the way. */
+enum { GROWN = 6000 };
+
+static void *grower(void *arg)
+{
+    struct stress *s = arg;
+    unsigned first = (unsigned)atomic_fetch_add(&s->writing, 1) * GROWN;
+    char mem[32];
+    for (unsigned i = first; i < first + GROWN; i++) {
+        uint64_t version;
+        if (table_swap(s->table, key_of(mem, sizeof mem, i), 0, SV("v"), &version))
+            s->wrong++;
+    }
+    return NULL;
+}
+
+static void shards_grow_under_several_threads(void **state)
+{
+    (void)state;
+    struct stress s = {0};
+    pthread_t thread[WRITERS];
+    char mem[32];
+    assert_int_equal(table_new(seed, 0, &s.table), ERR_OK);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, grower, &s), 0);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(thread[i], NULL);
+    assert_int_equal(s.wrong, 0);
+    assert_int_equal(table_count(s.table), WRITERS * GROWN);
+    for (unsigned i = 0; i < WRITERS * GROWN; i++)
+        assert_true(table_has(s.table, key_of(mem, sizeof mem, i)));
+    table_free(s.table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +390,7 @@ int main(void)
         cmocka_unit_test(running_out_of_memory_changes_nothing),
         cmocka_unit_test(no_update_is_lost_between_threads),
         cmocka_unit_test(the_cap_holds_between_threads),
+        cmocka_unit_test(shards_grow_under_several_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

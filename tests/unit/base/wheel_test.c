@@ -298,6 +298,9 @@ static void never_does_not_fire_and_can_be_cancelled(void **state)
     wheel_cancel(&w, &t);
     wheel_cancel(&w, &t);
     assert_int_equal(wheel_next(&w), USEC_NEVER);
+    /* exactly one turn of the top level ahead: not into the slot of the present */
+    wheel_arm(&w, &t, (w.step + ((int64_t)32 << 35)) * USEC_MS);
+    assert_true(wheel_validate(&w));
 }
 
 static void always_now(struct timer *t, void *arg)

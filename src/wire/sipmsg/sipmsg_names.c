@@ -78,7 +78,7 @@ static uint64_t zero_octets(uint64_t x)
 
 enum sip_header sip_header_of(sv name)
 {
-    if (name.n == 0)
+    if (name.n == 0 || name.p[0] == '\0') /* NUL stands for no compact form in the table */
         return SIP_H_OTHER;
     bool compact = name.n == 1;
     const uint8_t *table = compact ? header_compacts : header_hashes;

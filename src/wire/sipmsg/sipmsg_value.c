@@ -272,15 +272,13 @@ static enum err read_address(const char **pp, const char *end, struct sip_addr *
         return read_name_addr(p, pp, end, a);
     }
     /* display-name = *(token LWS); RFC 4475 §3.1.1.6: no LWS is needed before the '<' */
-    const char *last = p;
-    for (;;) {
-        (void)take(&p, end, SC_TOKEN);
-        if (p > last)
+    const char *last = p; /* end of the last token */
+    for (const char *next = p;; p = next) {
+        if (take(&p, end, SC_TOKEN).n)
             last = p;
-        const char *next = sip_lws(p, end);
+        next = sip_lws(p, end);
         if (next == p)
             break;
-        p = next;
     }
     if (p < end && *p == '<') {
         if (last > from)
@@ -365,7 +363,7 @@ enum err sip_auth_parse(sv value, struct sip_auth *ret_auth)
 enum err sip_unquote(struct arena *a, sv quoted, sv *ret_text)
 {
     bool is_quoted = quoted.n && quoted.p[0] == '"';
-    const char *p = quoted.p, *end = p + quoted.n;
+    const char *p = quoted.p ? quoted.p : "", *end = p + quoted.n;
     if (is_quoted && sip_quoted_end(p, end) != end)
         return ERR_SYNTAX;
     char *to = arena_alloc(a, quoted.n + 1), *q = to;

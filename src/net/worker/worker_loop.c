@@ -261,6 +261,8 @@ void worker_close_mailbox(struct worker *w)
 static void stop_handle(uv_handle_t *h, void *arg)
 {
     (void)arg;
+    if (uv_is_closing(h))
+        return;
     if (h->type == UV_POLL)
         uv_poll_stop((uv_poll_t *)h);
     else if (h->type == UV_SIGNAL)

@@ -12,11 +12,11 @@
 
 typedef int64_t usec;
 
-#define USEC_MS   ((usec)1000)
-#define USEC_S    ((usec)1000000)
-#define USEC_MIN  (60 * USEC_S)
-#define USEC_HOUR (60 * USEC_MIN)
-#define USEC_DAY  (24 * USEC_HOUR)
+#define USEC_MS    ((usec)1000)
+#define USEC_S     ((usec)1000000)
+#define USEC_MIN   (60 * USEC_S)
+#define USEC_HOUR  (60 * USEC_MIN)
+#define USEC_DAY   (24 * USEC_HOUR)
 #define USEC_NEVER INT64_MAX
 
 /* wall as RFC 3339 with milliseconds, UTC: 2026-11-02T10:20:30.123Z */

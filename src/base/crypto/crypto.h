@@ -10,7 +10,8 @@
 
 enum { MD5_LEN = 16, SHA256_LEN = 32, SIPHASH_KEY = 16 };
 
-/* Once per process before threads start. Errors: ERR_UNSUPPORTED (no MD5 or SHA-256 in this libcrypto). */
+/* Once per process before threads start. Errors: ERR_UNSUPPORTED (no MD5 or SHA-256 in this
+ * libcrypto). */
 MUST_USE enum err crypto_start(void);
 
 /* Hash of the concatenation of n pieces. */

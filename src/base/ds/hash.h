@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/hash.h: intrusive hash table of one worker; grows by itself.               layer: base
  *
- * Shape   the caller computes the 64-bit hash (SipHash under a seed for anything a peer names) and
- *         compares keys itself while walking the candidates of a hash.
+ * Shape   the caller computes the 64-bit hash (SipHash under a seed for anything a peer names)
+ *         and compares keys itself while walking the candidates of a hash.
  * Errors  hash_insert never fails: when growing fails the table stays denser.
  * Threads one at a time.
  */
@@ -34,8 +34,9 @@ bool hash_validate(const struct hash *h);
 /* Walk of all nodes; the body may remove the node it is given. Stops when fn returns false. */
 void hash_walk(struct hash *h, bool (*fn)(struct hash_node *n, void *arg), void *arg);
 
-#define HASH_EACH(it, h, hash_value, type, member)                                                 \
-    for (struct hash_node *it##_n = hash_first((h), (hash_value)); it##_n; it##_n = hash_next(it##_n)) \
+#define HASH_EACH(it, h, hash_value, type, member)                         \
+    for (struct hash_node *it##_n = hash_first((h), (hash_value)); it##_n; \
+         it##_n = hash_next(it##_n))                                       \
         for (type *it = CONTAINER(it##_n, type, member); it; it = NULL)
 
 #endif

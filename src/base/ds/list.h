@@ -74,14 +74,14 @@ static inline void list_splice(struct link *to, struct link *from)
 /* The list holds together: for tests and fuzzers. */
 bool list_validate(const struct link *head);
 
-#define LIST_EACH(it, head, type, member)                                                          \
-    for (type *it = CONTAINER((head)->next, type, member); &it->member != (head);                  \
+#define LIST_EACH(it, head, type, member)                                         \
+    for (type *it = CONTAINER((head)->next, type, member); &it->member != (head); \
          it = CONTAINER(it->member.next, type, member))
 /* The body may unlink or free `it`. */
-#define LIST_EACH_SAFE(it, head, type, member)                                                     \
-    for (type *it = CONTAINER((head)->next, type, member),                                         \
-              *it##_next = CONTAINER(it->member.next, type, member);                               \
-         &it->member != (head);                                                                    \
+#define LIST_EACH_SAFE(it, head, type, member)                       \
+    for (type *it = CONTAINER((head)->next, type, member),           \
+              *it##_next = CONTAINER(it->member.next, type, member); \
+         &it->member != (head);                                      \
          it = it##_next, it##_next = CONTAINER(it->member.next, type, member))
 
 #endif

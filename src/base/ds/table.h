@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/table.h: sharded table of immutable values, shared by all workers.         layer: base
  *
- * Shape   key octets → value octets with a version. A value is never changed in place: it is read by
- *         copying out and replaced whole by table_swap if its version is still the one that was read.
- *         So an update is: get, compute outside the lock, swap; on ERR_BUSY again.
- * Locks   one short lock a shard; in it there is no allocation, no I/O, no callback, no second lock.
- * Version rises by at least one with every swap of the key, also across removal (versions come from one
- *         counter per shard), so (key, version) orders all changes of a key.
+ * Shape   key octets → value octets with a version. A value is never changed in place: it is read
+ *         by copying out and replaced whole by table_swap if its version is still the one that
+ *         was read. So an update is: get, compute outside the lock, swap; on ERR_BUSY again.
+ * Locks   one short lock a shard; in it there is no allocation, no I/O, no callback, no second
+ *         lock.
+ * Version rises by at least one with every swap of the key, also across removal (versions come
+ *         from one counter per shard), so (key, version) orders all changes of a key.
  * Threads any.
  */
 #ifndef DS_TABLE_H
@@ -27,23 +28,25 @@ MUST_USE enum err table_get(struct table *t, sv key, struct arena *a, sv *ret_va
                             uint64_t *ret_version);
 bool table_has(struct table *t, sv key);
 
-/* Replaces key's value if its version is still `expected` (0: must be absent). value SV_NONE removes.
+/* Replaces key's value if its version is still `expected` (0: must be absent); SV_NONE removes.
  *   ret_version  the new version, of a removal too
  * Errors: ERR_BUSY (someone else was first: get again), ERR_NOMEM, ERR_TOOBIG (over cap). */
 MUST_USE enum err table_swap(struct table *t, sv key, uint64_t expected, sv value,
                              uint64_t *ret_version);
-/* For recovery: sets key to value at exactly this version if it is higher than what the shard holds for the key;
- * later versions of the shard will be higher. Errors: ERR_NOMEM, ERR_TOOBIG, ERR_EXISTS (not newer). */
+/* For recovery: sets key to value at exactly this version if it is higher than what the shard holds
+ * for the key; later versions of the shard will be higher. Errors: ERR_NOMEM, ERR_TOOBIG,
+ * ERR_EXISTS (not newer). */
 MUST_USE enum err table_restore(struct table *t, sv key, uint64_t version, sv value);
 
 size_t table_count(const struct table *t);
 unsigned table_shards(const struct table *t);
-/* Calls fn for every entry, shard by shard, each shard as it was at one instant. fn is called outside
- * the lock and may use the table; key and value are valid until it returns; false stops the walk.
- * Errors: ERR_NOMEM. */
+/* Calls fn for every entry, shard by shard, each shard as it was at one instant. fn is called
+ * outside the lock and may use the table; key and value are valid until it returns; false stops the
+ * walk. Errors: ERR_NOMEM. */
 typedef bool table_each_fn(sv key, sv value, uint64_t version, void *arg);
 MUST_USE enum err table_each(struct table *t, table_each_fn *fn, void *arg);
-/* Like table_each, for one shard: a consistent copy of it at one instant. Errors: ERR_NOMEM, ERR_RANGE. */
+/* Like table_each, for one shard: a consistent copy of it at one instant. Errors: ERR_NOMEM,
+ * ERR_RANGE. */
 MUST_USE enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg);
 
 #endif

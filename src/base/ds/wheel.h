@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/wheel.h: hierarchical timer wheel; O(1) arm and cancel.                    layer: base
  *
- * Shape   1 ms steps, 8 levels of 32 slots. Time is an argument. A timer never fires early; it fires
- *         at the first wheel_advance whose now is at or past its deadline rounded up to 1 ms.
- * Order   timers of one wheel_advance fire in order of deadline step, ties in order of arming: the same
- *         calls give the same order. A deadline in the past counts as the present step; armed from a
- *         callback for the step that is firing, a timer fires at the next step or the next call.
- * Life    embedded in its owner; cancel before the owner ends. A timer may arm or cancel any timer,
- *         itself included, from its callback.
+ * Shape   1 ms steps, 8 levels of 32 slots. Time is an argument. A timer never fires early; it
+ *         fires at the first wheel_advance whose now is at or past its deadline rounded up to 1
+ *         ms.
+ * Order   timers of one wheel_advance fire in order of deadline step, ties in order of arming:
+ *         the same calls give the same order. A deadline in the past counts as the present step;
+ *         armed from a callback for the step that is firing, a timer fires at the next step or
+ *         the next call.
+ * Life    embedded in its owner; cancel before the owner ends. A timer may arm or cancel any
+ *         timer, itself included, from its callback.
  * Threads one at a time.
  */
 #ifndef DS_WHEEL_H
@@ -21,15 +23,15 @@ typedef void timer_fn(struct timer *t, void *arg);
 
 struct timer {
     struct link by_slot;
-    usec at;          /* deadline; meaningful while armed */
+    usec at; /* deadline; meaningful while armed */
     timer_fn *fn;
     void *arg;
 };
 
 struct wheel {
     struct link slot[8][32];
-    uint32_t busy[8];  /* bit per non-empty slot */
-    int64_t step;      /* steps (ms) passed */
+    uint32_t busy[8]; /* bit per non-empty slot */
+    int64_t step;     /* steps (ms) passed */
     size_t armed;
 };
 
@@ -48,7 +50,8 @@ void wheel_arm(struct wheel *w, struct timer *t, usec at);
 void wheel_cancel(struct wheel *w, struct timer *t); /* idempotent */
 /* Fires what is due at now. Returns how many fired. */
 size_t wheel_advance(struct wheel *w, usec now);
-/* No timer fires before this; USEC_NEVER when none is armed. May be early by the wheel's coarseness, never late. */
+/* No timer fires before this; USEC_NEVER when none is armed. May be early by the wheel's
+ * coarseness, never late. */
 usec wheel_next(const struct wheel *w);
 bool wheel_validate(const struct wheel *w);
 

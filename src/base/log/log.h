@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* log/log.h: one line per decision, as text or JSON, on standard error.         layer: base
  *
- * Shape   an event has a level, a module, a name (lower case, dots: `call.start`) and fields. Values are
- *         escaped for the format (D25); values of fields named as secrets never reach this interface.
- *         JSON: {"time":…,"level":…,"module":…,"event":…,fields…}; text: time level module event k=v…
+ * Shape   an event has a level, a module, a name (lower case, dots: `call.start`) and fields.
+ *         Values are escaped for the format (D25); values of fields named as secrets never reach
+ *         this interface. JSON: {"time":…,"level":…,"module":…,"event":…,fields…}; text: time
+ *         level module event k=v…
  * Rule    below services nothing logs above debug; services and app log once, where they decide.
- * Threads any: one write(2) per line. Configuration is set before threads start, level changes are atomic.
+ * Threads any: one write(2) per line. Configuration is set before threads start, level changes
+ *         are atomic.
  */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
@@ -35,12 +37,12 @@ void log_emit(enum log_level level, const char *module, const char *event,
 void log_sink(void (*fn)(sv line, void *arg), void *arg);
 MUST_USE enum err log_level_parse(sv text, enum log_level *ret_level);
 
-#define LOG_AT(level, module, event, ...)                                                          \
-    do {                                                                                           \
-        if (log_enabled((module), (level))) {                                                      \
-            const struct log_field fields_[] = {__VA_ARGS__};                                      \
-            log_emit((level), (module), (event), fields_, sizeof(fields_) / sizeof(fields_[0]));   \
-        }                                                                                          \
+#define LOG_AT(level, module, event, ...)                                                        \
+    do {                                                                                         \
+        if (log_enabled((module), (level))) {                                                    \
+            const struct log_field fields_[] = {__VA_ARGS__};                                    \
+            log_emit((level), (module), (event), fields_, sizeof(fields_) / sizeof(fields_[0])); \
+        }                                                                                        \
     } while (0)
 #define LOG_ERROR(module, event, ...) LOG_AT(LOG_LEVEL_ERROR, module, event, __VA_ARGS__)
 #define LOG_WARN(module, event, ...)  LOG_AT(LOG_LEVEL_WARN, module, event, __VA_ARGS__)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* mem/arena.h: memory that ends as a whole.                                     layer: base
  *
- * Shape   a first piece given by the caller (may be empty), then chunks from the heap up to a cap.
+ * Shape   a first piece given by the caller (may be empty), then chunks from the heap up to a
+ *         cap.
  * Life    everything allocated ends at arena_reset (first piece is reused) or arena_done.
  * Errors  arena_alloc returns NULL when over the cap or out of memory.
  * Threads one at a time.
@@ -15,10 +16,10 @@
 struct arena_chunk;
 
 struct arena {
-    char *p, *end;       /* free part of the current piece */
-    char *first;         /* caller's piece */
+    char *p, *end; /* free part of the current piece */
+    char *first;   /* caller's piece */
     size_t first_n;
-    size_t used, cap;    /* octets from the heap so far; cap of them */
+    size_t used, cap; /* octets from the heap so far; cap of them */
     struct arena_chunk *chunks;
 };
 

@@ -2,11 +2,13 @@
 /* mem/mem.h: heap, fixed-size pools, and counted blocks of octets.              layer: base
  *
  * Heap    mem_alloc and friends are malloc with accounting and, in tests, failure on demand.
- * Pool    objects of one size from slabs; freed objects are kept for reuse; a cap on live objects.
- * Block   a counted run of octets with BLOCK_SLACK readable octets beyond n (the parser reads wide);
- *         pooled by size class per worker. A received message lives in one: octets, index, arena.
- * Threads heap: any. A pool or block pool belongs to one worker; a block may be unref'd elsewhere: it
- *         goes back to its pool's owner by an atomic list that the owner drains.
+ * Pool    objects of one size from slabs; freed objects are kept for reuse; a cap on live
+ *         objects.
+ * Block   a counted run of octets with BLOCK_SLACK readable octets beyond n (the parser reads
+ *         wide); pooled by size class per worker. A received message lives in one: octets, index,
+ *         arena.
+ * Threads heap: any. A pool or block pool belongs to one worker; a block may be unref'd
+ *         elsewhere: it goes back to its pool's owner by an atomic list that the owner drains.
  */
 #ifndef MEM_MEM_H
 #define MEM_MEM_H
@@ -15,22 +17,24 @@
 #include <stdint.h>
 #include "err/err.h"
 
-void *mem_alloc(size_t n);                      /* NULL: out of memory; not cleared */
-void *mem_calloc(size_t count, size_t size);    /* cleared; overflow checked */
+void *mem_alloc(size_t n);                   /* NULL: out of memory; not cleared */
+void *mem_calloc(size_t count, size_t size); /* cleared; overflow checked */
 void *mem_realloc(void *p, size_t n);
-void mem_free(void *p);                         /* NULL is fine */
+void mem_free(void *p); /* NULL is fine */
 #define MEM_NEW(type) ((type *)mem_calloc(1, sizeof(type)))
 /* Live allocations made through mem_*; leak checks in tests. */
 size_t mem_live(void);
-/* The nth allocation from now (1 = next) and all later fail; 0: none. Tests only. */
+/* The nth allocation from now (1 = next) and all later fail; 0: none. pool_get and block_new count
+ * as allocations even where they reuse memory. Tests only. */
 void mem_fail_after(size_t n);
 
 struct pool;
 /* name: static text for metrics. cap: live objects; 0 = no cap. Errors: ERR_NOMEM. */
-MUST_USE enum err pool_new(const char *name, size_t object_size, size_t cap, struct pool **ret_pool);
-void pool_free(struct pool *p);                 /* all objects must be back */
-void *pool_get(struct pool *p);                 /* cleared; NULL: over the cap */
-void pool_put(struct pool *p, void *object);    /* NULL is fine */
+MUST_USE enum err pool_new(const char *name, size_t object_size, size_t cap,
+                           struct pool **ret_pool);
+void pool_free(struct pool *p);              /* all objects must be back */
+void *pool_get(struct pool *p);              /* cleared; NULL: over the cap */
+void pool_put(struct pool *p, void *object); /* NULL is fine */
 size_t pool_live(const struct pool *p);
 const char *pool_name(const struct pool *p);
 
@@ -38,22 +42,23 @@ enum { BLOCK_SLACK = 64 };
 
 struct block_pool;
 struct block {
-    char *p;                    /* octets */
-    uint32_t n, cap;            /* used, available; BLOCK_SLACK more are readable beyond cap */
-    uint32_t class_;            /* size class, of the pool */
+    char *p;         /* octets */
+    uint32_t n, cap; /* used, available; BLOCK_SLACK more are readable beyond cap */
+    uint32_t class_; /* size class, of the pool */
     _Atomic uint32_t refs;
-    struct block_pool *pool;    /* whom it returns to */
-    struct block *next;         /* in the pool's free list */
+    struct block_pool *pool; /* whom it returns to */
+    struct block *next;      /* in the pool's free list */
 };
 
 /* cap_bytes: live octets of all blocks together; 0 = no cap. */
 MUST_USE enum err block_pool_new(size_t cap_bytes, struct block_pool **ret_pool);
 /* Blocks still out there stay valid: the pool's memory ends with the last of them. */
 void block_pool_free(struct block_pool *bp);
-/* A block with room for at least cap octets, n == 0, one reference. NULL: over the cap. Owner thread only. */
+/* A block with room for at least cap octets, n == 0, one reference. NULL: over the cap. Owner
+ * thread only. */
 struct block *block_new(struct block_pool *bp, size_t cap);
 struct block *block_ref(struct block *b);
-void block_unref(struct block *b);              /* NULL is fine; any thread */
+void block_unref(struct block *b);                   /* NULL is fine; any thread */
 size_t block_pool_live(const struct block_pool *bp); /* blocks out there */
 
 #endif

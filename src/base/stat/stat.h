@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* stat/stat.h: counters and gauges of one worker; tables in stat.def.           layer: base
  *
- * Shape   a struct stats per worker, written by it alone with relaxed atomics, read by anyone: the
- *         reader sums the workers. Families with labels are small arrays in the same struct.
+ * Shape   a struct stats per worker, written by it alone with relaxed atomics, read by anyone:
+ *         the reader sums the workers. Families with labels are small arrays in the same struct.
  * Rule    labels are of bounded kinds: method, transport, limit; never a user, number or address.
  * Threads write: the owning worker; read: any.
  */
@@ -24,25 +24,26 @@ enum { STAT_METHODS = 16, STAT_TRANSPORTS = 6, STAT_LIMITS = 32, STAT_SETUP_BUCK
 struct stats {
     _Atomic int64_t v[STAT_COUNT];
     _Atomic uint64_t requests[STAT_METHODS][STAT_TRANSPORTS]; /* tandem_sip_requests_total */
-    _Atomic uint64_t refusals[STAT_LIMITS];                   /* tandem_limit_refusals_total, by enum stat_limit */
-    _Atomic uint64_t setup[STAT_SETUP_BUCKETS]; /* tandem_call_setup_seconds: each call in one, by stat_setup_bounds_s */
+    _Atomic uint64_t refusals[STAT_LIMITS]; /* tandem_limit_refusals_total, by enum stat_limit */
+    _Atomic uint64_t setup[STAT_SETUP_BUCKETS]; /* tandem_call_setup_seconds: each call in one, by
+                                                   stat_setup_bounds_s */
     _Atomic uint64_t setup_count, setup_sum_us;
 };
 
 /* Limits with a metric: X(id, label). A refusal because of a cap counts here. */
-#define STAT_LIMIT_LIST(X)                                                                         \
-    X(MESSAGE_SIZE, "message_size")                                                                \
-    X(TRANSACTIONS, "transactions")                                                                \
-    X(CONTACTS, "contacts")                                                                        \
-    X(BINDINGS, "bindings")                                                                        \
-    X(BRANCHES, "branches")                                                                        \
-    X(CALLS, "calls")                                                                              \
-    X(CONNECTIONS, "connections")                                                                  \
-    X(SOURCE_CONNECTIONS, "source_connections")                                                    \
-    X(WRITE_QUEUE, "write_queue")                                                                  \
-    X(MAILBOX, "mailbox")                                                                          \
-    X(DIRECTORY, "call_directory")                                                                 \
-    X(OFFLOAD, "offload")                                                                          \
+#define STAT_LIMIT_LIST(X)                      \
+    X(MESSAGE_SIZE, "message_size")             \
+    X(TRANSACTIONS, "transactions")             \
+    X(CONTACTS, "contacts")                     \
+    X(BINDINGS, "bindings")                     \
+    X(BRANCHES, "branches")                     \
+    X(CALLS, "calls")                           \
+    X(CONNECTIONS, "connections")               \
+    X(SOURCE_CONNECTIONS, "source_connections") \
+    X(WRITE_QUEUE, "write_queue")               \
+    X(MAILBOX, "mailbox")                       \
+    X(DIRECTORY, "call_directory")              \
+    X(OFFLOAD, "offload")                       \
     X(CONTROL, "control")
 enum stat_limit {
 #define X(id, label) STAT_LIMIT_##id,

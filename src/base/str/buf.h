@@ -3,8 +3,8 @@
  *
  * Shape   a cursor over memory that the caller gave (buf_init) or that grows on the heap up to a
  *         stated cap (buf_init_heap). There is no buffer without a cap.
- * Errors  sticky: after the first failure every call is a no-op; buf_ok / buf.rc is checked once at
- *         the end. A failed call writes nothing of its piece.
+ * Errors  sticky: after the first failure every call is a no-op; buf.rc is checked once
+ *         at the end. A failed call writes nothing of its piece.
  * Life    buf_done frees heap memory; harmless on caller's memory.
  * Threads one at a time.
  */
@@ -16,9 +16,9 @@
 
 struct buf {
     char *p;
-    size_t n, cap;     /* used, available now */
-    size_t cap_max;    /* may grow to this; == cap for caller's memory */
-    enum err rc;       /* ERR_OK, ERR_TOOBIG, ERR_NOMEM */
+    size_t n, cap;  /* used, available now */
+    size_t cap_max; /* may grow to this; == cap for caller's memory */
+    enum err rc;    /* ERR_OK, ERR_TOOBIG, ERR_NOMEM, ERR_SYNTAX (buf_quoted) */
     bool heap;
 };
 
@@ -47,7 +47,8 @@ void buf_hex(struct buf *b, const void *p, size_t n);
 __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *b, const char *fmt, ...);
 /* s as the inside of a JSON string: quotes, backslash, controls and invalid UTF-8 escaped. (D25) */
 void buf_json(struct buf *b, sv s);
-/* s as the inside of a SIP quoted-string: `"` and `\` escaped; CTL octets refused with ERR_SYNTAX. (D13) */
+/* s as the inside of a SIP quoted-string: `"` and `\` escaped; CTL octets refused with ERR_SYNTAX.
+ * (D13) */
 void buf_quoted(struct buf *b, sv s);
 /* s for a log line: control octets and invalid UTF-8 as \xNN. (D25) */
 void buf_printable(struct buf *b, sv s);

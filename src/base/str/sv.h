@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* str/sv.h: a borrowed view of octets.                                          layer: base
  *
- * Shape   two words, by value. Not NUL-terminated. p == NULL: absent; n == 0 with p: present, empty.
+ * Shape   two words, by value. Not NUL-terminated. p == NULL: absent; n == 0 with p: present,
+ *         empty.
  * Life    valid while the octets it points into are.
  * Threads any. No globals.
  */
@@ -66,7 +67,8 @@ bool sv_ends(sv s, sv suffix);
 size_t sv_chr(sv s, char c);
 /* s without leading and trailing SP, HTAB, CR, LF. */
 sv sv_trim(sv s);
-/* All of s as a decimal number at most max. Errors: ERR_SYNTAX (empty, sign, other octets), ERR_RANGE. */
+/* All of s as a decimal number at most max. Errors: ERR_SYNTAX (empty, sign, other octets),
+ * ERR_RANGE. */
 MUST_USE enum err sv_u64(sv s, uint64_t max, uint64_t *ret_value);
 /* A copy in a, NUL-terminated beyond n. Errors: ERR_NOMEM. Owner: the arena. */
 MUST_USE enum err sv_dup(struct arena *a, sv s, sv *ret_copy);

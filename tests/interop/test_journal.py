@@ -14,8 +14,9 @@ USERS = ["u%02d" % n for n in range(20)]
 
 @pytest.fixture(scope="module")
 def house():
-    """A server with accounts that each test kills and starts as it likes."""
-    with Server() as running:
+    """A server with accounts that each test kills and starts as it likes, and that compacts its journal
+    often."""
+    with Server(environment={"TANDEM_JOURNAL_MIN": "65536"}) as running:
         for user in USERS:
             running.add_user(user, PASSWORD)
         yield running

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The command line and the shapes of its --json, which others build on."""
 import json
-import os
 import re
 import socket
 import subprocess
@@ -201,12 +200,11 @@ class Demo(Server):
 
     def spawn(self, *arguments):
         self.starts += 1
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TANDEM_")}
         self.output = self.folder / ("out.%d" % self.starts)
         with open(self.log_file(), "wb") as log, open(self.output, "wb") as output:
             self.process = subprocess.Popen([servers.TANDEM, "serve", "--demo"], cwd=self.folder,
                                             stdin=subprocess.DEVNULL, stdout=output, stderr=log,
-                                            env=environment)
+                                            env=self.environment)
 
     def shown(self, word, timeout=20):
         """All of standard output, once it holds that word."""

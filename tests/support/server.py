@@ -47,9 +47,12 @@ def free_port(addresses=("127.0.0.1", "::1")):
 
 
 class Server:
-    """with Server() as server: ... ; `more` is YAML that follows the common configuration."""
+    """with Server() as server: ... ; `more` is YAML that follows the common configuration, `environment`
+    what the process is told besides."""
 
-    def __init__(self, more="", port=None):
+    def __init__(self, more="", port=None, environment=()):
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TANDEM_")}
+        self.environment.update(environment)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tandem-"))
         self.port = port or free_port()
         self.file = self.folder / "tandem.yaml"
@@ -90,8 +93,8 @@ class Server:
         self.starts += 1
         with open(self.log_file(), "wb") as log:
             self.process = subprocess.Popen([TANDEM, "serve", "--config", self.file, *arguments],
-                                            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log)
+                                            cwd=self.folder, env=self.environment,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def start(self, *arguments):
         self.spawn(*arguments)

@@ -103,7 +103,11 @@ static bool are_lines(sv s)
         const char *stop = p, *name = p;
         while (stop < end && sip_is(*stop, SC_TOKEN))
             stop++;
-        if (stop == name || stop == end || (*stop != ':' && *stop != ' '))
+        if (stop == name)
+            return false;
+        while (stop < end && (*stop == ' ' || *stop == '\t'))
+            stop++;
+        if (stop == end || *stop != ':')
             return false;
         do {
             stop = memchr(stop, '\n', (size_t)(end - stop));

@@ -38,6 +38,8 @@ struct udp_batch {
     struct sockaddr_storage name[BATCH];
     union control control[BATCH];
     struct block *block[BATCH];
+    bool lacking;   /* a slot found no block: all are looked at again */
+    unsigned used;  /* slots from the first that the last call may have changed */
     char *overflow; /* BATCH times UDP_MAX; pages appear when first used */
     struct mmsghdr out[BATCH];
     struct iovec out_iov[BATCH];
@@ -222,8 +224,10 @@ static enum err batch_of(struct worker *w)
     if (w->batch)
         return ERR_OK;
     struct udp_batch *t = MEM_NEW(struct udp_batch);
-    if (t)
+    if (t) {
+        t->used = BATCH;
         t->overflow = mem_alloc((size_t)BATCH * UDP_MAX);
+    }
     if (!t || !t->overflow) {
         mem_free(t);
         return ERR_NOMEM;
@@ -237,10 +241,13 @@ static enum err batch_of(struct worker *w)
 static void prepare_batch(struct worker *w)
 {
     struct udp_batch *t = w->batch;
-    for (unsigned i = 0; i < BATCH; i++) {
+    unsigned n = t->lacking ? BATCH : t->used;
+    t->lacking = false;
+    for (unsigned i = 0; i < n; i++) {
         struct block **b = &t->block[i];
         if (!*b)
             *b = block_new(w->base.blocks, RECEIVE_BLOCK);
+        t->lacking |= !*b;
         t->iov[i][0] = (struct iovec){*b ? (*b)->p : NULL, *b ? (*b)->cap : 0};
         t->iov[i][1] = (struct iovec){t->overflow + (size_t)i * UDP_MAX, UDP_MAX};
         t->msg[i].msg_hdr = (struct msghdr){.msg_name = &t->name[i],
@@ -352,6 +359,7 @@ static void receive(struct worker_udp *u)
     for (int i = 0; i < RECEIVE_BATCHES && !u->closed; i++) {
         prepare_batch(u->w);
         int n = recvmmsg(u->fd, u->w->batch->msg, BATCH, MSG_DONTWAIT, NULL);
+        u->w->batch->used = n > 0 ? (unsigned)n : 1;
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             read_errors(u);
         if (n > 0)

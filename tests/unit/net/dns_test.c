@@ -341,7 +341,8 @@ static void bad_names_and_too_many(void **state)
     assert_int_equal(told, 0);
     net_run();
     assert_int_equal(last_rc, ERR_CORRUPT);
-    struct addr any = net_addr("0.0.0.0:53"), nine[9] = {{0}};
+    static const struct addr nine[9];
+    struct addr any = net_addr("0.0.0.0:53");
     assert_int_equal(worker_dns_servers(group, &any, 1), ERR_SYNTAX);
     assert_int_equal(worker_dns_servers(group, nine, 9), ERR_SYNTAX);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Datagrams and streams over the loopback, on real loops. */
 #include "net_run.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -9,8 +10,23 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* The library's sendmmsg resolves to this one: the kernel's, unless a test fills the socket's
+ * buffer. */
+static bool no_room;
+static unsigned without_room;
+
+int sendmmsg(int fd, struct mmsghdr *msg, unsigned n, int flags)
+{
+    if (!no_room)
+        return (int)syscall(SYS_sendmmsg, fd, msg, n, flags);
+    without_room++;
+    errno = EAGAIN;
+    return -1;
+}
 
 static const struct addr *any_port(const char *ip)
 {
@@ -212,6 +228,80 @@ static void burst_arrives_beside_refusals(void **state)
     udp_close(ping);
     udp_close(pong);
     net_end();
+}
+
+enum { RING = 1024 };
+
+static void make_room(struct timer *t, void *arg)
+{
+    (void)t;
+    (void)arg;
+    assert_int_equal(arrived, 0);
+    no_room = false;
+}
+
+static void stop_at_ring(void *arg, struct block *b, const struct addr *from, const struct addr *to)
+{
+    burst_datagram(arg, b, from, to);
+    if (arrived == RING)
+        net_stop();
+}
+
+static void full_kernel_buffer_queues_then_refuses(void **state)
+{
+    static const struct udp_handler h = {.on_datagram = stop_at_ring};
+    unsigned i;
+    (void)state;
+    arrived = without_room = 0;
+    net_setup(1);
+    assert_int_equal(udp_open(at, any_port("127.0.0.1"), &ping_handler, NULL, &ping), ERR_OK);
+    assert_int_equal(udp_open(at, any_port("127.0.0.1"), &h, NULL, &pong), ERR_OK);
+    live_to = pong->local;
+    no_room = true;
+    for (i = 0; i < RING; i++) {
+        sv piece = {(const char *)&i, sizeof(i)};
+        assert_int_equal(udp_send(ping, NULL, &live_to, &piece, 1), ERR_OK);
+    }
+    assert_int_equal(without_room, 1); /* the kernel is asked again when it says so, not before */
+    assert_int_equal(udp_send(ping, NULL, &live_to, &SV("over"), 1), ERR_BUSY);
+    assert_int_equal(at->stats.refusals[STAT_LIMIT_WRITE_QUEUE], 1);
+    timer_init(&burst_timer, make_room, NULL);
+    loop_timer(at, &burst_timer, 3 * USEC_MS);
+    net_run();
+    assert_int_equal(arrived, RING);
+    udp_close(ping);
+    udp_close(pong);
+    net_end();
+}
+
+/* Every allocation fails once: an error comes back, nothing is left behind, and the next try works.
+ */
+static void out_of_memory_leaves_nothing(void **state)
+{
+    struct addr *a = &live_to;
+    (void)state;
+    net_setup(1);
+    *a = *any_port("127.0.0.1");
+    for (unsigned n = 1; n < 10; n++) {
+        mem_fail_after(n);
+        enum err rc = udp_open(at, a, &pong_handler, NULL, &ping);
+        mem_fail_after(0);
+        if (!rc)
+            udp_close(ping);
+        else
+            assert_int_equal(rc, ERR_NOMEM);
+        mem_fail_after(n);
+        rc = stream_listen(at, a, &(struct listener_handler){0}, NULL, &(struct listener *){0});
+        mem_fail_after(0);
+        assert_true(rc == ERR_OK || rc == ERR_NOMEM);
+    }
+    assert_int_equal(udp_open(at, a, &pong_handler, NULL, &ping), ERR_OK);
+    a->port = ping->local.port;
+    mem_fail_after(1);
+    assert_int_equal(udp_send(ping, NULL, a, &SV("x"), 1), ERR_BUSY);
+    mem_fail_after(0);
+    udp_close(ping);
+    net_end(); /* closes the listeners too */
 }
 
 static void ports_are_shared_in_the_process_only(void **state)
@@ -749,6 +839,8 @@ int main(void)
         cmocka_unit_test(too_big_is_told),
         cmocka_unit_test(refused_destination_harms_no_other),
         cmocka_unit_test(burst_arrives_beside_refusals),
+        cmocka_unit_test(full_kernel_buffer_queues_then_refuses),
+        cmocka_unit_test(out_of_memory_leaves_nothing),
         cmocka_unit_test(ports_are_shared_in_the_process_only),
         cmocka_unit_test(closing_in_a_handler_is_safe),
         cmocka_unit_test(stream_opens_carries_and_ends),

@@ -382,6 +382,24 @@ static void threads_have_names(void **state)
     net_end();
 }
 
+static void out_of_memory_at_set_up_leaves_nothing(void **state)
+{
+    enum err rc = ERR_NOMEM;
+    size_t live = mem_live();
+    (void)state;
+    for (unsigned n = 1; rc; n++) {
+        assert_true(n < 100);
+        mem_fail_after(n);
+        rc = worker_group_new(2, &group);
+        mem_fail_after(0);
+        if (rc)
+            assert_int_equal(rc, ERR_NOMEM);
+        else
+            worker_group_free(group);
+        assert_int_equal(mem_live(), live);
+    }
+}
+
 static void random_octets_differ(void **state)
 {
     uint8_t big[3000], again[3000];
@@ -439,6 +457,7 @@ int main(void)
         cmocka_unit_test_setup(job_under_way_at_the_end_is_awaited, setup),
         cmocka_unit_test_setup(signals_are_calls_on_worker_0, setup),
         cmocka_unit_test_setup(threads_have_names, setup),
+        cmocka_unit_test_setup(out_of_memory_at_set_up_leaves_nothing, setup),
         cmocka_unit_test_setup(random_octets_differ, setup),
         cmocka_unit_test_setup(cores_follow_affinity, setup),
         cmocka_unit_test_setup(own_addresses_have_the_loopback, setup),

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* disk/disk.h: the few file operations that durable state needs.                layer: net
  *
- * Shape   plain calls that may block: from set-up, from jobs on helper threads (loop_offload), and,
- * for disk_append alone, from a worker: it copies into the page cache and waits for no device.
+ * Shape   plain calls that may block: from set-up, from jobs on helper threads (loop_offload),
+ *         and, for disk_append alone, from a worker: it copies into the page cache and waits for
+ *         no device.
  * Promise appended octets survive the death of the process; synced ones survive power loss. A
- * rename or removal survives power loss after disk_sync_dir. Simulated: unsynced tails are cut or
- * torn by a seeded crash; the nth operation can be the crash. Threads any; one file, one user at a
- * time.
+ *         rename or removal survives power loss after disk_sync_dir.
+ * Simulated: unsynced tails are cut or torn by a seeded crash; the nth operation can be the crash.
+ * Threads any; one file, one user at a time.
  */
 #ifndef DISK_DISK_H
 #define DISK_DISK_H

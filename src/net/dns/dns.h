@@ -3,7 +3,8 @@
  *
  * Shape   one question, one event with the raw answer parsed by wire/dnsmsg. No cache here.
  * Real    c-ares on the loop, a fresh channel now and then for fresh ports (D33). Simulated: zones
- * in text. Threads the owning loop's.
+ *         in text.
+ * Threads the owning loop's.
  */
 #ifndef DNS_DNS_H
 #define DNS_DNS_H

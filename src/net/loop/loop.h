@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/loop.h: a worker's view of the outside: time, timers, chance, mail, jobs.  layer: net
  *
- * Shape   one struct loop per worker; the real backend (net/worker) and the simulated one (net/sim)
- * stand behind the same functions. Sockets: sock/sock.h. Names: dns/dns.h. Files: disk/disk.h. Turn
- * a turn is: read the clock once; timers that are due; what arrived; deferred calls; then the
- * datagrams of the turn go out in batches. Code runs only inside a turn, except during set-up and
- * teardown. Threads everything belongs to the loop's thread, but loop_mail and what says so.
+ * Shape   one struct loop per worker; the real backend (net/worker) and the simulated one
+ *         (net/sim) stand behind the same functions. Sockets: sock/sock.h. Names: dns/dns.h.
+ *         Files: disk/disk.h.
+ * Turn    a turn is: read the clock once; timers that are due; what arrived; deferred calls; then
+ *         the datagrams of the turn go out in batches. Code runs only inside a turn, except during
+ *         set-up and teardown.
+ * Threads everything belongs to the loop's thread, but loop_mail and what says so.
  */
 #ifndef LOOP_LOOP_H
 #define LOOP_LOOP_H

@@ -2,8 +2,9 @@
 /* sock/addr.h: transport addresses as values.                                   layer: net
  *
  * Shape   IPv4 or IPv6 with port and scope. An IPv4-mapped IPv6 address is made IPv4 on entry, so
- * that there is one canonical form before every check (D16, D22). Spec    text: RFC 5952; classes:
- * RFC 6890 (special purpose registries). Threads any.
+ *         that there is one canonical form before every check (D16, D22).
+ * Spec    text: RFC 5952; classes: RFC 6890 (special purpose registries).
+ * Threads any.
  */
 #ifndef SOCK_ADDR_H
 #define SOCK_ADDR_H

@@ -20,6 +20,11 @@ void udp_close(struct udp *u)
         u->ops->close(u);
 }
 
+enum err sock_source_for(struct loop *l, const struct addr *to, struct addr *ret_local)
+{
+    return l->ops->source_for(l, to, ret_local);
+}
+
 enum err stream_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h,
                        void *arg, struct listener **ret_listener)
 {

@@ -2,9 +2,10 @@
 /* sock/sock.h: datagram sockets, listeners and streams of a loop.               layer: net
  *
  * Shape   objects of the backend behind one interface. A datagram arrives in a block of the loop's
- * pool; a stream hands octets over as they come. Handlers are called in turns of the owning loop,
- * never before the starting call returns, and never after close or a failed start. They may close
- * or free anything. Threads the owning loop's.
+ *         pool; a stream hands octets over as they come. Handlers are called in turns of the
+ *         owning loop, never before the starting call returns, and never after close or a failed
+ *         start. They may close or free anything.
+ * Threads the owning loop's.
  */
 #ifndef SOCK_SOCK_H
 #define SOCK_SOCK_H
@@ -31,13 +32,14 @@ struct udp_ops {
                      const sv *pieces, size_t n);
     void (*close)(struct udp *u);
 };
-/* One socket per worker and address, SO_REUSEPORT. port 0: any (then only one worker can have it).
- * Errors: ERR_BUSY (port taken), ERR_DENIED, ERR_UNREACHABLE (address not ours), ERR_IO. */
+/* One socket per worker and address, SO_REUSEPORT within this process. port 0: any; the other
+ * workers may then open the port that it got. Errors: ERR_BUSY (port taken by another process),
+ * ERR_DENIED, ERR_UNREACHABLE (address not ours), ERR_IO. */
 MUST_USE enum err udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
                            void *arg, struct udp **ret_udp);
 /* Copies the pieces; the datagram leaves at the end of the turn at the latest. from: NULL or the
  * local address to use on a wildcard socket. Loss later is silent (on_error at best). Errors:
- * ERR_TOOBIG, ERR_BUSY (send queue full). */
+ * ERR_TOOBIG, ERR_BUSY (send queue full), ERR_UNREACHABLE (to is of another family). */
 MUST_USE enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to,
                            const sv *pieces, size_t n);
 void udp_close(struct udp *u); /* NULL is fine */
@@ -50,9 +52,8 @@ struct stream_handler {
     void (*on_open)(void *arg);            /* a connect succeeded; not for accepted streams */
     void (*on_data)(void *arg, sv octets); /* borrowed until return */
     void (*on_drain)(void *arg);           /* the write queue is empty again; may be NULL */
-    void (*on_close)(
-        void *arg,
-        enum err why); /* last call; the stream is gone after it. ERR_OK: orderly end by the peer */
+    /* The last call; the stream is gone after it. ERR_OK: orderly end by the peer. */
+    void (*on_close)(void *arg, enum err why);
 };
 struct stream {
     const struct stream_ops *ops;

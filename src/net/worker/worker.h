@@ -2,11 +2,12 @@
 /* worker/worker.h: the real backend: libuv loops, one thread each.              layer: net
  *
  * Shape   worker_group_new makes n loops; the caller sets everything up on them from its own
- * thread; worker_group_run starts threads for workers 1..n-1 and runs worker 0 on the calling
- * thread until worker_group_stop. Signals SIGTERM, SIGINT, SIGHUP, SIGUSR1 become calls on worker
- * 0; SIGPIPE is ignored. UDP     recvmmsg and sendmmsg in batches under uv_poll_t; receives into
- * blocks of the pool, no copy for datagrams up to one block. Threads new, run, free: the main
- * thread. worker_group_stop: any.
+ *         thread; worker_group_run starts threads for workers 1..n-1 and runs worker 0 on the
+ *         calling thread until worker_group_stop.
+ * Signals SIGTERM, SIGINT, SIGHUP, SIGUSR1 become calls on worker 0; SIGPIPE is ignored.
+ * UDP     recvmmsg and sendmmsg in batches under uv_poll_t; receives into blocks of the pool, no
+ *         copy for datagrams up to one block.
+ * Threads new, run, free: the main thread. worker_group_stop: any.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define SOURCE_LIFE (2 * USEC_S)
+
 enum err worker_err(int e)
 {
     switch (e) {
@@ -181,6 +183,44 @@ void worker_unbind(struct worker_group *g, struct bound *b)
         mem_free(b);
     }
     pthread_mutex_unlock(&g->bound_lock);
+}
+
+/* A connected datagram socket sends nothing, but has chosen its source. */
+static enum err ask_kernel(const struct addr *to, struct addr *ret_local)
+{
+    enum { DISCARD = 9 };
+    struct sockaddr_storage sa;
+    struct addr any_port = *to;
+    int fd;
+    any_port.port = DISCARD; /* connect wants one; which is the same */
+    TRY(worker_socket(to, SOCK_DGRAM, &fd));
+    socklen_t n = worker_sockaddr(&any_port, &sa);
+    bool ok = connect(fd, (struct sockaddr *)&sa, n) == 0;
+    struct addr from = ok ? worker_sockname(fd) : (struct addr){0};
+    close(fd);
+    if (from.family == 0)
+        return ERR_UNREACHABLE;
+    from.port = 0;
+    *ret_local = from;
+    return ERR_OK;
+}
+
+/* Four system calls a message would be dear, so the answer is kept for a moment; two destinations
+ * that share a place only ask more often. */
+enum err worker_source_for(struct loop *l, const struct addr *to, struct addr *ret_local)
+{
+    struct worker *w = worker_of(l);
+    unsigned place = to->scope;
+    for (size_t i = 0; i < sizeof(to->ip); i++)
+        place = place * 31 + to->ip[i];
+    struct source *s = &w->source[place % SOURCES_KEPT];
+    if (s->until <= l->now || !addr_equal_ip(&s->to, to)) {
+        struct addr from;
+        TRY(ask_kernel(to, &from));
+        *s = (struct source){.to = *to, .from = from, .until = l->now + SOURCE_LIFE};
+    }
+    *ret_local = s->from;
+    return ERR_OK;
 }
 
 size_t worker_addresses(struct addr *ret_addrs, size_t max)

@@ -209,6 +209,7 @@ static const struct loop_ops worker_ops = {
     .random = loop_take_random,
     .mail = loop_push_mail,
     .offload = loop_push_job,
+    .source_for = worker_source_for,
     .udp_open = worker_udp_open,
     .listen = worker_listen,
     .listen_unix = worker_listen_unix,

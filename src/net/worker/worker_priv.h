@@ -38,6 +38,13 @@ struct bound {
     unsigned refs;
 };
 
+/* What the routing table said a moment ago: worker_source_for. */
+enum { SOURCES_KEPT = 64 };
+struct source {
+    struct addr to, from;
+    usec until;
+};
+
 struct worker_group;
 struct worker {
     struct loop base;
@@ -65,6 +72,8 @@ struct worker {
     struct link streams, listeners;
     char *read_buffer;
     int reserve_fd; /* given up to accept and shed a connection when there is no other left */
+
+    struct source source[SOURCES_KEPT];
 
     struct dns_channel *dns;  /* takes new questions; NULL: none yet */
     struct link dns_channels; /* all */
@@ -115,6 +124,8 @@ MUST_USE enum err worker_socket(const struct addr *a, int type, int *ret_fd);
 MUST_USE enum err worker_bind(struct worker_group *g, int fd, int type, const struct addr *at,
                               struct bound **ret_bound);
 void worker_unbind(struct worker_group *g, struct bound *b);
+
+enum err worker_source_for(struct loop *l, const struct addr *to, struct addr *ret_local);
 
 /* ---- worker_udp.c ---- */
 enum err worker_udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,

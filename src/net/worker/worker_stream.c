@@ -181,7 +181,8 @@ static void finish(struct worker_stream *s, enum err why)
     }
     const struct stream_handler *h = s->h;
     void *arg = s->arg;
-    if (s->why) /* a write met the error first and took it: reading then looks like an orderly end */
+    if (s->why) /* a write met the error first and took it: reading then looks like an orderly end
+                 */
         why = s->why;
     if (why == ERR_OK && s->base.queued > 0)
         linger(s);

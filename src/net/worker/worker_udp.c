@@ -2,11 +2,12 @@
 /* Datagram sockets: recvmmsg into blocks of the pool, sendmmsg at the end of the turn.
  *
  *   receive   each slot of the batch has a block and, behind it in the same iovec, 64 KiB of
- * overflow: what fits the block (nearly all) is not copied, longer datagrams are put together in a
- * block of their size send      a ring of blocks; flushed when a batch is full or the turn ends;
- * what the kernel does not take waits until the socket is writable, up to the ring's size errors
- * ICMP comes by the error queue (ip(7), IP_RECVERR) and names the destination; no error of one
- * destination ever ends the socket or holds up another destination's datagrams */
+ *             overflow: what fits the block (nearly all) is not copied, longer datagrams are put
+ *             together in a block of their size
+ *   send      a ring of blocks; flushed when a batch is full or the turn ends; what the kernel
+ *             does not take waits until the socket is writable, up to the ring's size
+ *   errors    ICMP comes by the error queue (ip(7), IP_RECVERR) and names the destination; no
+ *             error of one destination ever ends the socket or holds up another's datagrams */
 #include "worker/worker_priv.h"
 #include <errno.h>
 #include <linux/errqueue.h>

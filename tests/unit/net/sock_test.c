@@ -359,6 +359,26 @@ static void closing_in_a_handler_is_safe(void **state)
     net_end();
 }
 
+static void source_is_what_the_routes_say(void **state)
+{
+    struct addr from, lo = *any_port("127.0.0.1"), to = *any_port("127.0.0.5"), none = {0};
+    (void)state;
+    net_setup(1);
+    to.port = 5060;
+    for (int i = 0; i < 2; i++) { /* asked, and remembered */
+        from = none;
+        assert_int_equal(sock_source_for(at, &to, &from), ERR_OK);
+        assert_true(addr_equal(&from, &lo));
+    }
+    for (unsigned i = 1; i < 255; i++) { /* more than are remembered: none gets another's */
+        to.ip[3] = (uint8_t)i;
+        assert_int_equal(sock_source_for(at, &to, &from), ERR_OK);
+        assert_true(addr_equal(&from, &lo));
+    }
+    assert_int_equal(sock_source_for(at, &none, &from), ERR_UNREACHABLE);
+    net_end();
+}
+
 /* ---- streams ---- */
 
 static struct listener *listener;
@@ -843,6 +863,7 @@ int main(void)
         cmocka_unit_test(out_of_memory_leaves_nothing),
         cmocka_unit_test(ports_are_shared_in_the_process_only),
         cmocka_unit_test(closing_in_a_handler_is_safe),
+        cmocka_unit_test(source_is_what_the_routes_say),
         cmocka_unit_test(stream_opens_carries_and_ends),
         cmocka_unit_test(refused_connect_is_told_later),
         cmocka_unit_test(connect_from_an_address),

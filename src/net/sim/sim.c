@@ -47,7 +47,7 @@ void sim_free(struct sim *s)
     }
     for (size_t i = 0; i < s->queue.n; i++)
         drop_event(s->queue.heap[i].ev);
-    sim_conns_free(s);
+    assert(list_empty(&s->conns)); /* ends and events were all that held them */
     for (size_t i = 0; i < s->hosts_n; i++) {
         sim_disk_done(&s->hosts[i]->disk);
         free(s->hosts[i]->ips);
@@ -159,6 +159,7 @@ enum err sim_process(struct sim_host *h, unsigned workers, struct loop_group **r
         sim_loop_sync(l);
     }
     h->proc = p;
+    h->sim->fresh = true;
     h->births++;
     h->down = false;
     sim_trace_host(h->sim, "start", h, SV_NONE, workers);
@@ -294,8 +295,13 @@ bool sim_run_when(struct sim *s, usec t, bool (*pred)(void *arg), void *arg)
     bool held = pred && pred(arg);
     assert(!s->running && !s->turn);
     s->running = true;
-    sync_loops(s);
-    while (!held && s->queue.n && s->queue.heap[0].at <= t) {
+    s->fresh = true;
+    for (;;) {
+        if (s->fresh)
+            sync_loops(s);
+        s->fresh = false;
+        if (held || !s->queue.n || s->queue.heap[0].at > t)
+            break;
         happen(s);
         held = pred && pred(arg);
     }

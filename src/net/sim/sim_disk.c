@@ -2,10 +2,11 @@
 /* sim/sim_disk.c: a host's disk: what the kernel shows, and what power loss leaves of it.
  *
  *   octets   each file knows how many of its first octets are on the platter (synced). Power loss
- * cuts the rest at a seeded place and sometimes garbles the end of what is left of it. A truncation
- * is undone by chance until the next sync. names    creations, renames and removals are remembered
- * in order until they are durable (sync_dir of a folder they touch; for a creation also a sync of
- * the file). Power loss undoes the last few of them.
+ *            cuts the rest at a seeded place and sometimes garbles the end of what is left of it.
+ *            A truncation is undone by chance until the next sync.
+ *   names    creations, renames and removals are remembered in order until they are durable
+ *            (sync_dir of a folder they touch; for a creation also a sync of the file). Power loss
+ *            undoes the last few of them.
  *
  * The failing operation of sim_disk_fail_after is a crash in the middle: part of it may have
  * happened. */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* sim/sim_priv.h: what the parts of the simulation share.                       layer: net
  *
- * Parts   sim.c life of hosts and processes, the run loop; sim_queue.c events and chance;
- * sim_trace.c the trace; sim_loop.c turns, mail, jobs; sim_udp.c addresses and datagrams;
- * sim_stream.c streams; sim_dns.c zones; sim_disk.c disks. Memory  the simulation's own bookkeeping
- * never fails (sim_need aborts), so that mem_fail_after hits the code under test; objects that a
- * real backend would allocate for a caller come from mem_* and may fail. Order   nothing is ordered
- * or hashed by address of memory.
+ * Parts   sim.c       life of hosts and processes, the run
+ *         sim_queue.c events and chance        sim_trace.c  the trace
+ *         sim_loop.c  turns, mail, jobs        sim_udp.c    addresses and datagrams
+ *         sim_dns.c   zones                    sim_stream.c streams
+ *         sim_disk.c  disks
+ * Memory  the simulation's own bookkeeping never fails (sim_need aborts), so that mem_fail_after
+ *         hits the code under test; what a real backend would allocate for a caller comes from
+ *         mem_* and may fail.
+ * Order   nothing is ordered or hashed by address of memory.
  */
 #ifndef SIM_SIM_PRIV_H
 #define SIM_SIM_PRIV_H
@@ -212,6 +215,7 @@ struct sim {
     struct queue queue;
     struct sim_wire wire;
     bool random_steering, running;
+    bool fresh; /* something may have been armed outside a turn: a process was set up in a run */
     struct sim_loop *turn; /* whose turn it is; NULL: nobody's */
     struct sim_host **hosts;
     size_t hosts_n, hosts_cap;
@@ -292,7 +296,7 @@ void sim_udp_free_all(struct sim_loop *l);
 void sim_on_datagram(struct sim *s, struct event *e);
 void sim_on_udp_error(struct sim *s, struct event *e);
 
-/* ---- streams (sim_stream.c, sim_conn.c) ---- */
+/* ---- streams (sim_stream.c) ---- */
 enum err sim_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h,
                     void *arg, struct listener **ret_listener);
 enum err sim_listen_unix(struct loop *l, sv path, unsigned mode, const struct listener_handler *h,
@@ -301,7 +305,6 @@ enum err sim_connect(struct loop *l, const struct addr *local, const struct addr
                      const struct stream_handler *h, void *arg, struct stream **ret_stream);
 void sim_streams_kill(struct sim_loop *l, bool power);
 void sim_streams_free_all(struct sim_loop *l);
-void sim_conns_free(struct sim *s);
 void sim_on_stream(struct sim *s, struct event *e);
 void sim_stream_event_drop(struct event *e);
 

@@ -123,12 +123,6 @@ static struct sim_conn *conn_new(struct sim *s, struct sim_host *from)
     return c;
 }
 
-void sim_conns_free(struct sim *s)
-{
-    assert(list_empty(&s->conns));
-    (void)s;
-}
-
 void sim_stream_event_drop(struct event *e)
 {
     unref(e->stream.conn);
@@ -213,10 +207,7 @@ static void leave(struct sim_conn *c, unsigned side, bool flush)
     me->closed = true;
     if (!flush)
         me->out.n -= queued(&me->out);
-    if (queued(&me->out)) {
-        me->flush_until = c->sim->now + flush_max;
-        push(c, EV_ACK, side, 0, ERR_OK, 0, me->flush_until);
-    }
+    me->flush_until = c->sim->now + flush_max;
     /* RFC 1122 §4.2.2.13: closing with unread octets resets. */
     if (me->open && unread && !me->fin_sent && !queued(&me->out)) {
         me->fin_sent = true;

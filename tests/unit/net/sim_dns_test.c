@@ -12,6 +12,7 @@ static const char zone_text[] =
     "Example.COM. NAPTR 3600 10 50 \"s\" \"SIP+D2U\" \"\" _sip._udp.example.com\n"
     "example.com  NAPTR 3600 20 50 \"u\" \"E2U+sip\" \"!^(.*)$!sip:\\\\1;x@h!\" . ; the last\n"
     "\n"
+    "quote.example.com NAPTR 1 20 1 \"\" \"\" \"a\\\";b\" .\n"
     "_sip._udp.example.com SRV 60 1 100 5060 edge.example.com.\n"
     "edge.example.com A 60 192.0.2.1\r\n"
     "edge.example.com A 60 192.0.2.2\n"
@@ -123,6 +124,8 @@ static void answers_five_types(void **state)
     answer(&f, "example.com", DNS_NAPTR, &a);
     assert_int_equal(a.n, 2);
     assert_string_equal(a.text, "!^(.*)$!sip:\\1;x@h!");
+    answer(&f, "quote.example.com", DNS_NAPTR, &a);
+    assert_string_equal(a.text, "a\";b");
     answer(&f, "www.example.com", DNS_A, &a);
     assert_int_equal(a.n, 5); /* two aliases, three addresses */
     answer(&f, "www.example.com", DNS_CNAME, &a);

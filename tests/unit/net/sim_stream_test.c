@@ -202,6 +202,7 @@ static void small_writes_merge_and_split(void **state)
 static void both_ends_hear_the_orderly_end(void **state)
 {
     (void)state;
+    unsigned split = 0;
     for (uint64_t seed = 0; seed < 20; seed++) {
         struct net n;
         start(&n, seed, 1);
@@ -216,8 +217,31 @@ static void both_ends_hear_the_orderly_end(void **state)
         assert_true(sv_eq(buf_sv(&n.b[0].heard), piece));
         assert_int_equal(n.b[0].closed, 1);
         assert_int_equal(n.b[0].why, ERR_OK);
+        split += n.b[0].pieces > 1;
         stop(&n);
     }
+    assert_in_range(split, 1, 15); /* one write, now and then in several pieces */
+}
+
+static void out_of_memory_is_an_error(void **state)
+{
+    (void)state;
+    struct net n;
+    start(&n, 8, 1);
+    struct stream *s;
+    struct listener *li;
+    struct addr any = {.family = 6};
+    mem_fail_after(1);
+    assert_int_equal(stream_connect(n.ga->loop[0], NULL, &server, &handler, &n.a, &s), ERR_NOMEM);
+    assert_int_equal(stream_listen(n.ga->loop[0], &any, &accepting, &n.li[0], &li), ERR_NOMEM);
+    mem_fail_after(0);
+    dial(&n);
+    mem_fail_after(1);
+    sim_run_until(n.s, USEC_S);
+    mem_fail_after(0);
+    assert_int_equal(n.accepted, 0); /* nobody could take it */
+    assert_int_equal(n.a.why, ERR_REFUSED);
+    stop(&n);
 }
 
 static void close_without_flush_drops_the_queue(void **state)
@@ -504,6 +528,7 @@ int main(void)
         cmocka_unit_test(octets_arrive_in_order_in_other_pieces),
         cmocka_unit_test(small_writes_merge_and_split),
         cmocka_unit_test(both_ends_hear_the_orderly_end),
+        cmocka_unit_test(out_of_memory_is_an_error),
         cmocka_unit_test(close_without_flush_drops_the_queue),
         cmocka_unit_test(refused_without_a_listener),
         cmocka_unit_test(partition_stalls_or_times_out),

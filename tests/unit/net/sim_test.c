@@ -558,6 +558,59 @@ static void nothing_runs_after_a_kill(void **state)
     }
 }
 
+struct restart {
+    struct pair *p;
+    struct timer t;
+    struct ticker ticker;
+};
+
+static void on_restart(struct timer *t, void *arg)
+{
+    struct restart *r = arg;
+    (void)t;
+    sim_process_kill(r->p->hb, true);
+    udp_close(r->p->b.udp);
+    sim_process_free(r->p->hb);
+    r->p->gb = process(r->p->hb, 1);
+    open_box(&r->p->b, r->p->gb->loop[0], "0.0.0.0:5060");
+    ticker_start(&r->ticker, r->p->gb->loop[0], 10 * USEC_MS);
+}
+
+static void another_may_restart_a_process(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct restart r = {.p = &p};
+    pair_start(&p, 15, 1);
+    timer_init(&r.t, on_restart, &r);
+    loop_timer(p.ga->loop[0], &r.t, USEC_S);
+    sim_run_until(p.s, 2 * USEC_S);
+    assert_in_range(r.ticker.ticks, 90, 100); /* the new process's timers run at once */
+    pair_stop(&p);
+}
+
+static void out_of_memory_is_an_error(void **state)
+{
+    (void)state;
+    struct sim *s = new_sim(14);
+    struct sim_host *h = host(s, "a", "192.0.2.1");
+    struct loop_group *g;
+    struct addr any = at("0.0.0.0:5060");
+    struct udp *u;
+    for (unsigned n = 1; n <= 3; n++) {
+        mem_fail_after(n);
+        assert_int_equal(sim_process(h, 3, &g), ERR_NOMEM);
+    }
+    mem_fail_after(0);
+    g = process(h, 3);
+    size_t live = mem_live();
+    mem_fail_after(1);
+    assert_int_equal(udp_open(g->loop[0], &any, &box_handler, NULL, &u), ERR_NOMEM);
+    mem_fail_after(0);
+    assert_int_equal(mem_live(), live);
+    sim_free(s);
+}
+
 static void random_differs_by_loop_and_life(void **state)
 {
     (void)state;
@@ -650,6 +703,8 @@ int main(void)
         cmocka_unit_test(mailbox_is_capped),
         cmocka_unit_test(jobs_run_later_and_also_when_stopping),
         cmocka_unit_test(nothing_runs_after_a_kill),
+        cmocka_unit_test(another_may_restart_a_process),
+        cmocka_unit_test(out_of_memory_is_an_error),
         cmocka_unit_test(random_differs_by_loop_and_life),
         cmocka_unit_test(same_seed_same_trace),
     };

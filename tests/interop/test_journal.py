@@ -70,7 +70,7 @@ def test_a_connection_that_died_with_the_server_keeps_its_binding(house):
         contact = client.contact()
         house.kill()
     house.start()
-    assert contact in house.bindings()["u00@" + DOMAIN]
+    assert house.bindings()["u00@" + DOMAIN][contact]["connected"] is False
     with Client(house.port, "tcp", "u00", PASSWORD) as client:
         assert client.register(contact, expires=0).status == 200
 

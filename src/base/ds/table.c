@@ -280,6 +280,20 @@ enum err table_restore(struct table *t, sv key, uint64_t version, sv value)
     return put(t, RESTORE, key, version, value, &set);
 }
 
+void table_raise(struct table *t, unsigned shard, uint64_t version)
+{
+    struct shard *s = &t->shard[shard % SHARDS];
+    pthread_mutex_lock(&s->lock);
+    if (s->version < version)
+        s->version = version;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void table_set_cap(struct table *t, size_t cap)
+{
+    t->cap = cap;
+}
+
 size_t table_count(const struct table *t)
 {
     return atomic_load_explicit(&t->count, memory_order_relaxed);
@@ -291,14 +305,22 @@ unsigned table_shards(const struct table *t)
     return SHARDS;
 }
 
-/* References to all entries of s at one instant; *ret_n of them. Errors: ERR_NOMEM. */
-static enum err snapshot(struct shard *s, struct entry ***ret_entries, size_t *ret_n)
+unsigned table_shard_of(const struct table *t, sv key)
+{
+    return (unsigned)(crypto_siphash(t->seed, key.p, key.n) >> 56);
+}
+
+/* References to all entries of s at one instant, *ret_n of them, and its counter then.
+ * Errors: ERR_NOMEM. */
+static enum err snapshot(struct shard *s, struct entry ***ret_entries, size_t *ret_n,
+                         uint64_t *ret_counter)
 {
     struct entry **list = NULL;
     for (size_t cap = 0;;) {
         size_t n = 0;
         pthread_mutex_lock(&s->lock);
         size_t count = s->count;
+        uint64_t counter = s->version;
         for (size_t i = 0; count <= cap && i <= s->mask; i++) {
             for (struct entry *e = s->buckets[i]; e; e = e->next) {
                 atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
@@ -309,6 +331,7 @@ static enum err snapshot(struct shard *s, struct entry ***ret_entries, size_t *r
         if (count <= cap) {
             *ret_entries = list;
             *ret_n = n;
+            *ret_counter = counter;
             return ERR_OK;
         }
         mem_free(list);
@@ -319,11 +342,15 @@ static enum err snapshot(struct shard *s, struct entry ***ret_entries, size_t *r
     }
 }
 
-static enum err walk(struct shard *s, table_each_fn *fn, void *arg, bool *go_on)
+static enum err walk(struct shard *s, table_each_fn *fn, void *arg, bool *go_on,
+                     uint64_t *ret_counter)
 {
     struct entry **list;
     size_t n;
-    TRY(snapshot(s, &list, &n));
+    uint64_t counter;
+    TRY(snapshot(s, &list, &n, &counter));
+    if (ret_counter)
+        *ret_counter = counter;
     for (size_t i = 0; i < n; i++) {
         if (*go_on)
             *go_on = fn(entry_key(list[i]), entry_value(list[i]), list[i]->version, arg);
@@ -333,16 +360,17 @@ static enum err walk(struct shard *s, table_each_fn *fn, void *arg, bool *go_on)
     return ERR_OK;
 }
 
-enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg)
+enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg,
+                          uint64_t *ret_counter)
 {
     bool go_on = true;
-    return shard < SHARDS ? walk(&t->shard[shard], fn, arg, &go_on) : ERR_RANGE;
+    return shard < SHARDS ? walk(&t->shard[shard], fn, arg, &go_on, ret_counter) : ERR_RANGE;
 }
 
 enum err table_each(struct table *t, table_each_fn *fn, void *arg)
 {
     bool go_on = true;
     for (unsigned i = 0; i < SHARDS && go_on; i++)
-        TRY(walk(&t->shard[i], fn, arg, &go_on));
+        TRY(walk(&t->shard[i], fn, arg, &go_on, NULL));
     return ERR_OK;
 }

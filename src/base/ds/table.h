@@ -33,20 +33,30 @@ bool table_has(struct table *t, sv key);
  * Errors: ERR_BUSY (someone else was first: get again), ERR_NOMEM, ERR_TOOBIG (over cap). */
 MUST_USE enum err table_swap(struct table *t, sv key, uint64_t expected, sv value,
                              uint64_t *ret_version);
+/* Entries from now on; those above stay. Set-up only. */
+void table_set_cap(struct table *t, size_t cap);
 /* For recovery: sets key to value at exactly this version if it is higher than what the shard holds
  * for the key; later versions of the shard will be higher. Errors: ERR_NOMEM, ERR_TOOBIG,
  * ERR_EXISTS (not newer). */
 MUST_USE enum err table_restore(struct table *t, sv key, uint64_t version, sv value);
+/* For recovery: later versions of the shard (less than table_shards) will be higher than version.
+ */
+void table_raise(struct table *t, unsigned shard, uint64_t version);
 
 size_t table_count(const struct table *t);
 unsigned table_shards(const struct table *t);
+/* The shard of a key, present or not: it hangs on the seed alone. */
+unsigned table_shard_of(const struct table *t, sv key);
 /* Calls fn for every entry, shard by shard, each shard as it was at one instant. fn is called
  * outside the lock and may use the table; key and value are valid until it returns; false stops the
  * walk. Errors: ERR_NOMEM. */
 typedef bool table_each_fn(sv key, sv value, uint64_t version, void *arg);
 MUST_USE enum err table_each(struct table *t, table_each_fn *fn, void *arg);
 /* Like table_each, for one shard: a consistent copy of it at one instant. Errors: ERR_NOMEM,
- * ERR_RANGE. */
-MUST_USE enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg);
+ * ERR_RANGE.
+ *   ret_counter  may be NULL; set before the first call of fn: the highest version given by the
+ *                shard at that instant, of removals too */
+MUST_USE enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg,
+                                   uint64_t *ret_counter);
 
 #endif

@@ -115,6 +115,73 @@ static void recovery_sets_versions_and_refuses_older_ones(void **state)
     table_free(t);
 }
 
+static void the_cap_may_come_after_recovery(void **state)
+{
+    (void)state;
+    struct table *t;
+    uint64_t version;
+    assert_int_equal(table_new(seed, 0, &t), ERR_OK);
+    assert_int_equal(table_restore(t, SV("a"), 1, SV("v")), ERR_OK);
+    assert_int_equal(table_restore(t, SV("b"), 1, SV("v")), ERR_OK);
+    table_set_cap(t, 1);
+    assert_int_equal(table_count(t), 2);
+    assert_int_equal(table_swap(t, SV("c"), 0, SV("v"), &version), ERR_TOOBIG);
+    table_set_cap(t, 3);
+    swap(t, SV("c"), 0, SV("v"));
+    table_free(t);
+}
+
+struct counted {
+    uint64_t counter, highest;
+    unsigned n;
+};
+
+static bool see_counted(sv key, sv value, uint64_t version, void *arg)
+{
+    struct counted *c = arg;
+    (void)key;
+    (void)value;
+    assert_true(version <= c->counter); /* it is there before the first call */
+    if (version > c->highest)
+        c->highest = version;
+    c->n++;
+    return true;
+}
+
+static void a_shard_tells_its_counter_of_removals_too(void **state)
+{
+    (void)state;
+    struct table *t;
+    assert_int_equal(table_new(seed, 0, &t), ERR_OK);
+    unsigned shard = table_shard_of(t, SV("k"));
+    assert_true(shard < table_shards(t));
+    struct counted c = {0};
+    uint64_t one = swap(t, SV("k"), 0, SV("v"));
+    assert_int_equal(table_each_shard(t, shard, see_counted, &c, &c.counter), ERR_OK);
+    assert_int_equal(c.n, 1);
+    assert_int_equal(c.counter, one);
+    uint64_t gone = swap(t, SV("k"), one, SV_NONE);
+    c = (struct counted){0};
+    assert_int_equal(table_each_shard(t, shard, see_counted, &c, &c.counter), ERR_OK);
+    assert_int_equal(c.n, 0);
+    assert_int_equal(c.counter, gone);
+    table_raise(t, shard, 1000);
+    table_raise(t, shard, 10); /* never down */
+    assert_int_equal(table_each_shard(t, shard, see_counted, &c, &c.counter), ERR_OK);
+    assert_int_equal(c.counter, 1000);
+    assert_int_equal(swap(t, SV("k"), 0, SV("v")), 1001);
+    char mem[32];
+    for (unsigned i = 0; i < 100; i++) { /* the walk of a shard sees exactly its keys */
+        sv key = key_of(mem, sizeof mem, i);
+        c = (struct counted){0};
+        uint64_t version = swap(t, key, 0, SV("v"));
+        assert_int_equal(table_each_shard(t, table_shard_of(t, key), see_counted, &c, &c.counter),
+                         ERR_OK);
+        assert_int_equal(c.highest, version);
+    }
+    table_free(t);
+}
+
 struct seen {
     unsigned count[5000];
     unsigned total, stop_at;
@@ -156,9 +223,9 @@ static void a_walk_sees_each_entry_once_and_may_change_the_table(void **state)
     assert_int_equal(table_count(t), 2500);
     s = (struct seen){.table = t};
     for (unsigned i = 0; i < table_shards(t); i++)
-        assert_int_equal(table_each_shard(t, i, see, &s), ERR_OK);
+        assert_int_equal(table_each_shard(t, i, see, &s, NULL), ERR_OK);
     assert_int_equal(s.total, 2500);
-    assert_int_equal(table_each_shard(t, table_shards(t), see, &s), ERR_RANGE);
+    assert_int_equal(table_each_shard(t, table_shards(t), see, &s, NULL), ERR_RANGE);
     s = (struct seen){.table = t, .stop_at = 3};
     assert_int_equal(table_each(t, see, &s), ERR_OK);
     assert_int_equal(s.total, 3);
@@ -386,6 +453,8 @@ int main(void)
         cmocka_unit_test(a_value_changes_only_from_the_version_that_was_read),
         cmocka_unit_test(the_cap_counts_entries),
         cmocka_unit_test(recovery_sets_versions_and_refuses_older_ones),
+        cmocka_unit_test(the_cap_may_come_after_recovery),
+        cmocka_unit_test(a_shard_tells_its_counter_of_removals_too),
         cmocka_unit_test(a_walk_sees_each_entry_once_and_may_change_the_table),
         cmocka_unit_test(running_out_of_memory_changes_nothing),
         cmocka_unit_test(no_update_is_lost_between_threads),

@@ -26,7 +26,6 @@ struct dns_channel {
     ares_channel ares;
     unsigned asked, live;
     usec born;
-    bool closing; /* c-ares gives its questions back */
     struct timer timeout;
     struct deferred end; /* c-ares must not be destroyed in a call of its own */
     struct link sockets, answered, by_worker;
@@ -128,7 +127,7 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *octets
 {
     struct worker_query *q = arg;
     (void)timeouts;
-    if (!q->fn || q->c->closing) {
+    if (!q->fn) {
         query_free(q);
         return;
     }
@@ -234,8 +233,7 @@ static void channel_free(struct dns_channel *c)
 {
     if (c->w->dns == c)
         c->w->dns = NULL;
-    c->closing = true;
-    ares_destroy(c->ares); /* hands back what is under way: on_answer frees it */
+    ares_destroy(c->ares); /* hands back what is under way */
     while (!list_empty(&c->answered))
         query_free(CONTAINER(c->answered.next, struct worker_query, by_answered));
     loop_timer_cancel(&c->w->base, &c->timeout);

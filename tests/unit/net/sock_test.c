@@ -817,7 +817,14 @@ static void unix_socket_with_mode_and_credentials(void **state)
     memcpy(un.sun_path, path, sizeof(un.sun_path));
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
     close(fd);
-    mode_t mask = umask(0);
+    mode_t mask = umask(0077); /* does not narrow what was asked for, nor does umask 0 widen it */
+    assert_int_equal(stream_listen_unix(at, sv_of(path), 0660, &accept_handler, NULL, &listener),
+                     ERR_OK);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    listener_close(listener);
+    assert_int_equal(stat(path, &st), -1);
+    umask(0);
     assert_int_equal(stream_listen_unix(at, sv_of(path), 0660, &accept_handler, NULL, &listener),
                      ERR_OK);
     umask(mask);

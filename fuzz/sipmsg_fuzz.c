@@ -64,6 +64,19 @@ static void check_addr(struct sipmsg *m, const struct sip_addr *a)
         HOLD(sip_unquote(m->arena, a->display, &text) == ERR_OK && text.n <= a->display.n);
 }
 
+/* The typed list has the very values that a walk finds: what is edited is what was read. */
+static void check_addrs(struct sipmsg *m, enum sip_header h, const struct sip_addr *addrs, size_t n)
+{
+    struct sip_walk it = {.m = m, .id = h};
+    struct sip_item item;
+    for (size_t i = 0; i < n; i++) {
+        HOLD(sipmsg_next(&it, &item) && item.text.p == addrs[i].text.p);
+        HOLD(item.text.n == addrs[i].text.n);
+        check_addr(m, &addrs[i]);
+    }
+    HOLD(!sipmsg_next(&it, &item) && !it.rc);
+}
+
 static void check_typed(struct sipmsg *m)
 {
     static const enum sip_header lists[] = {SIP_H_CONTACT, SIP_H_ROUTE, SIP_H_RECORD_ROUTE,
@@ -80,7 +93,10 @@ static void check_typed(struct sipmsg *m)
     if (sipmsg_vias(m, &vias, &n) == ERR_OK) {
         HOLD(n > 0 && n == sipmsg_count(m, SIP_H_VIA));
         HOLD(sipmsg_via(m, &top) == ERR_OK && top->text.p == vias[0].text.p);
+        struct sip_walk it = {.m = m, .id = SIP_H_VIA};
+        struct sip_item item;
         for (size_t i = 0; i < n; i++) {
+            HOLD(sipmsg_next(&it, &item) && sv_eq(item.text, vias[i].text));
             inside(m->text, vias[i].host);
             check_params(m->text, vias[i].params);
         }
@@ -95,8 +111,7 @@ static void check_typed(struct sipmsg *m)
         inside(m->text, text);
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         if (sipmsg_addrs(m, lists[i], &addr, &n) == ERR_OK)
-            for (size_t k = 0; k < n; k++)
-                check_addr(m, &addr[k]);
+            check_addrs(m, lists[i], addr, n);
     HOLD(sipmsg_number(m, SIP_H_EXPIRES, &number) != ERR_NOMEM);
     HOLD(sipmsg_number(m, SIP_H_MAX_FORWARDS, &number) != ERR_OK || number <= 255);
 }

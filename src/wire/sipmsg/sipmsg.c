@@ -200,7 +200,7 @@ static void read_field(struct pass *s, const struct line *l)
     p = sip_lws(p + 1, end);
     while (end > p && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r' || end[-1] == '\n'))
         end--;
-    enum sip_header id = sip_header_of(name);
+    enum sip_header id = sip_header_lookup(name);
     sv value = {p, (size_t)(end - p)};
     if (l->control && (l->control < p || !holds_display_name(id) || !sip_text_clean(value))) {
         fail(s, ERR_SYNTAX, l->control, 400, "Control character in header section");

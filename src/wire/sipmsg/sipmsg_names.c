@@ -69,33 +69,69 @@ enum sip_kind sip_header_kind(enum sip_header h)
     return (enum sip_kind)header_kinds[h];
 }
 
-/* Bit 7 of each octet of the result that is zero in x; octets above the lowest hit may be wrong,
- * which the compare of the whole name mends. */
-static uint64_t zero_octets(uint64_t x)
+/* The lanes of table that hold want: bit 7 of their octets, lowest lane in the lowest octet. Lanes
+ * above a hit may be wrong, which the compare of the whole name mends. */
+static uint64_t find_lanes(const uint8_t *table, uint8_t want)
 {
+    uint64_t x;
+    memcpy(&x, table, LANES);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    x ^= want * 0x0101010101010101u;
     return (x - 0x0101010101010101u) & ~x & 0x8080808080808080u;
+}
+
+static uint64_t load8(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return x | 0x2020202020202020u;
+}
+
+/* Without case. The names of the table are letters and '-', and a token holds no CR, the one other
+ * octet that setting bit 5 would turn into '-'. */
+static bool same_name(const char *known, const char *token, size_t n)
+{
+    size_t i = 0;
+    for (; n - i >= 8; i += 8)
+        if (load8(known + i) != load8(token + i))
+            return false;
+    for (; i < n; i++)
+        if ((known[i] | 0x20) != (token[i] | 0x20))
+            return false;
+    return true;
+}
+
+static bool is_name(unsigned h, sv token)
+{
+    if (h == SIP_H_OTHER || h >= SIP_HEADERS)
+        return false;
+    if (token.n == 1)
+        return header_compacts[h] == (uint8_t)sv_lower(token.p[0]);
+    return header_names[h].n == token.n && same_name(header_names[h].p, token.p, token.n);
+}
+
+enum sip_header sip_header_lookup(sv token)
+{
+    const uint8_t *table = token.n == 1 ? header_compacts : header_hashes;
+    uint8_t want =
+        token.n == 1 ? (uint8_t)sv_lower(token.p[0])
+                     : HASH(token.n, (unsigned char)token.p[0], (unsigned char)token.p[token.n / 2],
+                            (unsigned char)token.p[token.n - 1]);
+    for (unsigned i = 0; i < ROUNDED; i += LANES) {
+        for (uint64_t hits = find_lanes(table + i, want); hits; hits &= hits - 1) {
+            unsigned h = i + (unsigned)__builtin_ctzll(hits) / 8;
+            if (is_name(h, token))
+                return (enum sip_header)h;
+        }
+    }
+    return SIP_H_OTHER;
 }
 
 enum sip_header sip_header_of(sv name)
 {
-    if (name.n == 0 || name.p[0] == '\0') /* NUL stands for no compact form in the table */
-        return SIP_H_OTHER;
-    bool compact = name.n == 1;
-    const uint8_t *table = compact ? header_compacts : header_hashes;
-    uint8_t want = compact
-                       ? (uint8_t)sv_lower(name.p[0])
-                       : HASH(name.n, (unsigned char)name.p[0], (unsigned char)name.p[name.n / 2],
-                              (unsigned char)name.p[name.n - 1]);
-    for (unsigned i = 0; i < ROUNDED; i += LANES) {
-        uint64_t lanes;
-        memcpy(&lanes, table + i, LANES);
-        if (!zero_octets(lanes ^ want * 0x0101010101010101u))
-            continue;
-        for (unsigned h = i; h < i + LANES && h < SIP_HEADERS; h++)
-            if (table[h] == want && h && (compact || sv_ieq(header_names[h], name)))
-                return (enum sip_header)h;
-    }
-    return SIP_H_OTHER;
+    return sip_is_token(name) ? sip_header_lookup(name) : SIP_H_OTHER;
 }
 
 const char *sip_reason(uint16_t status)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* sipmsg/sipmsg_scan.c: blanks, controls, quoted strings, tokens, values of lists. */
 #include "sipmsg/sipmsg_priv.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define T (SC_TOKEN | SC_WORD | SC_VALUE)
 const uint8_t sip_class[256] = {
@@ -41,7 +44,7 @@ bool sip_is_token(sv s)
     return s.n > 0;
 }
 
-const char *sip_lws(const char *p, const char *end)
+const char *sip_lws_run(const char *p, const char *end)
 {
     for (;;) {
         while (p < end && (*p == ' ' || *p == '\t'))
@@ -59,16 +62,27 @@ static bool is_control(char c)
 
 const char *sip_next_control(const char *p, const char *end)
 {
+#ifdef __SSE2__
+    const __m128i space = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
+    for (; end - p >= 16; p += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i bad =
+            _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(x, space), x), _mm_cmpeq_epi8(x, del));
+        unsigned found = (unsigned)_mm_movemask_epi8(bad);
+        if (found)
+            return p + __builtin_ctz(found);
+    }
+#else
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-    while (end - p >= 8) {
+    for (; end - p >= 8; p += 8) {
         uint64_t x, del;
         memcpy(&x, p, 8);
         del = x ^ 0x7f * ones;
         /* an octet below 0x20 borrows from the top bit, so does one that is zero */
         if ((((x - 0x20 * ones) & ~x) | ((del - ones) & ~del)) & tops)
             break;
-        p += 8;
     }
+#endif
     while (p < end && !is_control(*p))
         p++;
     return p;

@@ -60,40 +60,86 @@ enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri)
 
 static enum err find_via(struct sipmsg *m, struct sip_via *ret_via)
 {
-    struct sip_walk it = {.m = m, .id = SIP_H_VIA};
-    struct sip_item item;
     if (!sipmsg_has(m, SIP_H_VIA))
         return ERR_NOTFOUND;
-    if (!sipmsg_next(&it, &item))
-        return it.rc ? it.rc : ERR_SYNTAX;
-    return sip_via_parse(item.text, ret_via);
+    sv value = sipmsg_value(m, SIP_H_VIA);
+    return sip_via_read(&value.p, value.p + value.n, ret_via);
 }
 
 enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via)
 {
     struct sipmsg_memo *memo;
     TRY(memo_of(m, &memo));
+    if (!memo->known[VIA] && memo->known[VIAS] && !memo->rc[VIAS]) {
+        *ret_via = memo->vias;
+        return ERR_OK;
+    }
     if (!memo->known[VIA])
         (void)note(memo, VIA, find_via(m, &memo->via));
     *ret_via = &memo->via;
     return (enum err)memo->rc[VIA];
 }
 
+/* Values of one header while they are read: an array that doubles, so that the arena holds at most
+ * twice its size. */
+struct list {
+    struct sipmsg *m;
+    enum sip_header id;
+    size_t size, n, room;
+    char *values;
+};
+
+static enum err grow(struct list *l)
+{
+    if (l->n == SIPMSG_LIST_MAX)
+        return ERR_TOOBIG;
+    if (l->n < l->room)
+        return ERR_OK;
+    size_t room = l->room ? 2 * l->room : 2;
+    char *values = arena_alloc(l->m->arena, room * l->size);
+    if (!values)
+        return ERR_NOMEM;
+    if (l->n)
+        memcpy(values, l->values, l->n * l->size);
+    l->values = values;
+    l->room = room;
+    return ERR_OK;
+}
+
+static enum err read_value(const struct list *l, const char **pp, const char *end)
+{
+    void *slot = l->values + l->n * l->size;
+    if (l->id == SIP_H_VIA)
+        return sip_via_read(pp, end, slot);
+    return sip_addr_read(pp, end, l->id == SIP_H_CONTACT, slot);
+}
+
+/* All values of all fields. Both readers stop at a comma that is neither quoted nor in brackets, as
+ * sipmsg_next does. */
+static enum err read_values(struct list *l)
+{
+    for (uint16_t i = l->m->first[l->id]; i != SIPMSG_NONE; i = l->m->fields[i].next) {
+        sv value = sipmsg_field_value(l->m, i);
+        const char *p = value.p, *end = p + value.n;
+        for (;; p++) {
+            TRY(grow(l));
+            TRY(read_value(l, &p, end));
+            l->n++;
+            if (p == end)
+                break;
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err find_vias(struct sipmsg *m, struct sip_via **ret_vias, size_t *ret_n)
 {
-    struct sip_walk it = {.m = m, .id = SIP_H_VIA};
-    struct sip_item item;
-    size_t n = sipmsg_count(m, SIP_H_VIA), i = 0;
+    struct list l = {.m = m, .id = SIP_H_VIA, .size = sizeof(struct sip_via)};
     if (!sipmsg_has(m, SIP_H_VIA))
         return ERR_NOTFOUND;
-    struct sip_via *vias = arena_alloc(m->arena, n * sizeof(*vias));
-    if (!vias)
-        return ERR_NOMEM;
-    while (sipmsg_next(&it, &item))
-        TRY(sip_via_parse(item.text, &vias[i++]));
-    TRY(it.rc);
-    *ret_vias = vias;
-    *ret_n = n;
+    TRY(read_values(&l));
+    *ret_vias = (struct sip_via *)(void *)l.values;
+    *ret_n = l.n;
     return ERR_OK;
 }
 
@@ -190,16 +236,11 @@ enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
 
 static enum err parse_addrs(struct sipmsg *m, struct addr_list *list)
 {
-    struct sip_walk it = {.m = m, .id = list->id};
-    struct sip_item item;
-    size_t n = sipmsg_count(m, list->id), i = 0;
-    list->addrs = arena_alloc(m->arena, n * sizeof(*list->addrs));
-    if (!list->addrs)
-        return ERR_NOMEM;
-    while (sipmsg_next(&it, &item))
-        TRY(sip_addr_parse(item.text, list->id == SIP_H_CONTACT, &list->addrs[i++]));
-    list->n = n;
-    return it.rc;
+    struct list l = {.m = m, .id = list->id, .size = sizeof(struct sip_addr)};
+    TRY(read_values(&l));
+    list->addrs = (struct sip_addr *)(void *)l.values;
+    list->n = l.n;
+    return ERR_OK;
 }
 
 enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h, const struct sip_addr **ret_addrs,

@@ -183,7 +183,7 @@ static enum err set_once(sv *slot, sv value)
 
 static enum err via_param(struct sip_via *v, sv name, sv value)
 {
-    if (sv_ieq(name, SV("branch")))
+    if (name.n == 6 && sv_ieq(name, SV("branch")))
         return sip_is_token(value) ? set_once(&v->branch, value) : ERR_SYNTAX;
     if (sv_ieq(name, SV("rport"))) { /* RFC 3581 §3 */
         if (v->rport)
@@ -210,26 +210,42 @@ static enum err via_param(struct sip_via *v, sv name, sv value)
     return ERR_OK;
 }
 
-enum err sip_via_parse(sv value, struct sip_via *ret_via)
+enum err sip_via_read(const char **pp, const char *end, struct sip_via *ret_via)
 {
-    struct sip_via v = {.text = sv_trim(value)};
-    if (!v.text.p)
-        return ERR_SYNTAX;
-    const char *p = v.text.p, *end = p + v.text.n;
+    struct sip_via v = {.transport = SIP_T_NONE};
+    const char *p = sip_lws(*pp, end), *from = p, *stop;
     TRY(read_sent_protocol(&p, end, &v));
     TRY(read_sent_by(&p, end, &v));
-    if (p < end) {
-        if (*p != ';')
-            return ERR_SYNTAX;
-        v.params = view(p + 1, end);
-        sv rest = v.params, name, text;
-        enum err rc;
-        while (sip_param_next(&rest, &name, &text, &rc))
-            TRY(via_param(&v, name, text));
-        TRY(rc);
+    stop = p;
+    while (p < end && *p == ';') {
+        sv name, value;
+        p++;
+        if (!v.params.p)
+            v.params.p = p;
+        TRY(read_param(&p, end, &name, &value));
+        TRY(via_param(&v, name, value));
+        stop = p;
     }
+    if (p < end && *p != ',')
+        return ERR_SYNTAX;
+    while (sip_is_blank(stop[-1])) /* the value does not end with one: it holds a host */
+        stop--;
+    if (v.params.p)
+        v.params.n = (size_t)(stop - v.params.p);
+    v.text = view(from, stop);
     *ret_via = v;
+    *pp = p;
     return ERR_OK;
+}
+
+enum err sip_via_parse(sv value, struct sip_via *ret_via)
+{
+    value = sv_trim(value);
+    if (value.n == 0)
+        return ERR_SYNTAX;
+    const char *p = value.p, *end = p + value.n;
+    TRY(sip_via_read(&p, end, ret_via));
+    return p == end ? ERR_OK : ERR_SYNTAX;
 }
 
 /* ---- addresses ---- */
@@ -288,36 +304,61 @@ static enum err read_address(const char **pp, const char *end, struct sip_addr *
     return read_addr_spec(pp, end, a);
 }
 
+/* Contact's star, alone in its value. */
+static bool is_star(const char *p, const char *end)
+{
+    if (p == end || *p != '*')
+        return false;
+    p = sip_lws(p + 1, end);
+    return p == end || *p == ',';
+}
+
+enum err sip_addr_read(const char **pp, const char *end, bool star_ok, struct sip_addr *ret_addr)
+{
+    struct sip_addr a = {.star = false};
+    const char *p = sip_lws(*pp, end), *from = p, *stop;
+    if (star_ok && is_star(p, end)) {
+        a.star = true;
+        stop = p + 1;
+        p = sip_lws(stop, end);
+    } else {
+        TRY(read_address(&p, end, &a));
+        stop = p;
+        p = sip_lws(p, end);
+    }
+    while (!a.star && p < end && *p == ';') {
+        sv name, value;
+        p++;
+        if (!a.params.p)
+            a.params.p = p;
+        TRY(read_param(&p, end, &name, &value));
+        stop = p;
+        if (name.n != 3 || !sv_ieq(name, SV("tag")))
+            continue;
+        if (!sip_is_token(value))
+            return ERR_SYNTAX;
+        TRY(set_once(&a.tag, value));
+    }
+    if (p < end && *p != ',')
+        return ERR_SYNTAX;
+    while (sip_is_blank(stop[-1])) /* the value does not end with one: it holds a URI or the star */
+        stop--;
+    if (a.params.p)
+        a.params.n = (size_t)(stop - a.params.p);
+    a.text = view(from, stop);
+    *ret_addr = a;
+    *pp = p;
+    return ERR_OK;
+}
+
 enum err sip_addr_parse(sv value, bool star_ok, struct sip_addr *ret_addr)
 {
-    struct sip_addr a = {.text = sv_trim(value)};
-    if (!a.text.p)
+    value = sv_trim(value);
+    if (value.n == 0)
         return ERR_SYNTAX;
-    if (star_ok && sv_eq(a.text, SV("*"))) {
-        a.star = true;
-        *ret_addr = a;
-        return ERR_OK;
-    }
-    const char *p = a.text.p, *end = p + a.text.n;
-    TRY(read_address(&p, end, &a));
-    p = sip_lws(p, end);
-    if (p < end) {
-        if (*p != ';')
-            return ERR_SYNTAX;
-        a.params = view(p + 1, end);
-        sv rest = a.params, name, text;
-        enum err rc;
-        while (sip_param_next(&rest, &name, &text, &rc)) {
-            if (!sv_ieq(name, SV("tag")))
-                continue;
-            if (!sip_is_token(text))
-                return ERR_SYNTAX;
-            TRY(set_once(&a.tag, text));
-        }
-        TRY(rc);
-    }
-    *ret_addr = a;
-    return ERR_OK;
+    const char *p = value.p, *end = p + value.n;
+    TRY(sip_addr_read(&p, end, star_ok, ret_addr));
+    return p == end ? ERR_OK : ERR_SYNTAX;
 }
 
 /* ---- CSeq, credentials, quoted strings ---- */

@@ -3,9 +3,10 @@
 #include "uri/uri_priv.h"
 #include "mem/arena.h"
 
-#define ALNUM (UC_USER | UC_PASSWORD | UC_PARAM | UC_HEADER | UC_URIC | UC_UNRESERVED | UC_SCHEME)
-#define MARK  (UC_USER | UC_PASSWORD | UC_PARAM | UC_HEADER | UC_URIC | UC_UNRESERVED)
-#define RSVD  (UC_URIC | UC_RESERVED)
+#define ALNUM \
+    (UC_HOST | UC_USER | UC_PASSWORD | UC_PARAM | UC_HEADER | UC_URIC | UC_UNRESERVED | UC_SCHEME)
+#define MARK (UC_USER | UC_PASSWORD | UC_PARAM | UC_HEADER | UC_URIC | UC_UNRESERVED)
+#define RSVD (UC_URIC | UC_RESERVED)
 
 const uint16_t uri_class[256] = {
     ['0' ... '9'] = ALNUM | UC_DIGIT | UC_HEX | UC_PHONE | UC_PHONE_HEX,
@@ -13,12 +14,12 @@ const uint16_t uri_class[256] = {
     ['G' ... 'Z'] = ALNUM | UC_ALPHA,
     ['a' ... 'f'] = ALNUM | UC_ALPHA | UC_HEX | UC_PHONE_HEX,
     ['g' ... 'z'] = ALNUM | UC_ALPHA,
-    ['-'] = MARK | UC_SCHEME | UC_PHONE | UC_PHONE_HEX,
-    ['.'] = MARK | UC_SCHEME | UC_PHONE | UC_PHONE_HEX,
+    ['-'] = MARK | UC_HOST | UC_SCHEME | UC_PHONE | UC_PHONE_HEX,
+    ['.'] = MARK | UC_HOST | UC_SCHEME | UC_PHONE | UC_PHONE_HEX,
     ['('] = MARK | UC_PHONE | UC_PHONE_HEX,
     [')'] = MARK | UC_PHONE | UC_PHONE_HEX,
     ['*'] = MARK | UC_PHONE_HEX,
-    ['_'] = MARK,
+    ['_'] = MARK | UC_HOST,
     ['!'] = MARK,
     ['~'] = MARK,
     ['\''] = MARK,
@@ -66,6 +67,9 @@ static bool at(const struct cursor *c, char want)
 /* A value that a server would act on must be usable. */
 static enum err check_known(sv name, sv value)
 {
+    char first = (char)(name.p[0] | 0x20);
+    if (first != 't' && first != 'm' && name.p[0] != '%')
+        return ERR_OK;
     if (uri_text_equal(name, SV("transport"), true))
         return value.n ? ERR_OK : ERR_SYNTAX;
     if (uri_text_equal(name, SV("ttl"), true)) {
@@ -166,7 +170,7 @@ static enum err parse_hostport(struct cursor *c, struct uri *u)
         u->host_ip6 = true;
         c->p = close + 1;
     } else {
-        while (c->p < c->end && *c->p != ':' && *c->p != ';' && *c->p != '?')
+        while (c->p < c->end && uri_is(*c->p, UC_HOST))
             c->p++;
         u->host = (sv){from, (size_t)(c->p - from)};
     }

@@ -96,18 +96,18 @@ static bool is_hostname(sv s)
 {
     if (s.n && s.p[s.n - 1] == '.')
         s.n--;
-    size_t label = 0;
-    for (size_t i = 0; i <= s.n; i++) {
-        if (i < s.n && (uri_is(s.p[i], UC_ALPHA | UC_DIGIT) || s.p[i] == '_'))
-            continue;
-        if (i < s.n && s.p[i] == '-' && i > label)
-            continue;
-        if (i == label || s.p[i - 1] == '-' || (i < s.n && s.p[i] != '.'))
+    const char *p = s.p, *end = p + s.n;
+    for (;; p++) {
+        const char *label = p;
+        while (p < end && *p != '.' && uri_is(*p, UC_HOST))
+            p++;
+        if (p == label || *label == '-' || p[-1] == '-')
             return false;
-        if (i < s.n)
-            label = i + 1;
+        if (p == end)
+            return !uri_is(*label, UC_DIGIT);
+        if (*p != '.')
+            return false;
     }
-    return uri_is(s.p[label], UC_ALPHA) || s.p[label] == '_';
 }
 
 bool uri_is_host(sv host, bool ip6)

@@ -19,6 +19,7 @@ enum {
     UC_SCHEME = 1 << 10,
     UC_PHONE = 1 << 11,     /* phonedigit of RFC 3966 */
     UC_PHONE_HEX = 1 << 12, /* phonedigit-hex of RFC 3966 */
+    UC_HOST = 1 << 13,      /* letters, digits, "-", "." and "_" */
 };
 extern const uint16_t uri_class[256];
 

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* tandem VERB: the tables, and what is printed from them. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/cli_priv.h"
+
+static const struct {
+    const char *name, *args, *summary;
+    int (*fn)(struct cli *c);
+} verbs[] = {
+#define X(name, args, summary, fn) {name, args, summary, fn},
+#include "cli/verbs.def"
+#undef X
+};
+enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+
+static const struct {
+    const char *name, *argument, *verbs, *summary;
+} options[CLI_OPTIONS] = {
+#define X(flag, name, argument, verbs, summary) {name, argument, verbs, summary},
+#include "cli/options.def"
+#undef X
+};
+
+/* word stands in the blank-separated list; NULL lists all. */
+static bool listed(const char *list, const char *word)
+{
+    if (!list)
+        return true;
+    size_t n = strlen(word);
+    for (const char *p = list; *p;) {
+        size_t k = strcspn(p, " ");
+        if (k == n && memcmp(p, word, n) == 0)
+            return true;
+        p += k + (p[k] == ' ');
+    }
+    return false;
+}
+
+static int verb_index(const char *name)
+{
+    for (int i = 0; i < VERBS; i++) {
+        if (strcmp(verbs[i].name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void print_options(FILE *f, const char *verb)
+{
+    for (int i = 0; i < CLI_OPTIONS; i++) {
+        if (!listed(options[i].verbs, verb))
+            continue;
+        int n = fprintf(f, "  --%s%s%s", options[i].name, options[i].argument ? " " : "",
+                        options[i].argument ? options[i].argument : "");
+        fprintf(f, "%*s%s\n", n < 24 ? 24 - n : 2, "", options[i].summary);
+    }
+}
+
+static void print_verb_help(FILE *f, int i)
+{
+    fprintf(f, "usage: tandem %s %s%s[options]\n\n%s\n\n", verbs[i].name, verbs[i].args,
+            verbs[i].args[0] ? " " : "", verbs[i].summary);
+    print_options(f, verbs[i].name);
+}
+
+static void print_help(FILE *f)
+{
+    fprintf(f, "usage: tandem VERB [options]\n\n");
+    for (int i = 0; i < VERBS; i++)
+        fprintf(f, "  %-16s%s\n", verbs[i].name, verbs[i].summary);
+    fprintf(f, "\ntandem help VERB, or tandem VERB --help, says more. Exit: 0 done, 1 the answer "
+               "is no, 2 usage, "
+               "3 could not ask or start.\n");
+}
+
+/* The manual page, in the man macros. */
+static void print_man(void)
+{
+    printf(".TH TANDEM 1 \"\" \"tandem %s\" \"User Commands\"\n.SH NAME\ntandem \\- a phone system "
+           "over SIP\n"
+           ".SH SYNOPSIS\n.B tandem\n.I VERB\n[options]\n.SH VERBS\n",
+           daemon_version);
+    for (int i = 0; i < VERBS; i++) {
+        printf(".TP\n.B %s %s\n%s\n", verbs[i].name, verbs[i].args, verbs[i].summary);
+        for (int k = 0; k < CLI_OPTIONS; k++) {
+            if (options[k].verbs && listed(options[k].verbs, verbs[i].name))
+                printf(".br\n\\-\\-%s %s: %s\n", options[k].name,
+                       options[k].argument ? options[k].argument : "", options[k].summary);
+        }
+    }
+    printf(".SH OPTIONS OF EVERY VERB\n");
+    for (int k = 0; k < CLI_OPTIONS; k++) {
+        if (!options[k].verbs)
+            printf(".TP\n.B \\-\\-%s %s\n%s\n", options[k].name,
+                   options[k].argument ? options[k].argument : "", options[k].summary);
+    }
+    printf(".SH EXIT STATUS\n0 done; 1 the answer is no; 2 usage; 3 could not ask or start.\n"
+           ".SH FILES\n/etc/tandem/tandem.yaml, ./tandem\\-data\n.SH ENVIRONMENT\nTANDEM_CONFIG, "
+           "TANDEM_DATA, "
+           "TANDEM_SOCKET\n");
+}
+
+int cli_help(struct cli *c)
+{
+    if (c->on[CLI_MAN]) {
+        print_man();
+        return CLI_OK;
+    }
+    if (c->args_n == 0) {
+        print_help(stdout);
+        return CLI_OK;
+    }
+    int i = verb_index(c->args[0]);
+    if (i < 0)
+        return cli_usage(c, "there is no verb '%s'", c->args[0]);
+    print_verb_help(stdout, i);
+    return CLI_OK;
+}
+
+int cli_completion(struct cli *c)
+{
+    (void)c;
+    printf("_tandem() {\n    local word=${COMP_WORDS[COMP_CWORD]}\n    local words=''\n"
+           "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words='");
+    for (int i = 0; i < VERBS; i++)
+        printf("%s%s", i ? " " : "", verbs[i].name);
+    printf("'\n    else\n        case ${COMP_WORDS[1]} in\n");
+    for (int i = 0; i < VERBS; i++) {
+        printf("        %s) words='", verbs[i].name);
+        if (strcmp(verbs[i].name, "user") == 0)
+            printf("add list show passwd remove import export ");
+        for (int k = 0; k < CLI_OPTIONS; k++) {
+            if (listed(options[k].verbs, verbs[i].name))
+                printf("--%s ", options[k].name);
+        }
+        printf("' ;;\n");
+    }
+    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
+           "complete -o default -F _tandem tandem\n");
+    return CLI_OK;
+}
+
+int cli_version(struct cli *c)
+{
+    printf(c->on[CLI_JSON] ? "{\"version\": \"%s\"}\n" : "tandem %s\n", daemon_version);
+    return CLI_OK;
+}
+
+int cli_usage(const struct cli *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fprintf(stderr, "tandem%s%s: ", c->verb ? " " : "", c->verb ? c->verb : "");
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "; see tandem %s%s--help\n", c->verb ? c->verb : "", c->verb ? " " : "");
+    va_end(ap);
+    return CLI_USAGE;
+}
+
+struct config_source cli_source(const struct cli *c)
+{
+    return (struct config_source){
+        .path = c->value[CLI_CONFIG], .sets = c->sets, .sets_n = c->sets_n};
+}
+
+/* One "--name", "--name=value" or "--name value". */
+static int take_option(struct cli *c, int argc, char **argv, int *at)
+{
+    const char *word = argv[*at] + 2;
+    size_t n = strcspn(word, "=");
+    for (int i = 0; i < CLI_OPTIONS; i++) {
+        if (strlen(options[i].name) != n || memcmp(options[i].name, word, n) != 0)
+            continue;
+        if (!listed(options[i].verbs, c->verb))
+            return cli_usage(c, "--%s is no option of this verb", options[i].name);
+        c->on[i] = true;
+        if (!options[i].argument)
+            return word[n] ? cli_usage(c, "--%s takes no value", options[i].name) : CLI_OK;
+        const char *value = word[n] ? word + n + 1 : *at + 1 < argc ? argv[++*at] : NULL;
+        if (!value)
+            return cli_usage(c, "--%s needs %s", options[i].name, options[i].argument);
+        c->value[i] = value;
+        if (i == CLI_SET && c->sets_n < CLI_SETS_MAX)
+            c->sets[c->sets_n++] = value;
+        else if (i == CLI_NUMBER && c->numbers_n < CLI_NUMBERS_MAX)
+            c->numbers[c->numbers_n++] = value;
+        else if (i == CLI_SET || i == CLI_NUMBER)
+            return cli_usage(c, "too many --%s", options[i].name);
+        return CLI_OK;
+    }
+    return cli_usage(c, "there is no option --%.*s", (int)n, word);
+}
+
+int cli_main(int argc, char **argv)
+{
+    struct cli c = {0};
+    if (argc < 2) {
+        print_help(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(stdout);
+        return CLI_OK;
+    }
+    const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    int verb = verb_index(name);
+    if (verb < 0)
+        return cli_usage(&c, "there is no verb '%s'", name);
+    c.verb = verbs[verb].name;
+    for (int i = 2; i < argc; i++) {
+        int code = CLI_OK;
+        if (strcmp(argv[i], "-h") == 0)
+            c.on[CLI_HELP] = true;
+        else if (argv[i][0] == '-' && argv[i][1] == '-' && argv[i][2])
+            code = take_option(&c, argc, argv, &i);
+        else if (argv[i][0] == '-' && argv[i][1])
+            code = cli_usage(&c, "there is no option %s", argv[i]);
+        else if (c.args_n < CLI_ARGS_MAX)
+            c.args[c.args_n++] = argv[i];
+        else
+            code = cli_usage(&c, "too many arguments");
+        if (code)
+            return code;
+    }
+    if (c.on[CLI_HELP]) {
+        print_verb_help(stdout, verb);
+        return CLI_OK;
+    }
+    int code = verbs[verb].fn(&c);
+    cli_offline_end();
+    return code;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* The verbs of the server and its configuration: serve, check, config, reload, status,
+ * registrations, calls. */
+#include <stdio.h>
+
+#include "cli/cli_priv.h"
+
+enum { PRINT_MAX = 16 * 1024 * 1024 };
+
+int cli_serve(struct cli *c)
+{
+    struct config_source src = cli_source(c);
+    if (c->args_n)
+        return cli_usage(c, "no arguments are wanted");
+    return daemon_serve(&src, c->on[CLI_DEMO] ? DAEMON_DEMO : DAEMON_SERVE);
+}
+
+static json_t *problem_json(const struct config_problem *p)
+{
+    return json_pack("{s:s%, s:i, s:i, s:s, s:s%, s:s%}", "file", p->file.p ? p->file.p : "",
+                     p->file.n, "line", (int)p->line, "column", (int)p->column, "severity",
+                     p->severity == CONFIG_ERROR ? "error" : "finding", "text",
+                     p->text.p ? p->text.p : "", p->text.n, "hint", p->hint.p ? p->hint.p : "",
+                     p->hint.n);
+}
+
+int cli_check(struct cli *c)
+{
+    struct config_report report;
+    struct config *config = NULL;
+    struct config_source src = cli_source(c);
+    struct buf b;
+    if (c->args_n > 1)
+        return cli_usage(c, "one file at a time");
+    if (c->args_n)
+        src.path = c->args[0];
+    config_report_init(&report);
+    enum err rc = config_load(&src, &report, &config);
+    bool bad = rc != ERR_OK || (c->on[CLI_STRICT] && report.findings);
+    if (c->on[CLI_JSON]) {
+        json_t *list = json_array();
+        for (size_t i = 0; i < report.n; i++)
+            json_array_append_new(list, problem_json(&report.problems[i]));
+        json_t *o = json_pack("{s:b, s:i, s:i, s:o}", "ok", !bad, "errors", (int)report.errors,
+                              "findings", (int)report.findings, "problems", list);
+        cli_print_json(o);
+        json_decref(o);
+    } else {
+        buf_init_heap(&b, PRINT_MAX);
+        config_report_print(&report, &b);
+        fwrite(b.p ? b.p : "", 1, b.n, stdout);
+        buf_done(&b);
+        if (report.n)
+            printf("%zu errors, %zu findings\n", report.errors, report.findings);
+        else
+            printf("the configuration is fine\n");
+    }
+    if (config)
+        config_free(config);
+    config_report_done(&report);
+    return bad ? CLI_NO : CLI_OK;
+}
+
+static int print_effective(struct cli *c, struct buf *b)
+{
+    struct config_report report;
+    struct config *config = NULL;
+    struct config_source src = cli_source(c);
+    config_report_init(&report);
+    enum err rc = config_load(&src, &report, &config);
+    if (rc) {
+        config_report_print(&report, b);
+        fwrite(b->p ? b->p : "", 1, b->n, stderr);
+        config_report_done(&report);
+        return CLI_NO;
+    }
+    config_report_done(&report);
+    rc = config_print_effective(config, b);
+    config_free(config);
+    return rc ? CLI_FAILED : CLI_OK;
+}
+
+int cli_config(struct cli *c)
+{
+    struct buf b;
+    int code = CLI_OK;
+    if (c->args_n)
+        return cli_usage(c, "no arguments are wanted");
+    buf_init_heap(&b, PRINT_MAX);
+    if (c->on[CLI_SCHEMA])
+        code = config_print_schema(&b) ? CLI_FAILED : CLI_OK;
+    else if (c->on[CLI_REFERENCE])
+        code = config_print_reference(&b) ? CLI_FAILED : CLI_OK;
+    else if (c->on[CLI_DEFAULTS])
+        code = config_print_defaults(&b) ? CLI_FAILED : CLI_OK;
+    else
+        code = print_effective(c, &b);
+    if (code == CLI_OK)
+        fwrite(b.p ? b.p : "", 1, b.n, stdout);
+    else if (code == CLI_FAILED)
+        fprintf(stderr, "tandem config: out of memory\n");
+    buf_done(&b);
+    return code;
+}
+
+static const char *member(json_t *o, const char *name)
+{
+    const char *s = json_string_value(json_object_get(o, name));
+    return s ? s : "";
+}
+
+static void print_list(const char *title, json_t *list)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach(list, i, v)
+    {
+        printf("%s", title);
+        cli_put(json_string_value(v));
+        printf("\n");
+    }
+}
+
+int cli_reload(struct cli *c)
+{
+    unsigned status;
+    json_t *a, *v;
+    size_t i;
+    int code = cli_ask(c, "POST", "/api/v1/reload", NULL, false, &status, &a);
+    if (code)
+        return code;
+    if (!json_object_get(a, "ok"))
+        return cli_refused(c, a);
+    if (c->on[CLI_JSON]) {
+        cli_print_json(a);
+    } else {
+        json_array_foreach(json_object_get(a, "problems"), i, v)
+        {
+            cli_put(member(v, "file"));
+            printf(":%lld:%lld: %s: ", (long long)json_integer_value(json_object_get(v, "line")),
+                   (long long)json_integer_value(json_object_get(v, "column")),
+                   member(v, "severity"));
+            cli_put(member(v, "text"));
+            printf("%s", member(v, "hint")[0] ? "; " : "");
+            cli_put(member(v, "hint"));
+            printf("\n");
+        }
+        print_list("changed: ", json_object_get(a, "changed"));
+        print_list("needs a restart: ", json_object_get(a, "restart"));
+        printf("%s\n", status == 200 ? "reloaded" : "refused: the server goes on as it was");
+    }
+    json_decref(a);
+    return status == 200 ? CLI_OK : CLI_NO;
+}
+
+/* A GET; prints JSON when asked to, else the text by fn. */
+static int show(struct cli *c, const char *path, void (*fn)(json_t *a))
+{
+    unsigned status;
+    json_t *a;
+    if (c->args_n)
+        return cli_usage(c, "no arguments are wanted");
+    int code = cli_ask(c, "GET", path, NULL, false, &status, &a);
+    if (code)
+        return code;
+    if (status != 200)
+        return cli_refused(c, a);
+    if (c->on[CLI_JSON])
+        cli_print_json(a);
+    else
+        fn(a);
+    json_decref(a);
+    return CLI_OK;
+}
+
+static void status_text(json_t *a)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach(a, key, v)
+    {
+        printf("%-14s ", key);
+        if (json_is_string(v))
+            cli_put(json_string_value(v));
+        else if (json_is_integer(v))
+            printf("%lld", (long long)json_integer_value(v));
+        size_t i;
+        json_t *e;
+        json_array_foreach(v, i, e)
+        {
+            printf("%s", i ? ", " : "");
+            cli_put(json_string_value(e));
+        }
+        printf("\n");
+    }
+}
+
+int cli_status(struct cli *c)
+{
+    return show(c, "/api/v1/status", status_text);
+}
+
+static void registrations_text(json_t *a)
+{
+    size_t i, k;
+    json_t *r, *x;
+    json_array_foreach(a, i, r)
+    {
+        cli_put(member(r, "account"));
+        printf("\n");
+        json_array_foreach(json_object_get(r, "contacts"), k, x)
+        {
+            printf("    ");
+            cli_put(member(x, "uri"));
+            printf("  %s from %s, %lld s left", member(x, "transport"), member(x, "source"),
+                   (long long)json_integer_value(json_object_get(x, "expires")));
+            if (member(x, "agent")[0]) {
+                printf(", ");
+                cli_put(member(x, "agent"));
+            }
+            printf("%s\n", json_is_false(json_object_get(x, "connected"))
+                               ? " (its connection is gone)"
+                               : "");
+        }
+    }
+    if (json_array_size(a) == 0)
+        printf("nobody is registered\n");
+}
+
+int cli_registrations(struct cli *c)
+{
+    return show(c, "/api/v1/registrations", registrations_text);
+}
+
+static void calls_text(json_t *a)
+{
+    size_t i;
+    json_t *x;
+    json_array_foreach(a, i, x)
+    {
+        printf("%-8s ", member(x, "state"));
+        cli_put(member(x, "from"));
+        printf(" -> ");
+        cli_put(member(x, "to"));
+        printf("  since %s  ", member(x, "since"));
+        cli_put(member(x, "call_id"));
+        printf("\n");
+    }
+    if (json_array_size(a) == 0)
+        printf("no calls\n");
+}
+
+int cli_calls(struct cli *c)
+{
+    return show(c, "/api/v1/calls", calls_text);
+}

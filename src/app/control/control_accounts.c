@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/* The routes for accounts: list, add, change, remove. Passwords come in, HA1 hashes are kept,
+ * nothing secret goes out. */
+#include <jansson.h>
+
+#include "control/control_priv.h"
+
+enum { USER_MAX = 64, NAME_MAX_OCTETS = 128, PASSWORD_MAX = 256 };
+
+/* A change on its way to the directory. */
+struct change {
+    struct store_change store;
+    struct control_request *rq;
+    struct arena arena;
+};
+
+static void change_free(struct change *ch)
+{
+    arena_done(&ch->arena);
+    mem_free(ch);
+}
+
+static void on_changed(struct store_op *op, enum err rc)
+{
+    struct change *ch = op->arg;
+    struct control_request *rq = ch->rq;
+    switch (rc) {
+    case ERR_OK:
+        control_reply(rq, ch->store.what == STORE_ADD ? 201 : 200, SV("application/json"),
+                      SV("{\"ok\": true}\n"));
+        break;
+    case ERR_EXISTS:
+        control_error(rq, 409, "the account, or one of its numbers, is there already");
+        break;
+    case ERR_NOTFOUND:
+        control_error(rq, 404, "no such account");
+        break;
+    default:
+        control_error(rq, 500, err_text(rc));
+        break;
+    }
+    change_free(ch);
+}
+
+static struct change *change_new(struct control_request *rq)
+{
+    struct change *ch = MEM_NEW(struct change);
+    if (!ch) {
+        control_error(rq, 503, "out of memory");
+        return NULL;
+    }
+    ch->rq = rq;
+    arena_init(&ch->arena, NULL, 0, 256 * 1024);
+    store_op_init(&ch->store.op, on_changed, ch);
+    return ch;
+}
+
+static void change_start(struct change *ch)
+{
+    struct control_request *rq = ch->rq;
+    ch->store.account.changed = loop_wall(control_loop(rq));
+    store_change(control_env_of(rq)->store, control_loop(rq), &ch->store);
+}
+
+static void change_refuse(struct change *ch, unsigned status, const char *text)
+{
+    control_error(ch->rq, status, text);
+    change_free(ch);
+}
+
+static const struct settings_domain *domain_named(const struct settings *s, sv name)
+{
+    for (unsigned i = 0; i < s->domains_n; i++) {
+        if (sv_ieq(s->domains[i].name, name))
+            return &s->domains[i];
+    }
+    return NULL;
+}
+
+/* "alice@example.test", or "alice" for the first domain. NULL: fine; else why not. */
+static const char *read_address(struct change *ch, sv address)
+{
+    const struct settings *set = control_env_of(ch->rq)->settings;
+    struct account *a = &ch->store.account;
+    size_t at = sv_chr(address, '@');
+    sv user = sv_sub(address, 0, at);
+    const struct settings_domain *d = &set->domains[0];
+    if (at < address.n)
+        d = domain_named(set, sv_sub(address, at + 1, address.n));
+    if (!d)
+        return "the domain is not one of this server's";
+    if (user.n == 0 || user.n > USER_MAX)
+        return "the user name must have 1 to 64 characters";
+    for (size_t i = 0; i < user.n; i++) {
+        char c = user.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!plain && !memchr("-_.!~*'()&=+$,;?/", c, 17))
+            return "the user name has a character that a SIP address cannot have";
+    }
+    if (sv_dup(&ch->arena, user, &a->user) || sv_dup(&ch->arena, d->name, &a->domain) ||
+        sv_dup(&ch->arena, d->realm, &a->realm))
+        return "out of memory";
+    return NULL;
+}
+
+static const char *read_text(struct change *ch, json_t *o, const char *name, size_t max, sv *ret)
+{
+    json_t *v = json_object_get(o, name);
+    if (!v)
+        return NULL;
+    if (!json_is_string(v) || json_string_length(v) > max)
+        return "a member is not a text of a sensible length";
+    if (sv_dup(&ch->arena, (sv){json_string_value(v), json_string_length(v)}, ret))
+        return "out of memory";
+    return NULL;
+}
+
+static const char *read_numbers(struct change *ch, json_t *o)
+{
+    json_t *list = json_object_get(o, "numbers"), *v;
+    size_t i;
+    struct account *a = &ch->store.account;
+    if (!list)
+        return NULL;
+    if (!json_is_array(list) || json_array_size(list) > STORE_NUMBERS_MAX)
+        return "numbers: a list of at most 16";
+    a->numbers_n = 0;
+    json_array_foreach(list, i, v)
+    {
+        sv n = {json_string_value(v), json_string_length(v)};
+        if (!n.p || n.n == 0 || n.n > 32)
+            return "numbers: digits, with a leading + for outside numbers";
+        for (size_t k = 0; k < n.n; k++) {
+            if (!((n.p[k] >= '0' && n.p[k] <= '9') || (k == 0 && n.p[k] == '+') || n.p[k] == '*' ||
+                  n.p[k] == '#'))
+                return "numbers: digits, with a leading + for outside numbers";
+        }
+        if (sv_dup(&ch->arena, n, &a->numbers[a->numbers_n++]))
+            return "out of memory";
+    }
+    return NULL;
+}
+
+static const char *read_hash(struct change *ch, json_t *o, const char *name, uint8_t *to, size_t n,
+                             bool *ret_has)
+{
+    sv hex = SV_NONE;
+    size_t got;
+    const char *why = read_text(ch, o, name, 2 * n, &hex);
+    if (why || !hex.p)
+        return why;
+    if (crypto_unhex(hex, to, n, &got) || got != n)
+        return "a hash is not hexadecimal of the right length";
+    *ret_has = true;
+    return NULL;
+}
+
+static const char *read_password(struct change *ch, json_t *o)
+{
+    struct account *a = &ch->store.account;
+    sv password = SV_NONE;
+    const char *why = read_text(ch, o, "password", PASSWORD_MAX, &password);
+    if (why || !password.p)
+        return why;
+    for (size_t i = 0; i < password.n; i++) {
+        if ((unsigned char)password.p[i] < 0x20 || password.p[i] == 0x7f)
+            return "the password has a control character";
+    }
+    if (password.n < control_env_of(ch->rq)->settings->password_min)
+        return "the password is too short (security.passwords.minimum)";
+    struct auth_ha1 ha1;
+    auth_ha1(a->user, a->realm, password, &ha1);
+    memcpy(a->md5, ha1.md5, sizeof(a->md5));
+    memcpy(a->sha256, ha1.sha256, sizeof(a->sha256));
+    a->has_md5 = a->has_sha256 = true;
+    crypto_wipe((char *)password.p, password.n);
+    crypto_wipe(&ha1, sizeof(ha1));
+    return NULL;
+}
+
+static const char *read_account(struct change *ch, json_t *o)
+{
+    struct account *a = &ch->store.account;
+    const char *why = read_text(ch, o, "name", NAME_MAX_OCTETS, &a->name);
+    if (!why)
+        why = read_numbers(ch, o);
+    if (!why)
+        why = read_hash(ch, o, "ha1_md5", a->md5, sizeof(a->md5), &a->has_md5);
+    if (!why)
+        why = read_hash(ch, o, "ha1_sha256", a->sha256, sizeof(a->sha256), &a->has_sha256);
+    if (!why)
+        why = read_password(ch, o);
+    return why;
+}
+
+static json_t *body_of(struct control_request *rq)
+{
+    json_t *o = json_loadb(rq->body.p, rq->body.n, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(o)) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+void control_account_add(struct control_request *rq)
+{
+    struct change *ch = change_new(rq);
+    if (!ch)
+        return;
+    json_t *o = body_of(rq);
+    sv address = SV_NONE;
+    const char *why = o ? read_text(ch, o, "user", 512, &address) : "the body is not a JSON object";
+    if (!why && !address.p)
+        why = "user is missing";
+    if (!why)
+        why = read_address(ch, address);
+    if (!why)
+        why = read_account(ch, o);
+    json_decref(o);
+    ch->store.what = STORE_ADD;
+    if (why)
+        change_refuse(ch, 422, why);
+    else
+        change_start(ch);
+}
+
+/* The account that the path names, as it stands now. */
+struct existing {
+    struct change *ch;
+    bool found;
+};
+
+static bool copy_existing(const struct account *have, void *arg)
+{
+    struct existing *e = arg;
+    struct account *a = &e->ch->store.account;
+    struct arena *m = &e->ch->arena;
+    if (!sv_eq(have->user, a->user) || !sv_eq(have->domain, a->domain))
+        return true;
+    sv user = a->user, domain = a->domain;
+    *a = *have;
+    a->user = user;
+    a->domain = domain;
+    e->found =
+        sv_dup(m, have->name, &a->name) == ERR_OK && sv_dup(m, have->realm, &a->realm) == ERR_OK;
+    for (unsigned i = 0; i < have->numbers_n && e->found; i++)
+        e->found = sv_dup(m, have->numbers[i], &a->numbers[i]) == ERR_OK;
+    return false;
+}
+
+/* The rest of a path with %HH undone. */
+static const char *path_address(struct change *ch, sv text, sv *ret)
+{
+    char *mem = arena_alloc(&ch->arena, text.n + 1);
+    struct buf b;
+    if (!mem)
+        return "out of memory";
+    buf_init(&b, mem, text.n + 1);
+    for (size_t i = 0; i < text.n; i++) {
+        uint8_t octet;
+        size_t n;
+        if (text.p[i] != '%') {
+            buf_char(&b, text.p[i]);
+            continue;
+        }
+        if (crypto_unhex(sv_sub(text, i + 1, i + 3), &octet, 1, &n) || n != 1)
+            return "the path has a broken escape";
+        buf_char(&b, (char)octet);
+        i += 2;
+    }
+    *ret = buf_sv(&b);
+    return NULL;
+}
+
+static struct change *change_existing(struct control_request *rq)
+{
+    struct change *ch = change_new(rq);
+    if (!ch)
+        return NULL;
+    struct existing e = {.ch = ch};
+    sv address;
+    const char *why =
+        path_address(ch, sv_sub(rq->path, strlen("/api/v1/accounts/"), rq->path.n), &address);
+    if (!why)
+        why = read_address(ch, address);
+    if (why) {
+        change_refuse(ch, 422, why);
+        return NULL;
+    }
+    if (store_each_account(control_env_of(rq)->store, copy_existing, &e) || !e.found) {
+        change_refuse(ch, 404, "no such account");
+        return NULL;
+    }
+    return ch;
+}
+
+void control_account_set(struct control_request *rq)
+{
+    struct change *ch = change_existing(rq);
+    if (!ch)
+        return;
+    struct account *a = &ch->store.account;
+    json_t *o = body_of(rq);
+    const char *why = o ? NULL : "the body is not a JSON object";
+    if (o && a->from_file && (json_object_get(o, "name") || json_object_get(o, "numbers")))
+        why = "the account stands in the configuration file: only its password can be set here";
+    /* A new password belongs to the realm of today. */
+    const struct settings_domain *d = domain_named(control_env_of(rq)->settings, a->domain);
+    if (!why && d && sv_dup(&ch->arena, d->realm, &a->realm))
+        why = "out of memory";
+    if (!why)
+        why = read_account(ch, o);
+    json_decref(o);
+    ch->store.what = STORE_SET;
+    if (why)
+        change_refuse(ch, 422, why);
+    else
+        change_start(ch);
+}
+
+void control_account_remove(struct control_request *rq)
+{
+    struct change *ch = change_existing(rq);
+    if (!ch)
+        return;
+    ch->store.what = STORE_REMOVE;
+    if (ch->store.account.from_file)
+        change_refuse(ch, 409, "the account stands in the configuration file: remove it there");
+    else
+        change_start(ch);
+}
+
+/* ---- list ---- */
+
+struct account_list {
+    struct buf b;
+    bool hashes;
+};
+
+static bool put_account(const struct account *a, void *arg)
+{
+    struct account_list *l = arg;
+    struct buf *b = &l->b;
+    buf_str(b, b->n > 1 ? ",\n {\"user\": \"" : "\n {\"user\": \"");
+    buf_json(b, a->user);
+    buf_str(b, "\", \"domain\": \"");
+    buf_json(b, a->domain);
+    buf_str(b, "\", \"name\": \"");
+    buf_json(b, a->name);
+    buf_str(b, "\", \"numbers\": [");
+    for (unsigned i = 0; i < a->numbers_n; i++) {
+        buf_str(b, i ? ", \"" : "\"");
+        buf_json(b, a->numbers[i]);
+        buf_char(b, '"');
+    }
+    buf_printf(b, "], \"password\": %s, \"origin\": \"%s\", \"changed\": \"",
+               a->has_md5 || a->has_sha256 ? "true" : "false", a->from_file ? "file" : "directory");
+    clock_rfc3339(b, a->changed);
+    if (l->hashes) {
+        buf_str(b, "\", \"ha1_md5\": \"");
+        buf_hex(b, a->md5, a->has_md5 ? sizeof(a->md5) : 0);
+        buf_str(b, "\", \"ha1_sha256\": \"");
+        buf_hex(b, a->sha256, a->has_sha256 ? sizeof(a->sha256) : 0);
+    }
+    buf_str(b, "\"}");
+    return b->rc == ERR_OK;
+}
+
+static void list(struct control_request *rq, bool hashes)
+{
+    struct account_list l = {.hashes = hashes};
+    buf_init_heap(&l.b, 256 * 1024 * 1024);
+    buf_char(&l.b, '[');
+    enum err rc = store_each_account(control_env_of(rq)->store, put_account, &l);
+    buf_str(&l.b, l.b.n > 1 ? "\n]\n" : "]\n");
+    if (rc || l.b.rc)
+        control_error(rq, 503, "the answer does not fit");
+    else
+        control_reply(rq, 200, SV("application/json"), buf_sv(&l.b));
+    if (l.b.p)
+        crypto_wipe(l.b.p, l.b.n);
+    buf_done(&l.b);
+}
+
+void control_accounts_list(struct control_request *rq)
+{
+    list(rq, false);
+}
+
+/* A hash logs in as well as a password does: only for who may read the database itself. */
+void control_accounts_export(struct control_request *rq)
+{
+    if (!control_is_owner(rq))
+        control_error(rq, 403, "only root and the user that the server runs as may export hashes");
+    else
+        list(rq, true);
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* The routes of the control API. */
+#include "control/control_priv.h"
+#include "metrics/metrics.h"
+
+enum { BODY_OUT_MAX = 256 * 1024 * 1024 };
+
+static void reply_json(struct control_request *rq, struct buf *b)
+{
+    if (b->rc)
+        control_error(rq, 503, "the answer does not fit");
+    else
+        control_reply(rq, 200, SV("application/json"), buf_sv(b));
+    buf_done(b);
+}
+
+static void put_member(struct buf *b, const char *name, sv value)
+{
+    buf_printf(b, "\"%s\": \"", name);
+    buf_json(b, value);
+    buf_char(b, '"');
+}
+
+static void put_transport(struct buf *b, enum sip_transport t)
+{
+    sv name = sip_transport_name(t);
+    for (size_t i = 0; i < name.n; i++)
+        buf_char(b, sv_lower(name.p[i]));
+}
+
+static void put_time(struct buf *b, const char *name, usec wall)
+{
+    buf_printf(b, "\"%s\": \"", name);
+    clock_rfc3339(b, wall);
+    buf_char(b, '"');
+}
+
+/* ---- status ---- */
+
+static void get_status(struct control_request *rq)
+{
+    struct control_env *env = control_env_of(rq);
+    struct buf b;
+    usec now = loop_wall(control_loop(rq));
+    buf_init_heap(&b, BODY_OUT_MAX);
+    buf_str(&b, "{");
+    put_member(&b, "version", sv_of(env->version));
+    buf_str(&b, ", ");
+    put_member(&b, "state", sv_of(env->draining ? "draining" : env->ready ? "ready" : "starting"));
+    buf_str(&b, ", ");
+    put_time(&b, "since", env->started);
+    buf_printf(&b, ", \"uptime\": %lld, ", (long long)((now - env->started) / USEC_S));
+    if (env->config_file.p)
+        put_member(&b, "config", env->config_file);
+    else
+        buf_str(&b, "\"config\": null");
+    buf_str(&b, ", \"domains\": [");
+    for (unsigned i = 0; i < env->settings->domains_n; i++) {
+        buf_str(&b, i ? ", \"" : "\"");
+        buf_json(&b, env->settings->domains[i].name);
+        buf_char(&b, '"');
+    }
+    buf_str(&b, "], \"listen\": [");
+    const struct sip_config *sip = sip_config(routing_sip(env->routing[0]));
+    for (unsigned i = 0; i < sip->listeners; i++) {
+        buf_str(&b, i ? ", \"" : "\"");
+        put_transport(&b, sip->listen[i].transport);
+        buf_char(&b, ':');
+        addr_print(&b, &sip->listen[i].bind);
+        buf_char(&b, '"');
+    }
+    buf_printf(&b,
+               "], \"workers\": %u, \"accounts\": %zu, \"registrations\": %zu, \"calls\": %lld, "
+               "\"transactions\": %lld}\n",
+               env->group->n, store_accounts(env->store), store_aors(env->store),
+               (long long)loop_stat(env->group, STAT_CALLS),
+               (long long)loop_stat(env->group, STAT_SIP_TXN_LIVE));
+    reply_json(rq, &b);
+}
+
+static void get_metrics(struct control_request *rq)
+{
+    struct control_env *env = control_env_of(rq);
+    struct metrics_extra x = {
+        .version = env->version, .reload_ok = env->reload_ok, .started = env->started};
+    struct buf b;
+    buf_init_heap(&b, BODY_OUT_MAX);
+    metrics_print(env->group, &x, &b);
+    if (b.rc)
+        control_error(rq, 503, "the answer does not fit");
+    else
+        control_reply(rq, 200, SV("text/plain; version=0.0.4; charset=utf-8"), buf_sv(&b));
+    buf_done(&b);
+}
+
+static void get_healthz(struct control_request *rq)
+{
+    control_reply(rq, 200, SV("text/plain"), SV("ok\n"));
+}
+
+static void get_readyz(struct control_request *rq)
+{
+    struct control_env *env = control_env_of(rq);
+    bool ready = env->ready && !env->draining;
+    control_reply(rq, ready ? 200 : 503, SV("text/plain"),
+                  ready ? SV("ready\n") : SV("not ready\n"));
+}
+
+/* ---- registrations ---- */
+
+struct listing {
+    struct buf b;
+    usec now;
+    uint64_t epoch;
+    bool any;
+};
+
+static bool put_registration(sv aor, const struct binding *bindings, size_t n, void *arg)
+{
+    struct listing *l = arg;
+    buf_str(&l->b, l->any ? ",\n " : "\n ");
+    l->any = true;
+    buf_char(&l->b, '{');
+    put_member(&l->b, "account", aor);
+    buf_str(&l->b, ", \"contacts\": [");
+    for (size_t i = 0; i < n; i++) {
+        const struct binding *x = &bindings[i];
+        buf_str(&l->b, i ? ", {" : "{");
+        put_member(&l->b, "uri", x->uri);
+        buf_str(&l->b, ", \"transport\": \"");
+        put_transport(&l->b, (enum sip_transport)x->transport);
+        buf_str(&l->b, "\", \"source\": \"");
+        addr_print(&l->b, &x->remote);
+        buf_printf(&l->b, "\", \"expires\": %lld, ",
+                   (long long)((x->expires - l->now + USEC_S - 1) / USEC_S));
+        put_member(&l->b, "agent", x->agent);
+        buf_printf(&l->b, ", \"q\": %u.%03u, ", x->q / 1000, x->q % 1000);
+        put_time(&l->b, "since", x->since);
+        buf_printf(&l->b, ", \"connected\": %s}",
+                   binding_conn_dead(x, l->epoch) ? "false" : "true");
+    }
+    buf_str(&l->b, "]}");
+    return l->b.rc == ERR_OK;
+}
+
+static void get_registrations(struct control_request *rq)
+{
+    struct control_env *env = control_env_of(rq);
+    struct listing l = {.now = loop_wall(control_loop(rq)), .epoch = store_epoch(env->store)};
+    buf_init_heap(&l.b, BODY_OUT_MAX);
+    buf_char(&l.b, '[');
+    enum err rc = store_each_aor(env->store, l.now, put_registration, &l);
+    buf_str(&l.b, l.any ? "\n]\n" : "]\n");
+    if (rc && !l.b.rc)
+        l.b.rc = rc;
+    reply_json(rq, &l.b);
+}
+
+/* ---- calls: a mail that goes round the workers ---- */
+
+struct round {
+    struct mail mail;
+    struct control_request *rq;
+    struct control_env *env;
+    unsigned at;
+    struct buf b;
+    bool any;
+};
+
+static bool put_call(const struct call_view *c, void *arg)
+{
+    static const char *const states[] = {"calling", "ringing", "up", "ending"};
+    struct round *r = arg;
+    buf_str(&r->b, r->any ? ",\n {" : "\n {");
+    r->any = true;
+    put_member(&r->b, "call_id", c->call_id);
+    buf_str(&r->b, ", ");
+    put_member(&r->b, "state", sv_of(states[c->state]));
+    buf_str(&r->b, ", ");
+    put_member(&r->b, "from", c->from);
+    buf_str(&r->b, ", ");
+    put_member(&r->b, "to", c->to);
+    buf_str(&r->b, ", ");
+    put_time(&r->b, "since", c->since);
+    if (c->answered) {
+        buf_str(&r->b, ", ");
+        put_time(&r->b, "answered", c->answered);
+    }
+    buf_str(&r->b, ", \"legs\": [");
+    for (unsigned i = 0; i < 2; i++) {
+        const struct call_leg *leg = &c->legs[i];
+        if (leg->dest.transport == SIP_T_NONE)
+            continue;
+        buf_str(&r->b, i ? ", {" : "{");
+        put_member(&r->b, "role", i ? SV("callee") : SV("caller"));
+        buf_str(&r->b, ", ");
+        put_member(&r->b, "contact", leg->contact.p ? leg->contact : SV(""));
+        buf_str(&r->b, ", \"transport\": \"");
+        put_transport(&r->b, leg->dest.transport);
+        buf_str(&r->b, "\", \"address\": \"");
+        addr_print(&r->b, &leg->dest.addr);
+        buf_str(&r->b, "\"}");
+    }
+    buf_str(&r->b, "], \"quality\": {}}");
+    return r->b.rc == ERR_OK;
+}
+
+static void round_step(struct loop *at, struct mail *m)
+{
+    struct round *r = CONTAINER(m, struct round, mail);
+    struct loop_group *g = r->env->group;
+    if (!loop_stopping(at)) {
+        if (r->at < g->n) {
+            accounting_each(routing_accounting(r->env->routing[r->at]), put_call, r);
+            r->at++;
+            if (loop_mail(g->loop[r->at < g->n ? r->at : 0], m) == ERR_OK)
+                return;
+        } else {
+            buf_str(&r->b, r->any ? "\n]\n" : "]\n");
+            reply_json(r->rq, &r->b);
+            mem_free(r);
+            return;
+        }
+    }
+    /* Stopping, or a mailbox over its cap: the request can only be freed on worker 0, where it ends
+     * with its connection. */
+    if (at == g->loop[0])
+        control_error(r->rq, 503, "a worker is not answering");
+    buf_done(&r->b);
+    mem_free(r);
+}
+
+static void get_calls(struct control_request *rq)
+{
+    struct round *r = MEM_NEW(struct round);
+    if (!r) {
+        control_error(rq, 503, "out of memory");
+        return;
+    }
+    r->mail.fn = round_step;
+    r->rq = rq;
+    r->env = control_env_of(rq);
+    buf_init_heap(&r->b, BODY_OUT_MAX);
+    buf_char(&r->b, '[');
+    round_step(control_loop(rq), &r->mail);
+}
+
+/* ---- reload ---- */
+
+static void post_reload(struct control_request *rq)
+{
+    struct control_env *env = control_env_of(rq);
+    env->reload(env->arg, rq, sv_eq(rq->path, SV("/api/v1/rollback")));
+}
+
+/* ---- the table ---- */
+
+static const struct {
+    const char *method, *path;
+    bool prefix, open;
+    void (*fn)(struct control_request *rq);
+} routes[] = {
+    {"GET", "/healthz", false, true, get_healthz},
+    {"GET", "/readyz", false, true, get_readyz},
+    {"GET", "/metrics", false, true, get_metrics},
+    {"GET", "/api/v1/status", false, false, get_status},
+    {"GET", "/api/v1/registrations", false, false, get_registrations},
+    {"GET", "/api/v1/calls", false, false, get_calls},
+    {"GET", "/api/v1/accounts", false, false, control_accounts_list},
+    {"GET", "/api/v1/accounts/export", false, false, control_accounts_export},
+    {"POST", "/api/v1/accounts", false, false, control_account_add},
+    {"PUT", "/api/v1/accounts/", true, false, control_account_set},
+    {"DELETE", "/api/v1/accounts/", true, false, control_account_remove},
+    {"POST", "/api/v1/reload", false, false, post_reload},
+    {"POST", "/api/v1/rollback", false, false, post_reload},
+};
+
+void control_route(struct control_request *rq)
+{
+    bool path_known = false;
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        sv path = sv_of(routes[i].path);
+        bool match = routes[i].prefix ? sv_starts(rq->path, path) && rq->path.n > path.n
+                                      : sv_eq(rq->path, path);
+        if (!match)
+            continue;
+        path_known = true;
+        if (sv_eq(rq->method, sv_of(routes[i].method))) {
+            routes[i].fn(rq);
+            return;
+        }
+    }
+    control_error(rq, path_known ? 405 : 404, path_known ? "method not allowed" : "no such path");
+}
+
+/* Probes are open to all that reach the port; the counters only to this machine. */
+bool control_open(sv path, const struct addr *peer)
+{
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        if (routes[i].open && sv_eq(path, sv_of(routes[i].path)))
+            return routes[i].fn != get_metrics || addr_class(peer) == ADDR_LOOPBACK;
+    }
+    return false;
+}

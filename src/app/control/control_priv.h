@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* control_priv.h: HTTP (control.c) and the routes (control_api.c) among themselves. */
+#ifndef CONTROL_PRIV_H
+#define CONTROL_PRIV_H
+#include "control/control.h"
+
+struct control_request {
+    struct control *control;
+    struct connection *conn; /* NULL: the client has gone */
+    sv method, path;         /* without the query */
+    sv body;
+    struct arena arena;
+};
+
+/* Asked over the Unix socket by root or by the user that we run as. */
+bool control_is_owner(const struct control_request *rq);
+/* Answers rq, now or later. */
+void control_route(struct control_request *rq);
+/* control_accounts.c */
+void control_accounts_list(struct control_request *rq);
+void control_accounts_export(struct control_request *rq);
+void control_account_add(struct control_request *rq);
+void control_account_set(struct control_request *rq);
+void control_account_remove(struct control_request *rq);
+/* No login needed for this path from this peer. */
+bool control_open(sv path, const struct addr *peer);
+
+#endif

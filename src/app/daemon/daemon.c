@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/* The server: its parts made, run, drained and ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/daemon_priv.h"
+
+const char daemon_version[] = TANDEM_VERSION;
+
+enum { DIRECTORY_ENTRIES = 1 << 18, NONCE_COUNTS = 1 << 17 };
+#define DRAIN_LOOK (100 * USEC_MS)
+
+static int start_failed(const char *what, enum err rc)
+{
+    LOG_ERROR("daemon", "start.failed", F_STR("what", what), F_ERR(rc));
+    return 3;
+}
+
+/* ---- set-up ---- */
+
+static void setup_log(const struct config *c)
+{
+    bool json = c->log_format == CONFIG_LOG_JSON ||
+                (c->log_format == CONFIG_LOG_AUTO && !isatty(2) && !getenv("JOURNAL_STREAM"));
+    log_setup(json, c->log_level);
+    for (unsigned i = 0; i < c->levels_n; i++) {
+        char name[64];
+        struct buf b;
+        buf_init(&b, name, sizeof(name));
+        buf_put(&b, c->levels[i].module);
+        buf_char(&b, '\0');
+        if (b.rc || log_level_set(name, c->levels[i].level))
+            LOG_WARN("daemon", "log.level", F_STR("why", "too many modules"),
+                     F_SV("module", c->levels[i].module));
+    }
+}
+
+static int setup_store(struct daemon *d)
+{
+    char path[1200];
+    const char *why = "";
+    struct sqlite_config sc = {.path = state_path(d, "tandem.db", path, sizeof(path)),
+                               .records_keep = d->config->records_keep};
+    memcpy(sc.seed, d->secrets.directory_seed, sizeof(sc.seed));
+    struct store_directory *dir;
+    struct store_location *loc;
+    enum err rc = sqlite_directory_open(&sc, &dir, &why);
+    if (rc) {
+        LOG_ERROR("daemon", "start.failed", F_STR("what", "the directory cannot be opened"),
+                  F_STR("path", path), F_STR("why", why), F_ERR(rc));
+        return 3;
+    }
+    struct memory_report report;
+    struct memory_config mc = {
+        .disk = disk_real(),
+        .folder = sv_of(d->data),
+        .sync = d->config->store_sync,
+        .compact_min = d->config->journal_min,
+        .group = d->group,
+        .wall = loop_wall(d->group->loop[0]),
+    };
+    memcpy(mc.seed, d->secrets.location_seed, sizeof(mc.seed));
+    rc = memory_open(&mc, &loc, &report);
+    if (rc) {
+        dir->ops->close(dir);
+        return start_failed("the location journal cannot be read", rc);
+    }
+    rc = store_new(loc, dir, &d->store);
+    if (rc)
+        return start_failed("out of memory", rc);
+    if (report.cut_octets)
+        LOG_WARN("store", "journal.cut",
+                 F_STR("why", "a record was torn or failed its check: the tail was cut off"),
+                 F_STR("file", report.cut_name), F_INT("octets", report.cut_octets),
+                 F_INT("files", report.cut_files));
+    LOG_INFO("store", "journal.recovered", F_INT("records", report.records),
+             F_INT("accounts", report.aors), F_INT("bindings", report.bindings));
+    return 0;
+}
+
+static int setup_sip(struct daemon *d)
+{
+    struct settings *set = d->config->settings;
+    enum err rc = auth_verifier_new(d->secrets.nonces, NONCE_COUNTS, &d->verifier);
+    if (!rc)
+        rc = sip_shared_new(d->secrets.marks, d->group, &set->sip, &d->sip);
+    struct routing_shared shared = {.sip = d->sip, .store = d->store, .verifier = d->verifier};
+    for (unsigned i = 0; i < d->group->n && !rc; i++)
+        rc = routing_new(d->group->loop[i], &shared, set, &d->routing[i]);
+    if (rc)
+        return start_failed("out of memory", rc);
+    for (unsigned i = 0; i < d->group->n; i++) {
+        for (unsigned k = 0; k < set->sip.listeners; k++) {
+            rc = sip_listen(routing_sip(d->routing[i]), k);
+            if (rc)
+                return start_failed("a listener cannot be opened", rc);
+        }
+    }
+    return 0;
+}
+
+static void reload_asked(void *arg, struct control_request *rq, bool rollback)
+{
+    reload_start(arg, rq, rollback);
+}
+
+static int setup_control(struct daemon *d)
+{
+    char path[1200], mem[1200];
+    struct buf b;
+    struct config *c = d->config;
+    d->env = (struct control_env){
+        .group = d->group,
+        .routing = d->routing,
+        .store = d->store,
+        .version = daemon_version,
+        .started = loop_wall(d->group->loop[0]),
+        .reload_ok = true,
+        .settings = c->settings,
+        .config_file = c->file,
+        .reload = reload_asked,
+        .arg = d,
+    };
+    enum err rc = control_new(d->group->loop[0], &d->env, sv_of(d->token), &d->control);
+    if (rc)
+        return start_failed("out of memory", rc);
+    buf_init(&b, mem, sizeof(mem));
+    if (c->socket.n)
+        buf_put(&b, c->socket);
+    else
+        buf_str(&b, state_path(d, "control.sock", path, sizeof(path)));
+    rc = b.rc ? b.rc : control_listen_unix(d->control, buf_sv(&b));
+    if (rc) {
+        LOG_ERROR("daemon", "start.failed", F_STR("what", "the control socket cannot be opened"),
+                  F_SV("path", buf_sv(&b)), F_ERR(rc));
+        return 3;
+    }
+    if (c->http.family) {
+        struct addr http = c->http;
+        int code = ports_check_http(d, &http, !c->http_given);
+        if (code)
+            return code;
+        rc = control_listen_http(d->control, &http);
+        if (rc)
+            return start_failed("control.http cannot be opened", rc);
+    }
+    return 0;
+}
+
+/* Root gives its power up once the ports are open: to `run_as`, or to the user tandem where there
+ * is one. */
+static int drop_privileges(struct daemon *d)
+{
+    char name[64] = "tandem";
+    struct buf b;
+    if (d->config->run_as.n) {
+        buf_init(&b, name, sizeof(name));
+        buf_put(&b, d->config->run_as);
+        buf_char(&b, '\0');
+        if (b.rc)
+            return start_failed("run_as is too long", b.rc);
+    }
+    if (geteuid() != 0) {
+        struct passwd *me = getpwuid(geteuid());
+        if (d->config->run_as.n && (!me || strcmp(me->pw_name, name) != 0)) {
+            LOG_ERROR("daemon", "start.failed", F_STR("what", "run_as needs root to start"),
+                      F_STR("user", name));
+            return 3;
+        }
+        return 0;
+    }
+    struct passwd *pw = getpwnam(name);
+    if (!pw && !d->config->run_as.n)
+        return 0;
+    if (!pw) {
+        LOG_ERROR("daemon", "start.failed", F_STR("what", "run_as names no user of this machine"),
+                  F_STR("user", name));
+        return 3;
+    }
+    static const char *const files[] = {
+        "",          "lock",          "secret",        "control.token",
+        "tandem.db", "tandem.db-wal", "tandem.db-shm", "control.sock"};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char path[1200];
+        if (chown(state_path(d, files[i], path, sizeof(path)), pw->pw_uid, pw->pw_gid) != 0 &&
+            errno != ENOENT)
+            LOG_WARN("daemon", "chown", F_STR("path", path), F_STR("error", strerror(errno)));
+    }
+    if (setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
+        return start_failed("the rights of root cannot be given up", ERR_DENIED);
+    LOG_INFO("daemon", "user", F_STR("name", name));
+    return 0;
+}
+
+static void tell_systemd(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t n = path ? strlen(path) : 0;
+    if (n == 0 || n >= sizeof(un.sun_path))
+        return;
+    memcpy(un.sun_path, path, n);
+    if (un.sun_path[0] == '@')
+        un.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (sendto(fd, state, strlen(state), 0, (struct sockaddr *)&un,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
+        LOG_WARN("daemon", "systemd", F_STR("error", strerror(errno)));
+    close(fd);
+}
+
+/* ---- running ---- */
+
+static void on_ready(struct daemon *d)
+{
+    struct sip_config *c = &d->config->settings->sip;
+    char mem[1024];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    for (unsigned i = 0; i < c->listeners; i++) {
+        buf_str(&b, i ? " " : "");
+        buf_str(&b, c->listen[i].transport == SIP_T_UDP ? "udp:" : "tcp:");
+        addr_print(&b, &c->listen[i].bind);
+    }
+    d->env.ready = true;
+    LOG_INFO("daemon", "ready", F_SV("listen", buf_sv(&b)),
+             F_SV("domain", d->config->settings->domains[0].name),
+             F_INT("accounts", store_accounts(d->store)));
+    tell_systemd("READY=1");
+    if (d->mode == DAEMON_DEMO)
+        demo_start(d);
+}
+
+static void on_start(struct deferred *def, void *arg)
+{
+    (void)def;
+    struct daemon *d = arg;
+    reload_accounts(d, d->config->settings, on_ready);
+}
+
+struct drain_mail {
+    struct mail mail;
+    struct routing *routing;
+};
+
+static void drain_worker(struct loop *at, struct mail *m)
+{
+    struct drain_mail *dm = CONTAINER(m, struct drain_mail, mail);
+    if (!loop_stopping(at))
+        routing_drain(dm->routing);
+    mem_free(dm);
+}
+
+static void on_drain(struct timer *t, void *arg)
+{
+    struct daemon *d = arg;
+    struct loop *l = d->group->loop[0];
+    if (loop_stat(d->group, STAT_CALLS) <= 0 || loop_now(l) >= d->drain_until)
+        worker_group_stop(d->group);
+    else
+        loop_timer(l, t, DRAIN_LOOK);
+}
+
+static void drain(struct daemon *d)
+{
+    struct loop *l = d->group->loop[0];
+    LOG_INFO("daemon", "drain", F_INT("calls", loop_stat(d->group, STAT_CALLS)));
+    tell_systemd("STOPPING=1");
+    d->env.draining = true;
+    d->drain_until = loop_now(l) + d->config->settings->drain;
+    for (unsigned i = 0; i < d->group->n; i++) {
+        struct drain_mail *m = MEM_NEW(struct drain_mail);
+        if (!m)
+            continue;
+        m->mail.fn = drain_worker;
+        m->routing = d->routing[i];
+        if (loop_mail(d->group->loop[i], &m->mail))
+            mem_free(m);
+    }
+    loop_timer(l, &d->drain_timer, 0);
+}
+
+static void on_signal(int signum, void *arg)
+{
+    struct daemon *d = arg;
+    if (signum == SIGHUP)
+        reload_start(d, NULL, false);
+    else if (signum != SIGTERM && signum != SIGINT)
+        return;
+    else if (++d->signals == 1)
+        drain(d);
+    else
+        worker_group_stop(d->group);
+}
+
+/* ---- the whole ---- */
+
+static void take_down(struct daemon *d)
+{
+    if (d->control)
+        control_free(d->control);
+    for (unsigned i = 0; d->group && i < d->group->n; i++)
+        routing_free(d->routing[i]);
+    if (d->sip)
+        sip_shared_free(d->sip);
+    auth_verifier_free(d->verifier);
+    if (d->store)
+        store_close(d->store);
+    if (d->group)
+        worker_group_free(d->group);
+    state_close(d);
+}
+
+static int set_up(struct daemon *d)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+            LOG_WARN("daemon", "limits", F_STR("error", strerror(errno)));
+    }
+    int code = state_open(d);
+    if (!code)
+        code = state_secrets(d);
+    if (code)
+        return code;
+    enum err rc =
+        worker_group_new(d->config->workers ? d->config->workers : worker_cores(), &d->group);
+    if (rc)
+        return start_failed("no event loops", rc);
+    deferred_init(&d->start, on_start, d);
+    timer_init(&d->drain_timer, on_drain, d);
+    code = setup_store(d);
+    if (!code)
+        code = state_domain(d);
+    if (!code && reload_complete(d, d->config))
+        code = start_failed("out of memory", ERR_NOMEM);
+    if (!code)
+        code = ports_check(d);
+    if (!code)
+        code = setup_sip(d);
+    if (!code)
+        code = setup_control(d);
+    if (!code)
+        code = drop_privileges(d);
+    return code;
+}
+
+static int serve(struct daemon *d)
+{
+    struct config *c = d->config;
+    LOG_INFO("daemon", "start", F_STR("version", daemon_version),
+             F_SV("config", c->file.p ? c->file : SV("embedded defaults")), F_SV("data", c->data),
+             F_INT("process", getpid()));
+    int code = set_up(d);
+    if (!code) {
+        worker_on_signal(d->group, on_signal, d);
+        loop_defer(d->group->loop[0], &d->start);
+        enum err rc = worker_group_run(d->group);
+        code = rc ? start_failed("no threads", rc) : 0;
+    }
+    take_down(d);
+    if (!code)
+        LOG_INFO("daemon", "end", F_INT("process", getpid()));
+    return code;
+}
+
+int daemon_serve(const struct config_source *src, enum daemon_mode mode)
+{
+    struct config_report report;
+    struct daemon d = {.source = src, .mode = mode, .lock_fd = -1};
+    umask(0077);
+    if (crypto_start())
+        return start_failed("no MD5 or SHA-256 in libcrypto", ERR_UNSUPPORTED);
+    config_report_init(&report);
+    enum err rc = config_load(src, &report, &d.config);
+    reload_print(&report);
+    config_report_done(&report);
+    if (rc)
+        return 1;
+    setup_log(d.config);
+    if (mode == DAEMON_OFFLINE) {
+        log_setup(false, LOG_LEVEL_ERROR);
+        d.config->settings->sip.listeners = 0;
+        d.config->http.family = 0;
+    }
+    d.boot = settings_ref(d.config->settings);
+    int code = serve(&d);
+    settings_unref(d.boot);
+    config_free(d.config);
+    return code;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* Are the ports free, and who has them. Our own sockets share a port among workers (SO_REUSEPORT),
+ * and would share it with another Tandem of the same user too: so it is asked first, by sockets
+ * that share with nobody. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/daemon_priv.h"
+
+enum { PORTS_TRIED = 200 };
+
+/* 0, or the errno of a bind. */
+static int try_bind(const struct addr *a, int type)
+{
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } u = {0};
+    socklen_t n;
+    if (a->family == 6) {
+        u.in6.sin6_family = AF_INET6;
+        u.in6.sin6_port = htons(a->port);
+        u.in6.sin6_scope_id = a->scope;
+        memcpy(&u.in6.sin6_addr, a->ip, 16);
+        n = sizeof(u.in6);
+    } else {
+        u.in.sin_family = AF_INET;
+        u.in.sin_port = htons(a->port);
+        memcpy(&u.in.sin_addr, a->ip, 4);
+        n = sizeof(u.in);
+    }
+    int fd = socket(u.sa.sa_family, type | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    int one = 1;
+    if (a->family == 6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    if (type == SOCK_STREAM)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one,
+                   sizeof(one)); /* TIME_WAIT of an earlier run */
+    int rc = bind(fd, &u.sa, n) != 0 ? errno : 0;
+    if (rc == 0 && type == SOCK_STREAM && listen(fd, 1) != 0)
+        rc = errno;
+    close(fd);
+    return rc;
+}
+
+/* ---- who has it: /proc/net/… names the socket's inode, /proc/PID/fd/… the process ---- */
+
+static unsigned long socket_inode(const char *table, uint16_t port)
+{
+    char path[64], line[512];
+    struct buf b;
+    buf_init(&b, path, sizeof(path));
+    buf_printf(&b, "/proc/net/%s", table);
+    buf_char(&b, '\0');
+    FILE *f = fopen(path, "re");
+    unsigned long found = 0;
+    while (f && !found && fgets(line, sizeof(line), f)) {
+        unsigned local_port, remote_port, state;
+        unsigned long inode;
+        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%x %x %*s %*s %*s %*s %*s %lu",
+                   &local_port, &remote_port, &state, &inode) == 4 &&
+            local_port == port && remote_port == 0)
+            found = inode;
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static bool has_inode(const char *pid, unsigned long inode)
+{
+    char path[320], link[64], want[64];
+    struct buf b;
+    buf_init(&b, want, sizeof(want));
+    buf_printf(&b, "socket:[%lu]", inode);
+    buf_char(&b, '\0');
+    buf_init(&b, path, sizeof(path));
+    buf_printf(&b, "/proc/%s/fd", pid);
+    buf_char(&b, '\0');
+    DIR *dir = opendir(path);
+    bool found = false;
+    for (struct dirent *e; dir && !found && (e = readdir(dir));) {
+        buf_init(&b, path, sizeof(path));
+        buf_printf(&b, "/proc/%s/fd/%s", pid, e->d_name);
+        buf_char(&b, '\0');
+        ssize_t n = b.rc ? -1 : readlink(path, link, sizeof(link) - 1);
+        if (n > 0) {
+            link[n] = '\0';
+            found = strcmp(link, want) == 0;
+        }
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+/* "name (process 123)", or "another process". */
+static void put_holder(struct buf *b, bool udp, uint16_t port)
+{
+    const char *tables[] = {udp ? "udp" : "tcp", udp ? "udp6" : "tcp6"};
+    unsigned long inode = 0;
+    for (int i = 0; i < 2 && !inode; i++)
+        inode = socket_inode(tables[i], port);
+    DIR *dir = inode ? opendir("/proc") : NULL;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char path[300], name[64] = "";
+        struct buf p;
+        if (!isdigit((unsigned char)e->d_name[0]) || !has_inode(e->d_name, inode))
+            continue;
+        buf_init(&p, path, sizeof(path));
+        buf_printf(&p, "/proc/%s/comm", e->d_name);
+        buf_char(&p, '\0');
+        FILE *f = fopen(path, "re");
+        if (f && fgets(name, sizeof(name), f))
+            name[strcspn(name, "\n")] = '\0';
+        if (f)
+            fclose(f);
+        buf_printf(b, "%s (process %s)", name[0] ? name : "a process", e->d_name);
+        closedir(dir);
+        return;
+    }
+    if (dir)
+        closedir(dir);
+    buf_str(b, "another process");
+}
+
+static int taken(const char *transport, const struct addr *a, int error)
+{
+    char where[80], who[200];
+    struct buf b, w;
+    buf_init(&b, where, sizeof(where));
+    addr_print(&b, a);
+    buf_init(&w, who, sizeof(who));
+    if (error == EADDRINUSE)
+        put_holder(&w, strcmp(transport, "udp") == 0, a->port);
+    LOG_ERROR(
+        "daemon", "start.failed",
+        F_STR("what", error == EADDRINUSE ? "the port is taken" : "the port cannot be opened"),
+        F_STR("transport", transport), F_SV("address", buf_sv(&b)), F_SV("by", buf_sv(&w)),
+        F_STR("error", strerror(error)));
+    return 3;
+}
+
+int ports_check(struct daemon *d)
+{
+    struct sip_config *c = &d->config->settings->sip;
+    bool move = !d->config->listen_given && !d->config->file.p;
+    unsigned tries = move ? PORTS_TRIED : 1;
+    uint16_t first = c->listeners ? c->listen[0].bind.port : 0;
+    for (unsigned t = 0;; t++) {
+        int error = 0;
+        for (unsigned i = 0; i < c->listeners && !error;) {
+            struct sip_listen *l = &c->listen[i];
+            bool udp = l->transport == SIP_T_UDP;
+            error = l->bind.port ? try_bind(&l->bind, udp ? SOCK_DGRAM : SOCK_STREAM) : 0;
+            if (!d->config->listen_given && l->bind.family == 6 &&
+                (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) {
+                /* A machine without IPv6 is no mistake of anybody's. */
+                memmove(l, l + 1, (--c->listeners - i) * sizeof(*l));
+                error = 0;
+                continue;
+            }
+            if (error && (t + 1 >= tries || error != EADDRINUSE))
+                return taken(udp ? "udp" : "tcp", &l->bind, error);
+            i++;
+        }
+        if (!error)
+            break;
+        for (unsigned i = 0; i < c->listeners; i++)
+            c->listen[i].bind.port++;
+    }
+    if (c->listeners && c->listen[0].bind.port != first)
+        LOG_WARN("daemon", "port.moved", F_INT("from", first), F_INT("to", c->listen[0].bind.port),
+                 F_STR("why", "the port is taken"));
+    return 0;
+}
+
+int ports_check_http(struct daemon *d, struct addr *addr, bool move)
+{
+    (void)d;
+    uint16_t first = addr->port;
+    for (unsigned t = 0;; t++) {
+        int error = try_bind(addr, SOCK_STREAM);
+        if (!error)
+            break;
+        if (!move || error != EADDRINUSE || t >= PORTS_TRIED)
+            return taken("tcp", addr, error);
+        addr->port++;
+    }
+    if (addr->port != first)
+        LOG_WARN("daemon", "port.moved", F_INT("from", first), F_INT("to", addr->port),
+                 F_STR("why", "the port of control.http is taken"));
+    return 0;
+}

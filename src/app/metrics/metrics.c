@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* The workers' counters as Prometheus text. */
+#include "metrics/metrics.h"
+#include "sipmsg/sipmsg.h"
+
+static void head(struct buf *b, const char *name, const char *help, const char *type)
+{
+    buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void print_requests(const struct loop_group *g, struct buf *b)
+{
+    static const char name[] = "tandem_sip_requests_total";
+    head(b, name, "SIP requests received", "counter");
+    for (unsigned m = 0; m < SIP_METHODS && m < STAT_METHODS; m++) {
+        for (unsigned t = 0; t < STAT_TRANSPORTS; t++) {
+            uint64_t sum = 0;
+            for (unsigned w = 0; w < g->n; w++)
+                sum +=
+                    atomic_load_explicit(&g->loop[w]->stats.requests[m][t], memory_order_relaxed);
+            if (!sum)
+                continue;
+            sv method = m == SIP_EXTENSION ? SV("other") : sip_method_name((enum sip_method)m);
+            sv transport = sip_transport_name((enum sip_transport)t);
+            buf_printf(b, "%s{method=\"" SV_FMT "\",transport=\"", name, SV_ARG(method));
+            for (size_t i = 0; i < transport.n; i++)
+                buf_char(b, sv_lower(transport.p[i]));
+            buf_printf(b, "\"} %llu\n", (unsigned long long)sum);
+        }
+    }
+}
+
+static void print_refusals(const struct loop_group *g, struct buf *b)
+{
+    static const char name[] = "tandem_limit_refusals_total";
+    head(b, name, "Refusals because of a limit", "counter");
+    for (unsigned i = 0; i < STAT_LIMIT_COUNT; i++) {
+        uint64_t sum = 0;
+        for (unsigned w = 0; w < g->n; w++)
+            sum += atomic_load_explicit(&g->loop[w]->stats.refusals[i], memory_order_relaxed);
+        buf_printf(b, "%s{limit=\"%s\"} %llu\n", name, stat_limit_label((enum stat_limit)i),
+                   (unsigned long long)sum);
+    }
+}
+
+static void print_setup(const struct loop_group *g, struct buf *b)
+{
+    static const char name[] = "tandem_call_setup_seconds";
+    uint64_t total = 0, count = 0, us = 0;
+    head(b, name, "From INVITE to its 2xx", "histogram");
+    for (unsigned i = 0; i < STAT_SETUP_BUCKETS; i++) {
+        for (unsigned w = 0; w < g->n; w++)
+            total += atomic_load_explicit(&g->loop[w]->stats.setup[i], memory_order_relaxed);
+        if (i + 1 < STAT_SETUP_BUCKETS)
+            buf_printf(b, "%s_bucket{le=\"%g\"} %llu\n", name, stat_setup_bounds_s[i],
+                       (unsigned long long)total);
+        else
+            buf_printf(b, "%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)total);
+    }
+    for (unsigned w = 0; w < g->n; w++) {
+        count += atomic_load_explicit(&g->loop[w]->stats.setup_count, memory_order_relaxed);
+        us += atomic_load_explicit(&g->loop[w]->stats.setup_sum_us, memory_order_relaxed);
+    }
+    buf_printf(b, "%s_sum %.6f\n%s_count %llu\n", name, (double)us / 1e6, name,
+               (unsigned long long)count);
+}
+
+void metrics_print(const struct loop_group *g, const struct metrics_extra *x, struct buf *b)
+{
+    for (unsigned i = 0; i < STAT_COUNT; i++) {
+        enum stat_id id = (enum stat_id)i;
+        head(b, stat_name(id), stat_help(id),
+             stat_kind(id) == STAT_KIND_GAUGE ? "gauge" : "counter");
+        buf_printf(b, "%s %lld\n", stat_name(id), (long long)loop_stat(g, id));
+    }
+    print_requests(g, b);
+    print_refusals(g, b);
+    print_setup(g, b);
+    head(b, "tandem_config_reload_success", "Whether the last reload took effect", "gauge");
+    buf_printf(b, "tandem_config_reload_success %d\n", x->reload_ok);
+    head(b, "process_start_time_seconds", "When this process started", "gauge");
+    buf_printf(b, "process_start_time_seconds %.3f\n", (double)x->started / 1e6);
+    head(b, "tandem_build_info", "The version that runs", "gauge");
+    buf_printf(b, "tandem_build_info{version=\"%s\"} 1\n", x->version);
+}

@@ -309,6 +309,8 @@ static void on_signal(int signum, void *arg)
 
 static void take_down(struct daemon *d)
 {
+    if (d->group)
+        demo_free(d);
     if (d->control)
         control_free(d->control);
     for (unsigned i = 0; d->group && i < d->group->n; i++)

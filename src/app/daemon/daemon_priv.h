@@ -25,6 +25,8 @@ struct daemon_secrets {
     uint8_t directory_seed[16];
 };
 
+struct demo;
+
 struct daemon {
     const struct config_source *source;
     struct config *config;
@@ -47,6 +49,7 @@ struct daemon {
     usec drain_until;
     int signals; /* SIGTERMs so far */
     bool reloading;
+    struct demo *demo; /* NULL: none under way */
 };
 
 /* ---- daemon_state.c: blocking, before the loops run. Non-zero: exit code, said why. ---- */
@@ -76,5 +79,7 @@ MUST_USE enum err reload_complete(struct daemon *d, struct config *c);
 
 /* ---- daemon_demo.c ---- */
 void demo_start(struct daemon *d);
+/* Ends one that is still under way. */
+void demo_free(struct daemon *d);
 
 #endif

@@ -145,7 +145,8 @@ static enum err real_open(struct disk *d, sv path, bool truncate, struct disk_fi
     return ERR_OK;
 }
 
-/* Reads up to max + 1 octets, so that a file that grows meanwhile is noticed too. */
+/* Reads up to max + 1 octets, cap never being more, so that a file that grows meanwhile is noticed
+ * too. */
 static enum err read_fd(int fd, size_t expected, size_t max, char **ret_octets, size_t *ret_n)
 {
     size_t n = 0, cap = expected + 1;
@@ -172,8 +173,6 @@ static enum err read_fd(int fd, size_t expected, size_t max, char **ret_octets, 
             break;
         n += (size_t)got;
     }
-    if (!rc && n > max)
-        rc = ERR_TOOBIG;
     if (rc) {
         mem_free(p);
         return rc;

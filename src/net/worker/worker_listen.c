@@ -68,12 +68,14 @@ static bool accept_one(struct worker_listener *l)
     socklen_t n = sizeof(sa);
     int fd = accept4(l->fd, (struct sockaddr *)&sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE)
+        int why = errno;
+        bool no_more = why == EMFILE || why == ENFILE;
+        if (no_more)
             shed(l);
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        if (no_more || why == ENOMEM || why == ENOBUFS)
             rest(l);
         /* Everything else concerns a connection that is gone already: accept(2). */
-        return errno == EINTR || errno == ECONNABORTED || errno == EPROTO;
+        return why == EINTR || why == ECONNABORTED || why == EPROTO;
     }
     struct addr peer = worker_addr(&sa);
     if (!l->local && peer.family == 0) {

@@ -17,15 +17,21 @@
 /* The library's sendmmsg resolves to this one: the kernel's, unless a test fills the socket's
  * buffer. */
 static bool no_room;
-static unsigned without_room;
+static unsigned without_room, failures;
 
 int sendmmsg(int fd, struct mmsghdr *msg, unsigned n, int flags)
 {
-    if (!no_room)
-        return (int)syscall(SYS_sendmmsg, fd, msg, n, flags);
-    without_room++;
-    errno = EAGAIN;
-    return -1;
+    if (no_room) {
+        without_room++;
+        errno = EAGAIN;
+        return -1;
+    }
+    if (failures > 0) {
+        failures--;
+        errno = EPERM;
+        return -1;
+    }
+    return (int)syscall(SYS_sendmmsg, fd, msg, n, flags);
 }
 
 static const struct addr *any_port(const char *ip)
@@ -49,6 +55,7 @@ static void pong_datagram(void *arg, struct block *b, const struct addr *from,
     (void)arg;
     sv piece = block_sv(b);
     seen_to = *to;
+    assert_memory_equal(b->p, octets, b->n);
     assert_int_equal(udp_send(pong, to, from, &piece, 1), ERR_OK);
 }
 
@@ -77,8 +84,9 @@ static const struct udp_handler ping_handler = {.on_datagram = ping_datagram, .o
 
 static void echo_of(const char *pong_ip, const char *ping_ip, const char *sent_to, size_t n)
 {
-    net_setup(1);
-    assert_int_equal(udp_open(at, any_port(pong_ip), &pong_handler, NULL, &pong), ERR_OK);
+    net_setup(2); /* pong has blocks of its own: none that held these octets before */
+    assert_int_equal(udp_open(group->loop[1], any_port(pong_ip), &pong_handler, NULL, &pong),
+                     ERR_OK);
     assert_int_equal(udp_open(at, any_port(ping_ip), &ping_handler, NULL, &ping), ERR_OK);
     struct addr to = *any_port(sent_to);
     to.port = pong->local.port;
@@ -124,6 +132,26 @@ static void datagrams_over_ipv6(void **state)
         skip();
     echo_of("::1", "::1", "::1", 3000);
     echo_of("::", "::1", "::1", 3000);
+}
+
+static void error_of_the_past_costs_no_datagram(void **state)
+{
+    (void)state;
+    failures = 1; /* the kernel tells a pending error to whoever calls next */
+    echo_of("127.0.0.1", "127.0.0.1", "127.0.0.1", 10);
+    assert_int_equal(failures, 0);
+
+    net_setup(1);
+    assert_int_equal(udp_open(at, any_port("127.0.0.1"), &ping_handler, NULL, &ping), ERR_OK);
+    struct addr to = net_addr("127.0.0.1:9");
+    told = ERR_OK;
+    failures = 2;
+    assert_int_equal(udp_send(ping, NULL, &to, &SV("x"), 1), ERR_OK);
+    net_run();
+    assert_int_equal(told, ERR_DENIED);
+    assert_true(addr_equal(&told_to, &to));
+    udp_close(ping);
+    net_end();
 }
 
 static void too_big_is_told(void **state)
@@ -863,6 +891,7 @@ int main(void)
         cmocka_unit_test(datagrams_of_all_sizes),
         cmocka_unit_test(wildcard_answers_from_the_address_asked),
         cmocka_unit_test(datagrams_over_ipv6),
+        cmocka_unit_test(error_of_the_past_costs_no_datagram),
         cmocka_unit_test(too_big_is_told),
         cmocka_unit_test(refused_destination_harms_no_other),
         cmocka_unit_test(burst_arrives_beside_refusals),

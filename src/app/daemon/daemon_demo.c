@@ -191,7 +191,7 @@ static void on_registered(void *arg, uint16_t status, uint32_t expires_s, struct
     buf_init(&b, target, sizeof(target));
     buf_printf(&b, "sip:bob@%.*s", (int)m->d->config->settings->domains[0].name.n,
                m->d->config->settings->domains[0].name.p);
-    if (useragent_call(m->person[0].ua, buf_sv(&b), SV(sdp), NULL, &m->outgoing))
+    if (useragent_call(m->person[0].ua, buf_sv(&b), sv_of(sdp), NULL, &m->outgoing))
         finish(m, "Alice could not call; see the log.");
 }
 
@@ -212,7 +212,7 @@ static void on_timer(struct timer *t, void *arg)
     if (m->incoming) {
         struct useragent_call *c = m->incoming;
         m->incoming = NULL;
-        if (useragent_answer(c, SV(sdp)))
+        if (useragent_answer(c, sv_of(sdp)))
             finish(m, "Bob could not answer; see the log.");
         else
             loop_timer(m->d->group->loop[0], t, TALK_TIME * 2);

@@ -17,7 +17,8 @@
 /* The library's sendmmsg resolves to this one: the kernel's, unless a test fills the socket's
  * buffer. */
 static bool no_room;
-static unsigned without_room, failures;
+static unsigned without_room;
+static _Atomic unsigned failures;
 
 int sendmmsg(int fd, struct mmsghdr *msg, unsigned n, int flags)
 {

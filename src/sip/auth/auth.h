@@ -80,5 +80,9 @@ enum auth_verdict auth_verify(struct auth_verifier *v, struct sipmsg *req,
  * that we can answer), ERR_SYNTAX. nc: 1 for a fresh nonce. */
 MUST_USE enum err auth_answer(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv user,
                               sv password, sv cnonce, uint32_t nc);
+/* The same from what is stored of a password: ha1 was made for user in realm, and answers only
+ * challenges of that realm, in an algorithm that it has. Errors: as auth_answer. */
+MUST_USE enum err auth_answer_ha1(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv user,
+                                  sv realm, const struct auth_ha1 *ha1, sv cnonce, uint32_t nc);
 
 #endif

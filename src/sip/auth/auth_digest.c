@@ -164,8 +164,21 @@ static bool offers_auth(sv qop)
     return false;
 }
 
-static enum err best_challenge(struct sipmsg *resp, enum sip_header h, struct fields *ret_best,
-                               enum auth_algorithm *ret_algorithm)
+/* What a client knows: a password, or an HA1 that was made for one realm. */
+struct secret {
+    sv password, realm;
+    const struct auth_ha1 *ha1; /* NULL: password */
+};
+
+static bool can_answer(const struct secret *s, sv realm, enum auth_algorithm algorithm)
+{
+    if (!s->ha1)
+        return true;
+    return sv_eq(s->realm, realm) && (algorithm == AUTH_MD5 ? s->ha1->has_md5 : s->ha1->has_sha256);
+}
+
+static enum err best_challenge(struct sipmsg *resp, enum sip_header h, const struct secret *s,
+                               struct fields *ret_best, enum auth_algorithm *ret_algorithm)
 {
     bool found = false;
     for (uint16_t i = resp->first[h]; i != SIPMSG_NONE; i = resp->fields[i].next) {
@@ -177,7 +190,7 @@ static enum err best_challenge(struct sipmsg *resp, enum sip_header h, struct fi
             continue;
         TRY(read_fields(resp->arena, auth.params, &f));
         if (!f.realm.p || !f.nonce.n || !auth_algorithm_of(f.algorithm, &algorithm) ||
-            !offers_auth(f.qop))
+            !offers_auth(f.qop) || !can_answer(s, f.realm, algorithm))
             continue;
         if (found && algorithm <= *ret_algorithm)
             continue;
@@ -188,13 +201,13 @@ static enum err best_challenge(struct sipmsg *resp, enum sip_header h, struct fi
     return found ? ERR_OK : ERR_NOTFOUND;
 }
 
-enum err auth_answer(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv user, sv password,
-                     sv cnonce, uint32_t nc)
+static enum err answer(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv user,
+                       const struct secret *s, sv cnonce, uint32_t nc)
 {
     bool proxy = resp->status == 407;
     enum auth_algorithm algorithm = AUTH_MD5;
     struct fields f;
-    TRY(best_challenge(resp, proxy ? SIP_H_PROXY_AUTHENTICATE : SIP_H_WWW_AUTHENTICATE, &f,
+    TRY(best_challenge(resp, proxy ? SIP_H_PROXY_AUTHENTICATE : SIP_H_WWW_AUTHENTICATE, s, &f,
                        &algorithm));
     char nc_mem[8], response[2 * SHA256_LEN];
     struct buf t;
@@ -202,7 +215,10 @@ enum err auth_answer(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv u
     buf_init(&t, nc_mem, sizeof(nc_mem));
     buf_hex(&t, raw, sizeof(raw));
     struct auth_ha1 ha1;
-    auth_ha1(user, f.realm, password, &ha1);
+    if (s->ha1)
+        ha1 = *s->ha1;
+    else
+        auth_ha1(user, f.realm, s->password, &ha1);
     struct auth_claim c = {.username = user,
                            .realm = f.realm,
                            .nonce = f.nonce,
@@ -231,4 +247,18 @@ enum err auth_answer(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv u
     buf_put(b, c.nc_text);
     buf_str(b, "\r\n");
     return b->rc;
+}
+
+enum err auth_answer(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv user, sv password,
+                     sv cnonce, uint32_t nc)
+{
+    struct secret s = {.password = password};
+    return answer(b, resp, method, uri, user, &s, cnonce, nc);
+}
+
+enum err auth_answer_ha1(struct buf *b, struct sipmsg *resp, sv method, sv uri, sv user, sv realm,
+                         const struct auth_ha1 *ha1, sv cnonce, uint32_t nc)
+{
+    struct secret s = {.realm = realm, .ha1 = ha1};
+    return answer(b, resp, method, uri, user, &s, cnonce, nc);
 }

@@ -7,7 +7,7 @@
  *         colon. Typed values are parsed on first use, into the message's arena, and remembered.
  * Life    everything points into the octets, which must outlive the message and be followed by
  *         BLOCK_SLACK readable octets (mem/mem.h). Nobody writes into them.
- * Limits  SIPMSG_HEADERS_MAX fields, header section below 64 KiB, SIPMSG_LIST_MAX values of one name.
+ * Limits  SIPMSG_HEADERS_MAX fields, header section below 64 KiB, SIPMSG_LIST_MAX values of a name.
  * Threads one message, one thread at a time.
  */
 #ifndef SIPMSG_SIPMSG_H
@@ -35,7 +35,15 @@ enum sip_header {
     SIP_HEADERS
 };
 
-enum sip_transport { SIP_T_NONE, SIP_T_UDP, SIP_T_TCP, SIP_T_TLS, SIP_T_WS, SIP_T_WSS, SIP_T_OTHER };
+enum sip_transport {
+    SIP_T_NONE,
+    SIP_T_UDP,
+    SIP_T_TCP,
+    SIP_T_TLS,
+    SIP_T_WS,
+    SIP_T_WSS,
+    SIP_T_OTHER
+};
 
 /* One header field. Its line runs from `name` to the next field's name (or the blank line). */
 struct sipmsg_field {
@@ -43,8 +51,8 @@ struct sipmsg_field {
     uint16_t value_n;     /* without blanks and folds at either end; folds inside remain */
     uint16_t next;        /* next field with the same id, or SIPMSG_NONE */
     uint8_t name_n;
-    uint8_t id;           /* enum sip_header */
-    uint8_t flags;        /* SIPMSG_FOLDED */
+    uint8_t id;    /* enum sip_header */
+    uint8_t flags; /* SIPMSG_FOLDED */
     uint8_t spare;
 };
 enum { SIPMSG_FOLDED = 1 };
@@ -55,19 +63,20 @@ struct sip_via {
     uint16_t port;           /* 0 = absent */
     bool host_ip6;
     sv branch, received, maddr; /* addresses without brackets */
-    bool rport;              /* ;rport present */
-    uint16_t rport_value;    /* 0 = no value */
-    sv params;               /* all of them, behind the first ';' */
-    sv text;                 /* the whole value */
+    bool rport;                 /* ;rport present */
+    uint16_t rport_value;       /* 0 = no value */
+    sv params;                  /* all of them, behind the first ';' */
+    sv text;                    /* the whole value */
 };
 
-/* name-addr or addr-spec with header parameters: From, To, Contact, Route, Record-Route, Path, Reply-To, … */
+/* name-addr or addr-spec with header parameters: From, To, Contact, Route, Record-Route, Path,
+ * Reply-To, … */
 struct sip_addr {
-    sv display;   /* as received, quotes included; p == NULL absent */
+    sv display; /* as received, quotes included; p == NULL absent */
     struct uri uri;
-    sv params;    /* header parameters behind the URI, without the first ';' */
-    sv tag;       /* From, To: p == NULL absent */
-    bool star;    /* Contact: * */
+    sv params; /* header parameters behind the URI, without the first ';' */
+    sv tag;    /* From, To: p == NULL absent */
+    bool star; /* Contact: * */
     bool bracketed;
     sv text;
 };
@@ -86,19 +95,19 @@ struct sip_auth {
 
 /* One value of a list header. */
 struct sip_item {
-    sv text;         /* blanks trimmed */
-    uint16_t field;  /* index of its field */
-    uint16_t pos;    /* ordinal within the field, 0 first */
-    bool only;       /* the field has no other value */
+    sv text;        /* blanks trimmed */
+    uint16_t field; /* index of its field */
+    uint16_t pos;   /* ordinal within the field, 0 first */
+    bool only;      /* the field has no other value */
 };
 
 struct sipmsg {
-    sv text;               /* start line, header section, body: exactly this message's octets */
-    uint32_t body_at;      /* offset of the body; body is [body_at, text.n) */
+    sv text;          /* start line, header section, body: exactly this message's octets */
+    uint32_t body_at; /* offset of the body; body is [body_at, text.n) */
     bool request;
-    enum sip_method method; /* requests; for responses the CSeq's method is in sipmsg_cseq */
+    enum sip_method method;   /* requests; for responses the CSeq's method is in sipmsg_cseq */
     sv method_text, uri_text; /* requests */
-    uint16_t status;       /* responses: 100..699 */
+    uint16_t status;          /* responses: 100..699 */
     sv reason;
     struct sipmsg_field *fields;
     uint16_t count;
@@ -109,34 +118,36 @@ struct sipmsg {
 
 /* Where and why a message was refused. */
 struct sipmsg_fault {
-    uint32_t at;       /* offset of the offending octet */
-    uint16_t status;   /* what a server answers to a request: 400, 413, 414, 505, …; 0: nothing */
-    const char *why;   /* static text, fit for a reason phrase or a Warning */
+    uint32_t at;     /* offset of the offending octet */
+    uint16_t status; /* what a server answers to a request: 400, 413, 414, 505, …; 0: nothing */
+    const char *why; /* static text, fit for a reason phrase or a Warning */
 };
 
 /* ---- pass one ---- */
 
 /* Pass one over a whole message (a datagram, or a stream's frame).
- *   text        all octets received; beyond Content-Length they are ignored for a datagram (RFC 3261 §18.3)
- *   ret_msg     filled also on failure as far as the message could be read (method, the fields seen), so that a
- *               request can be answered if it has Via, From, To, Call-ID, CSeq
+ *   text        all octets received; those beyond Content-Length are ignored (RFC 3261 §18.3)
+ *   ret_msg     filled also on failure as far as the message could be read (method, the fields
+ *               seen), so that a request can be answered if it has Via, From, To, Call-ID, CSeq
  *   reterr      optional
- * Errors: ERR_SYNTAX, ERR_TOOBIG, ERR_NOMEM. Checked here: start line, version (505), line ends, names, duplicates of
- * ONE headers, Content-Length (form, range, against the datagram). */
+ * Errors: ERR_SYNTAX, ERR_TOOBIG, ERR_RANGE, ERR_NOMEM. Checked here: start line, version (505),
+ * line ends, names, duplicates of ONE headers, Content-Length (form, range, what is there). */
 MUST_USE enum err sipmsg_parse(sv text, struct arena *a, struct sipmsg *ret_msg,
                                struct sipmsg_fault *reterr);
 
-/* Typed check of all that a server acts on: Request-URI, every Via, From, To, Call-ID, CSeq (and its method against the start
- * line), Max-Forwards, Expires, Contact, Route, Record-Route, Require lists, Content-Type; for a request the six mandatory
- * fields of §8.1.1 (Max-Forwards may be missing: RFC 2543). Errors: ERR_SYNTAX, ERR_RANGE, ERR_NOMEM. */
+/* Typed check of all that a server acts on: Request-URI, every Via, From, To, Call-ID, CSeq (and
+ * its method against the start line), Max-Forwards, Expires, Contact, Route, Record-Route, Require
+ * lists, Content-Type; for a request the six mandatory fields of §8.1.1 (Max-Forwards may be
+ * missing: RFC 2543). Errors: ERR_SYNTAX, ERR_RANGE, ERR_TOOBIG, ERR_NOMEM. */
 MUST_USE enum err sipmsg_check(struct sipmsg *m, struct sipmsg_fault *reterr);
 
 /* Framing of a stream: how many octets the first message in text takes.
- *   resume      in/out, 0 at a new message, else untouched by the caller: scanning continues there, so that
- *               pieces are not rescanned
+ *   resume      in/out, 0 at a new message, else untouched by the caller: scanning continues there,
+ *               so that pieces are not rescanned
  *   ret_n       length of the message; leading CRLFs are counted by sipmsg_skip_crlf, not here
- * Errors: ERR_MORE; ERR_SYNTAX (no or bad Content-Length: RFC 3261 §18.3 demands it, bare control characters); ERR_TOOBIG (header
- * section over SIPMSG_SECTION_MAX, or the message over max). After an error other than MORE the stream cannot be framed any more. */
+ * Errors: ERR_MORE; ERR_SYNTAX (no or bad Content-Length, which RFC 3261 §18.3 demands; bare
+ * control characters); ERR_TOOBIG (header section over SIPMSG_SECTION_MAX, or the message over
+ * max). After an error other than MORE the stream cannot be framed any more. */
 MUST_USE enum err sipmsg_frame(sv text, size_t max, size_t *resume, size_t *ret_n,
                                struct sipmsg_fault *reterr);
 /* Octets of leading CR LF pairs (RFC 3261 §7.5, keep-alives of RFC 5626 §3.5.1). */
@@ -169,7 +180,8 @@ static inline sv sipmsg_body(const struct sipmsg *m)
     return sv_sub(m->text, m->body_at, m->text.n);
 }
 /* Walk of all values of a LIST header over all its fields, commas inside quotes and <> respected.
- * Start with *it = (struct sip_walk){.m = m, .id = h}. False: end. A broken list ends with it->rc set. */
+ * Start with *it = (struct sip_walk){.m = m, .id = h}. False: end. A broken list ends with it->rc
+ * set. */
 struct sip_walk {
     const struct sipmsg *m;
     enum sip_header id;
@@ -185,17 +197,18 @@ size_t sipmsg_count(const struct sipmsg *m, enum sip_header h);
 
 /* ---- access: typed; remembered in the message; result valid as long as it ---- */
 /* Errors of all: ERR_NOTFOUND (absent), ERR_SYNTAX, ERR_RANGE, ERR_NOMEM. */
-MUST_USE enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri); /* Request-URI */
+MUST_USE enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri);     /* Request-URI */
 MUST_USE enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via); /* topmost */
 MUST_USE enum err sipmsg_from(struct sipmsg *m, const struct sip_addr **ret_addr);
 MUST_USE enum err sipmsg_to(struct sipmsg *m, const struct sip_addr **ret_addr);
 MUST_USE enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq);
 MUST_USE enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id);
-/* Delta-seconds or plain numbers: Max-Forwards, Expires, Min-Expires, Content-Length, … Values over 2^32-1: ERR_RANGE. */
+/* Delta-seconds or plain numbers: Max-Forwards, Expires, Min-Expires, Content-Length, … Values over
+ * 2^32-1: ERR_RANGE. */
 MUST_USE enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value);
 /* All values of an address list: Contact, Route, Record-Route, Path, P-Asserted-Identity. */
-MUST_USE enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h, const struct sip_addr **ret_addrs,
-                               size_t *ret_n);
+MUST_USE enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h,
+                               const struct sip_addr **ret_addrs, size_t *ret_n);
 /* All Vias, topmost first. */
 MUST_USE enum err sipmsg_vias(struct sipmsg *m, const struct sip_via **ret_vias, size_t *ret_n);
 /* true when list header h holds token (option tags: any case). */
@@ -203,17 +216,20 @@ bool sipmsg_lists(const struct sipmsg *m, enum sip_header h, sv token);
 
 /* ---- value parsers, also on their own ---- */
 MUST_USE enum err sip_via_parse(sv value, struct sip_via *ret_via);
-/* Contact's '*' is accepted when star_ok. In the addr-spec form ';' and '?' end the URI (RFC 3261 §20). */
+/* Contact's '*' is accepted when star_ok. In the addr-spec form ';' and '?' end the URI (RFC 3261
+ * §20). */
 MUST_USE enum err sip_addr_parse(sv value, bool star_ok, struct sip_addr *ret_addr);
 MUST_USE enum err sip_cseq_parse(sv value, struct sip_cseq *ret_cseq);
 MUST_USE enum err sip_auth_parse(sv value, struct sip_auth *ret_auth);
-/* ";name=value" lists: *rest starts at the params; values keep their quotes. Blanks and folds skipped. False: end or error (*ret_rc). */
+/* ";name=value" lists: *rest starts at the params; values keep their quotes. Blanks and folds
+ * skipped. False: end or error (*ret_rc). */
 bool sip_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc);
 /* Value of one; absent: false; flag: p set, n == 0. */
 bool sip_param(sv params, sv name, sv *ret_value);
 /* "name=value, name=value" of challenges and credentials. */
 bool sip_auth_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc);
-/* quoted (with its quotes) → octets, escapes undone; folds become one SP. Something unquoted is copied. Errors: ERR_SYNTAX, ERR_NOMEM. */
+/* quoted (with its quotes) → octets, escapes undone; folds become one SP. Something unquoted is
+ * copied. Errors: ERR_SYNTAX, ERR_NOMEM. */
 MUST_USE enum err sip_unquote(struct arena *a, sv quoted, sv *ret_text);
 bool sip_is_token(sv s);
 
@@ -231,43 +247,47 @@ struct sipedit {
     struct sipedit_cut cuts[SIPEDIT_MAX];
     unsigned n;
     uint32_t order;
-    sv body;           /* new body; p == NULL: the old one stays */
+    sv body; /* new body; p == NULL: the old one stays */
     char status[4], length[12];
-    enum err rc;       /* sticky */
+    enum err rc; /* sticky */
 };
 void sipedit_init(struct sipedit *e, const struct sipmsg *m);
-/* Texts given must live until sipedit_write. Text that could start a line of its own (CR or LF outside a fold, other control
- * octets outside a quoted string) is refused: ERR_SYNTAX, sticky. More than SIPEDIT_MAX cuts: ERR_TOOBIG. (D13) */
-void sipedit_uri(struct sipedit *e, sv uri_text);             /* new Request-URI */
+/* Texts given must live until sipedit_write. Text that could start a line of its own (CR or LF
+ * outside a fold, other control octets outside a quoted string) is refused: ERR_SYNTAX, sticky.
+ * More than SIPEDIT_MAX cuts: ERR_TOOBIG. (D13) */
+void sipedit_uri(struct sipedit *e, sv uri_text); /* new Request-URI */
 void sipedit_status(struct sipedit *e, uint16_t status, sv reason);
 void sipedit_value(struct sipedit *e, uint16_t field, sv value); /* whole value of a field */
-void sipedit_cut(struct sipedit *e, sv span, sv text);        /* span: a view into m->text */
-/* A whole line before the first field h; without one, before the first field of all. line without CRLF: "Via: …". Lines at one
- * place come out in the order of the calls. */
+void sipedit_cut(struct sipedit *e, sv span, sv text);           /* span: a view into m->text */
+/* A whole line before the first field h; without one, before the first field of all. line without
+ * CRLF: "Via: …". Lines at one place come out in the order of the calls. */
 void sipedit_line_first(struct sipedit *e, enum sip_header h, sv line);
-void sipedit_line_last(struct sipedit *e, sv line);           /* at the end of the header section */
-void sipedit_remove(struct sipedit *e, enum sip_header h);    /* all fields h */
+void sipedit_line_last(struct sipedit *e, sv line);        /* at the end of the header section */
+void sipedit_remove(struct sipedit *e, enum sip_header h); /* all fields h */
 void sipedit_remove_field(struct sipedit *e, uint16_t field);
-void sipedit_remove_item(struct sipedit *e, const struct sip_item *item); /* one value, with its comma or its line */
-void sipedit_body(struct sipedit *e, sv content_type, sv body); /* replaces body and Content-Length (and type when present) */
-/* The edited message. Without an edit the very octets; with one, Content-Length is added when missing, since the message may go out
- * over a stream. Errors: sticky ones; ERR_STATE (two cuts overlap); those of b. */
+/* One value, with its comma or, when it is the last one left, its line. */
+void sipedit_remove_item(struct sipedit *e, const struct sip_item *item);
+/* Replaces body and Content-Length; Content-Type too when given; without type and body it goes. */
+void sipedit_body(struct sipedit *e, sv content_type, sv body);
+/* The edited message. Without an edit the very octets; with one, Content-Length is added when
+ * missing, since the message may go out over a stream. Errors: sticky ones; ERR_STATE (two cuts
+ * overlap); those of b. */
 MUST_USE enum err sipedit_write(const struct sipedit *e, struct buf *b);
 
 /* ---- building ---- */
 struct sip_reply {
     uint16_t status;
-    sv reason;          /* SV_NONE: default */
-    sv to_tag;          /* added when To has none; SV_NONE: none (100) */
-    sv received;        /* ;received= of the topmost Via, in place of one it has; SV_NONE: left as it is */
-    uint16_t rport;     /* value for its ;rport when that is present; 0: leave */
-    bool record_route;  /* copy Record-Route (dialog-making 1xx and 2xx) */
-    sv headers;         /* whole lines with CRLF */
+    sv reason;   /* SV_NONE: default */
+    sv to_tag;   /* added when To has none; SV_NONE: none (100) */
+    sv received; /* ;received= of the topmost Via, in place of one it has; SV_NONE: left as it is */
+    uint16_t rport;    /* value for its ;rport when that is present; 0: leave */
+    bool record_route; /* copy Record-Route (dialog-making 1xx and 2xx) */
+    sv headers;        /* whole lines with CRLF */
     sv content_type, body;
 };
-/* A response to req by RFC 3261 §8.2.6: Via, From, To, Call-ID, CSeq copied, Timestamp for 100. req may be one that sipmsg_parse
- * refused; missing fields are left out, and those that cannot be read are copied as they are.
- * Errors: ERR_SYNTAX (a text that would break the response), those of b. */
+/* A response to req by RFC 3261 §8.2.6: Via, From, To, Call-ID, CSeq copied, Timestamp for 100. req
+ * may be one that sipmsg_parse refused; missing fields are left out, and those that cannot be read
+ * are copied as they are. Errors: ERR_SYNTAX (a text that would break the response), those of b. */
 MUST_USE enum err sipmsg_reply(struct buf *b, const struct sipmsg *req, const struct sip_reply *r);
 
 #endif

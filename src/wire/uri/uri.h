@@ -17,28 +17,29 @@ enum uri_scheme { URI_OTHER, URI_SIP, URI_SIPS, URI_TEL };
 struct arena;
 
 struct uri {
-    sv text;                /* the whole of it */
+    sv text; /* the whole of it */
     enum uri_scheme scheme;
     sv scheme_text;
     sv user, password, host; /* as received; host of an IPv6 reference excludes the brackets */
-    uint16_t port;          /* host order; 0 = absent */
-    bool host_ip6;          /* host stood in brackets */
-    sv params;              /* after the first ';', without it; p == NULL absent */
-    sv headers;             /* after '?'; p == NULL absent */
-    sv opaque;              /* tel: the number; other schemes: all behind the ':' */
+    uint16_t port;           /* host order; 0 = absent */
+    bool host_ip6;           /* host stood in brackets */
+    sv params;               /* after the first ';', without it; p == NULL absent */
+    sv headers;              /* after '?'; p == NULL absent */
+    sv opaque;               /* tel: the number; other schemes: all behind the ':' */
 };
 
-/* Parse all of text; trailing octets are an error. Other schemes than sip, sips, tel are checked as an absolute
- * URI of RFC 3986 and left opaque.
+/* Parse all of text; trailing octets are an error. Other schemes than sip, sips, tel are checked as
+ * an absolute URI of RFC 3986 and left opaque.
  *   ret_uri    views into text
  *   reterr_at  optional; offset of the first offending octet, 0..text.n
- * Errors: ERR_SYNTAX, ERR_TOOBIG, ERR_RANGE (port).                     RFC 3261 §25.1 */
+ * Errors: ERR_SYNTAX, ERR_TOOBIG, ERR_RANGE (port, ttl).              RFC 3261 §25.1 */
 MUST_USE enum err uri_parse(sv text, struct uri *ret_uri, size_t *reterr_at);
 
 /* Deep copy into a.  Errors: ERR_NOMEM.  Owner of the copy: the arena. */
 MUST_USE enum err uri_dup(struct arena *a, const struct uri *src, struct uri *ret_uri);
 
-/* Value of a parameter; names compare without case. Absent: false. A flag (;lr) has *ret_value.p set, n == 0. */
+/* Value of a parameter; names compare without case. Absent: false. A flag (;lr) has *ret_value.p
+ * set, n == 0. */
 bool uri_param(const struct uri *u, sv name, sv *ret_value);
 /* Walks parameters: start with *rest = u->params; false at the end. */
 bool uri_param_next(sv *rest, sv *ret_name, sv *ret_value);
@@ -46,19 +47,20 @@ bool uri_param_next(sv *rest, sv *ret_name, sv *ret_value);
 /* Equality by RFC 3261 §19.1.4 (sip, sips), RFC 3966 §4 (tel), RFC 3986 text equality (others). */
 bool uri_equal(const struct uri *a, const struct uri *b);
 
-/* Octets with %HH undone where the escaped octet is unreserved; used to key user parts. Never twice.
- * Errors: ERR_TOOBIG. */
+/* Octets with %HH undone where the escaped octet is unreserved; used to key user parts. Never
+ * twice. Errors: ERR_TOOBIG. */
 MUST_USE enum err uri_user_canonical(sv user, struct buf *b);
 
 /* u in canonical order, from its parts (not from text). */
 void uri_print(struct buf *b, const struct uri *u);
 
-/* An IPv4 address, or an IPv6 address without brackets, with the tolerance of RFC 5118 §4.10 (three colons).
+/* An IPv4 address, or an IPv6 address without brackets, with the tolerance of RFC 5118 §4.10.
  *   ret_ip  4 or 16 octets, network order;  ret_n their number
  * Errors: ERR_SYNTAX: a host name or nothing valid. */
 MUST_USE enum err uri_host_ip(sv host, uint8_t ret_ip[static 16], size_t *ret_n);
 
-/* A host by RFC 3261 §25.1: a host name or an IPv4 address; with ip6 an IPv6 address without brackets. */
+/* A host by RFC 3261 §25.1: a host name or an IPv4 address; with ip6 an IPv6 address without
+ * brackets. */
 bool uri_is_host(sv host, bool ip6);
 
 /* Octets of user that must be escaped become %HH. */

@@ -85,6 +85,8 @@ struct sip_user {
     void (*on_stray)(void *arg, struct rx *rx);
     /* A connection ended. May be NULL. */
     void (*on_flow_gone)(void *arg, const struct flow *f);
+    /* Every message that comes or goes, repetitions and refused ones too, before anybody acts on it. For traces. May be NULL. */
+    void (*on_octets)(void *arg, bool out, const struct addr *peer, sv octets);
 };
 
 /* secret: for marks. Errors: ERR_NOMEM. */
@@ -107,12 +109,16 @@ size_t sip_transactions(const struct sip *s);
 size_t sip_connections(const struct sip *s);
 
 /* Sends octets (one whole message). Errors at once: ERR_UNREACHABLE (no listener of that transport and family), ERR_BUSY, ERR_TOOBIG;
- * later ones, when on_fail is given, by one call of on_fail in a later turn. After sip_send_cancel it is not called. */
+ * later ones, when watch is given, by one call of on_fail in a later turn or at the end of this one: the connection died (also after the
+ * octets were written, while the watch lasts: an answer on it will not come), or the network refused the datagram (RFC 3261 §18.4).
+ * A watch lasts until on_fail, sip_send_cancel, or its next use; its memory must. After sip_send_cancel on_fail is not called. */
 struct sip_sent {
     void (*on_fail)(void *arg, enum err why);
     void *arg;
-    struct link by_pending; /* list_init before use */
+    struct link by_pending; /* list_init before use; the rest is the transport's */
     uint64_t id;
+    uint64_t target;        /* whose failure it waits for, when not a connection of this worker */
+    enum err why;
 };
 MUST_USE enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, struct sip_sent *watch);
 void sip_send_cancel(struct sip_sent *watch);
@@ -135,6 +141,8 @@ bool sip_is_local(const struct sip *s, sv host, uint16_t port);
 /* Answers rx without a transaction: reply built, To tag made from the request so that retransmissions get the same (RFC 3261 §8.2.7),
  * received and rport set. ACKs are never answered. Errors: as sip_send. */
 MUST_USE enum err sip_reply(struct sip *s, struct rx *rx, struct sip_reply *r);
+/* The octets of r, with received and rport of rx; ret_octets is the caller's. Errors: ERR_BUSY (no block), as sipmsg_reply. */
+MUST_USE enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r, struct block **ret_octets);
 /* The stateless To tag for this request, written to mem. */
 sv sip_stateless_tag(struct sip *s, const struct rx *rx, char mem[static 24]);
 /* Fills received and rport of r from rx. */

@@ -28,13 +28,21 @@ struct stxn_handler {
  * Errors: ERR_NOMEM, ERR_STATE (ACK). */
 MUST_USE enum err stxn_new(struct sip *s, struct rx *rx, const struct stxn_handler *h, void *arg, struct stxn **ret_txn);
 /* Sends octets (a whole response to the request) and keeps them for retransmission; takes its own ref. A 2xx to INVITE may follow a 2xx
- * (another fork, a retransmission from downstream). Errors: ERR_STATE (after a final response). */
+ * (another fork, a retransmission from downstream). A response that cannot be sent ends in on_gone, in a later turn.
+ * Errors: ERR_STATE (after a final response; RFC 4320: to a request other than INVITE a 1xx but 100, a 100 too early over UDP, a 408). */
 MUST_USE enum err stxn_respond(struct stxn *t, uint16_t status, struct block *octets);
 /* Builds and sends one. to_tag of r is as given. */
 MUST_USE enum err stxn_reply(struct stxn *t, struct sip_reply *r);
+/* Another handler takes over from here on. */
+void stxn_handle(struct stxn *t, const struct stxn_handler *h, void *arg);
 struct rx *stxn_rx(const struct stxn *t);       /* the request */
 bool stxn_final(const struct stxn *t);          /* a final response was sent */
-void stxn_drop(struct stxn *t);                 /* NULL is fine. Without a final response the machine ends at once, silently */
+/* NULL is fine. Without a final response the machine ends at once, silently. With one it lets go of the request: drop
+ * early, what remains for half a minute is small. */
+void stxn_drop(struct stxn *t);
+/* RFC 3261 §8.2.2.2: rx has no To tag, and another live server transaction came from the same request by another way (same From tag,
+ * Call-ID and CSeq, another branch): answer 482. */
+bool stxn_merged(struct sip *s, const struct rx *rx);
 /* UAS core: retransmit the 2xx until ACK (§13.3.1.4). For user agents; proxies do not. */
 void stxn_repeat_2xx(struct stxn *t, bool on);
 
@@ -45,13 +53,14 @@ struct ctxn_handler {
     /* ERR_OK after a final response; ERR_TIMEOUT (B, F, or 64·T1 after a CANCEL); transport errors. */
     void (*on_gone)(void *arg, enum err why);
 };
-/* octets: the whole request with our Via on top; parsed again here for ACK, CANCEL and matching. slot: home. Errors: ERR_NOMEM, ERR_SYNTAX, as sip_send. */
+/* octets: the whole request with our Via on top; parsed again here for ACK, CANCEL and matching. slot: home.
+ * Errors: ERR_NOMEM, ERR_SYNTAX, ERR_STATE (ACK), as sip_send. */
 MUST_USE enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets, uint16_t slot,
                            const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn);
 /* INVITE: sends CANCEL as soon as a provisional response allows (§9.1); if no final response comes within 64·T1 the transaction ends with
  * ERR_TIMEOUT. reason: a Reason header value or SV_NONE. Nothing after a final response. */
 void ctxn_cancel(struct ctxn *t, sv reason);
-void ctxn_drop(struct ctxn *t); /* NULL is fine */
+void ctxn_drop(struct ctxn *t); /* NULL is fine. An INVITE without a final response is cancelled: nobody would take its 2xx */
 struct sip *ctxn_sip(const struct ctxn *t);
 const struct flow *ctxn_flow(const struct ctxn *t);
 

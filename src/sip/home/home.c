@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* home/home.c: marks under a secret, and the directory of Call-IDs.
+ *
+ *   mark       random 64 | slot 16, masked | MAC 32   = 14 octets = 19 characters of base64url
+ *   directory  shard (lock) -> bucket -> chain of entries, all allocated at the start
+ *
+ * An entry is known by 128 bits of keyed hash, not by its text: nobody without the secret can make
+ * two Call-IDs meet, so equality of keys is equality. */
+#include "home/home.h"
+#include <assert.h>
+#include <pthread.h>
+#include "crypto/crypto.h"
+
+enum { MARK_OCTETS = 14, MARK_SIGNED = 10, SHARDS_MAX = 64, SHARD_ENTRIES_MIN = 64 };
+enum { NIL = UINT32_MAX };
+
+struct entry {
+    struct home_key key;
+    uint32_t next; /* in the chain or the free list; NIL ends it */
+    uint32_t claims;
+    uint16_t slot;
+};
+
+struct shard {
+    pthread_mutex_t lock;
+    struct entry *entry; /* LOCK: lock, and all below */
+    uint32_t *bucket;
+    uint32_t mask, vacant;
+    size_t count;
+};
+
+struct home {
+    uint8_t key_mac[SIPHASH_KEY],
+        key_mask[SIPHASH_KEY]; /* RO after home_new, as all but the shards */
+    uint8_t key_a[SIPHASH_KEY], key_b[SIPHASH_KEY], key_hash[SIPHASH_KEY];
+    unsigned workers;
+    unsigned shards; /* a power of two */
+    struct shard shard[SHARDS_MAX];
+};
+
+/* One key for each use, so that no value of one use says anything about another. */
+static void derive(const uint8_t secret[static HOME_SECRET], sv use,
+                   uint8_t key[static SIPHASH_KEY])
+{
+    uint8_t mac[SHA256_LEN];
+    crypto_hmac_sha256((sv){(const char *)secret, HOME_SECRET}, &use, 1, mac);
+    memcpy(key, mac, SIPHASH_KEY);
+    crypto_wipe(mac, sizeof mac);
+}
+
+static bool shard_init(struct shard *s, size_t entries)
+{
+    size_t buckets = 16;
+    while (buckets < entries)
+        buckets *= 2;
+    s->entry = mem_calloc(entries, sizeof *s->entry);
+    s->bucket = mem_calloc(buckets, sizeof *s->bucket);
+    if (!s->entry || !s->bucket || pthread_mutex_init(&s->lock, NULL)) {
+        mem_free(s->entry);
+        mem_free(s->bucket);
+        s->entry = NULL;
+        return false;
+    }
+    s->mask = (uint32_t)buckets - 1;
+    for (size_t i = 0; i < buckets; i++)
+        s->bucket[i] = NIL;
+    for (size_t i = 0; i < entries; i++)
+        s->entry[i].next = i + 1 < entries ? (uint32_t)i + 1 : NIL;
+    return true;
+}
+
+enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers, size_t entries,
+                  struct home **ret_home)
+{
+    assert(workers > 0 && workers <= HOME_SLOTS);
+    if (entries == 0)
+        entries = 1;
+    if (entries >= NIL)
+        return ERR_NOMEM;
+    struct home *h = MEM_NEW(struct home);
+    if (!h)
+        return ERR_NOMEM;
+    derive(secret, SV("tandem mark mac"), h->key_mac);
+    derive(secret, SV("tandem mark mask"), h->key_mask);
+    derive(secret, SV("tandem directory a"), h->key_a);
+    derive(secret, SV("tandem directory b"), h->key_b);
+    derive(secret, SV("tandem hash"), h->key_hash);
+    h->workers = workers;
+    unsigned shards = 1;
+    while (shards < SHARDS_MAX && entries / (shards * 2) >= SHARD_ENTRIES_MIN)
+        shards *= 2;
+    for (; h->shards < shards; h->shards++) {
+        if (!shard_init(&h->shard[h->shards], (entries + shards - 1) / shards)) {
+            home_free(h);
+            return ERR_NOMEM;
+        }
+    }
+    *ret_home = h;
+    return ERR_OK;
+}
+
+void home_free(struct home *h)
+{
+    if (!h)
+        return;
+    for (unsigned i = 0; i < h->shards; i++) {
+        pthread_mutex_destroy(&h->shard[i].lock);
+        mem_free(h->shard[i].entry);
+        mem_free(h->shard[i].bucket);
+    }
+    crypto_wipe(h, sizeof *h);
+    mem_free(h);
+}
+
+uint16_t home_slot(const struct home *h, unsigned worker, uint64_t chance)
+{
+    unsigned own = (HOME_SLOTS - worker + h->workers - 1) / h->workers;
+    return (uint16_t)(worker + h->workers * (chance % own));
+}
+
+unsigned home_worker(const struct home *h, uint16_t slot)
+{
+    return slot % h->workers;
+}
+
+static uint16_t slot_mask(const struct home *h, const uint8_t *random)
+{
+    return (uint16_t)crypto_siphash(h->key_mask, random, 8);
+}
+
+static uint32_t mark_mac(const struct home *h, const uint8_t *mark)
+{
+    return (uint32_t)crypto_siphash(h->key_mac, mark, MARK_SIGNED);
+}
+
+void home_mark(const struct home *h, uint16_t slot, uint64_t chance, struct buf *b)
+{
+    uint8_t mark[MARK_OCTETS];
+    for (int i = 0; i < 8; i++)
+        mark[i] = (uint8_t)(chance >> (8 * i));
+    uint16_t masked = slot ^ slot_mask(h, mark);
+    mark[8] = (uint8_t)(masked >> 8);
+    mark[9] = (uint8_t)masked;
+    uint32_t mac = mark_mac(h, mark);
+    for (int i = 0; i < 4; i++)
+        mark[MARK_SIGNED + i] = (uint8_t)(mac >> (8 * i));
+    crypto_base64url(b, mark, sizeof mark);
+}
+
+bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
+{
+    uint8_t mark[MARK_OCTETS];
+    size_t n;
+    if (text.n < HOME_MARK_LEN ||
+        crypto_base64url_decode(sv_sub(text, 0, HOME_MARK_LEN), mark, sizeof mark, &n) ||
+        n != sizeof mark)
+        return false;
+    uint32_t mac = mark_mac(h, mark);
+    uint8_t want[4];
+    for (int i = 0; i < 4; i++)
+        want[i] = (uint8_t)(mac >> (8 * i));
+    uint16_t slot = (uint16_t)((mark[8] << 8 | mark[9]) ^ slot_mask(h, mark));
+    if (!crypto_equal(want, mark + MARK_SIGNED, 4) || slot >= HOME_SLOTS)
+        return false;
+    *ret_slot = slot;
+    return true;
+}
+
+struct home_key home_key(const struct home *h, sv call_id)
+{
+    return (struct home_key){crypto_siphash(h->key_a, call_id.p, call_id.n),
+                             crypto_siphash(h->key_b, call_id.p, call_id.n)};
+}
+
+/* The top bits choose the shard, the low ones the bucket. */
+static struct shard *shard_of(const struct home *h, const struct home_key *key)
+{
+    return (struct shard *)&h->shard[(key->a >> 58) & (h->shards - 1)];
+}
+
+/* The link that leads to key's entry, or the NIL that ends its chain. */
+static uint32_t *chain_find(struct shard *s, const struct home_key *key)
+{
+    uint32_t *at = &s->bucket[key->a & s->mask];
+    while (*at != NIL && (s->entry[*at].key.a != key->a || s->entry[*at].key.b != key->b))
+        at = &s->entry[*at].next;
+    return at;
+}
+
+bool home_claim(struct home *h, sv call_id, uint16_t slot, uint16_t *ret_slot)
+{
+    struct home_key key = home_key(h, call_id);
+    struct shard *s = shard_of(h, &key);
+    bool held = true;
+    *ret_slot = slot;
+    pthread_mutex_lock(&s->lock);
+    uint32_t *at = chain_find(s, &key);
+    if (*at != NIL) {
+        struct entry *e = &s->entry[*at];
+        *ret_slot = e->slot;
+        if (e->claims < UINT32_MAX)
+            e->claims++;
+        else
+            held = false;
+    } else if (s->vacant != NIL) {
+        uint32_t i = s->vacant;
+        struct entry *e = &s->entry[i];
+        s->vacant = e->next;
+        *e = (struct entry){.key = key, .next = NIL, .claims = 1, .slot = slot};
+        *at = i;
+        s->count++;
+    } else {
+        held = false;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return held;
+}
+
+void home_release(struct home *h, sv call_id)
+{
+    home_release_key(h, home_key(h, call_id));
+}
+
+void home_release_key(struct home *h, struct home_key key)
+{
+    struct shard *s = shard_of(h, &key);
+    pthread_mutex_lock(&s->lock);
+    uint32_t *at = chain_find(s, &key);
+    if (*at != NIL && --s->entry[*at].claims == 0) {
+        uint32_t i = *at;
+        *at = s->entry[i].next;
+        s->entry[i].next = s->vacant;
+        s->vacant = i;
+        s->count--;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool home_find(const struct home *h, sv call_id, uint16_t *ret_slot)
+{
+    struct home_key key = home_key(h, call_id);
+    struct shard *s = shard_of(h, &key);
+    pthread_mutex_lock(&s->lock);
+    uint32_t at = *chain_find(s, &key);
+    if (at != NIL)
+        *ret_slot = s->entry[at].slot;
+    pthread_mutex_unlock(&s->lock);
+    return at != NIL;
+}
+
+size_t home_entries(const struct home *h)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < h->shards; i++) {
+        struct shard *s = (struct shard *)&h->shard[i];
+        pthread_mutex_lock(&s->lock);
+        n += s->count;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return n;
+}
+
+uint64_t home_hash(const struct home *h, const sv *pieces, size_t n)
+{
+    uint64_t chain[2] = {0};
+    for (size_t i = 0; i < n; i++) {
+        chain[1] = pieces[i].n;
+        sv both[2] = {{(const char *)chain, sizeof chain}, pieces[i]};
+        chain[0] = crypto_siphash_pieces(h->key_hash, both, 2);
+    }
+    return chain[0];
+}

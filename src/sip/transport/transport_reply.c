@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/transport_reply.c: where responses go, and answers without a transaction. */
+#include "transport/transport_priv.h"
+
+/* Octets that a reply may add to what it copies from the request. */
+enum { REPLY_EXTRA = 1024, TAG_DIGITS = 16 };
+
+struct dest sip_response_dest(const struct rx *rx)
+{
+    struct dest d = {.flow = rx->flow};
+    const struct sip_via *via;
+    struct rx *m = (struct rx *)rx; /* typed access remembers what it found */
+    if (flow_reliable(&rx->flow) || sipmsg_via(&m->msg, &via))
+        return d;
+    /* RFC 3261 §18.2.2: to the source address and the port of sent-by; RFC 3581 §4: with rport to
+     * the source port. DEVIATES: maddr is not followed. It would let anyone aim our answers at a
+     * third party. */
+    if (!via->rport)
+        d.flow.remote.port = via->port ? via->port : SIP_PORT;
+    return d;
+}
+
+enum err sip_send_response(struct sip *s, const struct rx *rx, struct block *octets)
+{
+    struct dest d = sip_response_dest(rx);
+    return sip_send(s, &d, octets, NULL);
+}
+
+void sip_reply_via(const struct rx *rx, struct sip_reply *r, char mem[static 64])
+{
+    const struct sip_via *via;
+    struct rx *m = (struct rx *)rx;
+    struct buf b;
+    uint8_t ip[16];
+    size_t n = 0;
+    if (sipmsg_via(&m->msg, &via))
+        return;
+    const struct addr *source = &rx->flow.remote;
+    bool differs = uri_host_ip(via->host, ip, &n) != ERR_OK;
+    if (!differs) {
+        struct addr a = addr_from_ip(ip, n, 0);
+        differs = !addr_equal_ip(&a, source);
+    }
+    /* RFC 3261 §18.2.1: added when sent-by is a name or another address; RFC 3581 §4: MUST be with
+     * rport, even if equal. */
+    if (differs || via->rport) {
+        buf_init(&b, mem, 64);
+        addr_print_ip(&b, source);
+        r->received = buf_sv(&b);
+    }
+    if (via->rport)
+        r->rport = source->port;
+}
+
+struct block *sip_block(struct sip *s, size_t cap)
+{
+    return block_new(s->loop->blocks, cap);
+}
+
+sv sip_stateless_tag(struct sip *s, const struct rx *rx, char mem[static 24])
+{
+    const struct sipmsg *m = &rx->msg;
+    sv via = SV_NONE;
+    struct sip_item item;
+    struct sip_walk it = {.m = m, .id = SIP_H_VIA};
+    if (sipmsg_next(&it, &item))
+        via = item.text;
+    sv pieces[] = {SV("stateless tag"),
+                   via,
+                   sipmsg_value(m, SIP_H_FROM),
+                   sipmsg_value(m, SIP_H_TO),
+                   sipmsg_value(m, SIP_H_CALL_ID),
+                   sipmsg_value(m, SIP_H_CSEQ),
+                   m->uri_text};
+    uint64_t h = home_hash(s->shared->home, pieces, sizeof pieces / sizeof pieces[0]);
+    for (int i = 0; i < TAG_DIGITS; i++)
+        mem[i] = "0123456789abcdef"[h >> (4 * i) & 15];
+    return (sv){mem, TAG_DIGITS};
+}
+
+enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r,
+                         struct block **ret_octets)
+{
+    char received[64];
+    sip_reply_via(rx, r, received);
+    size_t cap = rx->msg.text.n + r->headers.n + r->body.n + r->content_type.n + r->reason.n;
+    struct block *octets = sip_block(s, cap + REPLY_EXTRA);
+    if (!octets)
+        return ERR_BUSY;
+    struct buf b;
+    buf_init(&b, octets->p, octets->cap);
+    enum err rc = sipmsg_reply(&b, &rx->msg, r);
+    r->received = SV_NONE; /* it pointed into this frame */
+    if (rc || b.rc) {
+        block_unref(octets);
+        return rc ? rc : b.rc;
+    }
+    octets->n = (uint32_t)b.n;
+    *ret_octets = octets;
+    return ERR_OK;
+}
+
+enum err sip_reply(struct sip *s, struct rx *rx, struct sip_reply *r)
+{
+    char tag[24];
+    struct block *octets;
+    if (rx->msg.method == SIP_ACK)
+        return ERR_OK;
+    bool tagged = sv_present(r->to_tag);
+    if (!tagged && r->status > 100)
+        r->to_tag = sip_stateless_tag(s, rx, tag);
+    enum err rc = sip_build_reply(s, rx, r, &octets);
+    if (!tagged)
+        r->to_tag = SV_NONE;
+    TRY(rc);
+    rc = sip_send_response(s, rx, octets);
+    block_unref(octets);
+    return rc;
+}

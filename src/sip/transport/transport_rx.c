@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/transport_rx.c: a message comes in, and goes to its home.
+ *
+ *   datagram, frame -> sip_receive -> pass one, check -> refused? the user answers it here
+ *                                          |
+ *                                          v  mark, own transaction, Call-ID
+ *                                    home of another worker? its mailbox -> deliver there
+ *                                          v
+ *                                       deliver: transactions, else the user */
+#include "transport/transport_priv.h"
+#include <stdatomic.h>
+
+struct rx_cell {
+    struct rx rx;
+    struct rx_priv priv;
+};
+
+struct rx *rx_ref(struct rx *rx)
+{
+    atomic_fetch_add_explicit(&rx->priv->refs, 1, memory_order_relaxed);
+    return rx;
+}
+
+void rx_unref(struct rx *rx)
+{
+    if (!rx || atomic_fetch_sub_explicit(&rx->priv->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (rx->claimed)
+        home_release_key(rx->priv->shared->home, rx->priv->key);
+    struct block *self = rx->priv->self, *octets = rx->priv->octets;
+    arena_done(&rx->arena);
+    block_unref(octets);
+    block_unref(self);
+}
+
+static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow *f)
+{
+    struct block *self = block_new(s->loop->blocks, SIP_RX_OCTETS);
+    if (!self)
+        return NULL;
+    struct rx_cell *cell = (struct rx_cell *)(void *)self->p;
+    memset(cell, 0, sizeof *cell);
+    struct rx *rx = &cell->rx;
+    rx->priv = &cell->priv;
+    atomic_init(&rx->priv->refs, 1);
+    rx->priv->shared = s->shared;
+    rx->priv->self = self;
+    rx->priv->octets = block_ref(octets);
+    rx->flow = *f;
+    rx->at = s->loop->now;
+    arena_init(&rx->arena, cell + 1, self->cap - sizeof *cell, SIP_RX_ARENA);
+    return rx;
+}
+
+/* ---- home ---- */
+
+static bool marked(struct sip *s, const struct uri *u, uint16_t *ret_slot)
+{
+    return (u->scheme == URI_SIP || u->scheme == URI_SIPS) && sv_present(u->user) &&
+           home_mark_read(s->shared->home, u->user, ret_slot) && sip_is_local(s, u->host, u->port);
+}
+
+/* RFC 3261 §18.1.2: a response whose topmost Via is not ours MUST be discarded. */
+static bool response_home(struct sip *s, struct rx *rx)
+{
+    const struct sip_via *via;
+    sv cookie = SV("z9hG4bK");
+    if (sipmsg_via(&rx->msg, &via) || !sv_present(via->branch) || !sv_starts(via->branch, cookie) ||
+        !home_mark_read(s->shared->home, sv_sub(via->branch, cookie.n, via->branch.n), &rx->slot) ||
+        !sip_is_local(s, via->host, via->port))
+        return false;
+    rx->has_home = true;
+    return true;
+}
+
+static bool request_mark(struct sip *s, struct rx *rx)
+{
+    const struct sip_addr *routes;
+    const struct uri *uri;
+    size_t n;
+    if (sipmsg_has(&rx->msg, SIP_H_ROUTE) && !sipmsg_addrs(&rx->msg, SIP_H_ROUTE, &routes, &n) &&
+        n > 0 && marked(s, &routes[0].uri, &rx->slot))
+        return true;
+    return !sipmsg_uri(&rx->msg, &uri) && marked(s, uri, &rx->slot);
+}
+
+static void request_home(struct sip *s, struct rx *rx)
+{
+    struct home *h = s->shared->home;
+    sv call_id;
+    if (request_mark(s, rx)) {
+        rx->has_home = true;
+        return;
+    }
+    rx->slot = home_slot(h, s->loop->worker, loop_random(s->loop));
+    if (s->txn_ops && s->txn_ops->knows(s->txns, rx)) {
+        rx->has_home = true;
+        return;
+    }
+    if (sipmsg_call_id(&rx->msg, &call_id))
+        return;
+    /* ACK and CANCEL begin nothing: they go where their INVITE is, or stay. */
+    if (rx->msg.method == SIP_ACK || rx->msg.method == SIP_CANCEL) {
+        rx->has_home = home_find(h, call_id, &rx->slot);
+        return;
+    }
+    rx->priv->key = home_key(h, call_id);
+    rx->claimed = home_claim(h, call_id, rx->slot, &rx->slot);
+    rx->has_home = rx->claimed;
+    if (!rx->claimed)
+        stat_refuse(&s->loop->stats, STAT_LIMIT_DIRECTORY);
+}
+
+/* ---- delivery ---- */
+
+static void deliver(struct sip *s, struct rx *rx)
+{
+    if (rx->rc) {
+        s->user->on_request(s->arg, rx);
+    } else if (rx->msg.request) {
+        if (!s->txn_ops || !s->txn_ops->on_request(s->txns, rx))
+            s->user->on_request(s->arg, rx);
+    } else if (!s->txn_ops || !s->txn_ops->on_response(s->txns, rx)) {
+        stat_inc(&s->loop->stats, STAT_SIP_STRAY);
+        if (s->user->on_stray)
+            s->user->on_stray(s->arg, rx);
+    }
+}
+
+static void on_handover(struct loop *at, struct mail *m)
+{
+    struct rx_priv *priv = CONTAINER(m, struct rx_priv, mail);
+    struct rx *rx = &CONTAINER(priv, struct rx_cell, priv)->rx;
+    struct sip *s = loop_stopping(at) ? NULL : priv->shared->endpoint[at->worker];
+    if (s)
+        deliver(s, rx);
+    rx_unref(rx);
+}
+
+static void hand_over(struct sip *s, struct rx *rx, unsigned worker)
+{
+    rx->priv->mail.fn = on_handover;
+    rx_ref(rx);
+    if (loop_mail(s->shared->group->loop[worker], &rx->priv->mail)) {
+        stat_refuse(&s->loop->stats, STAT_LIMIT_MAILBOX);
+        rx_unref(rx);
+        return;
+    }
+    stat_inc(&s->loop->stats, STAT_HANDOVERS);
+}
+
+/* ---- refusal ---- */
+
+/* RFC 3261 §8.2.6, §18.2.2: without a Via there is nowhere to answer; an ACK is never answered. */
+static bool answerable(struct rx *rx)
+{
+    const struct sip_via *via;
+    return rx->msg.request && rx->msg.method != SIP_ACK && rx->fault.status >= 300 &&
+           rx->msg.method_text.n > 0 && !sipmsg_via(&rx->msg, &via);
+}
+
+static void count_request(struct sip *s, const struct rx *rx)
+{
+    _Atomic uint64_t *v = &s->loop->stats.requests[rx->msg.method][rx->flow.transport];
+    atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
+                 const struct sipmsg_fault *fault)
+{
+    sip_tap(s, false, &f->remote, text);
+    struct rx *rx = rx_new(s, octets, f);
+    if (!rx)
+        return; /* over the cap of blocks: as if lost on the way */
+    rx->rc = sipmsg_parse(text, &rx->arena, &rx->msg, &rx->fault);
+    if (!rx->rc && !rc)
+        rx->rc = sipmsg_check(&rx->msg, &rx->fault);
+    if (rc) {
+        rx->rc = rc;
+        rx->fault = *fault;
+        if (rx->fault.status < 300)
+            rx->fault.status = rc == ERR_TOOBIG ? 413 : 400;
+    }
+    if (rx->msg.request && rx->msg.method_text.n > 0)
+        count_request(s, rx);
+    if (rx->rc) {
+        stat_inc(&s->loop->stats, STAT_SIP_PARSE_ERRORS);
+        if (answerable(rx))
+            deliver(s, rx);
+    } else if (!rx->msg.request && !response_home(s, rx)) {
+        stat_inc(&s->loop->stats, STAT_SIP_STRAY);
+    } else {
+        if (rx->msg.request)
+            request_home(s, rx);
+        unsigned worker = home_worker(s->shared->home, rx->slot);
+        if (worker == s->loop->worker)
+            deliver(s, rx);
+        else
+            hand_over(s, rx, worker);
+    }
+    rx_unref(rx);
+}
+
+/* ---- datagrams ---- */
+
+/* What keeps a NAT's binding open and is no message: CRLFs, four zero octets, STUN (RFC 5626
+ * §4.4.2). */
+static bool keep_alive(sv d)
+{
+    static const char zeros[4];
+    static const char cookie[4] = {0x21, 0x12, (char)0xa4, 0x42};
+    if (d.n == 0 || (d.n == 4 && memcmp(d.p, zeros, 4) == 0))
+        return true;
+    return d.n >= 20 && (d.p[0] & 0xc0) == 0 && memcmp(d.p + 4, cookie, 4) == 0;
+}
+
+static void on_datagram(void *arg, struct block *b, const struct addr *from, const struct addr *to)
+{
+    struct sip_port *p = arg;
+    struct sip *s = p->sip;
+    stat_inc(&s->loop->stats, STAT_SIP_RX_UDP);
+    sv text = block_sv(b);
+    text = sv_sub(text, sipmsg_skip_crlf(text), text.n);
+    if (keep_alive(text))
+        return;
+    struct flow f = {.transport = SIP_T_UDP,
+                     .listener = p->index,
+                     .worker = (uint8_t)s->loop->worker,
+                     .local = *to,
+                     .remote = *from};
+    f.local.port = p->local.port;
+    if (addr_is_any(&p->local))
+        sip_learn(s, &f.local);
+    sip_receive(s, b, text, &f, ERR_OK, NULL);
+}
+
+static void on_error(void *arg, const struct addr *to, enum err why)
+{
+    struct sip *s = ((struct sip_port *)arg)->sip;
+    watch_fail_target(s, watch_target_addr(s, to), 0, why);
+}
+
+const struct udp_handler sip_udp_handler = {.on_datagram = on_datagram, .on_error = on_error};

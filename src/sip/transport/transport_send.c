@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/transport_send.c: messages out; watches; connections of other workers.
+ *
+ * A watch lies in one list: of its connection; or, for a datagram and for another worker's
+ * connection, in a bucket of `waiting` under its target's hash; or in `failed` until the end of the
+ * turn.
+ *
+ *   this worker            owner of the connection
+ *   hop ---- mail ------>  conn_find, conn_send        (the owner remembers who has sent:
+ * conn.users) watch_fail_target <--- mail: no such connection (one watch), or it ended (all of its
+ * watches) */
+#include "transport/transport_priv.h"
+
+/* A message on its way to the owner of a connection, or the news of its failure on the way back. */
+struct hop {
+    struct mail mail;
+    struct sip_shared *shared;
+    struct block *self, *octets;
+    uint64_t conn, watch; /* watch 0: all of the connection */
+    unsigned owner, from;
+    enum err why;
+};
+
+/* ---- watches ---- */
+
+uint64_t watch_target_conn(const struct sip *s, unsigned worker, uint64_t conn)
+{
+    uint64_t words[2] = {worker, conn};
+    sv piece = {(const char *)words, sizeof words};
+    return home_hash(s->shared->home, &piece, 1);
+}
+
+uint64_t watch_target_addr(const struct sip *s, const struct addr *a)
+{
+    return sip_addr_hash(s, a);
+}
+
+static void watch_wait(struct sip *s, struct sip_sent *w, uint64_t target)
+{
+    w->id = ++s->watch_id;
+    w->target = target;
+    list_push(&s->waiting[target % SIP_WAITING], &w->by_pending);
+}
+
+void watch_fail(struct sip *s, struct sip_sent *w, enum err why)
+{
+    list_unlink(&w->by_pending);
+    w->why = why;
+    list_push(&s->failed, &w->by_pending);
+    loop_defer(s->loop, &s->later);
+}
+
+void watch_fail_target(struct sip *s, uint64_t target, uint64_t id, enum err why)
+{
+    LIST_EACH_SAFE (w, &s->waiting[target % SIP_WAITING], struct sip_sent, by_pending) {
+        if (w->target == target && (id == 0 || w->id == id))
+            watch_fail(s, w, why);
+    }
+}
+
+void sip_send_cancel(struct sip_sent *watch)
+{
+    list_unlink(&watch->by_pending);
+}
+
+void sip_later(struct deferred *d, void *arg)
+{
+    struct sip *s = arg;
+    (void)d;
+    for (struct link *l; (l = list_pop(&s->failed));) {
+        struct sip_sent *w = CONTAINER(l, struct sip_sent, by_pending);
+        w->on_fail(w->arg, w->why);
+    }
+    for (struct link *l; (l = list_pop(&s->dead));) {
+        struct conn *c = CONTAINER(l, struct conn, by_life);
+        struct flow gone = c->flow;
+        conn_bury(c);
+        if (s->user->on_flow_gone)
+            s->user->on_flow_gone(s->arg, &gone);
+    }
+}
+
+/* ---- other workers' connections ---- */
+
+static struct hop *hop_new(struct sip *s, unsigned owner, uint64_t conn)
+{
+    struct block *self = block_new(s->loop->blocks, sizeof(struct hop));
+    if (!self)
+        return NULL;
+    struct hop *h = (struct hop *)(void *)self->p;
+    *h = (struct hop){
+        .shared = s->shared, .self = self, .conn = conn, .owner = owner, .from = s->loop->worker};
+    return h;
+}
+
+static void hop_free(struct hop *h)
+{
+    block_unref(h->octets);
+    block_unref(h->self);
+}
+
+static bool hop_mail(struct hop *h, unsigned worker, mail_fn *fn)
+{
+    h->mail.fn = fn;
+    return !loop_mail(h->shared->group->loop[worker], &h->mail);
+}
+
+static void on_hop_failed(struct loop *at, struct mail *m)
+{
+    struct hop *h = CONTAINER(m, struct hop, mail);
+    struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
+    if (s)
+        watch_fail_target(s, watch_target_conn(s, h->owner, h->conn), h->watch, h->why);
+    hop_free(h);
+}
+
+static void on_hop(struct loop *at, struct mail *m)
+{
+    struct hop *h = CONTAINER(m, struct hop, mail);
+    struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
+    struct conn *c = s ? conn_find(s, h->conn) : NULL;
+    if (c) {
+        c->users |= (uint64_t)1 << h->from;
+        sip_tap(s, true, &c->flow.remote, block_sv(h->octets));
+        conn_send(c, block_sv(h->octets)); /* failing, it ends the connection: hop_gone tells */
+    } else if (s && h->watch) {
+        h->why = ERR_CLOSED;
+        if (hop_mail(h, h->from, on_hop_failed))
+            return;
+    }
+    hop_free(h);
+}
+
+void hop_gone(struct conn *c)
+{
+    struct sip *s = c->sip;
+    for (unsigned w = 0; c->users && w < s->shared->group->n; w++) {
+        struct hop *h = c->users >> w & 1 ? hop_new(s, s->loop->worker, c->flow.conn) : NULL;
+        if (!h)
+            continue; /* the sender's own timers remain */
+        h->why = ERR_CLOSED;
+        if (!hop_mail(h, w, on_hop_failed))
+            hop_free(h);
+    }
+}
+
+static enum err send_elsewhere(struct sip *s, const struct flow *f, struct block *octets,
+                               struct sip_sent *watch)
+{
+    if (f->worker >= s->shared->group->n)
+        return ERR_UNREACHABLE;
+    struct hop *h = hop_new(s, f->worker, f->conn);
+    if (!h)
+        return ERR_BUSY;
+    h->octets = block_ref(octets);
+    if (watch) {
+        watch_wait(s, watch, watch_target_conn(s, f->worker, f->conn));
+        h->watch = watch->id;
+    }
+    if (hop_mail(h, f->worker, on_hop))
+        return ERR_OK;
+    stat_refuse(&s->loop->stats, STAT_LIMIT_MAILBOX);
+    hop_free(h);
+    if (watch)
+        sip_send_cancel(watch);
+    return ERR_BUSY;
+}
+
+/* ---- sending ---- */
+
+static enum err send_conn(struct sip *s, struct conn *c, struct block *octets,
+                          struct sip_sent *watch)
+{
+    if (!c) {
+        if (watch)
+            watch_fail(s, watch, ERR_CLOSED);
+        return ERR_OK;
+    }
+    if (watch)
+        list_push(&c->watches, &watch->by_pending);
+    sip_tap(s, true, &c->flow.remote, block_sv(octets));
+    conn_send(c, block_sv(octets));
+    return ERR_OK;
+}
+
+static enum err send_udp(struct sip *s, struct sip_port *p, const struct addr *local,
+                         const struct addr *to, struct block *octets, struct sip_sent *watch)
+{
+    sv piece = block_sv(octets);
+    if (!p->udp)
+        return ERR_UNREACHABLE;
+    sip_tap(s, true, to, piece);
+    TRY(udp_send(p->udp, addr_is_any(&p->local) ? local : NULL, to, &piece, 1));
+    stat_inc(&s->loop->stats, STAT_SIP_TX_UDP);
+    if (watch)
+        watch_wait(s, watch, watch_target_addr(s, to));
+    return ERR_OK;
+}
+
+enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, struct sip_sent *watch)
+{
+    const struct flow *f = &d->flow;
+    if (watch)
+        sip_send_cancel(watch);
+    if (f->transport == SIP_T_UDP)
+        return f->listener < SIP_LISTENERS_MAX
+                   ? send_udp(s, &s->port[f->listener], &f->local, &f->remote, octets, watch)
+                   : ERR_UNREACHABLE;
+    if (f->transport != SIP_T_NONE && f->conn)
+        return f->worker == s->loop->worker ? send_conn(s, conn_find(s, f->conn), octets, watch)
+                                            : send_elsewhere(s, f, octets, watch);
+    enum sip_transport t = f->transport != SIP_T_NONE ? f->transport : d->transport;
+    const struct addr *to = f->transport != SIP_T_NONE ? &f->remote : &d->addr;
+    if (t == SIP_T_UDP) {
+        struct sip_port *p;
+        struct addr local;
+        TRY(sip_port_for(s, t, to, &p, &local));
+        return send_udp(s, p, &local, to, octets, watch);
+    }
+    struct conn *c = conn_to(s, t, to);
+    if (!c)
+        TRY(conn_connect(s, t, to, &c));
+    return send_conn(s, c, octets, watch);
+}

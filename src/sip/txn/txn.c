@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* txn/txn.c: the transactions of one endpoint: keys, timers, sending; life. */
+#include "txn/txn_priv.h"
+
+enum { HOST_MAX = 256, EXPECTED = 256 };
+#define TIMER_D_MIN  (32 * USEC_S)   /* RFC 6026 §8.4: at least 32 s */
+#define TRYING_AFTER (200 * USEC_MS) /* RFC 3261 §17.2.1 */
+
+/* ---- keys ---- */
+
+uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text)
+{
+    sv pieces[] = {SV("method"), text};
+    return m != SIP_EXTENSION ? (uint64_t)m : home_hash(tt->home, pieces, 2) | (uint64_t)1 << 63;
+}
+
+/* pieces[0] is the caller's to fill: it tells the two halves apart. */
+static void key_halves(const struct txn_table *tt, sv *pieces, size_t n, struct txn_key *key)
+{
+    pieces[0] = SV("txn a");
+    key->a = home_hash(tt->home, pieces, n);
+    pieces[0] = SV("txn b");
+    key->b = home_hash(tt->home, pieces, n);
+}
+
+struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method)
+{
+    struct txn_key key = {.method = method};
+    sv pieces[2] = {SV_NONE, branch};
+    key_halves(tt, pieces, 2, &key);
+    return key;
+}
+
+/* RFC 3261 §17.2.3: the branch identifies when it begins with the magic cookie; a bare cookie names
+ * nothing. */
+static bool branch_unique(sv branch)
+{
+    sv cookie = SV("z9hG4bK");
+    return sv_starts(branch, cookie) && branch.n > cookie.n;
+}
+
+static uint64_t request_method(const struct txn_table *tt, const struct sipmsg *m)
+{
+    return txn_method(tt, m->method == SIP_ACK ? SIP_INVITE : m->method, m->method_text);
+}
+
+bool txn_server_key(const struct txn_table *tt, struct sipmsg *m, struct txn_key *ret_key,
+                    bool *ret_old)
+{
+    const struct sip_via *via;
+    struct txn_key key = {.method = request_method(tt, m)};
+    if (sipmsg_via(m, &via))
+        return false;
+    if (branch_unique(via->branch)) {
+        char host[HOST_MAX];
+        size_t n = via->host.n < HOST_MAX ? via->host.n : HOST_MAX;
+        for (size_t i = 0; i < n; i++)
+            host[i] = sv_lower(via->host.p[i]);
+        sv port = {(const char *)&via->port, sizeof via->port};
+        sv pieces[] = {SV_NONE, via->branch, {host, n}, port};
+        key_halves(tt, pieces, 4, &key);
+        *ret_old = false;
+    } else {
+        const struct sip_addr *from;
+        const struct sip_cseq *cseq;
+        sv call_id;
+        if (sipmsg_from(m, &from) || sipmsg_cseq(m, &cseq) || sipmsg_call_id(m, &call_id))
+            return false;
+        sv number = {(const char *)&cseq->number, sizeof cseq->number};
+        sv pieces[] = {SV_NONE, m->uri_text, from->tag, call_id, number, via->text};
+        key_halves(tt, pieces, 6, &key);
+        *ret_old = true;
+    }
+    *ret_key = key;
+    return true;
+}
+
+/* ---- timers ---- */
+
+bool txn_reliable(const struct txn *t)
+{
+    enum sip_transport via =
+        t->dest.flow.transport != SIP_T_NONE ? t->dest.flow.transport : t->dest.transport;
+    return via != SIP_T_UDP;
+}
+
+usec txn_time_of_100(const struct txn_table *tt)
+{
+    usec after = 0;
+    for (usec e = tt->config->t1; e < tt->config->t2; e *= 2)
+        after += e;
+    return after;
+}
+
+void txn_stop(struct txn *t, uint32_t todo)
+{
+    if (todo & TXN_STOP_RETRY)
+        loop_timer_cancel(t->table->loop, &t->retry);
+    if (todo & TXN_STOP_DEADLINE)
+        loop_timer_cancel(t->table->loop, &t->deadline);
+}
+
+static void arm_retry(struct txn *t, enum txn_event ev, usec after)
+{
+    t->interval = after;
+    t->retry_event = (uint8_t)ev;
+    loop_timer(t->table->loop, &t->retry, after);
+}
+
+static void arm_deadline(struct txn *t, enum txn_event ev, usec after)
+{
+    t->deadline_event = (uint8_t)ev;
+    loop_timer(t->table->loop, &t->deadline, after);
+}
+
+/* The interval that follows when ev's timer goes on: T1 first, then twice the last, at most max. */
+static usec doubled(const struct txn *t, enum txn_event ev, usec max)
+{
+    usec next = t->interval && t->retry_event == ev ? 2 * t->interval : t->table->config->t1;
+    return next < max ? next : max;
+}
+
+void txn_arm(struct txn *t, uint32_t todo)
+{
+    const struct sip_config *c = t->table->config;
+    bool reliable = txn_reliable(t);
+    usec t64 = 64 * c->t1;
+    if (todo & TXN_ARM_A && !reliable)
+        arm_retry(t, TXN_TIMER_A, doubled(t, TXN_TIMER_A, t64));
+    if (todo & TXN_ARM_E && !reliable)
+        arm_retry(t, TXN_TIMER_E, doubled(t, TXN_TIMER_E, c->t2));
+    if (todo & TXN_ARM_E_T2 && !reliable)
+        arm_retry(t, TXN_TIMER_E, c->t2);
+    if (todo & TXN_ARM_G && !reliable)
+        arm_retry(t, TXN_TIMER_G, doubled(t, TXN_TIMER_G, c->t2));
+    /* RFC 3261 §13.3.1.4: the 2xx is repeated over every transport. */
+    if (todo & TXN_ARM_2XX)
+        arm_retry(t, TXN_TIMER_2XX, doubled(t, TXN_TIMER_2XX, c->t2));
+    if (todo & TXN_ARM_100)
+        arm_retry(t, TXN_TIMER_100, t->kind == TXN_IST ? TRYING_AFTER : txn_time_of_100(t->table));
+    if (todo & TXN_ARM_B)
+        arm_deadline(t, TXN_TIMER_B, t64);
+    if (todo & TXN_ARM_D)
+        arm_deadline(t, TXN_TIMER_D, reliable ? 0 : t64 > TIMER_D_MIN ? t64 : TIMER_D_MIN);
+    if (todo & TXN_ARM_F)
+        arm_deadline(t, TXN_TIMER_F, t64);
+    if (todo & TXN_ARM_H)
+        arm_deadline(t, TXN_TIMER_H, t64);
+    if (todo & TXN_ARM_I)
+        arm_deadline(t, TXN_TIMER_I, reliable ? 0 : c->t4);
+    if (todo & TXN_ARM_J)
+        arm_deadline(t, TXN_TIMER_J, reliable ? 0 : t64);
+    if (todo & TXN_ARM_K)
+        arm_deadline(t, TXN_TIMER_K, reliable ? 0 : c->t4);
+    if (todo & TXN_ARM_L)
+        arm_deadline(t, TXN_TIMER_L, t64);
+    if (todo & TXN_ARM_M)
+        arm_deadline(t, TXN_TIMER_M, t64);
+    if (todo & TXN_ARM_X)
+        arm_deadline(t, TXN_TIMER_X, t64);
+}
+
+/* ---- sending ---- */
+
+static void run_either(struct txn *t, enum txn_event ev)
+{
+    if (t->kind == TXN_ICT || t->kind == TXN_NICT)
+        ctxn_run(CONTAINER(t, struct ctxn, t), ev, NULL);
+    else
+        stxn_run(CONTAINER(t, struct stxn, t), ev, NULL);
+}
+
+/* From the transport: in a turn of its own. */
+static void on_fail(void *arg, enum err why)
+{
+    struct txn *t = arg;
+    t->fault = why;
+    run_either(t, TXN_TX_ERROR);
+}
+
+static void on_later(struct deferred *d, void *arg)
+{
+    struct txn_table *tt = arg;
+    (void)d;
+    for (struct link *l; (l = list_pop(&tt->faults));)
+        run_either(CONTAINER(l, struct txn, by_fault), TXN_TX_ERROR);
+}
+
+void txn_send(struct txn *t, struct block *octets, bool watched)
+{
+    enum err rc = sip_send(t->table->sip, &t->dest, octets, watched ? &t->watch : NULL);
+    /* A full queue of datagrams is loss like any other: the timers mend it. */
+    if (!rc || (rc == ERR_BUSY && !txn_reliable(t)))
+        return;
+    t->fault = rc;
+    if (!list_linked(&t->by_fault))
+        list_push(&t->table->faults, &t->by_fault);
+    loop_defer(t->table->loop, &t->table->later);
+}
+
+void txn_broken(struct txn *t)
+{
+    stat_inc(&t->table->loop->stats, STAT_SIP_TXN_BROKEN);
+}
+
+/* ---- life ---- */
+
+bool txn_full(struct txn_table *tt)
+{
+    if (pool_live(tt->clients) + pool_live(tt->servers) < tt->config->transactions)
+        return false;
+    stat_refuse(&tt->loop->stats, STAT_LIMIT_TRANSACTIONS);
+    return true;
+}
+
+void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, timer_fn *on_retry,
+              timer_fn *on_deadline, void *arg)
+{
+    t->table = tt;
+    t->kind = (uint8_t)kind;
+    list_init(&t->by_fault);
+    timer_init(&t->retry, on_retry, arg);
+    timer_init(&t->deadline, on_deadline, arg);
+    t->watch = (struct sip_sent){.on_fail = on_fail, .arg = t};
+    list_init(&t->watch.by_pending);
+    list_push(&tt->live, &t->by_life);
+    stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, 1);
+}
+
+void txn_done(struct txn *t)
+{
+    struct txn_table *tt = t->table;
+    txn_stop(t, TXN_STOP);
+    sip_send_cancel(&t->watch);
+    list_unlink(&t->by_fault);
+    list_unlink(&t->by_life);
+    block_unref(t->octets);
+    stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, -1);
+}
+
+static size_t count(const void *table)
+{
+    const struct txn_table *tt = table;
+    return pool_live(tt->clients) + pool_live(tt->servers);
+}
+
+static void table_done(struct txn_table *tt)
+{
+    loop_defer_cancel(&tt->later);
+    hash_done(&tt->by_client_key);
+    hash_done(&tt->by_server_key);
+    hash_done(&tt->by_merge_key);
+    pool_free(tt->clients);
+    pool_free(tt->servers);
+    mem_free(tt);
+}
+
+static void table_free(void *table)
+{
+    struct txn_table *tt = table;
+    tt->closing = true; /* handlers cannot begin new ones */
+    while (!list_empty(&tt->live)) {
+        struct txn *t = CONTAINER(tt->live.next, struct txn, by_life);
+        if (t->kind == TXN_ICT || t->kind == TXN_NICT)
+            ctxn_end(CONTAINER(t, struct ctxn, t), ERR_CANCELLED);
+        else
+            stxn_end(CONTAINER(t, struct stxn, t), ERR_CANCELLED);
+    }
+    table_done(tt);
+}
+
+static const struct sip_txn_ops ops = {
+    .on_request = stxn_on_request,
+    .on_response = ctxn_on_response,
+    .knows = stxn_knows,
+    .count = count,
+    .free = table_free,
+};
+
+static enum err table_init(struct txn_table *tt)
+{
+    TRY(pool_new("client_transactions", sizeof(struct ctxn), 0, &tt->clients));
+    TRY(pool_new("server_transactions", sizeof(struct stxn), 0, &tt->servers));
+    TRY(hash_init(&tt->by_client_key, EXPECTED));
+    TRY(hash_init(&tt->by_server_key, EXPECTED));
+    return hash_init(&tt->by_merge_key, EXPECTED);
+}
+
+enum err txn_start(struct sip *s)
+{
+    struct txn_table *tt = MEM_NEW(struct txn_table);
+    if (!tt)
+        return ERR_NOMEM;
+    tt->sip = s;
+    tt->loop = sip_loop(s);
+    tt->home = sip_home(s);
+    tt->config = sip_config(s);
+    list_init(&tt->live);
+    list_init(&tt->faults);
+    deferred_init(&tt->later, on_later, tt);
+    enum err rc = table_init(tt);
+    if (rc) {
+        table_done(tt);
+        return rc;
+    }
+    sip_set_txns(s, &ops, tt);
+    return ERR_OK;
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/* txn/txn_client.c: drives the client machines (RFC 3261 §17.1), builds ACK (§17.1.1.3) and CANCEL
+ * (§9.1). */
+#include "txn/txn_priv.h"
+
+/* Octets of the parsed request while an ACK or a CANCEL is made from it; the rest of a big one is
+ * heap. */
+enum { SCRATCH = 8 * 1024, SCRATCH_MAX = 256 * 1024, BUILD_EXTRA = 256, MAX_FORWARDS = 70 };
+
+static void client_free(struct ctxn *t)
+{
+    struct txn_table *tt = t->t.table;
+    hash_remove(&tt->by_client_key, &t->t.by_key);
+    txn_done(&t->t);
+    block_unref(t->reason);
+    pool_put(tt->clients, t);
+}
+
+/* ---- requests made from the INVITE ---- */
+
+static void put_line(struct buf *b, sv name, sv value)
+{
+    buf_put(b, name);
+    buf_put(b, SV(": "));
+    buf_put(b, value);
+    buf_put(b, SV("\r\n"));
+}
+
+/* What ACK and CANCEL share: Request-URI, the one Via, From, Call-ID, the CSeq number and the
+ * Routes of the INVITE. */
+static void put_request(struct buf *b, struct sipmsg *invite, sv method, sv to, sv reason)
+{
+    const struct sip_via *via;
+    const struct sip_cseq *cseq;
+    uint32_t hops = MAX_FORWARDS;
+    if (sipmsg_via(invite, &via) || sipmsg_cseq(invite, &cseq)) {
+        b->rc = ERR_SYNTAX;
+        return;
+    }
+    if (sipmsg_number(invite, SIP_H_MAX_FORWARDS, &hops))
+        hops = MAX_FORWARDS;
+    buf_put(b, method);
+    buf_char(b, ' ');
+    buf_put(b, invite->uri_text);
+    buf_put(b, SV(" SIP/2.0\r\n"));
+    put_line(b, SV("Via"), via->text);
+    for (uint16_t f = invite->first[SIP_H_ROUTE]; f != SIPMSG_NONE; f = invite->fields[f].next)
+        put_line(b, SV("Route"), sipmsg_field_value(invite, f));
+    buf_put(b, SV("Max-Forwards: "));
+    buf_u64(b, hops);
+    buf_put(b, SV("\r\n"));
+    put_line(b, SV("From"), sipmsg_value(invite, SIP_H_FROM));
+    put_line(b, SV("To"), to);
+    put_line(b, SV("Call-ID"), sipmsg_value(invite, SIP_H_CALL_ID));
+    buf_put(b, SV("CSeq: "));
+    buf_u64(b, cseq->number);
+    buf_char(b, ' ');
+    buf_put(b, method);
+    buf_put(b, SV("\r\n"));
+    if (sv_present(reason))
+        put_line(b, SV("Reason"), reason);
+    buf_put(b, SV("Content-Length: 0\r\n\r\n"));
+}
+
+/* NULL: no memory. to SV_NONE: the INVITE's. */
+static struct block *from_invite(struct ctxn *t, sv method, sv to, sv reason)
+{
+    char scratch[SCRATCH];
+    struct arena a;
+    struct sipmsg invite;
+    struct buf b;
+    sv text = block_sv(t->t.octets);
+    struct block *out = sip_block(t->t.table->sip, text.n + to.n + reason.n + BUILD_EXTRA);
+    if (!out)
+        return NULL;
+    arena_init(&a, scratch, sizeof scratch, SCRATCH_MAX);
+    buf_init(&b, out->p, out->cap);
+    if (sipmsg_parse(text, &a, &invite, NULL))
+        b.rc = ERR_SYNTAX;
+    else
+        put_request(&b, &invite, method, sv_present(to) ? to : sipmsg_value(&invite, SIP_H_TO),
+                    reason);
+    arena_done(&a);
+    out->n = (uint32_t)b.n;
+    if (b.rc) {
+        block_unref(out);
+        return NULL;
+    }
+    return out;
+}
+
+/* ---- effects ---- */
+
+/* The INVITE is not needed any more: its place takes the ACK. */
+static void send_ack(struct ctxn *t, struct rx *rx)
+{
+    if (!t->acked) {
+        struct block *ack =
+            from_invite(t, SV("ACK"), rx ? sipmsg_value(&rx->msg, SIP_H_TO) : SV_NONE, SV_NONE);
+        if (!ack)
+            return; /* the answer comes again, and then we try again */
+        block_unref(t->t.octets);
+        t->t.octets = ack;
+        t->acked = true;
+    }
+    txn_send(&t->t, t->t.octets, true);
+}
+
+static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const struct dest *d,
+                                 struct txn_key key, struct block *octets, uint16_t slot);
+
+/* RFC 3261 §9.1: a transaction of its own, to the same place, with the INVITE's branch. */
+static void send_cancel(struct ctxn *t)
+{
+    struct txn_table *tt = t->t.table;
+    sv reason = t->reason ? block_sv(t->reason) : SV_NONE;
+    struct block *octets = from_invite(t, SV("CANCEL"), SV_NONE, reason);
+    block_unref(t->reason);
+    t->reason = NULL;
+    if (!octets)
+        return; /* Timer X still ends the INVITE */
+    struct txn_key key = t->t.key;
+    key.method = SIP_CANCEL;
+    struct ctxn *c = client_begin(tt, TXN_NICT, &t->t.dest, key, octets, t->slot);
+    block_unref(octets);
+    if (c) {
+        uint32_t todo = txn_begin(TXN_NICT, &c->t.state);
+        txn_send(&c->t, c->t.octets, true);
+        txn_arm(&c->t, todo);
+    }
+}
+
+static void leave(struct ctxn *t, enum err why)
+{
+    const struct ctxn_handler *h = t->h;
+    t->h = NULL;
+    if (h)
+        h->on_gone(t->arg, why);
+}
+
+static void tell_end(struct ctxn *t, uint32_t todo)
+{
+    if (todo & TXN_LEAVE)
+        leave(t, ERR_OK);
+    if (todo & TXN_LEAVE_TIMEOUT)
+        leave(t, ERR_TIMEOUT);
+    if (todo & TXN_LEAVE_ERROR)
+        leave(t, t->t.fault ? t->t.fault : ERR_STATE);
+}
+
+void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx)
+{
+    struct txn *m = &t->t;
+    uint32_t todo = txn_step(m->kind, &m->state, ev);
+    if (todo == TXN_BROKEN) {
+        txn_broken(m);
+        m->state = TXN_GONE;
+        todo = TXN_STOP | TXN_LEAVE_ERROR;
+    }
+    /* The wait of §9.1 is over. */
+    if (ev == TXN_RX_1XX && t->want_cancel && txn_allows(m->kind, m->state, TXN_CANCEL)) {
+        t->want_cancel = false;
+        todo |= txn_step(m->kind, &m->state, TXN_CANCEL);
+    }
+    txn_stop(m, todo);
+    if (todo & TXN_SEND) {
+        stat_inc(&m->table->loop->stats, STAT_SIP_RETRANSMITS_TX);
+        txn_send(m, m->octets, true);
+    }
+    if (todo & TXN_SEND_ACK)
+        send_ack(t, rx);
+    if (todo & TXN_SEND_CANCEL)
+        send_cancel(t);
+    if (todo & TXN_WANT_CANCEL)
+        t->want_cancel = true;
+    txn_arm(m, todo);
+    if (m->state == TXN_ACCEPTED || (m->kind == TXN_NICT && m->state == TXN_COMPLETED)) {
+        /* Nothing will be sent again. */
+        sip_send_cancel(&m->watch);
+        block_unref(m->octets);
+        m->octets = NULL;
+    }
+    if (m->state == TXN_GONE) {
+        tell_end(t, todo);
+        client_free(t);
+    } else if (todo & TXN_TELL && t->h) {
+        t->h->on_response(t->arg, rx); /* last: he may leave, and then t may be gone */
+    }
+}
+
+void ctxn_end(struct ctxn *t, enum err why)
+{
+    t->t.state = TXN_GONE;
+    leave(t, why);
+    client_free(t);
+}
+
+static void on_retry(struct timer *timer, void *arg)
+{
+    struct ctxn *t = arg;
+    (void)timer;
+    ctxn_run(t, t->t.retry_event, NULL);
+}
+
+static void on_deadline(struct timer *timer, void *arg)
+{
+    struct ctxn *t = arg;
+    (void)timer;
+    ctxn_run(t, t->t.deadline_event, NULL);
+}
+
+/* RFC 3261 §17.1.3: branch of the topmost Via (whose sent-by the transport has checked) and CSeq
+ * method. */
+bool ctxn_on_response(void *table, struct rx *rx)
+{
+    struct txn_table *tt = table;
+    const struct sip_via *via;
+    const struct sip_cseq *cseq;
+    if (sipmsg_via(&rx->msg, &via) || sipmsg_cseq(&rx->msg, &cseq))
+        return false;
+    struct txn_key key =
+        txn_client_key(tt, via->branch, txn_method(tt, cseq->method, cseq->method_text));
+    uint16_t status = rx->msg.status;
+    HASH_EACH (t, &tt->by_client_key, key.a, struct ctxn, t.by_key) {
+        if (!txn_key_equal(&t->t.key, &key) || t->t.key.method != key.method)
+            continue;
+        ctxn_run(t, status < 200 ? TXN_RX_1XX : status < 300 ? TXN_RX_2XX : TXN_RX_FAIL, rx);
+        return true;
+    }
+    return false;
+}
+
+/* ---- the user's side ---- */
+
+static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const struct dest *d,
+                                 struct txn_key key, struct block *octets, uint16_t slot)
+{
+    struct ctxn *t = pool_get(tt->clients);
+    if (!t)
+        return NULL;
+    txn_init(&t->t, tt, kind, on_retry, on_deadline, t);
+    t->t.key = key;
+    t->t.dest = *d;
+    t->t.octets = block_ref(octets);
+    t->slot = slot;
+    hash_insert(&tt->by_client_key, &t->t.by_key, key.a);
+    return t;
+}
+
+static enum err read_request(struct txn_table *tt, struct block *octets, struct txn_key *ret_key,
+                             enum sip_method *ret_method)
+{
+    char scratch[SCRATCH];
+    struct arena a;
+    struct sipmsg m;
+    const struct sip_via *via;
+    arena_init(&a, scratch, sizeof scratch, SCRATCH_MAX);
+    enum err rc = sipmsg_parse(block_sv(octets), &a, &m, NULL);
+    if (!rc)
+        rc = sipmsg_via(&m, &via);
+    if (!rc && (!m.request || !sv_present(via->branch)))
+        rc = ERR_SYNTAX;
+    if (!rc && m.method == SIP_ACK)
+        rc = ERR_STATE;
+    if (!rc) {
+        *ret_method = m.method;
+        *ret_key = txn_client_key(tt, via->branch, txn_method(tt, m.method, m.method_text));
+    }
+    arena_done(&a);
+    return rc;
+}
+
+enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets, uint16_t slot,
+                  const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn)
+{
+    struct txn_table *tt = sip_txns(s);
+    struct txn_key key;
+    enum sip_method method;
+    if (tt->closing)
+        return ERR_STATE;
+    TRY(read_request(tt, octets, &key, &method));
+    if (txn_full(tt))
+        return ERR_NOMEM;
+    enum txn_kind kind = method == SIP_INVITE ? TXN_ICT : TXN_NICT;
+    struct ctxn *t = client_begin(tt, kind, d, key, octets, slot);
+    if (!t)
+        return ERR_NOMEM;
+    enum err rc = sip_send(s, d, octets, &t->t.watch);
+    if (sip_flow_for(s, d, &t->flow)) /* with the connection that was just made */
+        t->flow = d->flow;
+    if (rc && !(rc == ERR_BUSY && !txn_reliable(&t->t))) { /* a full queue is loss like any other */
+        client_free(t);
+        return rc;
+    }
+    t->h = h;
+    t->arg = arg;
+    txn_arm(&t->t, txn_begin(kind, &t->t.state));
+    *ret_txn = t;
+    return ERR_OK;
+}
+
+void ctxn_cancel(struct ctxn *t, sv reason)
+{
+    struct txn_table *tt = t->t.table;
+    if (tt->closing || t->cancelled || !txn_allows(t->t.kind, t->t.state, TXN_CANCEL))
+        return;
+    t->cancelled = true;
+    if (sv_present(reason) && (t->reason = sip_block(tt->sip, reason.n))) {
+        memcpy(t->reason->p, reason.p, reason.n);
+        t->reason->n = (uint32_t)reason.n;
+    }
+    ctxn_run(t, TXN_CANCEL, NULL);
+}
+
+void ctxn_drop(struct ctxn *t)
+{
+    if (!t)
+        return;
+    t->h = NULL;
+    if (t->t.state == TXN_CALLING || t->t.state == TXN_PROCEEDING)
+        ctxn_cancel(t, SV_NONE);
+}
+
+struct sip *ctxn_sip(const struct ctxn *t)
+{
+    return t->t.table->sip;
+}
+
+const struct flow *ctxn_flow(const struct ctxn *t)
+{
+    return &t->flow;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* txn/txn_priv.h: what the parts of txn share.                                  layer: sip
+ *
+ * Parts   txn_tables.c the machines; txn.c the table of transactions, keys, timers, sending;
+ * txn_client.c and txn_server.c the two drivers. Keys    128 bits of keyed hash over what RFC 3261
+ * §17.1.3 and §17.2.3 match by, and the method beside them: nobody without the secret can make two
+ * of them meet, so the texts need not be kept. */
+#ifndef TXN_TXN_PRIV_H
+#define TXN_TXN_PRIV_H
+#include "ds/hash.h"
+#include "txn/txn.h"
+#include "txn/txn_tables.h"
+
+struct txn_key {
+    uint64_t a, b;
+    uint64_t method; /* enum sip_method, or a hash with the top bit set */
+};
+
+struct txn_table {
+    struct sip *sip;
+    struct loop *loop;
+    struct home *home;
+    const struct sip_config *config;
+    struct pool *clients, *servers;
+    struct hash by_client_key, by_server_key, by_merge_key;
+    struct link live;
+    struct link
+        faults; /* transport errors met inside a call of the user's: told at the turn's end */
+    struct deferred later;
+    bool closing;
+};
+
+/* Common to both sides. */
+struct txn {
+    struct txn_table *table;
+    struct hash_node by_key;
+    struct link by_life, by_fault;
+    struct txn_key key;
+    uint8_t kind, state;
+    uint8_t retry_event, deadline_event;
+    enum err fault;
+    struct timer retry, deadline;
+    usec interval; /* of retry: doubles */
+    struct block
+        *octets; /* what is sent again: the request, its ACK; the last response. May be NULL */
+    struct dest dest;
+    struct sip_sent watch;
+};
+
+struct ctxn {
+    struct txn t;
+    const struct ctxn_handler *h; /* NULL: the user left */
+    void *arg;
+    struct flow flow;
+    uint16_t slot;
+    bool cancelled, want_cancel, acked;
+    struct block *reason; /* waits for the CANCEL; NULL: none */
+};
+
+struct stxn {
+    struct txn t;
+    const struct stxn_handler *h;
+    void *arg;
+    struct rx *rx; /* NULL: let go of */
+    struct hash_node by_merge;
+    uint64_t merge_b;
+    struct home_key claim;
+    bool claimed;
+    bool old; /* RFC 2543: matched without a branch */
+    bool final, repeat;
+    uint64_t tag; /* old: hash of the To tag of the request, of the response once there is one */
+    usec at;
+};
+
+/* ---- txn.c ---- */
+uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text);
+struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method);
+/* False: no Via, or what RFC 2543 matches by is missing. */
+bool txn_server_key(const struct txn_table *tt, struct sipmsg *m, struct txn_key *ret_key,
+                    bool *ret_old);
+static inline bool txn_key_equal(const struct txn_key *x, const struct txn_key *y)
+{
+    return x->a == y->a && x->b == y->b;
+}
+void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, timer_fn *on_retry,
+              timer_fn *on_deadline, void *arg);
+/* Out of every list; frees what the common part holds. */
+void txn_done(struct txn *t);
+bool txn_full(struct txn_table *tt);
+bool txn_reliable(const struct txn *t);
+void txn_stop(struct txn *t, uint32_t todo);
+void txn_arm(struct txn *t, uint32_t todo);
+/* Sends t->octets; what fails at once is told at the turn's end. watched: later failures matter,
+ * too. */
+void txn_send(struct txn *t, struct block *octets, bool watched);
+void txn_broken(struct txn *t);
+/* The time after which a request other than INVITE may be answered 100 (RFC 4320 §4.1). */
+usec txn_time_of_100(const struct txn_table *tt);
+
+/* ---- the drivers ---- */
+void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx);
+void stxn_run(struct stxn *t, enum txn_event ev, struct rx *rx);
+void ctxn_end(struct ctxn *t, enum err why);
+void stxn_end(struct stxn *t, enum err why);
+bool ctxn_on_response(void *table, struct rx *rx);
+bool stxn_on_request(void *table, struct rx *rx);
+bool stxn_knows(void *table, struct rx *rx);
+
+#endif

@@ -210,6 +210,7 @@ const struct loop_ops sim_loop_ops = {
     .listen_unix = sim_listen_unix,
     .connect = sim_connect,
     .dns_query = sim_dns_query,
+    .source_for = sim_source_for,
 };
 
 void sim_loop_init(struct sim_loop *l, struct sim_process *p, unsigned worker)

@@ -291,6 +291,7 @@ struct sim_port *sim_port_find(struct sim_host *h, enum port_kind kind, const st
 struct sim_bound *sim_steer(struct sim *s, struct sim_port *p, const struct addr *from);
 enum err sim_udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
                       void *arg, struct udp **ret_udp);
+enum err sim_source_for(struct loop *l, const struct addr *to, struct addr *ret_local);
 void sim_udp_kill(struct sim_loop *l);
 void sim_udp_free_all(struct sim_loop *l);
 void sim_on_datagram(struct sim *s, struct event *e);

@@ -409,6 +409,15 @@ enum err sim_udp_open(struct loop *loop, const struct addr *bind, const struct u
     return ERR_OK;
 }
 
+enum err sim_source_for(struct loop *loop, const struct addr *to, struct addr *ret_local)
+{
+    struct sim_loop *l = sim_loop_of(loop);
+    struct addr any = {.family = to->family};
+    if (!sim_alive(l))
+        return ERR_STATE;
+    return sim_source(l->proc->host, &any, to, ret_local);
+}
+
 void sim_udp_kill(struct sim_loop *l)
 {
     LIST_EACH (b, &l->udps, struct sim_bound, by_loop)

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* The configuration: found, read file by file, overridden by --set, applied. */
+#include <errno.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "config/config_priv.h"
+
+enum { CONFIG_ARENA_MAX = 256 * 1024 * 1024 };
+
+static enum err config_new(struct config_all **ret_c)
+{
+    struct config_all *c = MEM_NEW(struct config_all);
+    if (!c)
+        return ERR_NOMEM;
+    arena_init(&c->pub.arena, NULL, 0, CONFIG_ARENA_MAX);
+    c->domains_end = &c->domains;
+    c->listeners_end = &c->listeners;
+    c->accounts_end = &c->accounts;
+    c->includes_end = &c->includes;
+    *ret_c = c;
+    return ERR_OK;
+}
+
+void config_free(struct config *c)
+{
+    if (!c)
+        return;
+    settings_unref(c->settings);
+    arena_done(&c->arena);
+    mem_free(config_all(c));
+}
+
+/* Defaults are read as a file's values are. */
+static void defaults(struct config_reader *r)
+{
+    for (size_t i = 0; i < config_rows_n; i++) {
+        const struct config_row *row = &config_rows[i];
+        if (row->kind != CONFIG_ROW_KEY)
+            continue;
+        struct config_value *v = &r->c->values[row->id];
+        struct config_scalar s = {.text = row->def, .at = {SV("default"), 0, 0}};
+        if (row->type <= CONFIG_T_SCALARS && row->def.n > 0)
+            config_value_read(r, row, &s, v);
+        v->set = false;
+        v->at = s.at;
+    }
+}
+
+/* ---- include ---- */
+
+/* Files of one pattern, in order of name. */
+static void include(struct config_reader *r, const struct config_include *inc, sv folder, sv named_folder, unsigned depth)
+{
+    sv pattern = config_join(r, folder, inc->pattern);
+    glob_t g;
+    if (!sv_present(pattern))
+        return;
+    int rc = glob(pattern.p, GLOB_ERR, NULL, &g);
+    if (rc == GLOB_NOSPACE) {
+        r->nomem = true;
+        return;
+    }
+    bool wild = strpbrk(pattern.p, "*?[") != NULL;
+    if (rc == GLOB_ABORTED || (rc == GLOB_NOMATCH && !wild))
+        config_error(r, inc->at, SV_NONE, "include: cannot read '" SV_FMT "': %s",
+                     SV_ARG(sv_sub(inc->pattern, 0, 512)), rc == GLOB_NOMATCH ? "no such file" : "a folder cannot be read");
+    for (size_t i = 0; rc == 0 && i < g.gl_pathc && !r->nomem; i++) {
+        sv path, found = sv_of(g.gl_pathv[i]);
+        /* Named as the file that includes it was named: relative to the same place. */
+        bool inside = sv_starts(found, folder) && inc->pattern.n > 0 && inc->pattern.p[0] != '/';
+        sv named = inside ? config_join(r, named_folder, sv_sub(found, folder.n + 1, found.n)) : found;
+        if (sv_dup(r->arena, found, &path) || sv_dup(r->arena, named, &named))
+            r->nomem = true;
+        else
+            config_read_file(r, path, named, &inc->at, depth);
+    }
+    if (rc == 0)
+        globfree(&g);
+}
+
+void config_include(struct config_reader *r, const struct config_doc *d)
+{
+    struct config_include *list = r->c->includes;
+    size_t slash = d->name.n;
+    while (slash > 0 && d->name.p[slash - 1] != '/')
+        slash--;
+    sv named_folder = sv_sub(d->name, 0, slash > 1 ? slash - 1 : slash);
+    /* The list belongs to this file now; files below make their own. */
+    r->c->includes = NULL;
+    r->c->includes_end = &r->c->includes;
+    for (const struct config_include *i = list; i && !r->nomem; i = i->next) {
+        if (d->depth == CONFIG_INCLUDE_DEPTH)
+            config_error(r, i->at, SV_NONE, "include: files include files more than %d deep", CONFIG_INCLUDE_DEPTH);
+        else
+            include(r, i, d->folder, named_folder, d->depth + 1);
+    }
+}
+
+/* ---- loading ---- */
+
+/* The file to read, as named; absent: none, embedded defaults. */
+static sv find_file(const struct config_source *src)
+{
+    static const char standard[] = "/etc/tandem/tandem.yaml";
+    const char *named = getenv("TANDEM_CONFIG");
+    if (src->path)
+        return sv_of(src->path);
+    if (named && *named)
+        return sv_of(named);
+    if (access(standard, F_OK) == 0 || errno == EACCES)
+        return sv_of(standard);
+    return SV_NONE;
+}
+
+static void read_main(struct config_reader *r, sv named)
+{
+    char here[4096];
+    sv copy;
+    if (sv_dup(r->arena, named, &copy)) {
+        r->nomem = true;
+        return;
+    }
+    bool absolute = copy.n > 0 && copy.p[0] == '/';
+    if (!absolute && !getcwd(here, sizeof(here))) {
+        config_error(r, (struct config_place){.file = copy}, SV_NONE, "cannot be found: no working directory");
+        return;
+    }
+    r->c->pub.file = absolute ? copy : config_join(r, sv_of(here), copy);
+    if (sv_present(r->c->pub.file))
+        config_read_file(r, r->c->pub.file, copy, NULL, 0);
+}
+
+static void load(struct config_reader *r, const struct config_source *src)
+{
+    sv named = find_file(src);
+    defaults(r);
+    if (sv_present(named))
+        read_main(r, named);
+    r->sets = true;
+    for (size_t i = 0; i < src->sets_n && !r->nomem; i++)
+        config_set(r, src->sets[i]);
+    r->sets = false;
+    if (!r->nomem)
+        config_apply(r);
+}
+
+enum err config_load(const struct config_source *src, struct config_report *report, struct config **ret_config)
+{
+    struct config_all *c;
+    TRY(config_new(&c));
+    struct config_reader *r = MEM_NEW(struct config_reader);
+    enum err rc = ERR_NOMEM;
+    if (r) {
+        *r = (struct config_reader){.c = c, .report = report, .arena = &c->pub.arena};
+        size_t errors = report->errors;
+        load(r, src);
+        config_report_sort(report);
+        rc = r->nomem ? ERR_NOMEM : report->errors > errors ? ERR_SYNTAX : ERR_OK;
+    }
+    mem_free(r);
+    if (rc)
+        config_free(&c->pub);
+    else
+        *ret_config = &c->pub;
+    return rc;
+}

@@ -212,6 +212,8 @@ static void on_response(void *arg, struct rx *rx)
     struct branch *b = arg;
     struct context *c = b->ctx;
     uint16_t status = rx->msg.status;
+    if (status == 100)
+        return; /* §16.7 step 5: of this hop only; Timer C runs on */
     enter(c);
     /* §16.7 step 3: a response whose only Via is ours was for us: nothing of ours asks for one
      * here. */

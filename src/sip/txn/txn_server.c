@@ -319,6 +319,12 @@ enum err stxn_reply(struct stxn *t, struct sip_reply *r)
     return rc;
 }
 
+void stxn_handle(struct stxn *t, const struct stxn_handler *h, void *arg)
+{
+    t->h = h;
+    t->arg = arg;
+}
+
 struct rx *stxn_rx(const struct stxn *t)
 {
     return t->rx;

@@ -180,7 +180,7 @@ void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
         rx->rc = rc;
         rx->fault = *fault;
         if (rx->fault.status < 300)
-            rx->fault.status = rc == ERR_TOOBIG ? 413 : 400;
+            rx->fault.status = rc == ERR_TOOBIG ? 513 : 400;
     }
     if (rx->msg.request && rx->msg.method_text.n > 0)
         count_request(s, rx);

@@ -210,6 +210,14 @@ struct accounting *routing_accounting(struct routing *r)
     return r->accounting;
 }
 
+size_t routing_contexts(const struct routing *r)
+{
+    size_t n = proxy_contexts(r->proxy);
+    for (const struct link *l = r->pending.next; l != &r->pending; l = l->next)
+        n++;
+    return n;
+}
+
 void routing_settings(struct routing *r, struct settings *set)
 {
     struct settings *old = r->set;

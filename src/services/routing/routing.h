@@ -32,6 +32,8 @@ MUST_USE enum err routing_new(struct loop *l, const struct routing_shared *sh, s
 void routing_free(struct routing *r);
 struct sip *routing_sip(struct routing *r);
 struct accounting *routing_accounting(struct routing *r);
+/* Requests in progress: being looked up, or in a response context of the proxy. */
+size_t routing_contexts(const struct routing *r);
 /* New snapshot; on the worker's own thread. */
 void routing_settings(struct routing *r, struct settings *set);
 /* No new calls (503 with Retry-After); standing ones go on. On the worker's own thread. */

@@ -26,7 +26,8 @@ struct stxn_handler {
 };
 /* Takes rx (a ref, and its claim). INVITE: 100 is sent after 200 ms unless something else was sent (§17.2.1).
  * Errors: ERR_NOMEM, ERR_STATE (ACK). */
-MUST_USE enum err stxn_new(struct sip *s, struct rx *rx, const struct stxn_handler *h, void *arg, struct stxn **ret_txn);
+MUST_USE enum err stxn_new(struct sip *s, struct rx *rx, const struct stxn_handler *h, void *arg,
+                           struct stxn **ret_txn);
 /* Sends octets (a whole response to the request) and keeps them for retransmission; takes its own ref. A 2xx to INVITE may follow a 2xx
  * (another fork, a retransmission from downstream). A response that cannot be sent ends in on_gone, in a later turn.
  * Errors: ERR_STATE (after a final response; RFC 4320: to a request other than INVITE a 1xx but 100, a 100 too early over UDP, a 408). */
@@ -35,8 +36,8 @@ MUST_USE enum err stxn_respond(struct stxn *t, uint16_t status, struct block *oc
 MUST_USE enum err stxn_reply(struct stxn *t, struct sip_reply *r);
 /* Another handler takes over from here on. */
 void stxn_handle(struct stxn *t, const struct stxn_handler *h, void *arg);
-struct rx *stxn_rx(const struct stxn *t);       /* the request */
-bool stxn_final(const struct stxn *t);          /* a final response was sent */
+struct rx *stxn_rx(const struct stxn *t); /* the request */
+bool stxn_final(const struct stxn *t);    /* a final response was sent */
 /* NULL is fine. Without a final response the machine ends at once, silently. With one it lets go of the request: drop
  * early, what remains for half a minute is small. */
 void stxn_drop(struct stxn *t);
@@ -60,7 +61,8 @@ MUST_USE enum err ctxn_new(struct sip *s, const struct dest *d, struct block *oc
 /* INVITE: sends CANCEL as soon as a provisional response allows (§9.1); if no final response comes within 64·T1 the transaction ends with
  * ERR_TIMEOUT. reason: a Reason header value or SV_NONE. Nothing after a final response. */
 void ctxn_cancel(struct ctxn *t, sv reason);
-void ctxn_drop(struct ctxn *t); /* NULL is fine. An INVITE without a final response is cancelled: nobody would take its 2xx */
+/* NULL is fine. An INVITE without a final response is cancelled: nobody would take its 2xx. */
+void ctxn_drop(struct ctxn *t);
 struct sip *ctxn_sip(const struct ctxn *t);
 const struct flow *ctxn_flow(const struct ctxn *t);
 

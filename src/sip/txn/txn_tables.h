@@ -13,10 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TXN_KIND_LIST(X)                                                                           \
-    X(ICT, "INVITE client")                                                                        \
-    X(NICT, "non-INVITE client")                                                                   \
-    X(IST, "INVITE server")                                                                        \
+#define TXN_KIND_LIST(X)         \
+    X(ICT, "INVITE client")      \
+    X(NICT, "non-INVITE client") \
+    X(IST, "INVITE server")      \
     X(NIST, "non-INVITE server")
 enum txn_kind {
 #define X(id, text) TXN_##id,
@@ -25,14 +25,14 @@ enum txn_kind {
         TXN_KINDS
 };
 
-#define TXN_STATE_LIST(X)                                                                          \
-    X(UNSET, "unset")                                                                              \
-    X(CALLING, "Calling")                                                                          \
-    X(TRYING, "Trying")                                                                            \
-    X(PROCEEDING, "Proceeding")                                                                    \
-    X(ACCEPTED, "Accepted")                                                                        \
-    X(COMPLETED, "Completed")                                                                      \
-    X(CONFIRMED, "Confirmed")                                                                      \
+#define TXN_STATE_LIST(X)       \
+    X(UNSET, "unset")           \
+    X(CALLING, "Calling")       \
+    X(TRYING, "Trying")         \
+    X(PROCEEDING, "Proceeding") \
+    X(ACCEPTED, "Accepted")     \
+    X(COMPLETED, "Completed")   \
+    X(CONFIRMED, "Confirmed")   \
     X(GONE, "Terminated")
 enum txn_state {
 #define X(id, text) TXN_##id,
@@ -41,32 +41,32 @@ enum txn_state {
         TXN_STATES
 };
 
-#define TXN_EVENT_LIST(X)                                                                          \
-    X(RX_1XX, "1xx arrives")                                                                       \
-    X(RX_2XX, "2xx arrives")                                                                       \
-    X(RX_FAIL, "300-699 arrives")                                                                  \
-    X(RX_REQUEST, "the request arrives again")                                                     \
-    X(RX_ACK, "ACK arrives")                                                                       \
-    X(RX_CANCEL, "CANCEL arrives")                                                                 \
-    X(TX_1XX, "user sends 1xx")                                                                    \
-    X(TX_2XX, "user sends 2xx")                                                                    \
-    X(TX_FAIL, "user sends 300-699")                                                               \
-    X(TX_ERROR, "transport error")                                                                 \
-    X(CANCEL, "user cancels")                                                                      \
-    X(TIMER_A, "Timer A")                                                                          \
-    X(TIMER_B, "Timer B")                                                                          \
-    X(TIMER_D, "Timer D")                                                                          \
-    X(TIMER_E, "Timer E")                                                                          \
-    X(TIMER_F, "Timer F")                                                                          \
-    X(TIMER_G, "Timer G")                                                                          \
-    X(TIMER_H, "Timer H")                                                                          \
-    X(TIMER_I, "Timer I")                                                                          \
-    X(TIMER_J, "Timer J")                                                                          \
-    X(TIMER_K, "Timer K")                                                                          \
-    X(TIMER_L, "Timer L")                                                                          \
-    X(TIMER_M, "Timer M")                                                                          \
-    X(TIMER_100, "time for a 100")                                                                 \
-    X(TIMER_2XX, "time to repeat the 2xx")                                                         \
+#define TXN_EVENT_LIST(X)                      \
+    X(RX_1XX, "1xx arrives")                   \
+    X(RX_2XX, "2xx arrives")                   \
+    X(RX_FAIL, "300-699 arrives")              \
+    X(RX_REQUEST, "the request arrives again") \
+    X(RX_ACK, "ACK arrives")                   \
+    X(RX_CANCEL, "CANCEL arrives")             \
+    X(TX_1XX, "user sends 1xx")                \
+    X(TX_2XX, "user sends 2xx")                \
+    X(TX_FAIL, "user sends 300-699")           \
+    X(TX_ERROR, "transport error")             \
+    X(CANCEL, "user cancels")                  \
+    X(TIMER_A, "Timer A")                      \
+    X(TIMER_B, "Timer B")                      \
+    X(TIMER_D, "Timer D")                      \
+    X(TIMER_E, "Timer E")                      \
+    X(TIMER_F, "Timer F")                      \
+    X(TIMER_G, "Timer G")                      \
+    X(TIMER_H, "Timer H")                      \
+    X(TIMER_I, "Timer I")                      \
+    X(TIMER_J, "Timer J")                      \
+    X(TIMER_K, "Timer K")                      \
+    X(TIMER_L, "Timer L")                      \
+    X(TIMER_M, "Timer M")                      \
+    X(TIMER_100, "time for a 100")             \
+    X(TIMER_2XX, "time to repeat the 2xx")     \
     X(TIMER_X, "64*T1 after CANCEL")
 enum txn_event {
 #define X(id, text) TXN_##id,
@@ -80,7 +80,7 @@ enum txn_do {
     TXN_STOP_RETRY = 1 << 0,
     TXN_STOP_DEADLINE = 1 << 1,
     TXN_STOP = TXN_STOP_RETRY | TXN_STOP_DEADLINE,
-    TXN_SEND = 1 << 2,        /* the request; the last response */
+    TXN_SEND = 1 << 2, /* the request; the last response */
     TXN_SEND_ACK = 1 << 3,
     TXN_SEND_CANCEL = 1 << 4,
     TXN_SEND_100 = 1 << 5,
@@ -89,7 +89,7 @@ enum txn_do {
     TXN_ARM_B = 1 << 8,
     TXN_ARM_D = 1 << 9,
     TXN_ARM_E = 1 << 10,
-    TXN_ARM_E_T2 = 1 << 11,   /* Timer E at T2 */
+    TXN_ARM_E_T2 = 1 << 11, /* Timer E at T2 */
     TXN_ARM_F = 1 << 12,
     TXN_ARM_G = 1 << 13,
     TXN_ARM_H = 1 << 14,
@@ -99,10 +99,10 @@ enum txn_do {
     TXN_ARM_L = 1 << 18,
     TXN_ARM_M = 1 << 19,
     TXN_ARM_100 = 1 << 20,
-    TXN_ARM_2XX = 1 << 21,    /* only when the user asked for it */
+    TXN_ARM_2XX = 1 << 21, /* only when the user asked for it */
     TXN_ARM_X = 1 << 22,
-    TXN_TELL = 1 << 23,       /* the response to the user; the ACK; the CANCEL */
-    TXN_LEAVE = 1 << 24,      /* on_gone: its course is run */
+    TXN_TELL = 1 << 23,  /* the response to the user; the ACK; the CANCEL */
+    TXN_LEAVE = 1 << 24, /* on_gone: its course is run */
     TXN_LEAVE_TIMEOUT = 1 << 25,
     TXN_LEAVE_ERROR = 1 << 26,
     TXN_BROKEN = 1 << 27,

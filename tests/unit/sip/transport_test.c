@@ -214,9 +214,10 @@ static void bad_framing_is_answered_and_ends_the_connection(void **state)
     (void)state;
     struct world *w = start();
     dial(w);
-    say_tcp(w, SV("OPTIONS sip:a@192.0.2.1 SIP/2.0\r\n"
-                  "Via: SIP/2.0/TCP 192.0.2.99:5070;branch=z9hG4bKb\r\n"
-                  "From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n"));
+    say_tcp(w,
+            SV("OPTIONS sip:a@192.0.2.1 SIP/2.0\r\n"
+               "Via: SIP/2.0/TCP 192.0.2.99:5070;branch=z9hG4bKb\r\n"
+               "From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n"));
     run(w, 100 * USEC_MS);
     assert_int_equal(heard(w, "SIP/2.0 400 "), 1);
     assert_true(w->stream_closed);
@@ -248,8 +249,10 @@ static void endless_headers_end_the_connection(void **state)
     char chunk[1000];
     memset(chunk, 'h', sizeof chunk);
     dial(w);
-    say_tcp(w, SV("OPTIONS sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.99:5070;branch=z9hG4bKb\r\n"
-                  "X: "));
+    say_tcp(
+        w,
+        SV("OPTIONS sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.99:5070;branch=z9hG4bKb\r\n"
+           "X: "));
     for (int i = 0; i < 200 && !w->stream_closed; i++) {
         if (w->stream)
             say_tcp(w, (sv){chunk, sizeof chunk});

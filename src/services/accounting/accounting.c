@@ -87,7 +87,8 @@ static void call_free(struct accounting *a, struct call *c)
     hash_remove(&a->calls, &c->by_call_id);
     list_unlink(&c->by_silence);
     a->bytes -= c->bytes;
-    stat_add(&a->loop->stats, STAT_CALLS, -1);
+    if (c->state != CALL_ENDING)
+        stat_add(&a->loop->stats, STAT_CALLS, -1);
     mem_free(c);
 }
 
@@ -296,6 +297,7 @@ void accounting_request(struct accounting *a, struct call *c, struct rx *req, un
     /* The response context reports to it still: it goes when that has ended. */
     record(a, c, by);
     c->state = CALL_ENDING;
+    stat_add(&a->loop->stats, STAT_CALLS, -1);
 }
 
 size_t accounting_count(const struct accounting *a)

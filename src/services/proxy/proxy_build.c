@@ -96,21 +96,25 @@ static bool sides_differ(struct proxy *p, const struct flow *in, const struct fl
     return in->transport != out->transport || !sv_eq(buf_sv(&ba), buf_sv(&bb));
 }
 
-static void edit_record_route(struct proxy *p, struct sipedit *e, struct rx *rx,
-                              const struct flow *out, uint16_t slot)
+static void edit_record_route_of(struct proxy *p, struct sipedit *e, struct rx *rx,
+                                 const struct flow *f, uint16_t slot)
 {
-    char mem[2 * LINE_MAX];
+    char mem[LINE_MAX];
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
-    /* The topmost is the callee's first hop: the outgoing side. */
-    put_record_route(p, rx, &b, out, slot);
-    if (sides_differ(p, &rx->flow, out)) {
-        buf_str(&b, "\r\n");
-        put_record_route(p, rx, &b, &rx->flow, slot);
-    }
+    put_record_route(p, rx, &b, f, slot);
     sv line = arena_text(e, &rx->arena, &b);
     if (line.p)
         sipedit_line_first(e, SIP_H_RECORD_ROUTE, line);
+}
+
+static void edit_record_route(struct proxy *p, struct sipedit *e, struct rx *rx,
+                              const struct flow *out, uint16_t slot)
+{
+    /* The topmost is the callee's first hop: the outgoing side. */
+    edit_record_route_of(p, e, rx, out, slot);
+    if (sides_differ(p, &rx->flow, out))
+        edit_record_route_of(p, e, rx, &rx->flow, slot);
 }
 
 /* A contact's URI as a Request-URI: headers and the method parameter do not belong there (§19.1.1

@@ -48,16 +48,55 @@ static void defaults(struct config_reader *r)
     }
 }
 
+void config_default_listeners(struct config_reader *r)
+{
+    const struct config_row *key = config_key(CONFIG_K_LISTEN);
+    for (size_t at = 0; at < key->def.n;) {
+        size_t end = at + sv_chr(sv_sub(key->def, at, key->def.n), ' ');
+        struct config_scalar s = {.text = sv_sub(key->def, at, end), .at = {SV("default"), 0, 0}};
+        config_item_text(r, key, &s);
+        at = end + 1;
+    }
+}
+
+enum err config_embedded(struct config_report *report, struct config_all **ret_c)
+{
+    struct config_all *c;
+    TRY(config_new(&c));
+    struct config_reader *r = MEM_NEW(struct config_reader);
+    bool good = r != NULL;
+    if (r) {
+        *r = (struct config_reader){.c = c, .report = report, .arena = &c->pub.arena};
+        defaults(r);
+        config_default_listeners(r);
+        good = !r->nomem;
+    }
+    mem_free(r);
+    if (good)
+        *ret_c = c;
+    else
+        config_free(&c->pub);
+    return good ? ERR_OK : ERR_NOMEM;
+}
+
 /* ---- include ---- */
 
+/* A folder that is not there holds no files; one that may not be read is a mistake. */
+static int folder_unread(const char *path, int e)
+{
+    (void)path;
+    return e != ENOENT && e != ENOTDIR;
+}
+
 /* Files of one pattern, in order of name. */
-static void include(struct config_reader *r, const struct config_include *inc, sv folder, sv named_folder, unsigned depth)
+static void include(struct config_reader *r, const struct config_include *inc, sv folder,
+                    sv named_folder, unsigned depth)
 {
     sv pattern = config_join(r, folder, inc->pattern);
     glob_t g;
     if (!sv_present(pattern))
         return;
-    int rc = glob(pattern.p, GLOB_ERR, NULL, &g);
+    int rc = glob(pattern.p, 0, folder_unread, &g);
     if (rc == GLOB_NOSPACE) {
         r->nomem = true;
         return;
@@ -65,12 +104,14 @@ static void include(struct config_reader *r, const struct config_include *inc, s
     bool wild = strpbrk(pattern.p, "*?[") != NULL;
     if (rc == GLOB_ABORTED || (rc == GLOB_NOMATCH && !wild))
         config_error(r, inc->at, SV_NONE, "include: cannot read '" SV_FMT "': %s",
-                     SV_ARG(sv_sub(inc->pattern, 0, 512)), rc == GLOB_NOMATCH ? "no such file" : "a folder cannot be read");
+                     SV_ARG(sv_sub(inc->pattern, 0, 512)),
+                     rc == GLOB_NOMATCH ? "no such file" : "a folder cannot be read");
     for (size_t i = 0; rc == 0 && i < g.gl_pathc && !r->nomem; i++) {
         sv path, found = sv_of(g.gl_pathv[i]);
         /* Named as the file that includes it was named: relative to the same place. */
         bool inside = sv_starts(found, folder) && inc->pattern.n > 0 && inc->pattern.p[0] != '/';
-        sv named = inside ? config_join(r, named_folder, sv_sub(found, folder.n + 1, found.n)) : found;
+        sv named =
+            inside ? config_join(r, named_folder, sv_sub(found, folder.n + 1, found.n)) : found;
         if (sv_dup(r->arena, found, &path) || sv_dup(r->arena, named, &named))
             r->nomem = true;
         else
@@ -92,7 +133,8 @@ void config_include(struct config_reader *r, const struct config_doc *d)
     r->c->includes_end = &r->c->includes;
     for (const struct config_include *i = list; i && !r->nomem; i = i->next) {
         if (d->depth == CONFIG_INCLUDE_DEPTH)
-            config_error(r, i->at, SV_NONE, "include: files include files more than %d deep", CONFIG_INCLUDE_DEPTH);
+            config_error(r, i->at, SV_NONE, "include: files include files more than %d deep",
+                         CONFIG_INCLUDE_DEPTH);
         else
             include(r, i, d->folder, named_folder, d->depth + 1);
     }
@@ -124,7 +166,8 @@ static void read_main(struct config_reader *r, sv named)
     }
     bool absolute = copy.n > 0 && copy.p[0] == '/';
     if (!absolute && !getcwd(here, sizeof(here))) {
-        config_error(r, (struct config_place){.file = copy}, SV_NONE, "cannot be found: no working directory");
+        config_error(r, (struct config_place){.file = copy}, SV_NONE,
+                     "cannot be found: no working directory");
         return;
     }
     r->c->pub.file = absolute ? copy : config_join(r, sv_of(here), copy);
@@ -146,7 +189,8 @@ static void load(struct config_reader *r, const struct config_source *src)
         config_apply(r);
 }
 
-enum err config_load(const struct config_source *src, struct config_report *report, struct config **ret_config)
+enum err config_load(const struct config_source *src, struct config_report *report,
+                     struct config **ret_config)
 {
     struct config_all *c;
     TRY(config_new(&c));

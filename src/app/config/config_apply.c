@@ -24,7 +24,8 @@ static void copy(struct config_reader *r, sv from, sv *ret_to)
 /* ---- domains ---- */
 
 /* The domain before `until` that has the name as its own or as an alias. */
-static const struct config_domain *domain_with(const struct config_reader *r, sv name, const struct config_domain *until)
+static const struct config_domain *domain_with(const struct config_reader *r, sv name,
+                                               const struct config_domain *until)
 {
     for (const struct config_domain *x = r->c->domains; x && x != until; x = x->next) {
         if (sv_eq(x->name, name))
@@ -37,14 +38,16 @@ static const struct config_domain *domain_with(const struct config_reader *r, sv
     return NULL;
 }
 
-static void name_twice(struct config_reader *r, const struct config_domain *x, sv name, const struct config_domain *other)
+static void name_twice(struct config_reader *r, const struct config_domain *x, sv name,
+                       const struct config_domain *other)
 {
     char place[CONFIG_SHOWN];
-    config_error(r, x->at, SV("keep one of them"), "domains: " SV_FMT " is named in %s as well", SV_ARG(name),
-                 config_place_text(other->at, place));
+    config_error(r, x->at, SV("keep one of them"), "domains: " SV_FMT " is named in %s as well",
+                 SV_ARG(name), config_place_text(other->at, place));
 }
 
-static void one_domain(struct config_reader *r, const struct config_domain *x, struct settings_domain *out)
+static void one_domain(struct config_reader *r, const struct config_domain *x,
+                       struct settings_domain *out)
 {
     const struct config_domain *other = domain_with(r, x->name, x);
     if (other)
@@ -64,7 +67,8 @@ static void one_domain(struct config_reader *r, const struct config_domain *x, s
     copy(r, sv_present(x->realm) ? x->realm : x->name, &out->realm);
     out->digest = x->digest;
     /* An empty policy means that of security.digest: there is no other way to say auto. */
-    if (x->has_digest && x->digest.mode == AUTH_MODE_AUTO && value(r, CONFIG_K_SECURITY_DIGEST)->digest_listed)
+    if (x->has_digest && x->digest.mode == AUTH_MODE_AUTO &&
+        value(r, CONFIG_K_SECURITY_DIGEST)->digest_listed)
         config_error(r, x->digest_at, SV("name the algorithms"),
                      "domains[].digest: cannot be auto while security.digest is a list");
 }
@@ -86,7 +90,8 @@ static void domains(struct config_reader *r)
 
 /* ---- listeners ---- */
 
-static bool bound_before(struct config_reader *r, const struct config_listener *l, const struct addr *a)
+static bool bound_before(struct config_reader *r, const struct config_listener *l,
+                         const struct addr *a)
 {
     char place[CONFIG_SHOWN];
     for (const struct config_listener *x = r->c->listeners; x && a->port != 0; x = x->next) {
@@ -95,8 +100,9 @@ static bool bound_before(struct config_reader *r, const struct config_listener *
                 return false;
             if (x->transport != l->transport || !addr_equal(&x->addrs[i], a))
                 continue;
-            config_error(r, l->at, SV("keep one of them"), "listen: " SV_FMT " is bound by %s as well",
-                         SV_ARG(sv_sub(l->text, 0, CONFIG_SHOWN_MAX)), config_place_text(x->at, place));
+            config_error(
+                r, l->at, SV("keep one of them"), "listen: " SV_FMT " is bound by %s as well",
+                SV_ARG(sv_sub(l->text, 0, CONFIG_SHOWN_MAX)), config_place_text(x->at, place));
             return true;
         }
     }
@@ -125,16 +131,9 @@ static void one_listener(struct config_reader *r, const struct config_listener *
 
 static void listeners(struct config_reader *r)
 {
-    const struct config_row *key = config_key(CONFIG_K_LISTEN);
     r->c->pub.listen_given = r->c->listeners_n > 0;
-    if (!value(r, CONFIG_K_LISTEN)->set && r->c->listeners_n == 0) {
-        for (size_t at = 0; at < key->def.n;) {
-            size_t end = at + sv_chr(sv_sub(key->def, at, key->def.n), ' ');
-            struct config_scalar s = {.text = sv_sub(key->def, at, end), .at = {SV("default"), 0, 0}};
-            config_item_text(r, key, &s);
-            at = end + 1;
-        }
-    }
+    if (!value(r, CONFIG_K_LISTEN)->set && r->c->listeners_n == 0)
+        config_default_listeners(r);
     for (const struct config_listener *l = r->c->listeners; l; l = l->next)
         one_listener(r, l);
 }
@@ -166,7 +165,8 @@ static void clash(struct config_reader *r, const struct claim *a, const struct c
     char place[CONFIG_SHOWN];
     config_error(r, late->account->at, SV("a name or number belongs to one account"),
                  "accounts: %s '" SV_FMT "' is used in %s as well", late->user ? "user" : "number",
-                 SV_ARG(sv_sub(late->name, 0, CONFIG_SHOWN_MAX)), config_place_text(early->account->at, place));
+                 SV_ARG(sv_sub(late->name, 0, CONFIG_SHOWN_MAX)),
+                 config_place_text(early->account->at, place));
 }
 
 static void check_claims(struct config_reader *r, struct claim *claims, size_t n)
@@ -199,7 +199,8 @@ static sv account_domain(struct config_reader *r, const struct config_account *a
     return a->domain;
 }
 
-static void one_account(struct config_reader *r, const struct config_account *a, sv domain, struct settings_account *out)
+static void one_account(struct config_reader *r, const struct config_account *a, sv domain,
+                        struct settings_account *out)
 {
     char place[CONFIG_SHOWN];
     int64_t least = value(r, CONFIG_K_SECURITY_PASSWORDS_MINIMUM)->n;
@@ -252,8 +253,9 @@ static unsigned connections(const struct config_reader *r)
     if (total == 0) {
         total = (uint64_t)r->c->pub.settings->sip.connections * workers;
         if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur != RLIM_INFINITY) {
-            uint64_t left = limit.rlim_cur > 2 * DESCRIPTORS_RESERVE ? limit.rlim_cur - DESCRIPTORS_RESERVE
-                                                                     : limit.rlim_cur / 2;
+            uint64_t left = limit.rlim_cur > 2 * DESCRIPTORS_RESERVE
+                                ? limit.rlim_cur - DESCRIPTORS_RESERVE
+                                : limit.rlim_cur / 2;
             total = left < total ? left : total;
         }
     }
@@ -288,7 +290,8 @@ static void scalars(struct config_reader *r)
 }
 
 /* A default that the environment gives, as origin of the value. */
-static bool from_environment(struct config_reader *r, enum config_id id, const char *name, const char *file)
+static bool from_environment(struct config_reader *r, enum config_id id, const char *name,
+                             const char *file)
 {
     struct config_value *v = &r->c->values[id];
     const char *text = getenv(name);
@@ -334,7 +337,8 @@ static void process(struct config_reader *r)
                     : v[CONFIG_K_LOG_FORMAT].n == 1 ? CONFIG_LOG_TEXT
                                                     : CONFIG_LOG_JSON;
     for (unsigned i = 0; i < r->c->modules_n; i++)
-        c->levels[c->levels_n++] = (struct config_level){r->c->modules[i].module, r->c->modules[i].level};
+        c->levels[c->levels_n++] =
+            (struct config_level){r->c->modules[i].module, r->c->modules[i].level};
     c->store_sync = v[CONFIG_K_STORE_SYNC].n;
     c->records_keep = v[CONFIG_K_RECORDS_KEEP].n;
     const char *journal = getenv("TANDEM_JOURNAL_MIN");
@@ -347,13 +351,15 @@ static void process(struct config_reader *r)
 
 static void across(struct config_reader *r)
 {
-    const struct config_value *t2 = value(r, CONFIG_K_SIP_T2), *expires = value(r, CONFIG_K_REGISTRAR_EXPIRES);
+    const struct config_value *t2 = value(r, CONFIG_K_SIP_T2),
+                              *expires = value(r, CONFIG_K_REGISTRAR_EXPIRES);
     const struct config_value *t1 = value(r, CONFIG_K_SIP_T1);
     if (t2->n < t1->n) /* the later one in the file is the one to look at */
         config_error(r, t2->set ? t2->at : t1->at, SV_NONE, "sip.t2: is shorter than sip.t1");
     /* RFC 3261 §10.3 step 7: a registrar may refuse as too brief only what is shorter than one hour. */
     if (expires->n > USEC_HOUR)
-        config_error(r, expires->at, SV("such as 60s-1h"), "registrar.expires: the shortest may be at most 1h");
+        config_error(r, expires->at, SV("such as 60s-1h"),
+                     "registrar.expires: the shortest may be at most 1h");
 }
 
 static void findings(struct config_reader *r)
@@ -369,9 +375,11 @@ static void findings(struct config_reader *r)
         config_finding(r, strangers->at, SV("strangers: refuse"),
                        "security.strangers: anybody can make our users' phones ring");
     if (minimum->n < 12)
-        config_finding(r, minimum->at, SV("minimum: 12"), "security.passwords.minimum: short passwords are guessed");
+        config_finding(r, minimum->at, SV("minimum: 12"),
+                       "security.passwords.minimum: short passwords are guessed");
     if (digest->digest.n == 1 && digest->digest.list[0] == AUTH_MD5)
-        config_finding(r, digest->at, SV("digest: auto"), "security.digest: MD5 alone, although phones take SHA-256");
+        config_finding(r, digest->at, SV("digest: auto"),
+                       "security.digest: MD5 alone, although phones take SHA-256");
 }
 
 void config_apply(struct config_reader *r)

@@ -5,12 +5,15 @@
 #include "config/config_priv.h"
 
 const struct config_row config_rows[] = {
-#define CONFIG_KEY(id, path, type, lo, hi, words, def, change, help) \
-    {CONFIG_ROW_KEY, CONFIG_K_##id, SV(path), CONFIG_T_##type, lo, hi, SV(words), SV(def), CONFIG_##change, SV_NONE, SV(help)},
-#define CONFIG_FIELD(path, shape, help) \
-    {CONFIG_ROW_FIELD, CONFIG_KEYS, SV(path), CONFIG_TYPES, 0, 0, SV_NONE, SV_NONE, false, SV(shape), SV(help)},
-#define CONFIG_LATER(path) \
-    {CONFIG_ROW_LATER, CONFIG_KEYS, SV(path), CONFIG_TYPES, 0, 0, SV_NONE, SV_NONE, false, SV_NONE, SV_NONE},
+#define CONFIG_KEY(id, path, type, lo, hi, words, def, change, help)               \
+    {CONFIG_ROW_KEY, CONFIG_K_##id, SV(path),        CONFIG_T_##type, lo,      hi, \
+     SV(words),      SV(def),       CONFIG_##change, SV_NONE,         SV(help)},
+#define CONFIG_FIELD(path, shape, help)                                 \
+    {CONFIG_ROW_FIELD, CONFIG_KEYS, SV(path), CONFIG_TYPES, 0,       0, \
+     SV_NONE,          SV_NONE,     false,    SV(shape),    SV(help)},
+#define CONFIG_LATER(path)                                             \
+    {CONFIG_ROW_LATER, CONFIG_KEYS, SV(path), CONFIG_TYPES, 0,      0, \
+     SV_NONE,          SV_NONE,     false,    SV_NONE,      SV_NONE},
 #define CONFIG_RELOAD  false
 #define CONFIG_RESTART true
 #include "config/config.def"
@@ -67,7 +70,8 @@ static unsigned distance(sv a, sv b)
                 best = d[i - 1][k] + 1;
             if (d[i][k - 1] + 1 < best)
                 best = d[i][k - 1] + 1;
-            if (i > 1 && k > 1 && a.p[i - 1] == b.p[k - 2] && a.p[i - 2] == b.p[k - 1] && d[i - 2][k - 2] + 1 < best)
+            if (i > 1 && k > 1 && a.p[i - 1] == b.p[k - 2] && a.p[i - 2] == b.p[k - 1] &&
+                d[i - 2][k - 2] + 1 < best)
                 best = d[i - 2][k - 2] + 1;
             d[i][k] = best;
         }
@@ -79,7 +83,7 @@ static unsigned distance(sv a, sv b)
 static sv nearest(sv prefix, sv name)
 {
     sv found = SV_NONE;
-    unsigned best = (unsigned)(name.n / 3) + 2;
+    unsigned best = (unsigned)(name.n / 3 > 0 ? name.n / 3 : 1) + 1;
     for (size_t i = 0; i < config_rows_n; i++) {
         sv p = config_rows[i].path;
         if (p.n <= prefix.n || !sv_starts(p, prefix))
@@ -102,7 +106,8 @@ static sv elsewhere(sv name)
 {
     for (size_t i = 0; i < config_rows_n; i++) {
         sv p = config_rows[i].path;
-        if (config_rows[i].kind == CONFIG_ROW_KEY && p.n > name.n && sv_ends(p, name) && p.p[p.n - name.n - 1] == '.')
+        if (config_rows[i].kind == CONFIG_ROW_KEY && p.n > name.n && sv_ends(p, name) &&
+            p.p[p.n - name.n - 1] == '.')
             return p;
     }
     return SV_NONE;
@@ -110,15 +115,15 @@ static sv elsewhere(sv name)
 
 void config_unknown(struct config_reader *r, struct config_place at, sv prefix, sv name)
 {
-    char mem[256], shown[CONFIG_SHOWN];
+    char mem[256];
     struct buf b;
-    struct config_scalar s = {.text = name};
     buf_init(&b, mem, sizeof(mem));
     buf_put(&b, prefix);
     buf_put(&b, name);
     const struct config_row *row = b.rc ? NULL : config_row_of(buf_sv(&b));
     if (row && row->kind == CONFIG_ROW_LATER) {
-        config_error(r, at, SV("leave it out for now"), SV_FMT ": is not built yet", SV_ARG(row->path));
+        config_error(r, at, SV("leave it out for now"), SV_FMT ": is not built yet",
+                     SV_ARG(row->path));
         return;
     }
     buf_reset(&b);
@@ -131,7 +136,8 @@ void config_unknown(struct config_reader *r, struct config_place at, sv prefix, 
         buf_printf(&b, "did you mean '" SV_FMT "'?", SV_ARG(near));
     else if (sv_present(far))
         buf_printf(&b, "did you mean " SV_FMT "?", SV_ARG(far));
-    config_error(r, at, buf_sv(&b), SV_FMT "%s: no such key", SV_ARG(prefix), config_shown(&s, shown));
+    config_error(r, at, buf_sv(&b), SV_FMT SV_FMT "%s: no such key", SV_ARG(prefix),
+                 SV_ARG(sv_sub(name, 0, CONFIG_SHOWN_MAX)), name.n > CONFIG_SHOWN_MAX ? "…" : "");
 }
 
 /* ---- nodes ---- */
@@ -167,7 +173,8 @@ static bool tag_fits(struct config_reader *r, struct config_doc *d, const yaml_n
                                                             : YAML_DEFAULT_MAPPING_TAG;
     if (!node->tag || sv_eq(sv_of((const char *)node->tag), sv_of(wanted)))
         return true;
-    config_error(r, config_place_of(d, node), SV("a value that begins with ! needs quotes"), "tags have no meaning here");
+    config_error(r, config_place_of(d, node), SV("a value that begins with ! needs quotes"),
+                 "tags have no meaning here");
     return false;
 }
 
@@ -177,15 +184,16 @@ size_t config_pairs(struct config_reader *r, struct config_doc *d, yaml_node_t *
         return 0;
     if (map->type != YAML_MAPPING_NODE) {
         if (!config_is_null(map))
-            config_error(r, config_place_of(d, map), SV("such as {name: value}"), SV_FMT "%skeys and values belong here",
-                         SV_ARG(key), key.n > 0 ? ": " : "");
+            config_error(r, config_place_of(d, map), SV("such as {name: value}"),
+                         SV_FMT "%skeys and values belong here", SV_ARG(key),
+                         key.n > 0 ? ": " : "");
         return 0;
     }
     size_t n = (size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start);
     if (n <= CONFIG_PAIRS_MAX)
         return n;
-    config_error(r, config_place_of(d, map), SV_NONE, SV_FMT "%smore than %d keys", SV_ARG(key), key.n > 0 ? ": " : "",
-                 CONFIG_PAIRS_MAX);
+    config_error(r, config_place_of(d, map), SV_NONE, SV_FMT "%smore than %d keys", SV_ARG(key),
+                 key.n > 0 ? ": " : "", CONFIG_PAIRS_MAX);
     return 0;
 }
 
@@ -194,7 +202,8 @@ static yaml_node_t *key_node(struct config_doc *d, yaml_node_t *map, size_t i)
     return yaml_document_get_node(&d->yaml, map->data.mapping.pairs.start[i].key);
 }
 
-bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map, size_t i, sv key, struct config_pair *ret_pair)
+bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map, size_t i, sv key,
+                 struct config_pair *ret_pair)
 {
     yaml_node_t *name = key_node(d, map, i);
     yaml_node_t *value = yaml_document_get_node(&d->yaml, map->data.mapping.pairs.start[i].value);
@@ -203,7 +212,8 @@ bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map
     struct config_place at = config_place_of(d, name);
     const char *colon = key.n > 0 ? ": " : "";
     if (name->type != YAML_SCALAR_NODE) {
-        config_error(r, at, SV_NONE, SV_FMT "%sa key is a word, not a list or map", SV_ARG(key), colon);
+        config_error(r, at, SV_NONE, SV_FMT "%sa key is a word, not a list or map", SV_ARG(key),
+                     colon);
         return false;
     }
     *ret_pair = (struct config_pair){text_of(name), at, value};
@@ -213,8 +223,9 @@ bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map
             continue;
         struct config_scalar s = {.text = ret_pair->name};
         char shown[CONFIG_SHOWN];
-        config_error(r, at, SV_NONE, SV_FMT "%s%s stands here a second time; the first is in line %u", SV_ARG(key), colon,
-                     config_shown(&s, shown), config_place_of(d, other).line);
+        config_error(r, at, SV_NONE,
+                     SV_FMT "%s%s stands here a second time; the first is in line %u", SV_ARG(key),
+                     colon, config_shown(&s, shown), config_place_of(d, other).line);
         return false;
     }
     return true;
@@ -251,10 +262,12 @@ static bool outside_file(struct config_reader *r, sv key, struct config_scalar *
         return false;
     }
     if (rc) {
-        config_error(r, s->at, SV_NONE, SV_FMT ": cannot read " SV_FMT ": %s", SV_ARG(key), SV_ARG(sv_sub(path, 0, 512)),
-                     rc == ERR_NOTFOUND ? "no such file" : rc == ERR_DENIED ? "no permission"
-                                                       : rc == ERR_TOOBIG   ? "too long"
-                                                                            : "not a readable file");
+        config_error(r, s->at, SV_NONE, SV_FMT ": cannot read " SV_FMT ": %s", SV_ARG(key),
+                     SV_ARG(sv_sub(path, 0, 512)),
+                     rc == ERR_NOTFOUND ? "no such file"
+                     : rc == ERR_DENIED ? "no permission"
+                     : rc == ERR_TOOBIG ? "too long"
+                                        : "not a readable file");
         return false;
     }
     while (octets.n > 0 && (octets.p[octets.n - 1] == '\n' || octets.p[octets.n - 1] == '\r'))
@@ -283,12 +296,14 @@ static bool outside_credential(struct config_reader *r, sv key, struct config_sc
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
     if (name.n == 0 || sv_chr(name, '/') < name.n || sv_eq(name, SV(".."))) {
-        config_error(r, s->at, SV("such as credential:alice"), SV_FMT ": a credential is a name without /", SV_ARG(key));
+        config_error(r, s->at, SV("such as credential:alice"),
+                     SV_FMT ": a credential is a name without /", SV_ARG(key));
         return false;
     }
     if (!folder || !*folder) {
         config_error(r, s->at, SV("start it by systemd with LoadCredential=, or use file:PATH"),
-                     SV_FMT ": there are no credentials: $CREDENTIALS_DIRECTORY is not set", SV_ARG(key));
+                     SV_FMT ": there are no credentials: $CREDENTIALS_DIRECTORY is not set",
+                     SV_ARG(key));
         return false;
     }
     sv path = config_join(r, sv_of(folder), name);
@@ -313,7 +328,8 @@ bool config_outside(struct config_reader *r, sv key, struct config_scalar *s)
     sv all = s->text;
     bool good = true;
     if (!clean(all)) {
-        config_error(r, s->at, SV_NONE, SV_FMT ": has a control character or a line break", SV_ARG(key));
+        config_error(r, s->at, SV_NONE, SV_FMT ": has a control character or a line break",
+                     SV_ARG(key));
         return false;
     }
     if (sv_starts(all, SV("env:"))) {
@@ -331,17 +347,20 @@ bool config_outside(struct config_reader *r, sv key, struct config_scalar *s)
     if (!good)
         return false;
     if (!clean(s->text)) {
-        config_error(r, s->at, SV_NONE, SV_FMT ": the value of " SV_FMT " has a control character or a line break",
+        config_error(r, s->at, SV_NONE,
+                     SV_FMT ": the value of " SV_FMT " has a control character or a line break",
                      SV_ARG(key), SV_ARG(sv_sub(all, 0, CONFIG_SHOWN_MAX)));
         return false;
     }
     if (s->text.n <= CONFIG_TEXT_MAX)
         return true;
-    config_error(r, s->at, SV_NONE, SV_FMT ": is longer than %d octets", SV_ARG(key), CONFIG_TEXT_MAX);
+    config_error(r, s->at, SV_NONE, SV_FMT ": is longer than %d octets", SV_ARG(key),
+                 CONFIG_TEXT_MAX);
     return false;
 }
 
-bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key, struct config_scalar *ret_s)
+bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
+                   struct config_scalar *ret_s)
 {
     struct config_place at = config_place_of(d, node);
     if (!config_visit(r, d, node) || !tag_fits(r, d, node))
@@ -353,8 +372,9 @@ bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *n
     }
     if (config_is_null(node)) {
         config_error(r, at,
-                     hash_follows(d, node) ? SV("# begins a comment: write it in quotes, such as \"#8\"")
-                                           : SV("give it one, or leave the key out; \"\" is an empty text"),
+                     hash_follows(d, node)
+                         ? SV("# begins a comment: write it in quotes, such as \"#8\"")
+                         : SV("give it one, or leave the key out; \"\" is an empty text"),
                      SV_FMT ": has no value", SV_ARG(key));
         return false;
     }
@@ -368,22 +388,25 @@ bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *n
 
 /* ---- the walk ---- */
 
-bool config_take(struct config_reader *r, const struct config_row *key, const struct config_scalar *s)
+bool config_take(struct config_reader *r, const struct config_row *key,
+                 const struct config_scalar *s)
 {
-    struct config_value *v = &r->c->values[key->id], fresh = {.set = true, .from = s->from, .at = s->at};
+    struct config_value *v = &r->c->values[key->id],
+                        fresh = {.set = true, .from = s->from, .at = s->at};
     char place[CONFIG_SHOWN];
     if (!config_value_read(r, key, s, &fresh))
         return false;
     if (v->set && !r->sets) {
-        config_error(r, s->at, SV("keep one of them"), SV_FMT ": is set in %s as well", SV_ARG(key->path),
-                     config_place_text(v->at, place));
+        config_error(r, s->at, SV("keep one of them"), SV_FMT ": is set in %s as well",
+                     SV_ARG(key->path), config_place_text(v->at, place));
         return false;
     }
     *v = fresh;
     return true;
 }
 
-static void take_digest(struct config_reader *r, struct config_doc *d, const struct config_row *key, yaml_node_t *node)
+static void take_digest(struct config_reader *r, struct config_doc *d, const struct config_row *key,
+                        yaml_node_t *node)
 {
     struct config_value *v = &r->c->values[key->id];
     char place[CONFIG_SHOWN];
@@ -395,11 +418,13 @@ static void take_digest(struct config_reader *r, struct config_doc *d, const str
         return;
     /* Lists append; the word auto is a scalar like any other. */
     if (v->set && !(v->digest_listed && listed)) {
-        config_error(r, config_place_of(d, node), SV("keep one of them"), SV_FMT ": is set in %s as well",
-                     SV_ARG(key->path), config_place_text(v->at, place));
+        config_error(r, config_place_of(d, node), SV("keep one of them"),
+                     SV_FMT ": is set in %s as well", SV_ARG(key->path),
+                     config_place_text(v->at, place));
         return;
     }
-    *v = (struct config_value){.set = true, .digest = p, .digest_listed = listed, .at = config_place_of(d, node)};
+    *v = (struct config_value){
+        .set = true, .digest = p, .digest_listed = listed, .at = config_place_of(d, node)};
 }
 
 static void walk_map(struct config_reader *r, struct config_doc *d, yaml_node_t *map, sv prefix)
@@ -416,7 +441,8 @@ static void walk_map(struct config_reader *r, struct config_doc *d, yaml_node_t 
         buf_init(&b, mem, sizeof(mem));
         buf_put(&b, prefix);
         buf_put(&b, pair.name);
-        bool plain = !b.rc && sv_chr(pair.name, '.') == pair.name.n && sv_chr(pair.name, '[') == pair.name.n;
+        bool plain =
+            !b.rc && sv_chr(pair.name, '.') == pair.name.n && sv_chr(pair.name, '[') == pair.name.n;
         const struct config_row *row = plain ? config_row_of(buf_sv(&b)) : NULL;
         if (row && row->kind == CONFIG_ROW_KEY) {
             if (row->type == CONFIG_T_DIGEST)
@@ -449,12 +475,13 @@ void config_set(struct config_reader *r, const char *set)
     struct config_scalar s = {.text = sv_sub(all, eq + 1, all.n), .at = {SV("--set"), 0, 0}};
     const struct config_row *row = config_row_of(path);
     if (eq == all.n) {
-        config_error(r, s.at, SV("KEY=VALUE, such as log.level=debug"), "'" SV_FMT "' has no =",
-                     SV_ARG(sv_sub(all, 0, CONFIG_SHOWN_MAX)));
+        config_error(r, s.at, SV("KEY=VALUE, such as log.level=debug"),
+                     "'" SV_FMT "' has no =", SV_ARG(sv_sub(all, 0, CONFIG_SHOWN_MAX)));
         return;
     }
-    if (row && row->kind == CONFIG_ROW_KEY && (row->type <= CONFIG_T_SCALARS || row->type == CONFIG_T_DOMAINS ||
-                                               row->type == CONFIG_T_LISTEN)) {
+    if (row && row->kind == CONFIG_ROW_KEY &&
+        (row->type <= CONFIG_T_SCALARS || row->type == CONFIG_T_DOMAINS ||
+         row->type == CONFIG_T_LISTEN)) {
         if (!config_outside(r, row->path, &s))
             return;
         if (row->type <= CONFIG_T_SCALARS)
@@ -462,7 +489,8 @@ void config_set(struct config_reader *r, const char *set)
         else
             config_item_text(r, row, &s);
     } else if (row && row->kind == CONFIG_ROW_KEY) {
-        config_error(r, s.at, SV("write it into a file"), SV_FMT ": is not a single value", SV_ARG(row->path));
+        config_error(r, s.at, SV("write it into a file"), SV_FMT ": is not a single value",
+                     SV_ARG(row->path));
     } else if (is_section(path)) {
         config_error(r, s.at, SV("name one key of it"), SV_FMT ": is a section", SV_ARG(path));
     } else {

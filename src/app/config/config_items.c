@@ -9,13 +9,17 @@
 static size_t items(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
 {
     if (node->type == YAML_SEQUENCE_NODE)
-        return config_visit(r, d, node) ? (size_t)(node->data.sequence.items.top - node->data.sequence.items.start) : 0;
+        return config_visit(r, d, node)
+                   ? (size_t)(node->data.sequence.items.top - node->data.sequence.items.start)
+                   : 0;
     return config_is_null(node) ? 0 : 1;
 }
 
 static yaml_node_t *item(struct config_doc *d, yaml_node_t *node, size_t i)
 {
-    return node->type == YAML_SEQUENCE_NODE ? yaml_document_get_node(&d->yaml, node->data.sequence.items.start[i]) : node;
+    return node->type == YAML_SEQUENCE_NODE
+               ? yaml_document_get_node(&d->yaml, node->data.sequence.items.start[i])
+               : node;
 }
 
 /* Host names in lower case. */
@@ -26,8 +30,8 @@ static bool host_name(struct config_reader *r, sv key, const struct config_scala
     if (name.n > 1 && name.p[name.n - 1] == '.') /* an absolute name */
         name.n--;
     if (name.n > 253 || !uri_is_host(name, false)) {
-        config_error(r, s->at, SV("such as example.test"), SV_FMT ": %s is no domain name", SV_ARG(key),
-                     config_shown(s, shown));
+        config_error(r, s->at, SV("such as example.test"), SV_FMT ": %s is no domain name",
+                     SV_ARG(key), config_shown(s, shown));
         return false;
     }
     if (!sv_dup_lower(r->arena, name, ret_name))
@@ -36,8 +40,8 @@ static bool host_name(struct config_reader *r, sv key, const struct config_scala
     return false;
 }
 
-void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_node_t *node, struct auth_policy *p,
-                   bool *ret_listed)
+void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_node_t *node,
+                   struct auth_policy *p, bool *ret_listed)
 {
     struct config_scalar s;
     if (node->type != YAML_SEQUENCE_NODE) {
@@ -53,8 +57,8 @@ void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_n
     }
     size_t n = items(r, d, node);
     if (n == 0)
-        config_error(r, config_place_of(d, node), SV("auto, or a list of sha-256 and md5"), SV_FMT ": the list is empty",
-                     SV_ARG(key));
+        config_error(r, config_place_of(d, node), SV("auto, or a list of sha-256 and md5"),
+                     SV_FMT ": the list is empty", SV_ARG(key));
     for (size_t i = 0; i < n && !d->tired; i++) {
         if (config_scalar(r, d, item(d, node, i), key, &s))
             *ret_listed = config_algorithm(r, key, &s, p);
@@ -83,7 +87,8 @@ static void domain_text(struct config_reader *r, const struct config_scalar *s)
         append_domain(r, &domain);
 }
 
-static void domain_aliases(struct config_reader *r, struct config_doc *d, yaml_node_t *node, struct config_domain *domain)
+static void domain_aliases(struct config_reader *r, struct config_doc *d, yaml_node_t *node,
+                           struct config_domain *domain)
 {
     struct config_scalar s;
     size_t n = items(r, d, node);
@@ -169,7 +174,8 @@ static void listen_map(struct config_reader *r, struct config_doc *d, yaml_node_
             listen_text(r, &s);
     }
     if (!bound && n > 0)
-        config_error(r, config_place_of(d, node), SV("such as {bind: udp:5060}"), "listen[]: has no bind");
+        config_error(r, config_place_of(d, node), SV("such as {bind: udp:5060}"),
+                     "listen[]: has no bind");
 }
 
 /* ---- include ---- */
@@ -190,7 +196,8 @@ static void include_text(struct config_reader *r, const struct config_scalar *s)
 
 static bool user_clean(sv user)
 {
-    static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,";
+    static const char set[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,";
     for (size_t i = 0; i < user.n; i++) {
         if (!memchr(set, user.p[i], sizeof(set) - 1))
             return false;
@@ -199,13 +206,15 @@ static bool user_clean(sv user)
 }
 
 /* alice or alice@domain. */
-static bool account_user(struct config_reader *r, const struct config_scalar *s, struct config_account *a)
+static bool account_user(struct config_reader *r, const struct config_scalar *s,
+                         struct config_account *a)
 {
     char shown[CONFIG_SHOWN];
     size_t at = sv_chr(s->text, '@');
     a->user = sv_sub(s->text, 0, at);
     if (!user_clean(a->user)) {
-        config_error(r, s->at, SV("letters, digits and -_.!~*'()&=+$, such as alice or alice@example.test"),
+        config_error(r, s->at,
+                     SV("letters, digits and -_.!~*'()&=+$, such as alice or alice@example.test"),
                      "accounts[].user: %s is no user name", config_shown(s, shown));
         return false;
     }
@@ -236,7 +245,8 @@ static bool number_clean(sv number)
     return true;
 }
 
-static void account_numbers(struct config_reader *r, struct config_doc *d, yaml_node_t *node, struct config_account *a)
+static void account_numbers(struct config_reader *r, struct config_doc *d, yaml_node_t *node,
+                            struct config_account *a)
 {
     struct config_scalar s;
     char shown[CONFIG_SHOWN];
@@ -245,8 +255,8 @@ static void account_numbers(struct config_reader *r, struct config_doc *d, yaml_
         if (!config_scalar(r, d, item(d, node, i), SV("accounts[].number"), &s))
             continue;
         if (!number_clean(s.text))
-            config_error(r, s.at, SV("digits, * and #, such as 101, \"+41445550101\""), "accounts[].number: %s is no number",
-                         config_shown(&s, shown));
+            config_error(r, s.at, SV("digits, * and #, such as 101, \"+41445550101\""),
+                         "accounts[].number: %s is no number", config_shown(&s, shown));
         else if (a->numbers_n == STORE_NUMBERS_MAX)
             config_error(r, s.at, SV_NONE, "accounts[].number: more than %d", STORE_NUMBERS_MAX);
         else
@@ -254,7 +264,8 @@ static void account_numbers(struct config_reader *r, struct config_doc *d, yaml_
     }
 }
 
-static void account_password(struct config_reader *r, const struct config_scalar *s, struct config_account *a)
+static void account_password(struct config_reader *r, const struct config_scalar *s,
+                             struct config_account *a)
 {
     if (!sv_present(s->from)) {
         config_error(r, s->at, SV("file:PATH, env:NAME, credential:NAME, or `tandem user passwd`"),
@@ -266,8 +277,8 @@ static void account_password(struct config_reader *r, const struct config_scalar
     a->password_at = s->at;
 }
 
-static void account_field(struct config_reader *r, struct config_doc *d, const struct config_pair *pair,
-                          struct config_account *a, bool *named)
+static void account_field(struct config_reader *r, struct config_doc *d,
+                          const struct config_pair *pair, struct config_account *a, bool *named)
 {
     struct config_scalar s;
     if (sv_eq(pair->name, SV("user"))) {
@@ -329,11 +340,13 @@ static void levels_map(struct config_reader *r, struct config_doc *d, yaml_node_
         m.at = pair.at;
         struct config_scalar name = {.text = pair.name};
         if (pair.name.n == 0 || pair.name.n > 31) {
-            config_error(r, pair.at, SV("such as txn"), "log.levels: %s is no module", config_shown(&name, shown));
+            config_error(r, pair.at, SV("such as txn"), "log.levels: %s is no module",
+                         config_shown(&name, shown));
             continue;
         }
         if (log_level_parse(s.text, &m.level)) {
-            config_error(r, s.at, SV("error, warn, info, debug"), "log.levels: %s is no level", config_shown(&s, shown));
+            config_error(r, s.at, SV("error, warn, info, debug"), "log.levels: %s is no level",
+                         config_shown(&s, shown));
             continue;
         }
         unsigned k = 0;
@@ -354,7 +367,8 @@ static void levels_map(struct config_reader *r, struct config_doc *d, yaml_node_
 
 /* ---- all ---- */
 
-void config_item_text(struct config_reader *r, const struct config_row *key, const struct config_scalar *s)
+void config_item_text(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s)
 {
     struct config_all *c = r->c;
     if (r->sets && key->type == CONFIG_T_DOMAINS) { /* in the place of all that the files list */
@@ -375,7 +389,8 @@ void config_item_text(struct config_reader *r, const struct config_row *key, con
         include_text(r, s);
 }
 
-static void one_item(struct config_reader *r, struct config_doc *d, const struct config_row *key, yaml_node_t *node)
+static void one_item(struct config_reader *r, struct config_doc *d, const struct config_row *key,
+                     yaml_node_t *node)
 {
     struct config_scalar s;
     if (key->type == CONFIG_T_ACCOUNTS)
@@ -388,18 +403,20 @@ static void one_item(struct config_reader *r, struct config_doc *d, const struct
         config_item_text(r, key, &s);
 }
 
-void config_items(struct config_reader *r, struct config_doc *d, const struct config_row *key, yaml_node_t *node)
+void config_items(struct config_reader *r, struct config_doc *d, const struct config_row *key,
+                  yaml_node_t *node)
 {
+    struct config_value *v = &r->c->values[key->id];
+    if (!v->set)
+        *v = (struct config_value){.set = true, .at = config_place_of(d, node)};
     if (key->type == CONFIG_T_LEVELS) {
         levels_map(r, d, node);
         return;
     }
     size_t n = items(r, d, node);
     if (n == 0 && !d->tired && (key->type == CONFIG_T_DOMAINS || key->type == CONFIG_T_LISTEN))
-        config_error(r, config_place_of(d, node), SV("name one, or leave the key out"), SV_FMT ": the list is empty",
-                     SV_ARG(key->path));
-    if (!r->c->values[key->id].set)
-        r->c->values[key->id] = (struct config_value){.set = true, .at = config_place_of(d, node)};
+        config_error(r, config_place_of(d, node), SV("name one, or leave the key out"),
+                     SV_FMT ": the list is empty", SV_ARG(key->path));
     for (size_t i = 0; i < n && !r->nomem && !d->tired; i++)
         one_item(r, d, key, item(d, node, i));
 }

@@ -6,7 +6,8 @@
 
 #include "config/config_priv.h"
 
-#define LISTEN_HINT SV("such as udp:5060, tcp:192.0.2.1:5060, udp:[2001:db8::1]:5060, udp:eth0:5060")
+#define LISTEN_HINT \
+    SV("such as udp:5060, tcp:192.0.2.1:5060, udp:[2001:db8::1]:5060, udp:eth0:5060")
 
 static bool wrong(struct config_reader *r, const struct config_scalar *s, sv hint, const char *why)
 {
@@ -62,8 +63,8 @@ static void add_interface(struct config_listener *l, sv name, uint16_t port)
     freeifaddrs(all);
 }
 
-static bool read_address(struct config_reader *r, const struct config_scalar *s, sv address, uint16_t port,
-                         struct config_listener *l)
+static bool read_address(struct config_reader *r, const struct config_scalar *s, sv address,
+                         uint16_t port, struct config_listener *l)
 {
     struct addr a;
     bool brackets = address.n > 1 && address.p[0] == '[' && address.p[address.n - 1] == ']';
@@ -83,7 +84,8 @@ static bool read_address(struct config_reader *r, const struct config_scalar *s,
     return wrong(r, s, LISTEN_HINT, "names neither an address nor an interface that has one");
 }
 
-bool config_listen_read(struct config_reader *r, const struct config_scalar *s, struct config_listener *l)
+bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
+                        struct config_listener *l)
 {
     static const uint8_t any[16];
     sv text = s->text;
@@ -92,11 +94,14 @@ bool config_listen_read(struct config_reader *r, const struct config_scalar *s, 
     *l = (struct config_listener){.text = text, .at = s->at};
     if (later_transport(name)) {
         char shown[CONFIG_SHOWN];
-        config_error(r, s->at, SV("leave it out for now"), "listen: %s: " SV_FMT " is not built yet", config_shown(s, shown),
+        config_error(r, s->at, SV("leave it out for now"),
+                     "listen: %s: " SV_FMT " is not built yet", config_shown(s, shown),
                      SV_ARG(name));
         return false;
     }
-    l->transport = sv_ieq(name, SV("udp")) ? SIP_T_UDP : sv_ieq(name, SV("tcp")) ? SIP_T_TCP : SIP_T_NONE;
+    l->transport = sv_ieq(name, SV("udp"))   ? SIP_T_UDP
+                   : sv_ieq(name, SV("tcp")) ? SIP_T_TCP
+                                             : SIP_T_NONE;
     if (l->transport == SIP_T_NONE || colon == text.n)
         return wrong(r, s, LISTEN_HINT, "is no listener");
     size_t last = rest.n;

@@ -22,24 +22,24 @@ enum {
     CONFIG_ANCHORS_MAX = 1000,    /* libyaml compares each with all before it */
     CONFIG_VISITS_EXTRA = 100000, /* nodes seen again through aliases */
     CONFIG_NESTING_MAX = 32,
-    CONFIG_TEXT_MAX = 1024,       /* octets of one value: the directory's cap */
+    CONFIG_TEXT_MAX = 1024,         /* octets of one value: the directory's cap */
     CONFIG_OUTSIDE_MAX = 64 * 1024, /* octets of a file: or credential: */
-    CONFIG_SHOWN_MAX = 64,        /* octets of a value that a message repeats */
+    CONFIG_SHOWN_MAX = 64,          /* octets of a value that a message repeats */
     CONFIG_LISTEN_ADDRS = SIP_LISTENERS_MAX,
 };
 
 enum config_type {
     CONFIG_T_INT,
-    CONFIG_T_COUNT,    /* a number, or the word: 0 */
+    CONFIG_T_COUNT, /* a number, or the word: 0 */
     CONFIG_T_DURATION,
-    CONFIG_T_RANGE,    /* DURATION-DURATION */
+    CONFIG_T_RANGE, /* DURATION-DURATION */
     CONFIG_T_SIZE,
     CONFIG_T_ENUM,
     CONFIG_T_TEXT,
     CONFIG_T_PATH,
-    CONFIG_T_HOST,     /* address or host name, or the word: absent */
-    CONFIG_T_BIND,     /* address and port, or the word: family 0 */
-    CONFIG_T_DIGEST,   /* the word, or algorithms */
+    CONFIG_T_HOST,                      /* address or host name, or the word: absent */
+    CONFIG_T_BIND,                      /* address and port, or the word: family 0 */
+    CONFIG_T_DIGEST,                    /* the word, or algorithms */
     CONFIG_T_SCALARS = CONFIG_T_DIGEST, /* up to here one value is enough */
     CONFIG_T_DOMAINS,
     CONFIG_T_LISTEN,
@@ -58,7 +58,7 @@ enum config_id {
 
 struct config_row {
     enum { CONFIG_ROW_KEY, CONFIG_ROW_FIELD, CONFIG_ROW_LATER } kind;
-    enum config_id id;     /* of a key */
+    enum config_id id; /* of a key */
     sv path;
     enum config_type type; /* of a key */
     int64_t lo, hi;
@@ -69,7 +69,6 @@ struct config_row {
 extern const struct config_row config_rows[];
 extern const size_t config_rows_n;
 const struct config_row *config_key(enum config_id id);
-const char *config_type_name(enum config_type type);
 /* The row of path, or NULL. */
 const struct config_row *config_row_of(sv path);
 
@@ -87,19 +86,19 @@ struct config_scalar {
 };
 
 struct config_value {
-    bool set;              /* by a file, --set or the environment */
-    int64_t n, n2;         /* number, microseconds, bytes, index of the word; second end of a range */
-    sv text;               /* TEXT, PATH, HOST */
-    struct addr addr;      /* BIND */
+    bool set;         /* by a file, --set or the environment */
+    int64_t n, n2;    /* number, microseconds, bytes, index of the word; second end of a range */
+    sv text;          /* TEXT, PATH, HOST */
+    struct addr addr; /* BIND */
     struct auth_policy digest;
-    bool digest_listed;    /* may be added to by another file */
+    bool digest_listed; /* may be added to by another file */
     sv from;
     struct config_place at;
 };
 
 struct config_domain {
     struct config_domain *next;
-    sv name, realm;        /* name lower case; realm may be absent */
+    sv name, realm; /* name lower case; realm may be absent */
     sv aliases[SETTINGS_ALIASES_MAX];
     unsigned aliases_n;
     bool has_digest;
@@ -109,7 +108,7 @@ struct config_domain {
 
 struct config_listener {
     struct config_listener *next;
-    sv text;               /* as written */
+    sv text; /* as written */
     enum sip_transport transport;
     struct addr addrs[CONFIG_LISTEN_ADDRS];
     unsigned addrs_n;
@@ -167,30 +166,30 @@ struct config_seen {
 struct config_reader {
     struct config_all *c;
     struct config_report *report;
-    struct arena *arena;   /* c's */
-    bool nomem;            /* sticky: the load ends with ERR_NOMEM */
+    struct arena *arena; /* c's */
+    bool nomem;          /* sticky: the load ends with ERR_NOMEM */
     struct config_seen seen[CONFIG_FILES_MAX];
     unsigned files;
-    bool sets;             /* --set is being read: it replaces what files said */
+    bool sets; /* --set is being read: it replaces what files said */
 };
 
 /* One file while it is read. */
 struct config_doc {
     yaml_document_t yaml;
-    sv octets;             /* the file */
-    sv name;               /* as named */
-    sv folder;             /* absolute */
-    unsigned depth;        /* of inclusion */
+    sv octets;      /* the file */
+    sv name;        /* as named */
+    sv folder;      /* absolute */
+    unsigned depth; /* of inclusion */
     size_t visits, visits_max;
-    bool tired;            /* visits_max was reached and reported */
+    bool tired; /* visits_max was reached and reported */
 };
 
 /* ---- config_report.c ---- */
 /* Adds a problem. fmt says what is wrong, hint (may be absent) what to write instead; both are copied. */
-__attribute__((format(printf, 4, 5))) void config_error(struct config_reader *r, struct config_place at, sv hint,
-                                                        const char *fmt, ...);
-__attribute__((format(printf, 4, 5))) void config_finding(struct config_reader *r, struct config_place at, sv hint,
-                                                          const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) void
+config_error(struct config_reader *r, struct config_place at, sv hint, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) void
+config_finding(struct config_reader *r, struct config_place at, sv hint, const char *fmt, ...);
 void config_report_sort(struct config_report *r);
 /* "'text'", cut at CONFIG_SHOWN_MAX, or "the value of env:NAME" when it came from elsewhere; in mem, for SV_ARG or %s. */
 enum { CONFIG_SHOWN = CONFIG_SHOWN_MAX + 96 };
@@ -199,20 +198,22 @@ const char *config_place_text(struct config_place at, char mem[static CONFIG_SHO
 
 /* ---- config_yaml.c ---- */
 /* Reads, checks and walks the file. named: problems are reported as of it; at: what named it, for a file that is missing. */
-void config_read_file(struct config_reader *r, sv path, sv named, const struct config_place *at, unsigned depth);
+void config_read_file(struct config_reader *r, sv path, sv named, const struct config_place *at,
+                      unsigned depth);
 struct config_place config_place_of(const struct config_doc *d, const yaml_node_t *n);
 /* The octets of the file from m on: for hints. */
 sv config_octets_at(const struct config_doc *d, yaml_mark_t m);
 /* The octets of a file, at most max, NUL-terminated beyond. Errors: ERR_NOTFOUND, ERR_DENIED, ERR_TOOBIG, ERR_IO, ERR_NOMEM. */
-MUST_USE enum err config_slurp(struct arena *a, const char *path, size_t max, sv *ret_octets, struct config_seen *ret_seen,
-                               unsigned *ret_mode);
+MUST_USE enum err config_slurp(struct arena *a, const char *path, size_t max, sv *ret_octets,
+                               struct config_seen *ret_seen, unsigned *ret_mode);
 /* folder/path, or path when it is absolute. Absent: out of memory. */
 sv config_join(struct config_reader *r, sv folder, sv path);
 
 /* ---- config_bind.c ---- */
 void config_walk(struct config_reader *r, struct config_doc *d);
 /* The scalar at node; false: reported. */
-bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key, struct config_scalar *ret_s);
+bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
+                   struct config_scalar *ret_s);
 /* Replaces env:, file:, credential: by what they name; false: reported. */
 bool config_outside(struct config_reader *r, sv key, struct config_scalar *s);
 /* Counts the visit of a node; false: too many, or nested too deeply. */
@@ -224,39 +225,55 @@ struct config_pair {
     yaml_node_t *value;
 };
 size_t config_pairs(struct config_reader *r, struct config_doc *d, yaml_node_t *map, sv key);
-bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map, size_t i, sv key, struct config_pair *ret_pair);
+bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map, size_t i, sv key,
+                 struct config_pair *ret_pair);
 /* An empty plain scalar stands for an empty map or list. */
 bool config_is_null(const yaml_node_t *node);
 /* Reports name, unknown or not built yet, under prefix ("" or "sip." or "accounts[]."). */
 void config_unknown(struct config_reader *r, struct config_place at, sv prefix, sv name);
 void config_set(struct config_reader *r, const char *set);
 /* value of key is now s; false: reported. */
-bool config_take(struct config_reader *r, const struct config_row *key, const struct config_scalar *s);
+bool config_take(struct config_reader *r, const struct config_row *key,
+                 const struct config_scalar *s);
 
 /* ---- config_value.c ---- */
-bool config_value_read(struct config_reader *r, const struct config_row *key, const struct config_scalar *s,
-                       struct config_value *v);
+bool config_value_read(struct config_reader *r, const struct config_row *key,
+                       const struct config_scalar *s, struct config_value *v);
 /* As it would stand in a file (quoted for YAML where need be). */
 void config_value_print(struct buf *b, const struct config_row *key, const struct config_value *v);
 void config_put_text(struct buf *b, sv text);
 void config_put_duration(struct buf *b, usec d);
 void config_put_digest(struct buf *b, const struct auth_policy *p);
+/* "from 50ms to 10s", "a number from 1 to 64, or auto". */
+void config_put_bounds(struct buf *b, const struct config_row *key);
+void config_put_domain(struct buf *b, const struct config_domain *d);
+void config_put_account(struct buf *b, const struct config_account *a);
+/* The value of a list or map with rows of its own, on one line. */
+void config_put_items(struct buf *b, const struct config_all *c, enum config_id id);
 /* Word i of "a|b|c"; absent beyond the last. */
 sv config_word(sv words, size_t i);
 MUST_USE enum err config_size_parse(sv text, uint64_t *ret_bytes);
-bool config_algorithm(struct config_reader *r, sv key, const struct config_scalar *s, struct auth_policy *p);
+bool config_algorithm(struct config_reader *r, sv key, const struct config_scalar *s,
+                      struct auth_policy *p);
 
 /* ---- config_items.c ---- */
 /* node: the value of a list or map with rows of its own. */
-void config_items(struct config_reader *r, struct config_doc *d, const struct config_row *key, yaml_node_t *node);
-void config_item_text(struct config_reader *r, const struct config_row *key, const struct config_scalar *s);
-void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_node_t *node, struct auth_policy *p,
-                   bool *ret_listed);
+void config_items(struct config_reader *r, struct config_doc *d, const struct config_row *key,
+                  yaml_node_t *node);
+void config_item_text(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s);
+void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_node_t *node,
+                   struct auth_policy *p, bool *ret_listed);
 
 /* ---- config_listen.c ---- */
-bool config_listen_read(struct config_reader *r, const struct config_scalar *s, struct config_listener *l);
+bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
+                        struct config_listener *l);
 
 /* ---- config.c ---- */
+/* The listeners of config.def. */
+void config_default_listeners(struct config_reader *r);
+/* Defaults alone: no file, no environment, nothing applied (settings is NULL). Errors: ERR_NOMEM. */
+MUST_USE enum err config_embedded(struct config_report *report, struct config_all **ret_c);
 /* Reads what d asked to include. */
 void config_include(struct config_reader *r, const struct config_doc *d);
 

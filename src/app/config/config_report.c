@@ -56,8 +56,10 @@ void config_report_print(const struct config_report *r, struct buf *b)
         buf_printf(b, "there are more problems than the %d shown\n", CONFIG_PROBLEMS_MAX);
 }
 
-__attribute__((format(printf, 5, 0))) static void add(struct config_reader *r, enum config_severity severity,
-                                                      struct config_place at, sv hint, const char *fmt, va_list ap)
+__attribute__((format(printf, 5, 0))) static void add(struct config_reader *r,
+                                                      enum config_severity severity,
+                                                      struct config_place at, sv hint,
+                                                      const char *fmt, va_list ap)
 {
     struct config_report *rep = r->report;
     char mem[1024];
@@ -116,7 +118,8 @@ const char *config_shown(const struct config_scalar *s, char mem[static CONFIG_S
 const char *config_place_text(struct config_place at, char mem[static CONFIG_SHOWN])
 {
     /* The end of a long path says more than its beginning. */
-    sv file = sv_sub(at.file, at.file.n > CONFIG_SHOWN_MAX ? at.file.n - CONFIG_SHOWN_MAX : 0, at.file.n);
+    sv file =
+        sv_sub(at.file, at.file.n > CONFIG_SHOWN_MAX ? at.file.n - CONFIG_SHOWN_MAX : 0, at.file.n);
     if (at.line > 0)
         snprintf(mem, CONFIG_SHOWN, SV_FMT ":%u", SV_ARG(file), at.line);
     else

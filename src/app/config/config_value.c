@@ -7,17 +7,22 @@ struct unit {
     sv name;
     int64_t factor;
 };
-/* Longest first within a letter is not needed: a unit is everything behind the digits. */
+/* Largest first: printing takes the first that divides. */
 static const struct unit durations[] = {
-    {SV("d"), USEC_DAY}, {SV("h"), USEC_HOUR}, {SV("m"), USEC_MIN}, {SV("s"), USEC_S}, {SV("ms"), USEC_MS},
+    {SV("d"), USEC_DAY}, {SV("h"), USEC_HOUR}, {SV("m"), USEC_MIN},
+    {SV("s"), USEC_S},   {SV("ms"), USEC_MS},
 };
 static const struct unit sizes[] = {
-    {SV("GiB"), 1024 * 1024 * 1024}, {SV("MiB"), 1024 * 1024}, {SV("KiB"), 1024}, {SV("B"), 1},
+    {SV("GiB"), 1024 * 1024 * 1024},
+    {SV("MiB"), 1024 * 1024},
+    {SV("KiB"), 1024},
+    {SV("B"), 1},
 };
 #define DURATIONS (sizeof(durations) / sizeof(durations[0]))
 #define SIZES     (sizeof(sizes) / sizeof(sizes[0]))
 
-static const sv algorithms[AUTH_ALGORITHMS] = {[AUTH_MD5] = SV("md5"), [AUTH_SHA256] = SV("sha-256")};
+static const sv algorithms[AUTH_ALGORITHMS] = {
+    [AUTH_MD5] = SV("md5"), [AUTH_SHA256] = SV("sha-256")};
 
 #define DURATION_HINT SV("a duration is a number and a unit: 500ms, 30s, 5m, 1h, 2d")
 
@@ -92,12 +97,10 @@ static void put_number(struct buf *b, enum config_type type, int64_t v)
         buf_i64(b, v);
 }
 
-/* "from 50ms to 10s", or "a number from 1 to 64, or auto". */
-static void put_bounds(struct buf *b, const struct config_row *key)
+void config_put_bounds(struct buf *b, const struct config_row *key)
 {
-    if (key->type == CONFIG_T_INT || key->type == CONFIG_T_COUNT)
-        buf_str(b, "a number ");
-    buf_str(b, "from ");
+    buf_str(b,
+            key->type == CONFIG_T_INT || key->type == CONFIG_T_COUNT ? "a number from " : "from ");
     put_number(b, key->type, key->lo);
     buf_str(b, " to ");
     put_number(b, key->type, key->hi);
@@ -107,20 +110,22 @@ static void put_bounds(struct buf *b, const struct config_row *key)
     }
 }
 
-static bool in_bounds(struct config_reader *r, const struct config_row *key, const struct config_scalar *s, int64_t v)
+static bool in_bounds(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, int64_t v)
 {
     char mem[128], shown[CONFIG_SHOWN];
     struct buf b;
     if (v >= key->lo && v <= key->hi)
         return true;
     buf_init(&b, mem, sizeof(mem));
-    put_bounds(&b, key);
-    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s is out of range", SV_ARG(key->path), config_shown(s, shown));
+    config_put_bounds(&b, key);
+    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s is out of range", SV_ARG(key->path),
+                 config_shown(s, shown));
     return false;
 }
 
-static bool read_int(struct config_reader *r, const struct config_row *key, const struct config_scalar *s,
-                     struct config_value *v)
+static bool read_int(struct config_reader *r, const struct config_row *key,
+                     const struct config_scalar *s, struct config_value *v)
 {
     char mem[128], shown[CONFIG_SHOWN];
     uint64_t n = 0;
@@ -131,36 +136,41 @@ static bool read_int(struct config_reader *r, const struct config_row *key, cons
     }
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
-    put_bounds(&b, key);
-    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s is %s", SV_ARG(key->path), config_shown(s, shown),
-                 rc == ERR_RANGE ? "out of range" : "not a number");
+    config_put_bounds(&b, key);
+    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s is %s", SV_ARG(key->path),
+                 config_shown(s, shown), rc == ERR_RANGE ? "out of range" : "not a number");
     return false;
 }
 
 /* A duration or size at text, which is all of s or one end of a range. */
-static bool read_unit(struct config_reader *r, const struct config_row *key, const struct config_scalar *s, sv text,
-                      int64_t *ret_v)
+static bool read_unit(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, sv text, int64_t *ret_v)
 {
     bool size = key->type == CONFIG_T_SIZE;
     char shown[CONFIG_SHOWN], mem[96];
-    enum err rc = size ? with_unit(text, sizes, SIZES, ret_v) : with_unit(text, durations, DURATIONS, ret_v);
+    enum err rc =
+        size ? with_unit(text, sizes, SIZES, ret_v) : with_unit(text, durations, DURATIONS, ret_v);
     if (!rc)
         return in_bounds(r, key, s, *ret_v);
     if (all_digits(text) && text.n < 20 && !sv_present(s->from)) {
         struct buf b;
         buf_init(&b, mem, sizeof(mem));
         buf_printf(&b, "say " SV_FMT "%s", SV_ARG(text), size ? "B, or 64KiB" : "s");
-        config_error(r, s->at, buf_sv(&b), SV_FMT ": %s has no unit", SV_ARG(key->path), config_shown(s, shown));
+        config_error(r, s->at, buf_sv(&b), SV_FMT ": %s has no unit", SV_ARG(key->path),
+                     config_shown(s, shown));
         return false;
     }
-    config_error(r, s->at, size ? SV("a size is a number and a unit: 512B, 64KiB, 1MiB") : DURATION_HINT, SV_FMT ": %s is %s",
-                 SV_ARG(key->path), config_shown(s, shown),
-                 rc == ERR_RANGE ? "out of range" : size ? "not a size" : "not a duration");
+    config_error(r, s->at,
+                 size ? SV("a size is a number and a unit: 512B, 64KiB, 1MiB") : DURATION_HINT,
+                 SV_FMT ": %s is %s", SV_ARG(key->path), config_shown(s, shown),
+                 rc == ERR_RANGE ? "out of range"
+                 : size          ? "not a size"
+                                 : "not a duration");
     return false;
 }
 
-static bool read_range(struct config_reader *r, const struct config_row *key, const struct config_scalar *s,
-                       struct config_value *v)
+static bool read_range(struct config_reader *r, const struct config_row *key,
+                       const struct config_scalar *s, struct config_value *v)
 {
     char shown[CONFIG_SHOWN];
     size_t dash = sv_chr(s->text, '-');
@@ -175,29 +185,34 @@ static bool read_range(struct config_reader *r, const struct config_row *key, co
         return false;
     if (v->n <= v->n2)
         return true;
-    config_error(r, s->at, SV("the smaller one comes first: 60s-1h"), SV_FMT ": %s ends before it begins",
-                 SV_ARG(key->path), config_shown(s, shown));
+    config_error(r, s->at, SV("the smaller one comes first: 60s-1h"),
+                 SV_FMT ": %s ends before it begins", SV_ARG(key->path), config_shown(s, shown));
     return false;
 }
 
-static bool read_enum(struct config_reader *r, const struct config_row *key, const struct config_scalar *s,
-                      struct config_value *v)
+static bool read_enum(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, struct config_value *v)
 {
     char mem[128], shown[CONFIG_SHOWN];
     struct buf b;
     sv word;
     buf_init(&b, mem, sizeof(mem));
+    buf_str(&b, "say ");
     for (size_t i = 0; sv_present(word = config_word(key->words, i)); i++) {
         if (sv_eq(word, s->text)) {
             v->n = (int64_t)i;
             return true;
         }
-        buf_str(&b, i == 0 ? "" : ", ");
+        buf_str(&b, i == 0                                              ? ""
+                    : i == 1 && !sv_present(config_word(key->words, 2)) ? " or "
+                                                                        : ", ");
         buf_put(&b, word);
     }
-    bool later = sv_starts(s->text, SV("postgresql:")) || sv_starts(s->text, SV("redis:")) || sv_starts(s->text, SV("rediss:"));
-    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s is %s", SV_ARG(key->path), config_shown(s, shown),
-                 later ? "not built yet; for now" : "none of the words that can stand here");
+    bool later = sv_starts(s->text, SV("postgresql:")) || sv_starts(s->text, SV("redis:")) ||
+                 sv_starts(s->text, SV("rediss:"));
+    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s is %s", SV_ARG(key->path),
+                 config_shown(s, shown),
+                 later ? "not built yet" : "not a word that can stand here");
     return false;
 }
 
@@ -210,16 +225,17 @@ static bool copy_text(struct config_reader *r, sv text, sv *ret_copy)
 }
 
 /* Host of a Via sent-by (RFC 3261 §25.1): IPv6 in brackets. */
-static bool read_host(struct config_reader *r, const struct config_row *key, const struct config_scalar *s,
-                      struct config_value *v)
+static bool read_host(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, struct config_value *v)
 {
     char mem[64], shown[CONFIG_SHOWN];
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
     if (!addr_parse_ip(s->text, 0, &v->addr)) {
         if (addr_is_any(&v->addr)) {
-            config_error(r, s->at, SV("an address that peers can send to"), SV_FMT ": %s is no address of one host",
-                         SV_ARG(key->path), config_shown(s, shown));
+            config_error(r, s->at, SV("an address that peers can send to"),
+                         SV_FMT ": %s is no address of one host", SV_ARG(key->path),
+                         config_shown(s, shown));
             return false;
         }
         addr_print_host(&b, &v->addr);
@@ -228,28 +244,31 @@ static bool read_host(struct config_reader *r, const struct config_row *key, con
     if (uri_is_host(s->text, false))
         return copy_text(r, s->text, &v->text);
     config_error(r, s->at, SV("such as 203.0.113.5, 2001:db8::5, pbx.example.test, or auto"),
-                 SV_FMT ": %s is neither an address nor a host name", SV_ARG(key->path), config_shown(s, shown));
+                 SV_FMT ": %s is neither an address nor a host name", SV_ARG(key->path),
+                 config_shown(s, shown));
     return false;
 }
 
-static bool read_bind(struct config_reader *r, const struct config_row *key, const struct config_scalar *s,
-                      struct config_value *v)
+static bool read_bind(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, struct config_value *v)
 {
     char shown[CONFIG_SHOWN];
     if (addr_parse(s->text, &v->addr)) {
-        config_error(r, s->at, SV("such as 127.0.0.1:8080, [::1]:8080, or never"), SV_FMT ": %s is not ADDRESS:PORT",
-                     SV_ARG(key->path), config_shown(s, shown));
+        config_error(r, s->at, SV("such as 127.0.0.1:8080, [::1]:8080, or never"),
+                     SV_FMT ": %s is not ADDRESS:PORT", SV_ARG(key->path), config_shown(s, shown));
         return false;
     }
     if (addr_class(&v->addr) == ADDR_LOOPBACK)
         return true;
     config_error(r, s->at, SV("bind it to 127.0.0.1 and reach it through a tunnel"),
-                 SV_FMT ": %s is not on the loopback, where only TLS may go, which is not built yet", SV_ARG(key->path),
-                 config_shown(s, shown));
+                 SV_FMT
+                 ": %s is not on the loopback, where only TLS may go, which is not built yet",
+                 SV_ARG(key->path), config_shown(s, shown));
     return false;
 }
 
-bool config_algorithm(struct config_reader *r, sv key, const struct config_scalar *s, struct auth_policy *p)
+bool config_algorithm(struct config_reader *r, sv key, const struct config_scalar *s,
+                      struct auth_policy *p)
 {
     char shown[CONFIG_SHOWN];
     for (int a = 0; a < AUTH_ALGORITHMS; a++) {
@@ -266,16 +285,17 @@ bool config_algorithm(struct config_reader *r, sv key, const struct config_scala
         p->list[p->n++] = (enum auth_algorithm)a;
         return true;
     }
-    config_error(r, s->at, SV("auto, or a list of sha-256 and md5"), SV_FMT ": %s is no digest algorithm that we have",
-                 SV_ARG(key), config_shown(s, shown));
+    config_error(r, s->at, SV("auto, or a list of sha-256 and md5"),
+                 SV_FMT ": %s is no digest algorithm that we have", SV_ARG(key),
+                 config_shown(s, shown));
     return false;
 }
 
-bool config_value_read(struct config_reader *r, const struct config_row *key, const struct config_scalar *s,
-                       struct config_value *v)
+bool config_value_read(struct config_reader *r, const struct config_row *key,
+                       const struct config_scalar *s, struct config_value *v)
 {
-    bool one_word = key->type == CONFIG_T_COUNT || key->type == CONFIG_T_HOST || key->type == CONFIG_T_BIND ||
-                    key->type == CONFIG_T_DIGEST;
+    bool one_word = key->type == CONFIG_T_COUNT || key->type == CONFIG_T_HOST ||
+                    key->type == CONFIG_T_BIND || key->type == CONFIG_T_DIGEST;
     if (one_word && sv_eq(s->text, key->words))
         return true; /* all zero */
     switch (key->type) {
@@ -293,7 +313,8 @@ bool config_value_read(struct config_reader *r, const struct config_row *key, co
         return copy_text(r, s->text, &v->text);
     case CONFIG_T_PATH:
         if (s->text.n == 0) {
-            config_error(r, s->at, SV("a path, or leave the key out"), SV_FMT ": is empty", SV_ARG(key->path));
+            config_error(r, s->at, SV("a path, or leave the key out"), SV_FMT ": is empty",
+                         SV_ARG(key->path));
             return false;
         }
         v->text = config_join(r, s->folder, s->text);
@@ -402,4 +423,86 @@ void config_value_print(struct buf *b, const struct config_row *key, const struc
     case CONFIG_TYPES:
         break;
     }
+}
+
+void config_put_domain(struct buf *b, const struct config_domain *d)
+{
+    if (!sv_present(d->realm) && d->aliases_n == 0 && !d->has_digest) {
+        config_put_text(b, d->name);
+        return;
+    }
+    buf_str(b, "{name: ");
+    config_put_text(b, d->name);
+    if (sv_present(d->realm)) {
+        buf_str(b, ", realm: ");
+        config_put_text(b, d->realm);
+    }
+    for (unsigned i = 0; i < d->aliases_n; i++) {
+        buf_str(b, i == 0 ? ", aliases: [" : ", ");
+        config_put_text(b, d->aliases[i]);
+    }
+    if (d->aliases_n > 0)
+        buf_char(b, ']');
+    if (d->has_digest) {
+        buf_str(b, ", digest: ");
+        config_put_digest(b, &d->digest);
+    }
+    buf_char(b, '}');
+}
+
+void config_put_account(struct buf *b, const struct config_account *a)
+{
+    char mem[512];
+    struct buf user;
+    buf_init(&user, mem, sizeof(mem));
+    buf_put(&user, a->user);
+    if (sv_present(a->domain)) {
+        buf_char(&user, '@');
+        buf_put(&user, a->domain);
+    }
+    buf_str(b, "{user: ");
+    config_put_text(b, buf_sv(&user));
+    if (sv_present(a->name)) {
+        buf_str(b, ", name: ");
+        config_put_text(b, a->name);
+    }
+    for (unsigned i = 0; i < a->numbers_n; i++) {
+        buf_str(b, i == 0 ? ", number: [" : ", ");
+        config_put_text(b, a->numbers[i]);
+    }
+    if (a->numbers_n > 0)
+        buf_char(b, ']');
+    if (sv_present(a->password_from)) {
+        buf_str(b, ", password: ");
+        config_put_text(b, a->password_from);
+    }
+    buf_char(b, '}');
+}
+
+void config_put_items(struct buf *b, const struct config_all *c, enum config_id id)
+{
+    const char *comma = "";
+    buf_char(b, id == CONFIG_K_LOG_LEVELS ? '{' : '[');
+    for (const struct config_domain *d = id == CONFIG_K_DOMAINS ? c->domains : NULL; d;
+         d = d->next, comma = ", ") {
+        buf_str(b, comma);
+        config_put_domain(b, d);
+    }
+    for (const struct config_listener *l = id == CONFIG_K_LISTEN ? c->listeners : NULL; l;
+         l = l->next, comma = ", ") {
+        buf_str(b, comma);
+        config_put_text(b, l->text);
+    }
+    for (const struct config_account *a = id == CONFIG_K_ACCOUNTS ? c->accounts : NULL; a;
+         a = a->next, comma = ", ") {
+        buf_str(b, comma);
+        config_put_account(b, a);
+    }
+    for (unsigned i = 0; id == CONFIG_K_LOG_LEVELS && i < c->modules_n; i++, comma = ", ") {
+        buf_str(b, comma);
+        config_put_text(b, c->modules[i].module);
+        buf_str(b, ": ");
+        buf_put(b, config_word(config_key(CONFIG_K_LOG_LEVEL)->words, c->modules[i].level));
+    }
+    buf_char(b, id == CONFIG_K_LOG_LEVELS ? '}' : ']');
 }

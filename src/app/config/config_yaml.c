@@ -44,8 +44,8 @@ static enum err read_all(struct arena *a, int fd, size_t max, sv *ret_octets)
     return rc;
 }
 
-enum err config_slurp(struct arena *a, const char *path, size_t max, sv *ret_octets, struct config_seen *ret_seen,
-                      unsigned *ret_mode)
+enum err config_slurp(struct arena *a, const char *path, size_t max, sv *ret_octets,
+                      struct config_seen *ret_seen, unsigned *ret_mode)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -123,7 +123,8 @@ static sv hint_of(const struct config_doc *d, const yaml_parser_t *p)
 {
     sv context = sv_of(p->context), problem = sv_of(p->problem);
     sv rest = config_octets_at(d, p->problem_mark);
-    if (sv_eq(context, SV("while scanning an alias")) || sv_eq(problem, SV("found undefined alias")))
+    if (sv_eq(context, SV("while scanning an alias")) ||
+        sv_eq(problem, SV("found undefined alias")))
         return SV("* begins an alias: write it in quotes, such as \"*43\"");
     if (sv_eq(context, SV("while scanning an anchor")))
         return SV("& begins an anchor: write it in quotes");
@@ -141,16 +142,18 @@ static sv hint_of(const struct config_doc *d, const yaml_parser_t *p)
     return SV_NONE;
 }
 
-static void yaml_refused(struct config_reader *r, const struct config_doc *d, const yaml_parser_t *p)
+static void yaml_refused(struct config_reader *r, const struct config_doc *d,
+                         const yaml_parser_t *p)
 {
     const char *problem = p->problem ? p->problem : "not YAML";
     if (p->error == YAML_MEMORY_ERROR) {
         r->nomem = true;
     } else if (p->error == YAML_READER_ERROR) {
-        config_error(r, place_of_offset(d, p->problem_offset), SV("the file has to be UTF-8 text"), "%s", problem);
+        config_error(r, place_of_offset(d, p->problem_offset), SV("the file has to be UTF-8 text"),
+                     "%s", problem);
     } else {
-        config_error(r, place_of_mark(d, p->problem_mark), hint_of(d, p), "%s%s%s", p->context ? p->context : "",
-                     p->context ? ": " : "", problem);
+        config_error(r, place_of_mark(d, p->problem_mark), hint_of(d, p), "%s%s%s",
+                     p->context ? p->context : "", p->context ? ": " : "", problem);
     }
 }
 
@@ -160,8 +163,8 @@ static void parser_over(yaml_parser_t *p, const struct config_doc *d)
 }
 
 /* One event of the pass before loading; false: refused. */
-static bool event_fits(struct config_reader *r, const struct config_doc *d, const yaml_event_t *e, unsigned *documents,
-                       unsigned *anchors, unsigned *depth)
+static bool event_fits(struct config_reader *r, const struct config_doc *d, const yaml_event_t *e,
+                       unsigned *documents, unsigned *anchors, unsigned *depth)
 {
     const yaml_char_t *anchor = NULL;
     struct config_place at = place_of_mark(d, e->start_mark);
@@ -177,7 +180,8 @@ static bool event_fits(struct config_reader *r, const struct config_doc *d, cons
             config_error(r, at, SV_NONE, "is nested more than %d deep", CONFIG_NESTING_MAX);
             return false;
         }
-        anchor = e->type == YAML_MAPPING_START_EVENT ? e->data.mapping_start.anchor : e->data.sequence_start.anchor;
+        anchor = e->type == YAML_MAPPING_START_EVENT ? e->data.mapping_start.anchor
+                                                     : e->data.sequence_start.anchor;
         break;
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
@@ -250,7 +254,8 @@ static sv folder_of(sv path)
     return sv_sub(path, 0, n > 1 ? n - 1 : n);
 }
 
-void config_read_file(struct config_reader *r, sv path, sv named, const struct config_place *at, unsigned depth)
+void config_read_file(struct config_reader *r, sv path, sv named, const struct config_place *at,
+                      unsigned depth)
 {
     struct config_doc d = {.name = named, .folder = folder_of(path), .depth = depth};
     struct config_place self = {named, 0, 0};
@@ -265,12 +270,16 @@ void config_read_file(struct config_reader *r, sv path, sv named, const struct c
     } else if (rc == ERR_TOOBIG) {
         config_error(r, self, SV_NONE, "is over %d MiB", CONFIG_FILE_MAX / (1024 * 1024));
     } else if (rc) {
-        const char *why = rc == ERR_NOTFOUND ? "no such file" : rc == ERR_DENIED ? "no permission" : "not a readable file";
-        config_error(r, at ? *at : self, SV_NONE, "cannot read " SV_FMT ": %s", SV_ARG(sv_sub(named, 0, 512)), why);
+        const char *why = rc == ERR_NOTFOUND ? "no such file"
+                          : rc == ERR_DENIED ? "no permission"
+                                             : "not a readable file";
+        config_error(r, at ? *at : self, SV_NONE, "cannot read " SV_FMT ": %s",
+                     SV_ARG(sv_sub(named, 0, 512)), why);
     } else {
         for (unsigned i = 0; i < r->files; i++) {
             if (r->seen[i].device == seen.device && r->seen[i].inode == seen.inode) {
-                config_error(r, *at, SV_NONE, "include: " SV_FMT " is read twice", SV_ARG(sv_sub(named, 0, 512)));
+                config_error(r, *at, SV_NONE, "include: " SV_FMT " is read twice",
+                             SV_ARG(sv_sub(named, 0, 512)));
                 return;
             }
         }

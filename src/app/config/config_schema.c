@@ -97,7 +97,7 @@ static json_t *list_schema(const struct config_row *key, bool *bad)
         size_t n = key->path.n;
         if (f->kind != CONFIG_ROW_FIELD || !sv_starts(f->path, key->path) || f->path.p[n] != '[')
             continue;
-        member(fields, f->path.p + n + 3, field_schema(f),
+        member(fields, f->path.p + n + 3, field_schema(f, bad),
                bad); /* rows are literals: NUL-terminated */
     }
     const char *must = key->type == CONFIG_T_ACCOUNTS ? "user"

@@ -4,6 +4,7 @@
 #include "ds/hash.h"
 #include "location/location.h"
 
+enum { LOOK_MAX = 64 };
 enum { TEXT_MAX = 2048 }; /* of one remembered text; longer ones are not remembered */
 
 struct call {
@@ -125,6 +126,14 @@ static void record(struct accounting *a, const struct call *c, sv ended_by)
     store_record(a->store, a->loop, &r);
 }
 
+/* The call is over for everybody but the response context that still reports to it. */
+static void close_call(struct accounting *a, struct call *c, sv ended_by)
+{
+    record(a, c, ended_by);
+    c->state = CALL_ENDING;
+    stat_add(&a->loop->stats, STAT_CALLS, -1);
+}
+
 /* The call is over: its record is written, it is forgotten. */
 static void end(struct accounting *a, struct call *c, sv ended_by)
 {
@@ -174,6 +183,19 @@ static void learn_leg(struct accounting *a, struct call *c, unsigned i, struct s
     remember(a, c, &leg->contact, contact->uri.text);
 }
 
+/* The call that was silent longest and that no response context reports to; NULL: none near the front. */
+static struct call *silent_longest(struct accounting *a)
+{
+    unsigned looked = 0;
+    LIST_EACH (c, &a->by_silence, struct call, by_silence) {
+        if (!c->in_setup)
+            return c;
+        if (++looked == LOOK_MAX)
+            break;
+    }
+    return NULL;
+}
+
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller)
 {
     struct sipmsg *m = &invite->msg;
@@ -184,10 +206,10 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
         return NULL;
     if (a->calls.count >= a->cap) {
         stat_refuse(&a->loop->stats, STAT_LIMIT_CALLS);
-        struct call *oldest = CONTAINER(a->by_silence.next, struct call, by_silence);
-        if (oldest->in_setup)
+        struct call *victim = silent_longest(a);
+        if (!victim)
             return NULL;
-        end(a, oldest, SV("lost"));
+        end(a, victim, SV("lost"));
     }
     sv agent = sv_sub(sipmsg_value(m, SIP_H_USER_AGENT), 0, 128);
     size_t room = call_id.n + from->uri.text.n + to->uri.text.n + caller.n + agent.n + 64;
@@ -228,8 +250,10 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
 {
     const struct sip_addr *to;
     if (status >= 300) {
-        if (c->state < CALL_UP)
+        if (c->state < CALL_UP) {
             c->status = status;
+            close_call(a, c, status == 487 ? SV("caller") : SV(""));
+        }
         return;
     }
     if (!rx || sipmsg_to(&rx->msg, &to) || !to->tag.p || c->state >= CALL_UP)
@@ -294,10 +318,7 @@ void accounting_request(struct accounting *a, struct call *c, struct rx *req, un
         end(a, c, by);
         return;
     }
-    /* The response context reports to it still: it goes when that has ended. */
-    record(a, c, by);
-    c->state = CALL_ENDING;
-    stat_add(&a->loop->stats, STAT_CALLS, -1);
+    close_call(a, c, by);
 }
 
 size_t accounting_count(const struct accounting *a)

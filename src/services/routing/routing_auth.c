@@ -75,16 +75,21 @@ void pending_answer(struct pending *p, uint16_t status, const char *why, sv head
     pending_free(p);
 }
 
+static const struct auth_policy *policy_of(const struct settings *set,
+                                           const struct settings_domain *d)
+{
+    return d->digest.n ? &d->digest : &set->digest;
+}
+
 /* The challenge lines for this request, in mem. */
 static sv challenge(struct routing *r, struct rx *rx, const struct settings *set,
                     const struct settings_domain *d, bool stale, char mem[static CHALLENGE_MAX])
 {
     struct buf b;
     buf_init(&b, mem, CHALLENGE_MAX);
-    const struct auth_policy *policy = d->digest.n ? &d->digest : &set->digest;
-    auth_challenge(r->shared.verifier, &b, policy, rx->msg.method != SIP_REGISTER, d->realm,
-                   &rx->flow.remote, sipmsg_value(&rx->msg, SIP_H_USER_AGENT), loop_wall(r->loop),
-                   loop_random(r->loop), stale);
+    auth_challenge(r->shared.verifier, &b, policy_of(set, d), rx->msg.method != SIP_REGISTER,
+                   d->realm, &rx->flow.remote, sipmsg_value(&rx->msg, SIP_H_USER_AGENT),
+                   loop_wall(r->loop), loop_random(r->loop), stale);
     stat_inc(&r->loop->stats, STAT_AUTH_CHALLENGES);
     return buf_sv(&b);
 }
@@ -174,6 +179,8 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
     struct auth_claim claim;
     bool proxy = rx->msg.method != SIP_REGISTER;
     enum err rc = auth_read(&rx->msg, proxy, domain->realm, &claim);
+    if (!rc && !auth_allows(policy_of(r->set, domain), claim.algorithm))
+        rc = ERR_UNSUPPORTED; /* bid down (D3) */
     if (rc == ERR_NOTFOUND || rc == ERR_UNSUPPORTED) {
         char mem[CHALLENGE_MAX];
         routing_refuse(r, rx, challenge_status(rx), NULL,

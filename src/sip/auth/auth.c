@@ -228,8 +228,20 @@ static bool uri_matches(struct sipmsg *req, sv digest_uri)
     struct uri have;
     if (sv_eq(req->uri_text, digest_uri))
         return true;
-    return sipmsg_uri(req, &want) == ERR_OK && uri_parse(digest_uri, &have, NULL) == ERR_OK &&
-           sv_ieq(want->host, have.host) && sv_eq(want->user, have.user);
+    if (sipmsg_uri(req, &want) || uri_parse(digest_uri, &have, NULL))
+        return false;
+    /* The tolerance is for hosts: a number is the resource itself. */
+    if (want->host.n == 0 || have.host.n == 0)
+        return uri_equal(want, &have);
+    return sv_ieq(want->host, have.host) && sv_eq(want->user, have.user);
+}
+
+bool auth_allows(const struct auth_policy *p, enum auth_algorithm algorithm)
+{
+    bool listed = p->mode == AUTH_MODE_AUTO;
+    for (unsigned i = 0; i < p->n; i++)
+        listed = listed || p->list[i] == algorithm;
+    return listed;
 }
 
 enum auth_verdict auth_verify(struct auth_verifier *v, struct sipmsg *req,

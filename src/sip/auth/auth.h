@@ -38,6 +38,9 @@ struct auth_policy {
     unsigned n;
 };
 
+/* Credentials in this algorithm may be taken: what was not offered is not (RFC 7616 §5.7, D3). */
+bool auth_allows(const struct auth_policy *p, enum auth_algorithm algorithm);
+
 struct auth_verifier;
 /* secret: HMAC key; counts: entries of the nonce count table. Errors: ERR_NOMEM. */
 MUST_USE enum err auth_verifier_new(const uint8_t secret[static 32], size_t counts,

@@ -35,6 +35,7 @@ struct dest {
     struct flow flow;
     struct addr addr;
     enum sip_transport transport;
+    bool or_connect; /* when the flow's connection is gone, addr and transport are tried: responses (RFC 3261 §18.2.2) */
 };
 
 /* A received message. Everything in it lives until the last rx_unref. */

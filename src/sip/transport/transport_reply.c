@@ -10,13 +10,20 @@ struct dest sip_response_dest(const struct rx *rx)
     struct dest d = {.flow = rx->flow};
     const struct sip_via *via;
     struct rx *m = (struct rx *)rx; /* typed access remembers what it found */
-    if (flow_reliable(&rx->flow) || sipmsg_via(&m->msg, &via))
+    if (sipmsg_via(&m->msg, &via))
         return d;
-    /* RFC 3261 §18.2.2: to the source address and the port of sent-by; RFC 3581 §4: with rport to
-     * the source port. DEVIATES: maddr is not followed. It would let anyone aim our answers at a
-     * third party. */
-    if (!via->rport)
-        d.flow.remote.port = via->port ? via->port : SIP_PORT;
+    struct addr sent_by = rx->flow.remote;
+    sent_by.port = via->port ? via->port : SIP_PORT;
+    /* RFC 3261 §18.2.2: on the request's connection, or a new one to the source address and the port of sent-by; a
+     * datagram to these two; RFC 3581 §4: with rport to the source port.
+     * DEVIATES: maddr is not followed. It would let anyone aim our answers at a third party. */
+    if (flow_reliable(&rx->flow)) {
+        d.addr = sent_by;
+        d.transport = rx->flow.transport;
+        d.or_connect = true;
+    } else if (!via->rport) {
+        d.flow.remote = sent_by;
+    }
     return d;
 }
 

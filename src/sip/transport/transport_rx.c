@@ -166,13 +166,14 @@ static void count_request(struct sip *s, const struct rx *rx)
                           memory_order_relaxed);
 }
 
-void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
+bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
                  const struct sipmsg_fault *fault)
 {
+    bool understood = true;
     sip_tap(s, false, &f->remote, text);
     struct rx *rx = rx_new(s, octets, f);
     if (!rx)
-        return; /* over the cap of blocks: as if lost on the way */
+        return true; /* over the cap of blocks: as if lost on the way */
     rx->rc = sipmsg_parse(text, &rx->arena, &rx->msg, &rx->fault);
     if (!rx->rc && !rc)
         rx->rc = sipmsg_check(&rx->msg, &rx->fault);
@@ -188,6 +189,8 @@ void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
         stat_inc(&s->loop->stats, STAT_SIP_PARSE_ERRORS);
         if (answerable(rx))
             deliver(s, rx);
+        else
+            understood = !rx->msg.request || rx->msg.method == SIP_ACK;
     } else if (!rx->msg.request && !response_home(s, rx)) {
         stat_inc(&s->loop->stats, STAT_SIP_STRAY);
     } else {
@@ -200,6 +203,7 @@ void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
             hand_over(s, rx, worker);
     }
     rx_unref(rx);
+    return understood;
 }
 
 /* ---- datagrams ---- */
@@ -232,7 +236,11 @@ static void on_datagram(void *arg, struct block *b, const struct addr *from, con
     f.local.port = p->local.port;
     if (addr_is_any(&p->local))
         sip_learn(s, &f.local);
-    sip_receive(s, b, text, &f, ERR_OK, NULL);
+    struct sipmsg_fault fault = {.status = 513, .why = "Message Too Large"};
+    bool big = text.n > s->shared->config.max_message;
+    if (big)
+        stat_refuse(&s->loop->stats, STAT_LIMIT_MESSAGE_SIZE);
+    sip_receive(s, b, text, &f, big ? ERR_TOOBIG : ERR_OK, &fault);
 }
 
 static void on_error(void *arg, const struct addr *to, enum err why)

@@ -16,6 +16,7 @@ struct hop {
     struct mail mail;
     struct sip_shared *shared;
     struct block *self, *octets;
+    struct dest dest;
     uint64_t conn, watch; /* watch 0: all of the connection */
     unsigned owner, from;
     enum err why;
@@ -114,11 +115,23 @@ static void on_hop_failed(struct loop *at, struct mail *m)
     hop_free(h);
 }
 
+/* The connection that d asks for; NULL: it is gone, and d names no other way. */
+static struct conn *conn_of(struct sip *s, const struct dest *d)
+{
+    struct conn *c = conn_find(s, d->flow.conn);
+    if (c || !d->or_connect)
+        return c;
+    c = conn_to(s, d->transport, &d->addr);
+    if (!c && conn_connect(s, d->transport, &d->addr, &c))
+        return NULL;
+    return c;
+}
+
 static void on_hop(struct loop *at, struct mail *m)
 {
     struct hop *h = CONTAINER(m, struct hop, mail);
     struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
-    struct conn *c = s ? conn_find(s, h->conn) : NULL;
+    struct conn *c = s ? conn_of(s, &h->dest) : NULL;
     if (c) {
         c->users |= (uint64_t)1 << h->from;
         sip_tap(s, true, &c->flow.remote, block_sv(h->octets));
@@ -144,15 +157,17 @@ void hop_gone(struct conn *c)
     }
 }
 
-static enum err send_elsewhere(struct sip *s, const struct flow *f, struct block *octets,
+static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block *octets,
                                struct sip_sent *watch)
 {
+    const struct flow *f = &d->flow;
     if (f->worker >= s->shared->group->n)
         return ERR_UNREACHABLE;
     struct hop *h = hop_new(s, f->worker, f->conn);
     if (!h)
         return ERR_BUSY;
     h->octets = block_ref(octets);
+    h->dest = *d;
     if (watch) {
         watch_wait(s, watch, watch_target_conn(s, f->worker, f->conn));
         h->watch = watch->id;
@@ -207,8 +222,8 @@ enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, str
                    ? send_udp(s, &s->port[f->listener], &f->local, &f->remote, octets, watch)
                    : ERR_UNREACHABLE;
     if (f->transport != SIP_T_NONE && f->conn)
-        return f->worker == s->loop->worker ? send_conn(s, conn_find(s, f->conn), octets, watch)
-                                            : send_elsewhere(s, f, octets, watch);
+        return f->worker == s->loop->worker ? send_conn(s, conn_of(s, d), octets, watch)
+                                            : send_elsewhere(s, d, octets, watch);
     enum sip_transport t = f->transport != SIP_T_NONE ? f->transport : d->transport;
     const struct addr *to = f->transport != SIP_T_NONE ? &f->remote : &d->addr;
     if (t == SIP_T_UDP) {

@@ -169,7 +169,7 @@ static bool tag_fits(const struct stxn *t, struct rx *rx)
     return !sv_present(tag) || sv_eq(tag, to->tag);
 }
 
-/* any_method: the request that a CANCEL is about. */
+/* any_method: the request that a CANCEL is about (a CANCEL of a CANCEL has been looked for before). */
 static struct stxn *server_find(struct txn_table *tt, struct rx *rx, bool any_method)
 {
     struct txn_key key;
@@ -178,7 +178,7 @@ static struct stxn *server_find(struct txn_table *tt, struct rx *rx, bool any_me
         return NULL;
     HASH_EACH (t, &tt->by_server_key, key.a, struct stxn, t.by_key) {
         if (txn_key_equal(&t->t.key, &key) && t->old == old && tag_fits(t, rx) &&
-            (any_method ? t->t.key.method != SIP_CANCEL : t->t.key.method == key.method))
+            (any_method || t->t.key.method == key.method))
             return t;
     }
     return NULL;
@@ -263,6 +263,9 @@ bool stxn_on_request(void *table, struct rx *rx)
         return true;
     }
     stat_inc(&tt->loop->stats, STAT_SIP_RETRANSMITS_RX);
+    /* The client has come over another connection: that is where it listens now. */
+    if (flow_reliable(&rx->flow))
+        t->t.dest = sip_response_dest(rx);
     stxn_run(t, TXN_RX_REQUEST, rx);
     return true;
 }

@@ -39,7 +39,6 @@ struct world {
     size_t inbox_n;
     unsigned datagrams, icmp;
     usec at[256]; /* when datagrams came */
-    void *more;   /* the test's own */
 };
 
 static inline struct addr address(const char *ip, uint16_t port)
@@ -145,7 +144,7 @@ static const struct listener_handler peer_listener = {.on_accept = peer_accept};
 
 /* ---- beginning and end ---- */
 
-static size_t world_transactions = 100;
+static size_t world_transactions = 100, world_max_message = 65536;
 
 static inline struct world *world_new(unsigned workers, void (*start)(struct sip *s))
 {
@@ -166,7 +165,7 @@ static inline struct world *world_new(unsigned workers, void (*start)(struct sip
         .t1 = 500 * USEC_MS,
         .t2 = 4 * USEC_S,
         .t4 = 5 * USEC_S,
-        .max_message = 65536,
+        .max_message = world_max_message,
         .mtu = 1300,
         .connections = 8,
         .connections_source = 6,

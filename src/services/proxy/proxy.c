@@ -7,7 +7,8 @@
  *                                                 └─ Timer C each */
 #include "proxy/proxy_priv.h"
 
-enum { ROOM = 4096 };
+/* CHALLENGES: octets of other branches' challenges that one answer carries; they fit the room. */
+enum { ROOM = 4096, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
 
 static const struct stxn_handler server_handler;
 static const struct ctxn_handler branch_handler;
@@ -57,13 +58,6 @@ static void enter(struct context *c)
     c->busy++;
 }
 
-/* The context ends with the last of its transactions. */
-static void leave(struct context *c)
-{
-    if (--c->busy == 0 && !c->server && c->live == 0)
-        context_free(c);
-}
-
 void proxy_free(struct proxy *p)
 {
     if (!p)
@@ -107,6 +101,8 @@ static void edit_top_via(struct sipedit *e, struct rx *rx)
     sipedit_init(e, &rx->msg);
     if (sipmsg_next(&w, &item))
         sipedit_remove_item(e, &item);
+    /* RFC 3325 §5: an identity asserted by somebody untrusted ends here (D7). */
+    sipedit_remove(e, SIP_H_P_ASSERTED_IDENTITY);
 }
 
 /* A response of our own. */
@@ -122,9 +118,11 @@ static void answer(struct context *c, uint16_t status)
         c->watch->on_response(c->watch_arg, NULL, status, NULL);
 }
 
-/* §16.7 step 7: a 401 or 407 goes up with the challenges of all branches. */
+/* §16.7 step 7: a 401 or 407 goes up with the challenges of all branches, as far as they fit: what a
+ * phone writes must not keep the answer from leaving. */
 static void add_challenges(struct context *c, struct sipedit *e, unsigned best)
 {
+    size_t octets = 0, lines = 0;
     for (unsigned i = 0; i < c->step.n; i++) {
         struct rx *rx = c->branch[i].final;
         if (i == best || !rx || (rx->msg.status != 401 && rx->msg.status != 407))
@@ -135,6 +133,10 @@ static void add_challenges(struct context *c, struct sipedit *e, unsigned best)
                 sv from = {rx->msg.text.p + rx->msg.fields[f].name, 0};
                 sv value = sipmsg_field_value(&rx->msg, f);
                 from.n = (size_t)(value.p + value.n - from.p);
+                if (octets + from.n > CHALLENGES_MAX || lines == CHALLENGE_LINES_MAX)
+                    return;
+                octets += from.n;
+                lines++;
                 sipedit_line_last(e, from);
             }
         }
@@ -207,6 +209,32 @@ static void event(struct context *c, struct branch *b, enum step_event ev, struc
 
 /* ---- from the transactions ---- */
 
+/* Everything has been said that ever will be: but for an INVITE's 2xx, which may come again and from
+ * other branches, a final response is the end. The transactions finish alone. */
+static bool over(const struct context *c)
+{
+    if (!proxy_all_final(&c->step))
+        return false;
+    return !c->step.invite || c->step.sent >= 300 || c->live == 0;
+}
+
+static void leave(struct context *c)
+{
+    if (c->busy == 1 && c->server && over(c) && !stxn_final(c->server)) {
+        /* What was chosen could not be written or sent. */
+        answer(c, 500);
+        if (!stxn_final(c->server)) {
+            stxn_drop(c->server);
+            c->server = NULL;
+        }
+    }
+    if (--c->busy > 0)
+        return;
+    if ((!c->server && c->live == 0) || (over(c) && c->step.sent / 100 != 2) ||
+        (over(c) && !c->step.invite))
+        context_free(c);
+}
+
 static void on_response(void *arg, struct rx *rx)
 {
     struct branch *b = arg;
@@ -265,10 +293,12 @@ static void on_cancel(void *arg, struct rx *cancel)
 
 static void on_server_gone(void *arg, enum err why)
 {
-    (void)why;
     struct context *c = arg;
     enter(c);
     c->server = NULL;
+    /* The caller cannot be reached any more: nobody would take an answer. */
+    if (why != ERR_OK && c->step.sent == 0)
+        event(c, NULL, STEP_EV_CANCEL, NULL);
     leave(c);
 }
 
@@ -280,7 +310,7 @@ static const struct ctxn_handler branch_handler = {.on_response = on_response,
 /* ---- downstream ---- */
 
 static enum err build(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                      const struct proxy_target *t, bool record_route, bool stateless, sv realm,
+                      const struct proxy_target *t, bool record_route, unsigned breadth,
                       struct block **ret_block)
 {
     struct flow out;
@@ -290,7 +320,7 @@ static enum err build(struct proxy *p, struct rx *rx, const struct proxy_route *
         return ERR_NOMEM;
     struct buf b;
     buf_init(&b, block->p, block->cap);
-    enum err rc = proxy_build(p, rx, route, t, &out, rx->slot, record_route, stateless, realm, &b);
+    enum err rc = proxy_build(p, rx, route, t, &out, rx->slot, record_route, breadth, &b);
     if (rc) {
         block_unref(block);
         return rc;
@@ -300,13 +330,13 @@ static enum err build(struct proxy *p, struct rx *rx, const struct proxy_route *
     return ERR_OK;
 }
 
-static enum err start_branch(struct context *c, unsigned i, const struct proxy_request *r)
+static enum err start_branch(struct context *c, unsigned i, const struct proxy_request *r,
+                             unsigned breadth)
 {
     struct proxy *p = c->proxy;
     struct branch *b = &c->branch[i];
     struct block *block;
-    TRY(build(p, c->rx, r->route, &r->targets[i], r->record_route, false,
-              r->remove_credentials_realm, &block));
+    TRY(build(p, c->rx, r->route, &r->targets[i], r->record_route, breadth, &block));
     b->dest = r->targets[i].dest;
     enum err rc = ctxn_new(p->sip, &b->dest, block, c->rx->slot, &branch_handler, b, &b->txn);
     block_unref(block);
@@ -346,8 +376,10 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
 void proxy_forward(struct proxy *p, const struct proxy_request *r)
 {
     struct loop *l = sip_loop(p->sip);
-    unsigned n = (unsigned)r->n,
-             most = p->set->breadth < PROXY_TARGETS_MAX ? p->set->breadth : PROXY_TARGETS_MAX;
+    unsigned breadth = p->set->breadth,
+             n = r->n < PROXY_TARGETS_MAX ? (unsigned)r->n : PROXY_TARGETS_MAX;
+    unsigned most = breadth < PROXY_TARGETS_MAX ? breadth : PROXY_TARGETS_MAX;
+    uint32_t asked;
     if (n > most) {
         stat_refuse(&l->stats, STAT_LIMIT_BRANCHES);
         n = most;
@@ -364,8 +396,15 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
     }
     enter(c);
     stxn_handle(c->server, &server_handler, c);
+    /* RFC 5393 §5.3.3: the branches share the breadth that came; too little of it is a 440 (D14). */
+    if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < breadth)
+        breadth = asked;
+    bool enough = breadth >= n;
     for (unsigned i = 0; i < n; i++) {
-        if (start_branch(c, i, r) != ERR_OK)
+        unsigned share = enough ? breadth / n + (i < breadth % n ? 1 : 0) : 0;
+        if (!enough)
+            event(c, &c->branch[i], STEP_EV_BREADTH, NULL);
+        else if (start_branch(c, i, r, share) != ERR_OK)
             event(c, &c->branch[i], STEP_EV_UNREACHABLE, NULL);
     }
     leave(c);
@@ -375,7 +414,7 @@ void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route
                  const struct proxy_target *t)
 {
     struct block *block;
-    if (build(p, rx, route, t, false, true, SV_NONE, &block) != ERR_OK)
+    if (build(p, rx, route, t, false, 0, &block) != ERR_OK)
         return;
     /* An ACK that gets lost is asked for again by the 2xx that is repeated. */
     enum err rc = sip_send(p->sip, &t->dest, block, NULL);

@@ -52,14 +52,12 @@ struct proxy_request {
     bool record_route;
     const struct proxy_watch *watch; /* may be NULL */
     void *watch_arg;
-    sv remove_credentials_realm; /* Proxy-Authorization of this realm is ours: removed (§22.3);
-                                    SV_NONE: none */
 };
 /* Takes over: transaction, branches, best response. Refusals (no memory, caps) are answered here
  * too. */
 void proxy_forward(struct proxy *p, const struct proxy_request *r);
 
-/* A 2xx's ACK, or a CANCEL that matches nothing here: on to the next hop without state (§16.11). */
+/* A 2xx's ACK: on to the next hop without state (§16.11). */
 void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
                  const struct proxy_target *t);
 

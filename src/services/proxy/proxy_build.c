@@ -35,23 +35,36 @@ void proxy_call_hash(struct proxy *p, sv call_id, char ret_text[static PROXY_HAS
     hash_text(home_hash(sip_home(p->sip), pieces, 2), ret_text);
 }
 
+/* A field with a number: its value, or a line of its own. */
+static void edit_number(struct sipedit *e, struct rx *rx, enum sip_header h, uint32_t number)
+{
+    char mem[LINE_MAX];
+    struct buf b;
+    bool has = sipmsg_has(&rx->msg, h);
+    sv text = SV_NONE;
+    buf_init(&b, mem, sizeof(mem));
+    if (!has) {
+        buf_put(&b, sip_header_name(h));
+        buf_str(&b, ": ");
+    }
+    buf_u64(&b, number);
+    enum err rc = sv_dup(&rx->arena, buf_sv(&b), &text);
+    if (rc)
+        e->rc = rc;
+    else if (has)
+        sipedit_value(e, rx->msg.first[h], text);
+    else
+        sipedit_line_last(e, text);
+}
+
 /* §16.6 step 3: one less, or 70 when the caller (of RFC 2543) gave none. */
-static void edit_max_forwards(struct sipedit *e, struct rx *rx, struct arena *a)
+static void edit_max_forwards(struct sipedit *e, struct rx *rx)
 {
     uint32_t hops;
-    if (sipmsg_number(&rx->msg, SIP_H_MAX_FORWARDS, &hops) != ERR_OK) {
-        sipedit_line_last(e, SV("Max-Forwards: 70"));
-        return;
-    }
-    char *mem = arena_alloc(a, 12);
-    if (!mem) {
-        e->rc = ERR_NOMEM;
-        return;
-    }
-    struct buf b;
-    buf_init(&b, mem, 12);
-    buf_u64(&b, hops > 0 ? hops - 1 : 0);
-    sipedit_value(e, rx->msg.first[SIP_H_MAX_FORWARDS], buf_sv(&b));
+    if (sipmsg_number(&rx->msg, SIP_H_MAX_FORWARDS, &hops) != ERR_OK)
+        edit_number(e, rx, SIP_H_MAX_FORWARDS, 70);
+    else
+        edit_number(e, rx, SIP_H_MAX_FORWARDS, hops > 0 ? hops - 1 : 0);
 }
 
 static sv arena_text(struct sipedit *e, struct arena *a, const struct buf *b)
@@ -203,14 +216,22 @@ static enum err edit_strict(struct sipedit *e, struct rx *rx, const struct proxy
     return e->rc;
 }
 
-/* §22.3: credentials for our realm end here; those for others travel on. */
-static void edit_credentials(struct sipedit *e, struct rx *rx, sv realm)
+static bool is_our_realm(const struct proxy *p, sv realm)
 {
-    if (!realm.p)
-        return;
+    for (unsigned i = 0; i < p->set->domains_n; i++) {
+        if (sv_eq(p->set->domains[i].realm, realm))
+            return true;
+    }
+    return false;
+}
+
+/* §22.3: credentials for our realms end here; those for others travel on. Authorization too: a
+ * callee who answers with a challenge in our name shall not get a digest of the caller's password
+ * (D4). */
+static void edit_credentials(struct proxy *p, struct sipedit *e, struct rx *rx, enum sip_header h)
+{
     struct sipmsg *m = &rx->msg;
-    for (uint16_t f = m->first[SIP_H_PROXY_AUTHORIZATION]; f != SIPMSG_NONE;
-         f = m->fields[f].next) {
+    for (uint16_t f = m->first[h]; f != SIPMSG_NONE; f = m->fields[f].next) {
         struct sip_auth auth;
         sv name, value, text;
         enum err rc = ERR_OK;
@@ -219,7 +240,7 @@ static void edit_credentials(struct sipedit *e, struct rx *rx, sv realm)
         sv rest = auth.params;
         while (sip_auth_param_next(&rest, &name, &value, &rc)) {
             if (sv_ieq(name, SV("realm")) && sip_unquote(&rx->arena, value, &text) == ERR_OK &&
-                sv_eq(text, realm)) {
+                is_our_realm(p, text)) {
                 sipedit_remove_field(e, f);
                 break;
             }
@@ -284,25 +305,27 @@ static void edit_received(struct sipedit *e, struct rx *rx)
             break;
         }
     }
-    if (r.received.p && !via->received.p) {
+    if (r.received.p) {
         buf_reset(&b);
-        buf_str(&b, ";received=");
+        if (!via->received.p)
+            buf_str(&b, ";received=");
         buf_put(&b, r.received);
         sv line = arena_text(e, &rx->arena, &b);
-        if (line.p)
-            sipedit_cut(e, (sv){via->text.p + via->text.n, 0}, line);
+        sv end = {via->text.p + via->text.n, 0};
+        if (line.p) /* what the sender says of itself does not stay */
+            sipedit_cut(e, via->received.p ? via->received : end, line);
     }
 }
 
 enum err proxy_build(struct proxy *p, struct rx *rx, const struct proxy_route *route,
                      const struct proxy_target *t, const struct flow *out, uint16_t slot,
-                     bool record_route, bool stateless, sv credentials_realm, struct buf *b)
+                     bool record_route, unsigned breadth, struct buf *b)
 {
     struct sipedit e;
     sipedit_init(&e, &rx->msg);
     sv uri = t->uri.p ? t->uri : route->uri;
     TRY(request_uri(rx, uri, &uri));
-    edit_via(p, &e, rx, out, slot, stateless);
+    edit_via(p, &e, rx, out, slot, breadth == 0);
     edit_received(&e, rx);
     if (record_route)
         edit_record_route(p, &e, rx, out, slot);
@@ -311,7 +334,12 @@ enum err proxy_build(struct proxy *p, struct rx *rx, const struct proxy_route *r
         TRY(edit_strict(&e, rx, route, uri));
     else if (!sv_eq(uri, rx->msg.uri_text))
         sipedit_uri(&e, uri);
-    edit_max_forwards(&e, rx, &rx->arena);
-    edit_credentials(&e, rx, credentials_realm);
+    edit_max_forwards(&e, rx);
+    if (breadth)
+        edit_number(&e, rx, SIP_H_MAX_BREADTH, breadth);
+    edit_credentials(p, &e, rx, SIP_H_PROXY_AUTHORIZATION);
+    edit_credentials(p, &e, rx, SIP_H_AUTHORIZATION);
+    /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
+    sipedit_remove(&e, SIP_H_P_ASSERTED_IDENTITY);
     return sipedit_write(&e, b);
 }

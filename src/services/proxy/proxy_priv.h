@@ -38,12 +38,11 @@ struct proxy {
 /* Length of the loop hash in a branch and in a Record-Route user, in characters. */
 enum { PROXY_HASH_LEN = 11 };
 
-/* §16.6 steps 1 to 9: the request as it goes to t on flow, into b. loose: t's next hop is a loose
- * router or the target itself. */
+/* §16.6 steps 1 to 9: the request as it goes to t on flow, into b. breadth: its Max-Breadth; 0: sent
+ * without state (§16.11), Max-Breadth as it came. */
 MUST_USE enum err proxy_build(struct proxy *p, struct rx *rx, const struct proxy_route *route,
                               const struct proxy_target *t, const struct flow *out, uint16_t slot,
-                              bool record_route, bool stateless, sv credentials_realm,
-                              struct buf *b);
+                              bool record_route, unsigned breadth, struct buf *b);
 /* The part of our branches that tells a loop from a spiral (RFC 5393 §4.2): of what routing depends
  * on. */
 void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_HASH_LEN]);

@@ -18,8 +18,14 @@ static bool is_ours(struct proxy *p, const struct uri *u)
 {
     if (u->scheme != URI_SIP && u->scheme != URI_SIPS)
         return false;
-    return sip_is_local(p->sip, u->host, u->port) ||
-           (!u->port && settings_domain_of(p->set, p->sip, u->host, 0) != NULL);
+    if (sip_is_local(p->sip, u->host, u->port))
+        return true;
+    /* A domain of ours, at a port of ours: phones write their outbound proxy either way. */
+    bool at_port = u->port == 0;
+    const struct sip_config *c = sip_config(p->sip);
+    for (unsigned i = 0; i < c->listeners; i++)
+        at_port = at_port || c->listen[i].bind.port == u->port;
+    return at_port && settings_domain_of(p->set, p->sip, u->host, u->port) != NULL;
 }
 
 /* §16.4: a maddr of ours, with the transport and port the request came by, is as if it were not
@@ -164,7 +170,9 @@ bool proxy_validate(struct proxy *p, struct rx *rx)
         return refuse(p, rx, 400, SV_NONE);
     if (u->scheme != URI_SIP && u->scheme != URI_SIPS && u->scheme != URI_TEL)
         return refuse(p, rx, 416, SV_NONE);
-    if (sipmsg_number(m, SIP_H_MAX_FORWARDS, &hops) == ERR_OK && hops == 0)
+    /* Step 3 is about forwarding: what asks for ourselves has arrived. */
+    bool for_us = is_ours(p, u) && u->user.n == 0;
+    if (!for_us && sipmsg_number(m, SIP_H_MAX_FORWARDS, &hops) == ERR_OK && hops == 0)
         return refuse(p, rx, 483, SV_NONE);
     if (looped(p, rx))
         return refuse(p, rx, 482, SV_NONE);

@@ -125,6 +125,10 @@ unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch,
         if (b->phase == STEP_FINAL)
             return 0;
         return fail(c, b, 503, true); /* §16.9 */
+    case STEP_EV_BREADTH:
+        if (b->phase == STEP_FINAL)
+            return 0;
+        return fail(c, b, 440, true);
     case STEP_EV_TIMER_C:
         if (b->phase == STEP_FINAL || b->cancelled)
             return 0;

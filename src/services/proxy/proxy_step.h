@@ -35,6 +35,7 @@ enum step_event {
     STEP_EV_FAILURE,     /* 300-699 */
     STEP_EV_TIMEOUT,     /* the client transaction gave up */
     STEP_EV_UNREACHABLE, /* transport error */
+    STEP_EV_BREADTH,     /* not sent: Max-Breadth is used up (RFC 5393 §5.3.3) */
     STEP_EV_TIMER_C,
     STEP_EV_CANCEL, /* from upstream; branch is ignored */
     STEP_EVENTS

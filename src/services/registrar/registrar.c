@@ -10,7 +10,7 @@
 #include "registrar/registrar_priv.h"
 
 /* Two workers cannot lose against each other for ever: one of them always wins. */
-enum { ROUNDS_MAX = 32, HEADERS_MAX = 32 * 1024 };
+enum { ROUNDS_MAX = 32, HEADERS_MAX = 160 * 1024 };
 
 struct registration {
     struct sip *sip;
@@ -65,7 +65,10 @@ static void answer(struct registration *r, uint16_t status, const char *why)
     };
     /* What cannot be sent now is the transaction's to report; the peer repeats its request. */
     enum err rc = stxn_reply(r->txn, &reply);
-    (void)rc;
+    if (rc == ERR_SYNTAX || rc == ERR_TOOBIG) { /* the list cannot be written */
+        struct sip_reply plain = {.status = 500, .to_tag = reply.to_tag};
+        rc = stxn_reply(r->txn, &plain);
+    }
     buf_done(&headers);
     stxn_drop(r->txn);
     registration_free(r);

@@ -4,7 +4,7 @@
 #include "registrar/registrar_priv.h"
 #include "location/location.h"
 
-enum { AGENT_MAX = 128, PARAMS_MAX = 512 };
+enum { AGENT_MAX = 128, PARAMS_MAX = 1024, CONTACT_MAX = 1024 };
 /* §20.10: a malformed expires parameter counts as one hour. §10.3: only intervals below an hour may
  * be refused as too brief. */
 enum { HOUR_S = 3600 };
@@ -21,6 +21,7 @@ struct apply {
     bool has_expires;
     uint32_t expires_s; /* the header's */
     bool nat;           /* one stands between the phone and us */
+    bool added;         /* a contact that was not there */
     const struct sip *sip;
     struct registrar_result *out;
 };
@@ -82,7 +83,9 @@ static enum err kept_params(struct arena *a, sv params, sv *ret)
         buf_put(&b, name);
         if (value.p && value.n) {
             buf_char(&b, '=');
-            buf_put(&b, value);
+            for (size_t i = 0; i < value.n;
+                 i++) /* a fold becomes blanks: it goes into other lines */
+                buf_char(&b, value.p[i] == '\r' || value.p[i] == '\n' ? ' ' : value.p[i]);
         }
     }
     TRY(rc);
@@ -114,10 +117,11 @@ static enum err make_binding(const struct apply *ap, const struct sip_addr *c, u
     return kept_params(ap->arena, c->params, &ret->params);
 }
 
-/* §10.3 step 7: an update from the same Call-ID needs a higher CSeq. */
+/* §10.3 step 7: an update from the same Call-ID needs a higher CSeq. What this request itself has
+ * made a moment ago (a contact that it names twice) is in order. */
 static bool in_order(const struct apply *ap, const struct binding *b)
 {
-    return !sv_eq(b->call_id, ap->call_id) || ap->cseq > b->cseq;
+    return b->call_id.p == ap->call_id.p || !sv_eq(b->call_id, ap->call_id) || ap->cseq > b->cseq;
 }
 
 static struct binding *find(struct binding *set, size_t n, const struct uri *u)
@@ -147,18 +151,22 @@ static bool reachable(const struct apply *ap, const struct uri *u)
 }
 
 /* One Contact. A refusal stands in the result. */
-static enum err apply_contact(const struct apply *ap, const struct sip_addr *c)
+static enum err apply_contact(struct apply *ap, const struct sip_addr *c)
 {
     struct registrar_result *out = ap->out;
     if (c->uri.scheme != URI_SIP && c->uri.scheme != URI_SIPS) {
         refuse(out, 400, "Contact Is Not a SIP URI");
         return ERR_OK;
     }
-    if (!reachable(ap, &c->uri)) {
-        refuse(out, 403, "Contact Address Not Allowed");
+    if (c->uri.text.n > CONTACT_MAX) {
+        refuse(out, 400, "Contact Is Too Long");
         return ERR_OK;
     }
     uint32_t expires_s = expires_of(ap, c->params);
+    if (expires_s > 0 && !reachable(ap, &c->uri)) {
+        refuse(out, 403, "Contact Address Not Allowed");
+        return ERR_OK;
+    }
     if (expires_s > 0 && expires_s < HOUR_S && expires_s < ap->lim->expires_min_s) {
         refuse(out, 423, NULL);
         return ERR_OK;
@@ -188,11 +196,12 @@ static enum err apply_contact(const struct apply *ap, const struct sip_addr *c)
     if (have) {
         made.since = have->since;
         *have = made;
-    } else if (out->n >= ap->lim->contacts) {
-        refuse(out, 403, "Too Many Contacts");
+    } else if (out->n >= 2 * (size_t)ap->lim->contacts) {
+        refuse(out, 403, "Too Many Contacts"); /* whatever follows: no more are compared */
         return ERR_OK;
     } else {
         out->bindings[out->n++] = made;
+        ap->added = true;
     }
     out->changed = true;
     return ERR_OK;
@@ -276,6 +285,9 @@ enum err registrar_apply(const struct sip *s, struct sipmsg *req, const struct f
         else
             TRY(apply_contact(&ap, &contacts[i]));
     }
+    /* The set that comes out counts: a phone may replace its contact at the cap. */
+    if (out->status == 200 && ap.added && out->n > lim->contacts)
+        refuse(out, 403, "Too Many Contacts");
     if (out->status == 200)
         sort_bindings(out->bindings, out->n);
     return ERR_OK;

@@ -23,6 +23,7 @@ struct call {
 };
 
 struct accounting {
+    struct sip *sip;
     struct loop *loop;
     struct store *store;
     struct home *home;
@@ -32,8 +33,7 @@ struct accounting {
     uint8_t seed[SIPHASH_KEY];
 };
 
-enum err accounting_new(struct loop *l, struct store *st, struct home *h, size_t cap,
-                        struct accounting **ret_a)
+enum err accounting_new(struct sip *s, struct store *st, size_t cap, struct accounting **ret_a)
 {
     struct accounting *a = MEM_NEW(struct accounting);
     if (!a)
@@ -42,12 +42,13 @@ enum err accounting_new(struct loop *l, struct store *st, struct home *h, size_t
         mem_free(a);
         return ERR_NOMEM;
     }
-    a->loop = l;
+    a->sip = s;
+    a->loop = sip_loop(s);
     a->store = st;
-    a->home = h;
+    a->home = sip_home(s);
     a->cap = cap;
     list_init(&a->by_silence);
-    loop_random_bytes(l, a->seed, sizeof(a->seed));
+    loop_random_bytes(a->loop, a->seed, sizeof(a->seed));
     *ret_a = a;
     return ERR_OK;
 }
@@ -177,7 +178,8 @@ static void learn_leg(struct accounting *a, struct call *c, unsigned i, struct s
         return; /* no target refresh */
     struct dest d;
     if (location_contact(&contact->uri, flow,
-                         by_flow || location_by_flow(&contact->uri, flow, false), &d))
+                         by_flow || location_by_flow(&contact->uri, flow, false), &d) ||
+        (d.flow.transport == SIP_T_NONE && !location_allowed(a->sip, &d.addr, &flow->remote)))
         d = (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
     leg->dest = d;
     remember(a, c, &leg->contact, contact->uri.text);
@@ -206,6 +208,8 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
         return NULL;
     if (a->calls.count >= a->cap) {
         stat_refuse(&a->loop->stats, STAT_LIMIT_CALLS);
+        if (list_empty(&a->by_silence))
+            return NULL;
         struct call *victim = silent_longest(a);
         if (!victim)
             return NULL;

@@ -33,7 +33,7 @@ struct call_view {
     const struct call_leg *legs; /* 0 caller, 1 callee */
 };
 
-MUST_USE enum err accounting_new(struct loop *l, struct store *st, struct home *h, size_t cap,
+MUST_USE enum err accounting_new(struct sip *s, struct store *st, size_t cap,
                                  struct accounting **ret_a);
 void accounting_free(struct accounting *a);
 

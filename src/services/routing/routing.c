@@ -66,6 +66,12 @@ static void serve_register(struct routing *r, struct rx *rx, const struct proxy_
 
 static void serve_us(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
+    /* §8.2.2.2, of a user agent server alone: through a proxy one request may well come twice, to
+     * several addresses. */
+    if (stxn_merged(r->sip, rx)) {
+        routing_refuse(r, rx, 482, "Merged Request", SV_NONE);
+        return;
+    }
     switch (rx->msg.method) {
     case SIP_REGISTER:
         serve_register(r, rx, route);
@@ -80,7 +86,7 @@ static void serve_us(struct routing *r, struct rx *rx, const struct proxy_route 
         routing_refuse(r, rx, 501, NULL, SV(ROUTING_ALLOW));
         return;
     default:
-        routing_refuse(r, rx, 405, NULL, SV(ROUTING_ALLOW));
+        routing_refuse(r, rx, 405, NULL, SV("Allow: REGISTER, OPTIONS\r\n"));
         return;
     }
 }
@@ -121,12 +127,9 @@ static void on_request(void *arg, struct rx *rx)
     struct routing *r = arg;
     struct proxy_route route;
     struct uri uri;
+    const struct sip_addr *to;
     if (rx->rc) {
         routing_refuse(r, rx, rx->fault.status ? rx->fault.status : 400, rx->fault.why, SV_NONE);
-        return;
-    }
-    if (rx->msg.method != SIP_CANCEL && stxn_merged(r->sip, rx)) {
-        routing_refuse(r, rx, 482, "Merged Request", SV_NONE); /* §8.2.2.2 */
         return;
     }
     if (!proxy_validate(r->proxy, rx))
@@ -135,16 +138,18 @@ static void on_request(void *arg, struct rx *rx)
         routing_refuse(r, rx, 400, NULL, SV_NONE);
         return;
     }
-    if (route.mark_ok) {
+    if (rx->msg.method == SIP_CANCEL) {
+        /* DEVIATES: §16.10 would send it on without state. All that can be cancelled has state here. */
+        routing_refuse(r, rx, 481, NULL, SV_NONE);
+        return;
+    }
+    /* A route set of ours opens nothing to a request that begins something new. */
+    if (route.mark_ok && sipmsg_to(&rx->msg, &to) == ERR_OK && to->tag.n) {
         routing_in_dialog(r, rx, &route);
         return;
     }
     if (rx->msg.method == SIP_ACK)
         return; /* of a challenge or another stateless answer, or astray */
-    if (rx->msg.method == SIP_CANCEL) {
-        routing_refuse(r, rx, 481, NULL, SV_NONE);
-        return;
-    }
     bool ours = settings_domain_of(r->set, r->sip, uri.host, uri.port) != NULL;
     if (ours && uri.user.n == 0 && uri.scheme != URI_TEL)
         serve_us(r, rx, &route);
@@ -174,7 +179,7 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     if (!rc)
         rc = proxy_new(r->sip, &r->proxy);
     if (!rc)
-        rc = accounting_new(l, sh->store, sip_home(r->sip), set->calls_max, &r->accounting);
+        rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
     if (rc) {
         routing_free(r);
         return rc;

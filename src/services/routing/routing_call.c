@@ -93,6 +93,13 @@ static size_t targets_of(struct pending *p, struct proxy_target *t, size_t max)
         if (uri_parse(b->uri, &contact, NULL) ||
             location_contact(&contact, &flow, b->by_flow, &t[n].dest))
             continue;
+        /* When the flow is gone what is left is an address that nobody has judged yet (D16). */
+        if (t[n].dest.flow.transport == SIP_T_NONE &&
+            !location_allowed(p->r->sip, &t[n].dest.addr, &b->remote))
+            continue;
+        /* §26.2.2, §16.6 step 2: what asks for sips goes on over TLS or not at all (D24). */
+        if (p->secure && t[n].dest.transport != SIP_T_TLS && t[n].dest.transport != SIP_T_WSS)
+            continue;
         t[n].uri = b->uri;
         t[n].path = b->path.n ? b->path : SV_NONE;
         t[n].q = b->q;
@@ -127,7 +134,6 @@ static void on_bindings(struct store_op *op, enum err rc)
         .record_route = forms_dialog(p->rx),
         .watch = w ? &call_watch : NULL,
         .watch_arg = w,
-        .remove_credentials_realm = p->domain ? p->domain->realm : SV_NONE,
     };
     proxy_forward(r->proxy, &q);
     pending_free(p);
@@ -171,6 +177,44 @@ static void on_callee(struct store_op *op, enum err rc)
     store_find(p->r->shared.store, p->r->loop, &p->find);
 }
 
+/* ---- numbers (D42): one form before anything is looked up ---- */
+
+static bool is_number(const struct uri *u)
+{
+    sv kind;
+    return u->scheme == URI_TEL || (uri_param(u, SV("user"), &kind) && sv_ieq(kind, SV("phone")));
+}
+
+/* A telephone-subscriber without its parameters and visual separators (RFC 3966 §3). */
+static bool canonical_number(struct rx *rx, const struct uri *u, sv *ret_number)
+{
+    sv text;
+    if (!routing_canonical(rx, u->scheme == URI_TEL ? u->opaque : u->user, &text))
+        return false;
+    text = sv_sub(text, 0, sv_chr(text, ';'));
+    char *mem = arena_alloc(&rx->arena, text.n + 1);
+    struct buf b;
+    if (!mem)
+        return false;
+    buf_init(&b, mem, text.n + 1);
+    for (size_t i = 0; i < text.n; i++) {
+        if (sv_chr(SV("-.()"), text.p[i]) == 4)
+            buf_char(&b, text.p[i]);
+    }
+    *ret_number = buf_sv(&b);
+    return b.n > 0;
+}
+
+/* Whose plan a tel number belongs to: the domain of its context (RFC 3966 §5.1.5), else the
+ * caller's, else the first. NULL: not ours. */
+static const struct settings_domain *number_domain(struct pending *p, const struct uri *tel)
+{
+    sv context;
+    if (uri_param(tel, SV("phone-context"), &context))
+        return settings_domain_of(p->set, NULL, context, 0);
+    return p->domain ? p->domain : &p->set->domains[0];
+}
+
 void routing_to_user(struct pending *p)
 {
     struct routing *r = p->r;
@@ -180,19 +224,18 @@ void routing_to_user(struct pending *p)
         pending_answer(p, 400, NULL, SV_NONE);
         return;
     }
-    if (uri.scheme == URI_TEL) {
-        p->target = &p->set->domains[0];
-        user = uri.opaque;
-    } else {
+    p->secure = uri.scheme == URI_SIPS;
+    if (uri.scheme == URI_TEL)
+        p->target = number_domain(p, &uri);
+    else
         p->target = settings_domain_of(p->set, r->sip, uri.host, uri.port);
-        user = uri.user;
-    }
     if (!p->target || p->route.next.p) {
         /* Another's domain, or a route that somebody else wrote: not ours to carry (D6). */
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
         return;
     }
-    if (!routing_canonical(p->rx, user, &user)) {
+    if (is_number(&uri) ? !canonical_number(p->rx, &uri, &user)
+                        : !routing_canonical(p->rx, uri.user, &user)) {
         pending_answer(p, 404, NULL, SV_NONE);
         return;
     }
@@ -233,10 +276,10 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     unsigned leg = 0;
     struct proxy_target target = {.uri = route->uri};
     if (!next_hop(r, rx, route, &call, &leg, &target.dest)) {
-        routing_refuse(r, rx, rx->msg.method == SIP_CANCEL ? 481 : 404, NULL, SV_NONE);
+        routing_refuse(r, rx, 404, NULL, SV_NONE);
         return;
     }
-    if (rx->msg.method == SIP_ACK || rx->msg.method == SIP_CANCEL) {
+    if (rx->msg.method == SIP_ACK) {
         proxy_relay(r->proxy, rx, route, &target);
         return;
     }

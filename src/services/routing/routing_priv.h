@@ -36,6 +36,7 @@ struct pending {
     const struct settings_domain
         *domain; /* that the sender claims (From; To of a REGISTER); NULL: a stranger */
     const struct settings_domain *target; /* of the Request-URI */
+    bool secure;                          /* a sips URI */
     struct auth_claim claim;
     struct store_find find;
     struct store_bindings bindings;

@@ -628,6 +628,10 @@ static void begin_client(struct world *w)
     struct buf b;
     sv branch;
     struct block *octets = sip_block(s, 1500);
+    if (!octets) {
+        tell.rc = ERR_NOMEM;
+        return;
+    }
     assert_int_equal(sip_flow_for(s, &d, &f), ERR_OK);
     buf_init(&b, octets->p, octets->cap);
     buf_printf(&b, "%s sip:carol@%s:5070 SIP/2.0\r\nVia: ", out_method, PEER_IP);
@@ -1089,14 +1093,13 @@ static void a_world_leaves_nothing_behind(void **state)
 {
     (void)state;
     size_t before = mem_live();
-    for (int k = 0; k < 3; k++) {
-        struct world *w =
-            start_client(k == 1 ? "OPTIONS" : "INVITE", k == 2 ? SIP_T_TCP : SIP_T_UDP);
+    for (int k = 0; k < 8; k++) { /* stopped, killed; at different moments */
+        struct world *w = start_client(k & 2 ? "OPTIONS" : "INVITE", k & 4 ? SIP_T_TCP : SIP_T_UDP);
         tell.answer = 180;
         say_udp(w, request("INVITE", "UDP", "z9hG4bKa", "c1", ""));
         say_udp(w, request("CANCEL", "UDP", "z9hG4bKa", "c1", ""));
-        run(w, k * 20 * USEC_MS);
-        world_free(w);
+        run(w, k / 2 * 20 * USEC_MS);
+        world_end(w, k % 2);
     }
     assert_int_equal(mem_live(), before);
 }
@@ -1119,6 +1122,40 @@ static void no_memory_is_survived(void **state)
         if (tell.s)
             stxn_drop(tell.s);
         assert_int_equal(live(w), 0);
+        world_free(w);
+    }
+}
+
+static void begin_client_without_memory(struct world *w)
+{
+    mem_fail_after((size_t)(uintptr_t)tell.c);
+    tell.c = NULL;
+    begin_client(w);
+}
+
+static void no_memory_at_the_client_is_survived(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n < 30; n++) {
+        struct world *w = start();
+        out_method = "INVITE";
+        out_transport = n % 2 ? SIP_T_UDP : SIP_T_TCP;
+        tell.c = (struct ctxn *)(uintptr_t)n; /* when the first allocation fails */
+        act(w, loop0(w), begin_client_without_memory);
+        run(w, 50 * USEC_MS);
+        if (tell.c)
+            act(w, loop0(w), cancel_now);
+        mem_fail_after(0);
+        if (w->inbox_n && out_transport == SIP_T_UDP) {
+            answer_udp(w, "INVITE", 180, "x");
+            mem_fail_after(n);
+            answer_udp(w, "INVITE", 486, "x");
+            mem_fail_after(0);
+            answer_udp(w, "INVITE", 486, "x");
+        }
+        run(w, 100 * USEC_S);
+        assert_int_equal(live(w), 0);
+        assert_int_equal(tell.gone, tell.rc ? 0 : 1);
         world_free(w);
     }
 }
@@ -1162,6 +1199,7 @@ int main(void)
         cmocka_unit_test(under_loss_every_request_gets_one_final_response),
         cmocka_unit_test(a_world_leaves_nothing_behind),
         cmocka_unit_test(no_memory_is_survived),
+        cmocka_unit_test(no_memory_at_the_client_is_survived),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -191,9 +191,12 @@ static inline struct world *world_new(unsigned workers, void (*start)(struct sip
 }
 
 /* Everything ends, and nothing is left. */
-static inline void world_free(struct world *w)
+static inline void world_end(struct world *w, bool kill)
 {
-    sim_process_stop(w->server);
+    if (kill)
+        sim_process_kill(w->server, false);
+    else
+        sim_process_stop(w->server);
     sim_process_stop(w->other);
     udp_close(w->udp);
     listener_close(w->listener);
@@ -212,6 +215,11 @@ static inline void world_free(struct world *w)
     sim_process_free(w->other);
     sim_free(w->sim);
     mem_free(w);
+}
+
+static inline void world_free(struct world *w)
+{
+    world_end(w, false);
 }
 
 /* ---- moving on ---- */

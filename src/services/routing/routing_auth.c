@@ -126,6 +126,13 @@ static bool owns(struct pending *p)
     return false;
 }
 
+static bool names_us(struct pending *p, sv digest_uri)
+{
+    struct uri u;
+    return uri_parse(digest_uri, &u, NULL) == ERR_OK && u.user.n == 0 && u.scheme != URI_TEL &&
+           settings_domain_of(p->set, p->r->sip, u.host, u.port) != NULL;
+}
+
 static void on_account(struct store_op *op, enum err rc)
 {
     struct pending *p = op->arg;
@@ -142,6 +149,7 @@ static void on_account(struct store_op *op, enum err rc)
         ha1.has_md5 = p->find.account.has_md5;
         ha1.has_sha256 = p->find.account.has_sha256;
     }
+    p->claim.uri_names_us = names_us(p, p->claim.uri);
     enum auth_verdict v = auth_verify(r->shared.verifier, &p->rx->msg, &p->claim,
                                       known ? &ha1 : NULL, &p->rx->flow.remote, loop_wall(r->loop));
     crypto_wipe(&ha1, sizeof(ha1));

@@ -255,7 +255,7 @@ enum auth_verdict auth_verify(struct auth_verifier *v, struct sipmsg *req,
     size_t n = auth_response(c, use, req->method_text, want);
     bool has = c->algorithm == AUTH_MD5 ? use->has_md5 : use->has_sha256;
     bool right = c->response.n == n && crypto_equal(want, c->response.p, n);
-    right = right && has && ha1 && uri_matches(req, c->uri);
+    right = right && has && ha1 && (c->uri_names_us || uri_matches(req, c->uri));
 
     usec made;
     uint64_t key;

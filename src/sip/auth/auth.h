@@ -60,6 +60,9 @@ struct auth_claim {
     sv realm, nonce, uri, response, cnonce, nc_text;
     enum auth_algorithm algorithm;
     uint32_t nc;
+    /* Set by the caller before auth_verify: the digest URI names this server without a user. Some clients (SIPp) hash the address that
+     * they send to instead of the Request-URI; what a replay could gain by that, the rising nonce count takes away. */
+    bool uri_names_us;
 };
 /* Errors: ERR_NOTFOUND (none for this realm: challenge), ERR_SYNTAX (malformed Digest: 400),
  * ERR_UNSUPPORTED (other scheme or algorithm: challenge). */

@@ -271,6 +271,20 @@ void phone_on_registered(void *arg, uint16_t status, uint32_t expires_s, struct 
     p->bound_s = expires_s;
 }
 
+void phone_show(struct phone *p, bool out, sv octets)
+{
+    struct world *w = p->world;
+    if (!w->c.trace)
+        return;
+    printf("%lld.%06lld phone%u (user%u) %s\n", (long long)(sim_now(w->sim) / USEC_S),
+           (long long)(sim_now(w->sim) % USEC_S), p->index, p->account, out ? "sends" : "gets");
+    while (octets.n) {
+        size_t n = sv_chr(octets, '\n');
+        printf("    | " SV_FMT "\n", SV_ARG(sv_trim(sv_sub(octets, 0, n))));
+        octets = sv_sub(octets, n + 1, octets.n);
+    }
+}
+
 void phone_register(struct phone *p, uint32_t expires_s)
 {
     enum err rc = useragent_register(p->ua, expires_s);

@@ -23,6 +23,7 @@ struct world_config {
     usec ringing;        /* Timer C */
     const char *program; /* for the replay line */
     const char *replay;  /* its options besides the seed */
+    bool trace;          /* print the messages, too */
 };
 
 struct server {
@@ -88,6 +89,8 @@ void phone_on(struct phone *p);
 void phone_off(struct phone *p, bool power);
 /* handler.on_registered for phones whose test wants no other. */
 void phone_on_registered(void *arg, uint16_t status, uint32_t expires_s, struct rx *rx);
+/* Prints a message when the world is traced. */
+void phone_show(struct phone *p, bool out, sv octets);
 /* Starts a REGISTER; a failure to start fails the world. */
 void phone_register(struct phone *p, uint32_t expires_s);
 /* All phones that are on are registered within this time. */

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* store/store.h: accounts, bindings, call records: one interface, several backends.   layer: store
  *
- * Shape   a struct store joins a directory (accounts, records, remembered facts) and a location service (bindings). Services see
- *         only this header; app/daemon names the backends. Every call completes by event: the `done` of the operation, embedded in the
- *         caller's struct, runs in a turn of the loop given, never before the call returns; what it returns lives in the arena given.
- * Promise location: after done(ERR_OK) of an update the change survives the death of the process, and power loss within
- *         `sync`. Updates of one address of record are linearizable over all workers.
+ * Shape   a struct store joins a directory (accounts, records, remembered facts) and a location
+ *         service (bindings). Services see only this header; app/daemon names the backends. Every
+ *         call completes by event: the `done` of the operation, embedded in the caller's struct,
+ *         runs in a turn of the loop given, never before the call returns; what it returns lives
+ *         in the arena given.
+ * Promise location: after done(ERR_OK) of an update the change survives the death of the process,
+ *         and power loss within `sync`. Updates of one address of record are linearizable over all
+ *         workers.
  * Life    an operation in flight must stay where it is; store_op_cancel ends it without done.
  * Threads each call: any worker's own loop.
  */
@@ -21,33 +24,35 @@ struct store;
 
 /* ---- accounts ---- */
 struct account {
-    sv user, domain;           /* user canonical (uri_user_canonical), domain lower case */
-    sv realm;                  /* the realm its HA1 was made for */
+    sv user, domain; /* user canonical (uri_user_canonical), domain lower case */
+    sv realm;        /* the realm its HA1 was made for */
     uint8_t md5[16], sha256[32];
-    bool has_md5, has_sha256;  /* none: no password yet, nobody can log in */
-    sv name;                   /* display name; may be empty */
+    bool has_md5, has_sha256; /* none: no password yet, nobody can log in */
+    sv name;                  /* display name; may be empty */
     sv numbers[STORE_NUMBERS_MAX];
     unsigned numbers_n;
-    bool from_file;            /* named in the configuration file */
-    usec changed;              /* wall */
+    bool from_file; /* named in the configuration file */
+    usec changed;   /* wall */
 };
 
 /* ---- bindings ---- */
 struct binding {
-    sv uri;                    /* the contact's URI as it came (without <>) */
-    sv params;                 /* its contact-params as they came, to be given back; expires is ours */
+    sv uri;    /* the contact's URI as it came (without <>) */
+    sv params; /* its contact-params as they came, to be given back; expires is ours */
     sv call_id;
     uint32_t cseq;
-    uint16_t q;                /* 0..1000 */
-    usec expires;              /* wall */
-    usec since;                /* wall: first registered */
-    sv agent;                  /* User-Agent, cut at 128 octets */
-    sv path;                   /* Path values, as one list; may be empty */
+    uint16_t q;   /* 0..1000 */
+    usec expires; /* wall */
+    usec since;   /* wall: first registered */
+    sv agent;     /* User-Agent, cut at 128 octets */
+    sv path;      /* Path values, as one list; may be empty */
     /* the flow it came on */
-    uint8_t transport;         /* enum sip_transport, by number */
+    uint8_t transport; /* enum sip_transport, by number */
     uint8_t listener, worker;
+    bool by_flow; /* reach it by the flow, not by the address in its URI: behind a NAT, or a
+                     connection */
     uint64_t conn;
-    uint64_t epoch;            /* of the process that had the connection: another process's conn is dead */
+    uint64_t epoch; /* of the process that had the connection: another process's conn is dead */
     struct addr local, remote;
 };
 /* A binding whose connection ended with an earlier process or was seen to end. */
@@ -61,7 +66,7 @@ struct store_op {
     struct deferred event;
     struct link by_batch;
     void (*done)(struct store_op *op, enum err rc);
-    void *arg;                 /* the caller's */
+    void *arg; /* the caller's */
     struct loop *loop;
 };
 void store_op_init(struct store_op *op, void (*done)(struct store_op *, enum err), void *arg);
@@ -70,50 +75,58 @@ void store_op_cancel(struct store_op *op);
 /* By user and domain, or by number (user empty). ERR_NOTFOUND; ERR_NOMEM. */
 struct store_find {
     struct store_op op;
-    struct arena *arena;       /* in */
-    sv user, domain, number;   /* in */
-    struct account account;    /* out */
+    struct arena *arena;     /* in */
+    sv user, domain, number; /* in */
+    struct account account;  /* out */
 };
 /* Bindings of an address of record, expired ones left out. None is n == 0, ERR_OK. */
 struct store_bindings {
     struct store_op op;
-    struct arena *arena;       /* in */
-    sv aor;                    /* in: user@domain, canonical */
-    usec wall;                 /* in: now */
-    struct binding *bindings;  /* out */
+    struct arena *arena;      /* in */
+    sv aor;                   /* in: user@domain, canonical */
+    usec wall;                /* in: now */
+    struct binding *bindings; /* out */
     size_t n;
-    uint64_t version;          /* out: 0 when there is no entry */
+    uint64_t version; /* out: 0 when there is no entry */
 };
-/* Replaces the whole set if it is still at `version`: ERR_BUSY otherwise (read again). n == 0 removes. */
+/* Replaces the whole set if it is still at `version`: ERR_BUSY otherwise (read again). n == 0
+ * removes. ERR_TOOBIG (cap of addresses of record, a set over its size), ERR_IO (not written: the
+ * change may or may not survive the process), ERR_NOMEM. */
 struct store_update {
     struct store_op op;
-    sv aor;                    /* in; must live until done */
+    sv aor; /* in; must live until done */
     const struct binding *bindings;
     size_t n;
-    uint64_t version;          /* in: as read; out: the new one */
+    uint64_t version; /* in: as read; out: the new one */
 };
 /* One ended call. */
 struct call_record {
     sv call_id, from, to, caller, callee; /* caller, callee: account or address */
-    usec start, answer, end;   /* wall; answer 0: never */
-    uint16_t status;           /* final status of the INVITE */
-    sv ended_by;               /* "caller", "callee", "timeout", "" */
+    usec start, answer, end;              /* wall; answer 0: never */
+    uint16_t status;                      /* final status of the INVITE */
+    sv ended_by;                          /* "caller", "callee", "timeout", "" */
     sv agent;
 };
 
 void store_find(struct store *s, struct loop *l, struct store_find *f);
 void store_bindings(struct store *s, struct loop *l, struct store_bindings *b);
 void store_update(struct store *s, struct loop *l, struct store_update *u);
-/* Buffered, written in groups; bounded: when the writer is behind, the oldest are dropped and counted. */
+/* Buffered, written in groups; bounded: when the writer is behind, the oldest are dropped and
+ * counted. */
 void store_record(struct store *s, struct loop *l, const struct call_record *r);
 
-/* Administration: accounts are written to the directory first, then seen by all workers. The account's views must live until done. */
+/* Administration: accounts are written to the directory first, then seen by all workers. What is in
+ * the struct is copied before the call returns; a cancelled change may still happen. A number that
+ * another account has: ERR_EXISTS. Also ERR_TOOBIG (a text over 1024 octets), ERR_IO, ERR_BUSY,
+ * ERR_NOMEM. */
 struct store_change {
     struct store_op op;
-    struct account account;    /* in */
-    enum { STORE_ADD, STORE_SET, STORE_REMOVE } what; /* ADD: ERR_EXISTS; SET: replaces or adds; REMOVE: ERR_NOTFOUND, its bindings go too */
-    struct job job;            /* the backend's */
-    enum err rc;
+    struct account account; /* in */
+    enum {
+        STORE_ADD,
+        STORE_SET,
+        STORE_REMOVE
+    } what; /* ADD: ERR_EXISTS; SET: replaces or adds; REMOVE: ERR_NOTFOUND, its bindings go too */
 };
 void store_change(struct store *s, struct loop *l, struct store_change *c);
 /* Walks, at once, on the calling thread, without holding locks across fn. Return false to stop. */
@@ -121,13 +134,16 @@ typedef bool store_account_fn(const struct account *a, void *arg);
 typedef bool store_aor_fn(sv aor, const struct binding *b, size_t n, void *arg);
 MUST_USE enum err store_each_account(struct store *s, store_account_fn *fn, void *arg);
 MUST_USE enum err store_each_aor(struct store *s, usec wall, store_aor_fn *fn, void *arg);
-size_t store_aors(const struct store *s);     /* with at least one binding (expired ones not yet swept included) */
+size_t store_aors(
+    const struct store *s); /* with at least one binding (expired ones not yet swept included) */
 size_t store_accounts(const struct store *s);
-uint64_t store_epoch(const struct store *s);  /* of this process */
-/* Remembered facts (the realm of the first start). Set-up only, blocking. Errors: ERR_NOTFOUND, ERR_IO, ERR_NOMEM. */
+uint64_t store_epoch(const struct store *s); /* of this process */
+/* Remembered facts (the realm of the first start). Set-up only, blocking. Errors: ERR_NOTFOUND,
+ * ERR_IO, ERR_NOMEM. */
 MUST_USE enum err store_fact(struct store *s, sv key, struct arena *a, sv *ret_value);
 MUST_USE enum err store_fact_set(struct store *s, sv key, sv value);
-void store_close(struct store *s); /* after the loops have stopped; everything pending is written and synced */
+void store_close(
+    struct store *s); /* after the loops have stopped; everything pending is written and synced */
 
 /* ---- for backends ---- */
 struct store_location;
@@ -157,7 +173,8 @@ struct store_directory {
     const struct store_directory_ops *ops;
 };
 /* Errors: ERR_NOMEM. The parts become the store's. */
-MUST_USE enum err store_new(struct store_location *loc, struct store_directory *dir, struct store **ret_store);
+MUST_USE enum err store_new(struct store_location *loc, struct store_directory *dir,
+                            struct store **ret_store);
 /* For backends: completes op in this turn's end (or the next turn) with rc. */
 void store_op_complete(struct loop *l, struct store_op *op, enum err rc);
 

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* memory/memory_set.c: the bindings of an address of record as octets, compactly: a usual one takes
+ * about 250.
+ *
+ * The latest expiry comes first, so that expired sets are found without reading the rest. */
+#include "memory/memory_priv.h"
+#include "pack/pack.h"
+
+enum { AGENT_MAX = 128, Q_MAX = 1000, BY_FLOW = 1 };
+
+static void put_addr(struct buf *b, const struct addr *a)
+{
+    buf_char(b, (char)a->family);
+    if (!a->family)
+        return;
+    buf_mem(b, a->ip, a->family == 4 ? 4 : 16);
+    pack_varint(b, a->port);
+    pack_varint(b, a->scope);
+}
+
+static void get_addr(struct unpack *u, struct addr *ret_addr)
+{
+    struct addr a = {.family = unpack_u8(u)};
+    if (a.family != 0 && a.family != 4 && a.family != 6)
+        u->rc = ERR_CORRUPT;
+    if (a.family && !u->rc) {
+        sv ip = unpack_octets(u, a.family == 4 ? 4 : 16);
+        if (ip.n)
+            memcpy(a.ip, ip.p, ip.n);
+        a.port = (uint16_t)unpack_varint(u, UINT16_MAX);
+        a.scope = (uint32_t)unpack_varint(u, UINT32_MAX);
+    }
+    *ret_addr = a;
+}
+
+static void put_binding(struct buf *b, const struct binding *v)
+{
+    pack_u64(b, (uint64_t)v->expires);
+    pack_u64(b, (uint64_t)v->since);
+    pack_sv(b, v->uri);
+    pack_sv(b, v->params);
+    pack_sv(b, v->call_id);
+    pack_varint(b, v->cseq);
+    pack_varint(b, v->q);
+    pack_sv(b, sv_sub(v->agent, 0, AGENT_MAX));
+    pack_sv(b, v->path);
+    buf_char(b, (char)v->transport);
+    buf_char(b, (char)v->listener);
+    buf_char(b, (char)v->worker);
+    buf_char(b, v->by_flow ? BY_FLOW : 0);
+    pack_varint(b, v->conn);
+    pack_varint(b, v->epoch);
+    put_addr(b, &v->local);
+    put_addr(b, &v->remote);
+}
+
+static void get_binding(struct unpack *u, struct binding *ret_binding)
+{
+    struct binding v = {0};
+    v.expires = (usec)unpack_u64(u);
+    v.since = (usec)unpack_u64(u);
+    v.uri = unpack_sv(u);
+    v.params = unpack_sv(u);
+    v.call_id = unpack_sv(u);
+    v.cseq = (uint32_t)unpack_varint(u, UINT32_MAX);
+    v.q = (uint16_t)unpack_varint(u, Q_MAX);
+    v.agent = unpack_sv(u);
+    v.path = unpack_sv(u);
+    v.transport = unpack_u8(u);
+    v.listener = unpack_u8(u);
+    v.worker = unpack_u8(u);
+    uint8_t flags = unpack_u8(u);
+    if (flags & ~BY_FLOW || v.agent.n > AGENT_MAX)
+        u->rc = ERR_CORRUPT;
+    v.by_flow = flags & BY_FLOW;
+    v.conn = unpack_varint(u, UINT64_MAX);
+    v.epoch = unpack_varint(u, UINT64_MAX);
+    get_addr(u, &v.local);
+    get_addr(u, &v.remote);
+    *ret_binding = v;
+}
+
+enum err memory_set_pack(struct buf *b, const struct binding *bindings, size_t n)
+{
+    size_t begin = b->n;
+    usec latest = INT64_MIN;
+    if (n == 0 || n > STORE_BINDINGS_MAX)
+        return n ? ERR_TOOBIG : ERR_RANGE;
+    for (size_t i = 0; i < n; i++) {
+        if (bindings[i].q > Q_MAX)
+            return ERR_RANGE;
+        if (bindings[i].expires > latest)
+            latest = bindings[i].expires;
+    }
+    pack_u64(b, (uint64_t)latest);
+    pack_varint(b, n);
+    for (size_t i = 0; i < n; i++)
+        put_binding(b, &bindings[i]);
+    if (b->rc)
+        return b->rc;
+    return b->n - begin <= MEMORY_SET_MAX ? ERR_OK : ERR_TOOBIG;
+}
+
+enum err memory_set_unpack(sv set, usec wall, struct arena *a, struct binding **ret_bindings,
+                           size_t *ret_n)
+{
+    struct unpack u = unpack_of(set);
+    usec latest = (usec)unpack_u64(&u), seen = INT64_MIN;
+    size_t n = (size_t)unpack_varint(&u, STORE_BINDINGS_MAX), kept = 0;
+    if (u.rc || n == 0)
+        return ERR_CORRUPT;
+    struct binding *all = arena_calloc(a, n, sizeof *all);
+    if (!all)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < n && !u.rc; i++) {
+        get_binding(&u, &all[kept]);
+        if (all[kept].expires > seen)
+            seen = all[kept].expires;
+        kept += all[kept].expires > wall;
+    }
+    TRY(unpack_end(&u));
+    if (seen != latest)
+        return ERR_CORRUPT;
+    *ret_bindings = all;
+    *ret_n = kept;
+    return ERR_OK;
+}
+
+usec memory_set_expiry(sv set)
+{
+    struct unpack u = unpack_of(set);
+    return (usec)unpack_u64(&u);
+}

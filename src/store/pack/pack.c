@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* pack/pack.c: values as octets. */
+#include "pack/pack.h"
+
+void pack_u32_at(char *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (char)(v >> 8 * i);
+}
+
+void pack_u64_at(char *p, uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        p[i] = (char)(v >> 8 * i);
+}
+
+void pack_u32(struct buf *b, uint32_t v)
+{
+    char octets[4];
+    pack_u32_at(octets, v);
+    buf_mem(b, octets, sizeof octets);
+}
+
+void pack_u64(struct buf *b, uint64_t v)
+{
+    char octets[8];
+    pack_u64_at(octets, v);
+    buf_mem(b, octets, sizeof octets);
+}
+
+void pack_varint(struct buf *b, uint64_t v)
+{
+    char octets[PACK_VARINT_MAX];
+    size_t n = 0;
+    for (; v >= 0x80; v >>= 7)
+        octets[n++] = (char)(v | 0x80);
+    octets[n++] = (char)v;
+    buf_mem(b, octets, n);
+}
+
+void pack_sv(struct buf *b, sv s)
+{
+    pack_varint(b, sv_present(s) ? (uint64_t)s.n + 1 : 0);
+    buf_put(b, s);
+}
+
+struct unpack unpack_of(sv octets)
+{
+    const unsigned char *p = (const unsigned char *)(octets.p ? octets.p : "");
+    return (struct unpack){p, p + octets.n, ERR_OK};
+}
+
+sv unpack_octets(struct unpack *u, size_t n)
+{
+    if (u->rc || n > (size_t)(u->end - u->p)) {
+        u->rc = ERR_CORRUPT;
+        return SV_NONE;
+    }
+    sv s = {(const char *)u->p, n};
+    u->p += n;
+    return s;
+}
+
+/* n octets, low ones first. */
+static uint64_t fixed(struct unpack *u, unsigned n)
+{
+    const unsigned char *p = (const unsigned char *)unpack_octets(u, n).p;
+    uint64_t v = 0;
+    for (unsigned i = 0; p && i < n; i++)
+        v |= (uint64_t)p[i] << 8 * i;
+    return v;
+}
+
+uint8_t unpack_u8(struct unpack *u)
+{
+    return (uint8_t)fixed(u, 1);
+}
+
+uint32_t unpack_u32(struct unpack *u)
+{
+    return (uint32_t)fixed(u, 4);
+}
+
+uint64_t unpack_u64(struct unpack *u)
+{
+    return fixed(u, 8);
+}
+
+uint64_t unpack_varint(struct unpack *u, uint64_t max)
+{
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t octet = unpack_u8(u);
+        uint64_t part = octet & 0x7f;
+        if (u->rc || (shift == 63 && part > 1))
+            break;
+        v |= part << shift;
+        if (!(octet & 0x80)) {
+            if (v > max)
+                break;
+            return v;
+        }
+    }
+    u->rc = ERR_CORRUPT;
+    return 0;
+}
+
+sv unpack_sv(struct unpack *u)
+{
+    uint64_t n = unpack_varint(u, (uint64_t)(u->end - u->p) + 1);
+    return n ? unpack_octets(u, (size_t)n - 1) : SV_NONE;
+}
+
+enum err unpack_end(const struct unpack *u)
+{
+    return u->rc ? u->rc : u->p == u->end ? ERR_OK : ERR_CORRUPT;
+}

@@ -84,10 +84,8 @@ static void forward_response(struct context *c, struct rx *rx, uint16_t status,
         enum err rc = c->server ? stxn_respond(c->server, status, out) : ERR_STATE;
         /* §16.7 step 5: a 2xx goes on even when the transaction has said something else or is gone.
          */
-        if (rc == ERR_STATE && status / 100 == 2) {
-            struct dest d = sip_response_dest(c->rx);
-            rc = sip_send(s, &d, out, NULL);
-        }
+        if (rc == ERR_STATE && status / 100 == 2)
+            rc = sip_send(s, &c->upstream, out, NULL);
         if (rc == ERR_OK && c->watch && c->watch->on_response)
             c->watch->on_response(c->watch_arg, rx, status, via);
     }
@@ -109,10 +107,12 @@ static void edit_top_via(struct sipedit *e, struct rx *rx)
 static void answer(struct context *c, uint16_t status)
 {
     char tag[24];
+    if (!c->server)
+        return;
     struct sip_reply r = {.status = status, .to_tag = sip_stateless_tag(c->proxy->sip, c->rx, tag)};
     if (status == 503)
         r.headers = SV("Retry-After: 5\r\n");
-    if (!c->server || stxn_reply(c->server, &r) != ERR_OK)
+    if (stxn_reply(c->server, &r) != ERR_OK)
         return;
     if (c->watch && c->watch->on_response)
         c->watch->on_response(c->watch_arg, NULL, status, NULL);
@@ -218,6 +218,19 @@ static bool over(const struct context *c)
     return !c->step.invite || c->step.sent >= 300 || c->live == 0;
 }
 
+/* An INVITE was answered: what is left is to pass on the 2xx that come again and from other branches, for which the request is not
+ * needed. It is the bulk of what a context holds for the 64·T1 that this lasts. */
+static void settle(struct context *c)
+{
+    stxn_drop(c->server);
+    c->server = NULL;
+    rx_unref(c->rx);
+    c->rx = NULL;
+    if (c->watch && c->watch->on_gone)
+        c->watch->on_gone(c->watch_arg);
+    c->watch = NULL;
+}
+
 static void leave(struct context *c)
 {
     if (c->busy == 1 && c->server && over(c) && !stxn_final(c->server)) {
@@ -230,6 +243,8 @@ static void leave(struct context *c)
     }
     if (--c->busy > 0)
         return;
+    if (c->server && c->step.invite && c->step.sent / 100 == 2 && stxn_final(c->server))
+        settle(c);
     if ((!c->server && c->live == 0) || (over(c) && c->step.sent / 100 != 2) ||
         (over(c) && !c->step.invite))
         context_free(c);
@@ -359,6 +374,7 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
     c->proxy = p;
     c->server = r->server;
     c->rx = rx_ref(stxn_rx(r->server));
+    c->upstream = sip_response_dest(c->rx);
     c->branch = branches;
     c->step.n = n;
     c->step.invite = c->rx->msg.method == SIP_INVITE;

@@ -18,8 +18,9 @@ struct branch {
 struct context {
     struct proxy *proxy;
     struct link by_proxy;
-    struct stxn *server; /* NULL: ended */
-    struct rx *rx;       /* the request; a reference */
+    struct stxn *server;  /* NULL: ended */
+    struct rx *rx;        /* the request; a reference; NULL once a 2xx went up */
+    struct dest upstream; /* where its responses go */
     struct step_context step;
     struct branch *branch; /* step.n of them */
     unsigned live;         /* client transactions */

@@ -107,7 +107,7 @@ static void domain_aliases(struct config_reader *r, struct config_doc *d, yaml_n
 static void domain_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
 {
     struct config_domain domain = {.at = config_place_of(d, node)};
-    size_t n = config_pairs(r, d, node, SV("domains[]")), errors = r->report->errors;
+    size_t errors = r->report->errors, n = config_pairs(r, d, node, SV("domains[]"));
     bool named = false;
     for (size_t i = 0; i < n; i++) {
         struct config_pair pair;
@@ -134,7 +134,7 @@ static void domain_map(struct config_reader *r, struct config_doc *d, yaml_node_
             config_unknown(r, pair.at, SV("domains[]."), pair.name);
         }
     }
-    if (!named && n > 0)
+    if (!named && r->report->errors == errors)
         config_error(r, domain.at, SV("such as {name: example.test}"), "domains[]: has no name");
     if (named && r->report->errors == errors)
         append_domain(r, &domain);
@@ -158,7 +158,7 @@ static void listen_text(struct config_reader *r, const struct config_scalar *s)
 
 static void listen_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
 {
-    size_t n = config_pairs(r, d, node, SV("listen[]"));
+    size_t errors = r->report->errors, n = config_pairs(r, d, node, SV("listen[]"));
     bool bound = false;
     for (size_t i = 0; i < n; i++) {
         struct config_pair pair;
@@ -173,7 +173,7 @@ static void listen_map(struct config_reader *r, struct config_doc *d, yaml_node_
         if (config_scalar(r, d, pair.value, SV("listen[].bind"), &s))
             listen_text(r, &s);
     }
-    if (!bound && n > 0)
+    if (!bound && r->report->errors == errors)
         config_error(r, config_place_of(d, node), SV("such as {bind: udp:5060}"),
                      "listen[]: has no bind");
 }
@@ -301,7 +301,7 @@ static void account_field(struct config_reader *r, struct config_doc *d,
 static void account_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
 {
     struct config_account a = {.at = config_place_of(d, node)};
-    size_t n = config_pairs(r, d, node, SV("accounts[]")), errors = r->report->errors;
+    size_t errors = r->report->errors, n = config_pairs(r, d, node, SV("accounts[]"));
     bool named = false;
     for (size_t i = 0; i < n; i++) {
         struct config_pair pair;

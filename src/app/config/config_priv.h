@@ -211,20 +211,16 @@ sv config_join(struct config_reader *r, sv folder, sv path);
 
 /* ---- config_bind.c ---- */
 void config_walk(struct config_reader *r, struct config_doc *d);
-/* The scalar at node; false: reported. */
-bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
-                   struct config_scalar *ret_s);
-/* Replaces env:, file:, credential: by what they name; false: reported. */
-bool config_outside(struct config_reader *r, sv key, struct config_scalar *s);
-/* Counts the visit of a node; false: too many, or nested too deeply. */
+/* Counts the visit of a node; false: too many. */
 bool config_visit(struct config_reader *r, struct config_doc *d, const yaml_node_t *node);
-/* Pair i of map: false when it has to be left out (reported). name: of the key; at: its place. */
 struct config_pair {
-    sv name;
+    sv name; /* of the key */
     struct config_place at;
     yaml_node_t *value;
 };
+/* Pairs of a map; 0: none, or reported. key: what the map belongs to, for messages. */
 size_t config_pairs(struct config_reader *r, struct config_doc *d, yaml_node_t *map, sv key);
+/* Pair i; false: it has to be left out (reported). */
 bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map, size_t i, sv key,
                  struct config_pair *ret_pair);
 /* An empty plain scalar stands for an empty map or list. */
@@ -236,25 +232,41 @@ void config_set(struct config_reader *r, const char *set);
 bool config_take(struct config_reader *r, const struct config_row *key,
                  const struct config_scalar *s);
 
+/* ---- config_scalar.c ---- */
+/* The scalar at node; false: reported. */
+bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
+                   struct config_scalar *ret_s);
+/* Replaces env:, file:, credential: by what they name; false: reported. */
+bool config_outside(struct config_reader *r, sv key, struct config_scalar *s);
+/* Octets of a scalar node, which they live as long as. */
+sv config_text_of(const yaml_node_t *node);
+/* False: the node has a tag of its own (reported). */
+bool config_tag_fits(struct config_reader *r, struct config_doc *d, const yaml_node_t *node);
+
 /* ---- config_value.c ---- */
 bool config_value_read(struct config_reader *r, const struct config_row *key,
                        const struct config_scalar *s, struct config_value *v);
+/* Word i of "a|b|c"; absent beyond the last. */
+sv config_word(sv words, size_t i);
+MUST_USE enum err config_size_parse(sv text, uint64_t *ret_bytes);
+/* Adds the algorithm that s names to p; false: reported. */
+bool config_algorithm(struct config_reader *r, sv key, const struct config_scalar *s,
+                      struct auth_policy *p);
+extern const sv config_algorithms[AUTH_ALGORITHMS];
+/* v with the largest unit that divides it. */
+void config_put_number(struct buf *b, enum config_type type, int64_t v);
+/* "from 50ms to 10s", "a number from 1 to 64, or auto". */
+void config_put_bounds(struct buf *b, const struct config_row *key);
+
+/* ---- config_put.c ---- */
 /* As it would stand in a file (quoted for YAML where need be). */
 void config_value_print(struct buf *b, const struct config_row *key, const struct config_value *v);
 void config_put_text(struct buf *b, sv text);
-void config_put_duration(struct buf *b, usec d);
 void config_put_digest(struct buf *b, const struct auth_policy *p);
-/* "from 50ms to 10s", "a number from 1 to 64, or auto". */
-void config_put_bounds(struct buf *b, const struct config_row *key);
 void config_put_domain(struct buf *b, const struct config_domain *d);
 void config_put_account(struct buf *b, const struct config_account *a);
 /* The value of a list or map with rows of its own, on one line. */
 void config_put_items(struct buf *b, const struct config_all *c, enum config_id id);
-/* Word i of "a|b|c"; absent beyond the last. */
-sv config_word(sv words, size_t i);
-MUST_USE enum err config_size_parse(sv text, uint64_t *ret_bytes);
-bool config_algorithm(struct config_reader *r, sv key, const struct config_scalar *s,
-                      struct auth_policy *p);
 
 /* ---- config_items.c ---- */
 /* node: the value of a list or map with rows of its own. */

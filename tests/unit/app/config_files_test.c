@@ -252,7 +252,7 @@ static const char full[] =
     "domains: [One.Test, {name: two.test, realm: \"old \\\"realm\\\"\", aliases: [pbx.two.test], "
     "digest: [md5, sha-256]}]\n"
     "listen: [udp:192.0.2.1:5070, {bind: \"tcp:[2001:db8::1]:0\"}]\n"
-    "advertise: 2001:db8::5\nworkers: 3\ndata: /d d\nrun_as: \"true\"\ndrain: 2h\n"
+    "advertise: 2001:db8::5\nworkers: 3\ndata: /d d\nrun_as: \"-\"\ndrain: 2h\n"
     "store: {sync: 50ms}\ncontrol: {socket: /s.sock, http: \"[::1]:80\"}\n"
     "sip: {t1: 200ms, server: \"# 1\", max_message: 5000B}\nregistrar: {expires: 90s-1d}\n"
     "security: {digest: [sha-256, md5], limits: {total_connections: 30}}\n"

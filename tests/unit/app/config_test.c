@@ -375,6 +375,15 @@ static void names_alike_in_two_domains_are_two_accounts(void **state)
     config_free(c);
 }
 
+static void what_is_found_late_stands_in_its_place(void **state)
+{
+    (void)state;
+    refused("accounts: [{user: a}, {user: a}]\nsip: {t1: 1}\n",
+            "t.yaml:1:23: error: accounts: user 'a' is used in t.yaml:1 as well; a name or number "
+            "belongs to one account\n"
+            "t.yaml:2:11: error: sip.t1: '1' has no unit; say 1s\n");
+}
+
 /* Each name that config.def keeps for later says so. */
 static void what_is_not_built_yet_says_so(void **state)
 {
@@ -432,6 +441,7 @@ int main(void)
         cmocka_unit_test(all_mistakes_are_reported_in_order_with_place_and_hint),
         cmocka_unit_test(each_mistake_has_its_line),
         cmocka_unit_test(names_alike_in_two_domains_are_two_accounts),
+        cmocka_unit_test(what_is_found_late_stands_in_its_place),
         cmocka_unit_test(what_is_not_built_yet_says_so),
         cmocka_unit_test(more_problems_than_fit_are_counted),
     };

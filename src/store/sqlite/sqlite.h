@@ -17,7 +17,7 @@
 struct sqlite_config {
     const char
         *path; /* ":memory:" for tests and the simulation: then nothing is written elsewhere */
-    usec records_keep; /* older call records are removed daily */
+    usec records_keep; /* older call records are removed daily; 0: kept for ever */
     uint8_t seed[16];
 };
 /* Errors: ERR_IO, ERR_DENIED, ERR_CORRUPT, ERR_UNSUPPORTED, ERR_NOMEM.

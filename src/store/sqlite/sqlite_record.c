@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* sqlite/sqlite_record.c: call records: a queue a worker, written a second after the first of them or when there are
+ * enough for one transaction. What could not be written stays at the head of the queue. */
+#include "sqlite/sqlite_priv.h"
+
+enum { BATCH = 500, PENDING_MAX = 50000, PRUNE_AT_ONCE = 1000, TEXTS = 7 };
+
+static const usec write_every = USEC_S, prune_first = 10 * USEC_S;
+
+struct record {
+    struct link by_queue;
+    struct call_record r;
+    char octets[]; /* its texts */
+};
+
+static void drop(struct sqlite *d, struct link *k)
+{
+    mem_free(CONTAINER(k, struct record, by_queue));
+    atomic_fetch_sub_explicit(&d->pending, 1, memory_order_relaxed);
+}
+
+/* ---- writing ---- */
+
+static enum err insert(struct sqlite *d, const struct call_record *r)
+{
+    sqlite_bind_sv(d, SQL_RECORD_ADD, 1, r->call_id);
+    sqlite_bind_sv(d, SQL_RECORD_ADD, 2, r->from);
+    sqlite_bind_sv(d, SQL_RECORD_ADD, 3, r->to);
+    sqlite_bind_sv(d, SQL_RECORD_ADD, 4, r->caller);
+    sqlite_bind_sv(d, SQL_RECORD_ADD, 5, r->callee);
+    sqlite_bind_int(d, SQL_RECORD_ADD, 6, r->start);
+    sqlite_bind_int(d, SQL_RECORD_ADD, 7, r->answer);
+    sqlite_bind_int(d, SQL_RECORD_ADD, 8, r->end);
+    sqlite_bind_int(d, SQL_RECORD_ADD, 9, r->status);
+    sqlite_bind_sv(d, SQL_RECORD_ADD, 10, r->ended_by);
+    sqlite_bind_sv(d, SQL_RECORD_ADD, 11, r->agent);
+    return sqlite_run(d, SQL_RECORD_ADD, NULL);
+}
+
+static enum err write_batch(struct sqlite *d, struct link *batch)
+{
+    pthread_mutex_lock(&d->db_lock);
+    enum err rc = sqlite_run(d, SQL_BEGIN, NULL);
+    LIST_EACH (e, batch, struct record, by_queue)
+        if (!rc)
+            rc = insert(d, &e->r);
+    rc = sqlite_end(d, rc);
+    pthread_mutex_unlock(&d->db_lock);
+    return rc;
+}
+
+static void take_batch(struct sqlite_worker *w)
+{
+    for (; w->queued && w->batch_n < BATCH; w->queued--, w->batch_n++)
+        list_push(&w->batch, list_pop(&w->queue));
+}
+
+/* Written, or back to the head of the queue. */
+static void settle_batch(struct sqlite_worker *w, enum err rc)
+{
+    if (rc) {
+        list_splice(&w->batch, &w->queue);
+        list_splice(&w->queue, &w->batch);
+        w->queued += w->batch_n;
+    }
+    for (struct link *k; (k = list_pop(&w->batch));)
+        drop(w->d, k);
+    w->batch_n = 0;
+}
+
+static void write_work(struct job *j)
+{
+    struct sqlite_worker *w = CONTAINER(j, struct sqlite_worker, job);
+    w->rc = write_batch(w->d, &w->batch);
+}
+
+static void write_done(struct loop *at, struct job *j);
+
+static void write_start(struct sqlite_worker *w)
+{
+    take_batch(w);
+    w->job = (struct job){.work = write_work, .done = write_done};
+    w->writing = true;
+    enum err rc = loop_offload(w->loop, &w->job);
+    if (!rc)
+        return;
+    w->writing = false;
+    settle_batch(w, rc);
+    loop_timer(w->loop, &w->due, write_every);
+}
+
+static void write_done(struct loop *at, struct job *j)
+{
+    struct sqlite_worker *w = CONTAINER(j, struct sqlite_worker, job);
+    w->writing = false;
+    settle_batch(w, w->rc);
+    if (loop_stopping(at) || !w->queued)
+        return;
+    if (!w->rc && w->queued >= BATCH)
+        write_start(w);
+    else if (!timer_armed(&w->due))
+        loop_timer(at, &w->due, write_every);
+}
+
+static void on_due(struct timer *t, void *arg)
+{
+    struct sqlite_worker *w = arg;
+    (void)t;
+    if (!w->writing && w->queued) /* else its end sees to the rest */
+        write_start(w);
+}
+
+/* ---- old records ---- */
+
+static void prune_work(struct job *j)
+{
+    struct sqlite_worker *w = CONTAINER(j, struct sqlite_worker, prune);
+    struct sqlite *d = w->d;
+    int n = PRUNE_AT_ONCE;
+    enum err rc = ERR_OK;
+    while (!rc && n == PRUNE_AT_ONCE) { /* in steps: others want the connection too */
+        pthread_mutex_lock(&d->db_lock);
+        sqlite_bind_int(d, SQL_RECORDS_PRUNE, 1, w->cutoff);
+        sqlite_bind_int(d, SQL_RECORDS_PRUNE, 2, PRUNE_AT_ONCE);
+        rc = sqlite_run(d, SQL_RECORDS_PRUNE, &n);
+        pthread_mutex_unlock(&d->db_lock);
+    }
+}
+
+static void prune_done(struct loop *at, struct job *j)
+{
+    (void)at;
+    CONTAINER(j, struct sqlite_worker, prune)->pruning = false;
+}
+
+static void on_daily(struct timer *t, void *arg)
+{
+    struct sqlite_worker *w = arg;
+    if (!w->pruning) {
+        w->cutoff = loop_wall(w->loop) - w->d->records_keep;
+        w->prune = (struct job){.work = prune_work, .done = prune_done};
+        w->pruning = loop_offload(w->loop, &w->prune) == ERR_OK;
+    }
+    loop_timer(w->loop, t, w->pruning ? USEC_DAY : USEC_MIN);
+}
+
+/* ---- operations ---- */
+
+void sqlite_seen(struct sqlite *d, struct loop *l)
+{
+    struct sqlite_worker *w = &d->worker[l->worker];
+    if (w->loop)
+        return;
+    w->d = d;
+    w->loop = l;
+    list_init(&w->queue);
+    list_init(&w->batch);
+    timer_init(&w->due, on_due, w);
+    timer_init(&w->daily, on_daily, w);
+    if (l->worker == 0 && d->records_keep > 0)
+        loop_timer(l, &w->daily, prune_first);
+}
+
+static sv copy(char **at, sv text)
+{
+    sv s = {*at, text.n > SQLITE_TEXT_MAX ? SQLITE_TEXT_MAX : text.n};
+    if (s.n)
+        memcpy(*at, text.p, s.n);
+    *at += s.n;
+    return s;
+}
+
+static struct record *record_new(const struct call_record *r)
+{
+    sv texts[TEXTS] = {r->call_id, r->from, r->to, r->caller, r->callee, r->ended_by, r->agent};
+    size_t n = 0;
+    for (int i = 0; i < TEXTS; i++)
+        n += texts[i].n > SQLITE_TEXT_MAX ? SQLITE_TEXT_MAX : texts[i].n;
+    struct record *e = mem_alloc(sizeof *e + n);
+    if (!e)
+        return NULL;
+    char *at = e->octets;
+    for (int i = 0; i < TEXTS; i++)
+        texts[i] = copy(&at, texts[i]);
+    list_init(&e->by_queue);
+    e->r = *r;
+    e->r.call_id = texts[0];
+    e->r.from = texts[1];
+    e->r.to = texts[2];
+    e->r.caller = texts[3];
+    e->r.callee = texts[4];
+    e->r.ended_by = texts[5];
+    e->r.agent = texts[6];
+    return e;
+}
+
+void sqlite_record(struct store_directory *dir, struct loop *l, const struct call_record *r)
+{
+    struct sqlite *d = sqlite_of(dir);
+    struct sqlite_worker *w = &d->worker[l->worker];
+    sqlite_seen(d, l);
+    struct record *e = record_new(r);
+    if (!e) {
+        stat_refuse(&l->stats, STAT_LIMIT_OFFLOAD);
+        return;
+    }
+    list_push(&w->queue, &e->by_queue);
+    w->queued++;
+    if (atomic_fetch_add_explicit(&d->pending, 1, memory_order_relaxed) >= PENDING_MAX) {
+        drop(d, list_pop(&w->queue)); /* the oldest: the new one if the others wait elsewhere */
+        w->queued--;
+        stat_refuse(&l->stats, STAT_LIMIT_OFFLOAD);
+    }
+    if (!w->writing && w->queued >= BATCH && !(w->rc && timer_armed(&w->due)))
+        write_start(w);
+    else if (!w->writing && !timer_armed(&w->due))
+        loop_timer(l, &w->due, write_every);
+}
+
+void sqlite_records_close(struct sqlite *d)
+{
+    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
+        struct sqlite_worker *w = &d->worker[i];
+        enum err rc = ERR_OK;
+        if (!w->loop)
+            continue;
+        loop_timer_cancel(w->loop, &w->due);
+        loop_timer_cancel(w->loop, &w->daily);
+        while (w->queued && !rc) {
+            take_batch(w);
+            rc = write_batch(d, &w->batch);
+            settle_batch(w, rc);
+        }
+        for (struct link *k; (k = list_pop(&w->queue));)
+            drop(d, k);
+    }
+}

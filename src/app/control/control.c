@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP/1.1 for the control API: one request a connection at a time, fed octets by net, parsed by
- * http-parser. */
+/* HTTP/1.1 for the control API: one request of a connection at a time, fed octets by net, parsed by
+ * http-parser.
+ *
+ *   idle ── octets ──► arriving ── complete ──► answering ── keep-alive ──► idle
+ *                          └─ refused ─► closing ◄─ else ──┘
+ *
+ * While it answers nothing is read, so a client that leaves is noticed with the next read or write;
+ * its request then has no connection and its answer goes nowhere. */
 #include <http_parser.h>
 #include <unistd.h>
 
@@ -9,6 +15,9 @@
 #include "log/log.h"
 
 enum { TARGET_MAX = 2048, HEADER_MAX = 512, HEADERS_MAX = 64 };
+
+/* The headers that we look at. */
+enum header { H_HOST, H_ORIGIN, H_AUTHORIZATION, HEADERS };
 
 struct connection {
     struct link by_control;
@@ -19,18 +28,23 @@ struct connection {
     http_parser parser;
     struct control_request *rq; /* being answered */
     char target_mem[TARGET_MAX], field_mem[64], value_mem[HEADER_MAX];
-    struct buf target, field, value, body;
-    char host[HEADER_MAX], origin[HEADER_MAX], token[HEADER_MAX];
+    struct buf target, field, value;
+    char header[HEADERS][HEADER_MAX];
+    bool seen[HEADERS];
     unsigned headers;
-    bool too_big, keep;
+    bool in_value;   /* the last piece of a header was of its value */
+    unsigned status; /* why the request is refused while it arrives; 0: it is not */
+    char *body;      /* body_cap octets, wiped when freed */
+    size_t body_n, body_cap;
+    bool keep, begun, closing;
 };
 
 struct control {
     struct loop *loop;
     struct control_env *env;
     char token[128];
-    struct link connections;
-    unsigned count;
+    struct link connections, requests;
+    unsigned count[2]; /* HTTP, Unix: neither can shut the other out */
     struct listener *on_unix, *on_http;
 };
 
@@ -44,17 +58,46 @@ struct loop *control_loop(struct control_request *rq)
     return rq->control->loop;
 }
 
-/* ---- connections ---- */
+void control_on_end(struct control_request *rq, void (*fn)(void *arg), void *arg)
+{
+    rq->on_end = fn;
+    rq->on_end_arg = arg;
+}
 
-static void request_reset(struct connection *c)
+/* ---- requests and connections ---- */
+
+static void request_free(struct control_request *rq)
+{
+    list_unlink(&rq->by_control);
+    if (rq->body.p) {
+        crypto_wipe((char *)(uintptr_t)rq->body.p, rq->body.n);
+        mem_free((char *)(uintptr_t)rq->body.p);
+    }
+    arena_done(&rq->arena);
+    mem_free(rq);
+}
+
+static void body_drop(struct connection *c)
+{
+    if (c->body)
+        crypto_wipe(c->body, c->body_cap);
+    mem_free(c->body);
+    c->body = NULL;
+    c->body_n = c->body_cap = 0;
+}
+
+/* Ready for the next request. */
+static void connection_reset(struct connection *c)
 {
     buf_init(&c->target, c->target_mem, sizeof(c->target_mem));
     buf_init(&c->field, c->field_mem, sizeof(c->field_mem));
     buf_init(&c->value, c->value_mem, sizeof(c->value_mem));
-    buf_reset(&c->body);
-    c->host[0] = c->origin[0] = c->token[0] = '\0';
+    body_drop(c);
+    crypto_wipe(c->header, sizeof(c->header));
+    memset(c->seen, 0, sizeof(c->seen));
     c->headers = 0;
-    c->too_big = false;
+    c->in_value = c->begun = false;
+    c->status = 0;
 }
 
 static void connection_free(struct connection *c)
@@ -63,8 +106,9 @@ static void connection_free(struct connection *c)
         c->rq->conn = NULL; /* answered later, to nobody */
     loop_timer_cancel(c->control->loop, &c->deadline);
     list_unlink(&c->by_control);
-    c->control->count--;
-    buf_done(&c->body);
+    c->control->count[c->unix_socket]--;
+    body_drop(c);
+    crypto_wipe(c->header, sizeof(c->header));
     mem_free(c);
 }
 
@@ -72,6 +116,18 @@ static void finish(struct connection *c)
 {
     stream_close(c->stream, true);
     connection_free(c);
+}
+
+/* Ends the connection once what it was answered has been written. */
+static void close_written(struct connection *c)
+{
+    if (c->stream->queued == 0) {
+        finish(c);
+        return;
+    }
+    c->closing = true;
+    stream_pause(c->stream, true);
+    loop_timer(c->control->loop, &c->deadline, CONTROL_IDLE);
 }
 
 static const char *reason(unsigned status)
@@ -91,12 +147,20 @@ static const char *reason(unsigned status)
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
     case 409:
         return "Conflict";
+    case 411:
+        return "Length Required";
     case 413:
         return "Content Too Large";
+    case 414:
+        return "URI Too Long";
     case 422:
         return "Unprocessable Content";
+    case 431:
+        return "Request Header Fields Too Large";
     case 503:
         return "Service Unavailable";
     default:
@@ -104,7 +168,8 @@ static const char *reason(unsigned status)
     }
 }
 
-static void send_response(struct connection *c, unsigned status, sv type, sv body)
+/* False: it could not be sent. */
+static bool send_response(struct connection *c, unsigned status, sv type, sv allow, sv body)
 {
     char mem[512];
     struct buf b;
@@ -114,11 +179,12 @@ static void send_response(struct connection *c, unsigned status, sv type, sv bod
     buf_str(&b, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
     if (status == 401)
         buf_str(&b, "WWW-Authenticate: Bearer\r\n");
+    if (allow.n) /* RFC 9110 §15.5.6: a 405 MUST have it */
+        buf_printf(&b, "Allow: " SV_FMT "\r\n", SV_ARG(allow));
     buf_str(&b, c->keep ? "\r\n" : "Connection: close\r\n\r\n");
     sv pieces[] = {buf_sv(&b), body};
     c->stream->queue_max = body.n + STREAM_QUEUE_MAX; /* one answer at a time */
-    if (stream_send(c->stream, pieces, 2) != ERR_OK)
-        c->keep = false;
+    return stream_send(c->stream, pieces, c->parser.method == HTTP_HEAD ? 1 : 2) == ERR_OK;
 }
 
 void control_reply(struct control_request *rq, unsigned status, sv type, sv body)
@@ -126,18 +192,19 @@ void control_reply(struct control_request *rq, unsigned status, sv type, sv body
     struct connection *c = rq->conn;
     if (c) {
         c->rq = NULL;
-        send_response(c, status, type, body);
-        if (c->keep) {
-            request_reset(c);
+        bool sent = send_response(c, status, type, rq->allow, body);
+        if (!sent) {
+            finish(c);
+        } else if (c->keep) {
+            connection_reset(c);
             http_parser_pause(&c->parser, 0);
             stream_pause(c->stream, false);
-            loop_timer(c->control->loop, &c->deadline, CONTROL_TIME * 6);
+            loop_timer(c->control->loop, &c->deadline, CONTROL_IDLE);
         } else {
-            finish(c);
+            close_written(c);
         }
     }
-    arena_done(&rq->arena);
-    mem_free(rq);
+    request_free(rq);
 }
 
 void control_error(struct control_request *rq, unsigned status, const char *text)
@@ -152,6 +219,20 @@ void control_error(struct control_request *rq, unsigned status, const char *text
                   b.rc ? SV("{\"error\": \"\"}\n") : buf_sv(&b));
 }
 
+/* Answers what never became a request. */
+static void refuse(struct connection *c, unsigned status)
+{
+    char mem[64];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    buf_printf(&b, "{\"error\": \"%s\"}\n", reason(status));
+    c->keep = false;
+    if (send_response(c, status, SV("application/json"), SV_NONE, buf_sv(&b)))
+        close_written(c);
+    else
+        finish(c);
+}
+
 /* ---- login ---- */
 
 /* Host must name the loopback, or the address that the peer reached; a foreign page's script cannot
@@ -160,36 +241,57 @@ static bool host_ok(struct connection *c)
 {
     char mem[80];
     struct buf b;
-    sv host = sv_of(c->host);
-    buf_init(&b, mem, sizeof(mem));
-    addr_print(&b, &c->stream->local);
-    if (sv_eq(host, buf_sv(&b)))
+    sv host = sv_of(c->header[H_HOST]);
+    const struct addr *local = &c->stream->local;
+    char port[8] = "";
+    buf_init(&b, port, sizeof(port));
+    if (local->port != 80) /* RFC 9110 §4.2.1: the default port may be left out */
+        buf_printf(&b, ":%u", local->port);
+    sv end = buf_sv(&b);
+    if (local->port == 80 && sv_ends(host, SV(":80")))
+        host.n -= 3;
+    if (!sv_ends(host, end))
+        return false;
+    host.n -= end.n;
+    if (addr_class(local) == ADDR_LOOPBACK && sv_ieq(host, SV("localhost")))
         return true;
-    buf_reset(&b);
-    buf_printf(&b, "localhost:%u", c->stream->local.port);
-    return sv_ieq(host, buf_sv(&b));
+    buf_init(&b, mem, sizeof(mem));
+    addr_print_host(&b, local);
+    return !b.rc && sv_ieq(host, buf_sv(&b));
 }
 
+/* No browser's page but our own: RFC 6454 §7. */
 static bool origin_ok(struct connection *c)
 {
-    sv origin = sv_of(c->origin);
-    if (origin.n == 0)
+    sv origin = sv_of(c->header[H_ORIGIN]);
+    if (!c->seen[H_ORIGIN])
         return true;
-    return sv_starts(origin, SV("http://")) && sv_ieq(sv_sub(origin, 7, origin.n), sv_of(c->host));
+    return sv_starts(origin, SV("http://")) &&
+           sv_ieq(sv_sub(origin, 7, origin.n), sv_of(c->header[H_HOST]));
 }
 
-static unsigned login(struct connection *c, sv path)
+static bool token_ok(struct connection *c)
 {
+    static const sv scheme = {"bearer ", 7};
+    sv value = sv_of(c->header[H_AUTHORIZATION]);
+    size_t n = strlen(c->control->token);
+    if (n == 0 || !sv_ieq(sv_sub(value, 0, scheme.n), scheme))
+        return false;
+    value = sv_trim(sv_sub(value, scheme.n, value.n));
+    return value.n == n && crypto_equal(value.p, c->control->token, n);
+}
+
+/* 0, or the status that refuses. */
+static unsigned login(struct connection *c)
+{
+    sv target = buf_sv(&c->target);
     if (c->unix_socket)
-        return 200;
+        return 0;
     if (!host_ok(c) || !origin_ok(c))
         return 403;
-    if (control_open(path, &c->stream->peer))
-        return 200;
-    size_t n = strlen(c->control->token);
-    if (n == 0 || strlen(c->token) != n || !crypto_equal(c->token, c->control->token, n))
-        return 401;
-    return 200;
+    if (control_open(sv_sub(target, 0, sv_chr(target, '?')), &c->stream->peer) || token_ok(c))
+        return 0;
+    return 401;
 }
 
 bool control_is_owner(const struct control_request *rq)
@@ -200,44 +302,58 @@ bool control_is_owner(const struct control_request *rq)
     return uid == 0 || uid == geteuid();
 }
 
-/* ---- http-parser's callbacks ---- */
+/* ---- http-parser's callbacks: -1 refuses with c->status ---- */
 
-static void header_done(struct connection *c)
+static int refused(struct connection *c, unsigned status)
 {
-    sv name = buf_sv(&c->field), value = buf_sv(&c->value);
-    char *to = NULL;
-    if (sv_ieq(name, SV("host")))
-        to = c->host;
-    else if (sv_ieq(name, SV("origin")))
-        to = c->origin;
-    else if (sv_ieq(name, SV("authorization")) && value.n > 7 &&
-             sv_ieq(sv_sub(value, 0, 7), SV("bearer ")))
-        to = c->token;
-    if (to == c->token && to)
-        value = sv_sub(value, 7, value.n);
-    if (to && value.n < HEADER_MAX) {
-        memcpy(to, value.p, value.n);
-        to[value.n] = '\0';
+    c->status = status;
+    return -1;
+}
+
+/* A header is complete. */
+static int header_done(struct connection *c)
+{
+    static const sv names[HEADERS] = {
+        [H_HOST] = {"host", 4},
+        [H_ORIGIN] = {"origin", 6},
+        [H_AUTHORIZATION] = {"authorization", 13},
+    };
+    sv value = sv_trim(buf_sv(&c->value));
+    /* RFC 9112 §5.1: blanks before the colon MUST be refused; http-parser lets them pass. */
+    int rc = sv_chr(buf_sv(&c->field), ' ') < c->field.n ? refused(c, 400) : 0;
+    for (int i = 0; i < HEADERS && !c->field.rc; i++) {
+        if (!sv_ieq(buf_sv(&c->field), names[i]))
+            continue;
+        /* Two of them, or one cut short, would say something else to the next reader. RFC 9112
+         * §3.2: more than one Host is a 400. */
+        if (c->seen[i])
+            rc = refused(c, 400);
+        else if (c->value.rc || value.n >= HEADER_MAX)
+            rc = refused(c, 431);
+        else if (value.n)
+            memcpy(c->header[i], value.p, value.n);
+        c->seen[i] = true;
     }
     buf_reset(&c->field);
     buf_reset(&c->value);
+    c->in_value = false;
+    return rc;
 }
 
 static int on_url(http_parser *p, const char *at, size_t n)
 {
     struct connection *c = p->data;
     buf_mem(&c->target, at, n);
-    return c->target.rc ? -1 : 0;
+    return c->target.rc ? refused(c, 414) : 0;
 }
 
 static int on_field(http_parser *p, const char *at, size_t n)
 {
     struct connection *c = p->data;
-    if (c->value.n || c->value.rc) {
-        header_done(c);
-        if (++c->headers > HEADERS_MAX)
-            return -1;
-    }
+    if (c->in_value && header_done(c))
+        return -1;
+    if (c->field.n == 0 && !c->field.rc && ++c->headers > HEADERS_MAX)
+        return refused(c, 431);
     buf_mem(&c->field, at, n); /* one that does not fit is none that we know */
     return 0;
 }
@@ -245,6 +361,7 @@ static int on_field(http_parser *p, const char *at, size_t n)
 static int on_value(http_parser *p, const char *at, size_t n)
 {
     struct connection *c = p->data;
+    c->in_value = true; /* also of an empty one */
     buf_mem(&c->value, at, n);
     return 0;
 }
@@ -252,20 +369,30 @@ static int on_value(http_parser *p, const char *at, size_t n)
 static int on_headers(http_parser *p)
 {
     struct connection *c = p->data;
-    header_done(c);
-    if (p->content_length != UINT64_MAX && p->content_length > CONTROL_BODY_MAX)
-        c->too_big = true;
-    return 0;
+    if (c->in_value && header_done(c))
+        return -1;
+    unsigned status = login(c);
+    if (status)
+        return refused(c, status);
+    if (p->flags & F_CHUNKED)
+        return refused(c, 411);
+    if (p->content_length == UINT64_MAX || p->content_length == 0)
+        return 0;
+    if (p->content_length > CONTROL_BODY_MAX)
+        return refused(c, 413);
+    c->body_cap = (size_t)p->content_length;
+    c->body = mem_alloc(c->body_cap);
+    return c->body ? 0 : refused(c, 503);
 }
 
 static int on_body(http_parser *p, const char *at, size_t n)
 {
     struct connection *c = p->data;
-    if (!c->too_big)
-        buf_mem(&c->body, at, n);
-    if (c->body.rc)
-        c->too_big = true;
-    return c->too_big ? -1 : 0;
+    if (n > c->body_cap - c->body_n)
+        return refused(c, 413);
+    memcpy(c->body + c->body_n, at, n);
+    c->body_n += n;
+    return 0;
 }
 
 static int on_complete(http_parser *p)
@@ -283,26 +410,9 @@ static const http_parser_settings callbacks = {
     .on_message_complete = on_complete,
 };
 
-static void refuse(struct connection *c, unsigned status)
-{
-    char mem[64];
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    buf_printf(&b, "{\"error\": \"%s\"}\n", reason(status));
-    c->keep = false;
-    send_response(c, status, SV("application/json"), buf_sv(&b));
-    finish(c);
-}
-
 static void dispatch(struct connection *c)
 {
     sv target = buf_sv(&c->target);
-    sv path = sv_sub(target, 0, sv_chr(target, '?'));
-    unsigned status = login(c, path);
-    if (status != 200) {
-        refuse(c, status);
-        return;
-    }
     struct control_request *rq = MEM_NEW(struct control_request);
     if (!rq) {
         refuse(c, 503);
@@ -311,11 +421,15 @@ static void dispatch(struct connection *c)
     rq->control = c->control;
     rq->conn = c;
     rq->method = sv_of(http_method_str((enum http_method)c->parser.method));
-    arena_init(&rq->arena, NULL, 0, 2 * CONTROL_BODY_MAX);
+    arena_init(&rq->arena, NULL, 0, CONTROL_BODY_MAX);
+    list_push(&c->control->requests, &rq->by_control);
     c->rq = rq;
-    loop_timer_cancel(c->control->loop, &c->deadline);
+    rq->body = (sv){c->body, c->body_n};
+    c->body = NULL;
+    c->body_n = c->body_cap = 0;
     stream_pause(c->stream, true);
-    if (sv_dup(&rq->arena, path, &rq->path) || sv_dup(&rq->arena, buf_sv(&c->body), &rq->body))
+    loop_timer(c->control->loop, &c->deadline, CONTROL_ANSWER_TIME);
+    if (sv_dup(&rq->arena, sv_sub(target, 0, sv_chr(target, '?')), &rq->path))
         control_error(rq, 503, "out of memory");
     else
         control_route(rq);
@@ -326,16 +440,26 @@ static void dispatch(struct connection *c)
 static void on_data(void *arg, sv octets)
 {
     struct connection *c = arg;
-    if (c->rq)
-        return; /* pipelining is not offered: the reading was paused */
+    if (!c->begun) {
+        c->begun = true;
+        loop_timer(c->control->loop, &c->deadline, CONTROL_TIME);
+    }
     size_t n = http_parser_execute(&c->parser, &callbacks, octets.p, octets.n);
     enum http_errno e = HTTP_PARSER_ERRNO(&c->parser);
     if (e == HPE_PAUSED) {
-        c->keep = http_should_keep_alive(&c->parser) && n == octets.n;
+        /* What came behind the request is not kept: no pipelining, and no other protocol. */
+        c->keep = http_should_keep_alive(&c->parser) && n == octets.n && !c->parser.upgrade;
         dispatch(c);
     } else if (e != HPE_OK || c->parser.upgrade) {
-        refuse(c, c->too_big ? 413 : 400);
+        refuse(c, c->status ? c->status : e == HPE_HEADER_OVERFLOW ? 431 : 400);
     }
+}
+
+static void on_drain(void *arg)
+{
+    struct connection *c = arg;
+    if (c->closing)
+        finish(c);
 }
 
 static void on_close(void *arg, enum err why)
@@ -347,15 +471,28 @@ static void on_close(void *arg, enum err why)
 static void on_deadline(struct timer *t, void *arg)
 {
     (void)t;
-    finish(arg);
+    struct connection *c = arg;
+    if (c->rq) {
+        c->rq->conn = NULL;
+        c->rq = NULL;
+        LOG_WARN("control", "answer.late", F_INT("seconds", CONTROL_ANSWER_TIME / USEC_S));
+        refuse(c, 503);
+    } else if (c->begun && !c->closing) {
+        refuse(c, 408);
+    } else {
+        finish(c);
+    }
 }
 
-static const struct stream_handler stream_handler = {.on_data = on_data, .on_close = on_close};
+static const struct stream_handler stream_handler = {
+    .on_data = on_data, .on_drain = on_drain, .on_close = on_close};
 
 static void on_accept(void *arg, struct stream *s)
 {
     struct control *c = arg;
-    struct connection *conn = c->count < CONTROL_CONNECTIONS ? MEM_NEW(struct connection) : NULL;
+    bool unix_socket = s->peer.family == 0;
+    struct connection *conn =
+        c->count[unix_socket] < CONTROL_CONNECTIONS ? MEM_NEW(struct connection) : NULL;
     if (!conn) {
         stat_refuse(&c->loop->stats, STAT_LIMIT_CONTROL);
         stream_close(s, false);
@@ -363,15 +500,14 @@ static void on_accept(void *arg, struct stream *s)
     }
     conn->control = c;
     conn->stream = s;
-    conn->unix_socket = s->peer.family == 0;
+    conn->unix_socket = unix_socket;
     http_parser_init(&conn->parser, HTTP_REQUEST);
     conn->parser.data = conn;
-    buf_init_heap(&conn->body, CONTROL_BODY_MAX);
-    request_reset(conn);
+    connection_reset(conn);
     timer_init(&conn->deadline, on_deadline, conn);
     loop_timer(c->loop, &conn->deadline, CONTROL_TIME);
     list_push(&c->connections, &conn->by_control);
-    c->count++;
+    c->count[unix_socket]++;
     stream_handle(s, &stream_handler, conn);
 }
 
@@ -383,10 +519,15 @@ enum err control_new(struct loop *l, struct control_env *env, sv token,
     struct control *c = MEM_NEW(struct control);
     if (!c)
         return ERR_NOMEM;
+    if (token.n >= sizeof(c->token)) {
+        mem_free(c);
+        return ERR_TOOBIG;
+    }
     c->loop = l;
     c->env = env;
     list_init(&c->connections);
-    if (token.n < sizeof(c->token))
+    list_init(&c->requests);
+    if (token.n)
         memcpy(c->token, token.p, token.n);
     *ret_control = c;
     return ERR_OK;
@@ -402,6 +543,12 @@ void control_free(struct control *c)
         stream_close(conn->stream, false);
         connection_free(conn);
     }
+    LIST_EACH_SAFE (rq, &c->requests, struct control_request, by_control) {
+        if (rq->on_end)
+            rq->on_end(rq->on_end_arg);
+        request_free(rq);
+    }
+    crypto_wipe(c->token, sizeof(c->token));
     mem_free(c);
 }
 

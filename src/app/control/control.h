@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* control/control.h: the control API: HTTP/JSON on the Unix socket and on control.http.   layer:
- * app
+/* control/control.h: the control API: HTTP/JSON on a Unix socket and on control.http.  layer: app
  *
- * Shape   a table of routes (control_routes in control_api.c); a handler answers at once or later,
- * once, by control_reply. What changes state runs on worker 0; other workers are asked by mail.
+ * Spec    RFC 9110, 9112; RFC 6750 (bearer token).
+ * Shape   a table of routes (control_api.c); a handler answers at once or later, once, by
+ *         control_reply. What changes state runs on worker 0; other workers are asked by mail.
  * Login   Unix socket: who can open it (mode 0660, peer credentials noted). HTTP: a bearer token,
- * Host and Origin checked; /healthz, /readyz and, from the loopback, /metrics need none. Limits
- * CONTROL_CONNECTIONS at once, CONTROL_BODY_MAX a request, CONTROL_TIME for one to arrive. Threads
- * worker 0.
+ *         Host and Origin checked; /healthz, /readyz and, from the loopback, /metrics need none.
+ *         All of it before a body is taken.
+ * Limits  CONTROL_CONNECTIONS at once on each of the two, CONTROL_BODY_MAX a request,
+ *         CONTROL_TIME for one to arrive, CONTROL_ANSWER_TIME for its answer. No chunked bodies,
+ *         no pipelining.
+ * Life    a request lives until its answer; those that have none when the control ends are freed
+ *         with it, after control_on_end's function.
+ * Threads worker 0.
  */
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
@@ -16,7 +21,9 @@
 #include "store/store.h"
 
 enum { CONTROL_CONNECTIONS = 64, CONTROL_BODY_MAX = 1024 * 1024 };
-#define CONTROL_TIME (10 * USEC_S)
+#define CONTROL_TIME        (10 * USEC_S)
+#define CONTROL_IDLE        (60 * USEC_S)  /* between two requests of a connection */
+#define CONTROL_ANSWER_TIME (120 * USEC_S) /* then 503 */
 
 struct control;
 struct control_request;
@@ -36,17 +43,24 @@ struct control_env {
     void *arg;
 };
 
+/* token: of HTTP; empty: nobody has it. Errors: ERR_NOMEM, ERR_TOOBIG (token). */
 MUST_USE enum err control_new(struct loop *l, struct control_env *env, sv token,
                               struct control **ret_control);
+/* Connections end; fn of control_on_end runs for what is not answered. NULL is fine. After the
+ * loops have delivered their mail and jobs, or before they ran. */
 void control_free(struct control *c);
 /* Errors: as stream_listen_unix, stream_listen. */
 MUST_USE enum err control_listen_unix(struct control *c, sv path);
 MUST_USE enum err control_listen_http(struct control *c, const struct addr *bind);
 
-/* Answers and ends rq. type: e.g. application/json. body is copied. */
+/* Answers and frees rq. The client may have gone: then nobody hears it. type: e.g.
+ * application/json. body is copied. */
 void control_reply(struct control_request *rq, unsigned status, sv type, sv body);
 /* {"error": text} */
 void control_error(struct control_request *rq, unsigned status, const char *text);
+/* For a handler that answers later: fn(arg) is called when the control ends before the answer. It
+ * frees what the handler holds; rq is freed after it. */
+void control_on_end(struct control_request *rq, void (*fn)(void *arg), void *arg);
 struct control_env *control_env_of(struct control_request *rq);
 struct loop *control_loop(struct control_request *rq);
 

@@ -5,7 +5,7 @@
 
 #include "control/control_priv.h"
 
-enum { USER_MAX = 64, NAME_MAX_OCTETS = 128, PASSWORD_MAX = 256 };
+enum { USER_MAX = 64, NAME_MAX_OCTETS = 128, PASSWORD_MAX = 256, LIST_MAX = 256 * 1024 * 1024 };
 
 /* A change on its way to the directory. */
 struct change {
@@ -14,8 +14,11 @@ struct change {
     struct arena arena;
 };
 
-static void change_free(struct change *ch)
+static void change_free(void *arg)
 {
+    struct change *ch = arg;
+    store_op_cancel(&ch->store.op);
+    crypto_wipe(&ch->store.account, sizeof(ch->store.account));
     arena_done(&ch->arena);
     mem_free(ch);
 }
@@ -35,8 +38,11 @@ static void on_changed(struct store_op *op, enum err rc)
     case ERR_NOTFOUND:
         control_error(rq, 404, "no such account");
         break;
+    case ERR_TOOBIG:
+        control_error(rq, 422, "a text of the account is too long");
+        break;
     default:
-        control_error(rq, 500, err_text(rc));
+        control_error(rq, rc == ERR_BUSY || rc == ERR_NOMEM ? 503 : 500, err_text(rc));
         break;
     }
     change_free(ch);
@@ -52,6 +58,7 @@ static struct change *change_new(struct control_request *rq)
     ch->rq = rq;
     arena_init(&ch->arena, NULL, 0, 256 * 1024);
     store_op_init(&ch->store.op, on_changed, ch);
+    control_on_end(rq, change_free, ch);
     return ch;
 }
 
@@ -103,6 +110,7 @@ static const char *read_address(struct change *ch, sv address)
     return NULL;
 }
 
+/* A text without control characters; jansson has refused what is not UTF-8, and NUL. */
 static const char *read_text(struct change *ch, json_t *o, const char *name, size_t max, sv *ret)
 {
     json_t *v = json_object_get(o, name);
@@ -110,6 +118,11 @@ static const char *read_text(struct change *ch, json_t *o, const char *name, siz
         return NULL;
     if (!json_is_string(v) || json_string_length(v) > max)
         return "a member is not a text of a sensible length";
+    for (const char *c = json_string_value(v); *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f ||
+            ((unsigned char)*c == 0xc2 && (unsigned char)c[1] < 0xa0)) /* C1: U+0080 to 009F */
+            return "a member has a control character";
+    }
     if (sv_dup(&ch->arena, (sv){json_string_value(v), json_string_length(v)}, ret))
         return "out of memory";
     return NULL;
@@ -162,18 +175,16 @@ static const char *read_password(struct change *ch, json_t *o)
     const char *why = read_text(ch, o, "password", PASSWORD_MAX, &password);
     if (why || !password.p)
         return why;
-    for (size_t i = 0; i < password.n; i++) {
-        if ((unsigned char)password.p[i] < 0x20 || password.p[i] == 0x7f)
-            return "the password has a control character";
-    }
-    if (password.n < control_env_of(ch->rq)->settings->password_min)
+    if (password.n < control_env_of(ch->rq)->settings->password_min) {
+        crypto_wipe((char *)(uintptr_t)password.p, password.n);
         return "the password is too short (security.passwords.minimum)";
+    }
     struct auth_ha1 ha1;
     auth_ha1(a->user, a->realm, password, &ha1);
     memcpy(a->md5, ha1.md5, sizeof(a->md5));
     memcpy(a->sha256, ha1.sha256, sizeof(a->sha256));
     a->has_md5 = a->has_sha256 = true;
-    crypto_wipe((char *)password.p, password.n);
+    crypto_wipe((char *)(uintptr_t)password.p, password.n);
     crypto_wipe(&ha1, sizeof(ha1));
     return NULL;
 }
@@ -193,9 +204,18 @@ static const char *read_account(struct change *ch, json_t *o)
     return why;
 }
 
+/* jansson's own copy of a password goes as the others do. */
+static void body_free(json_t *o)
+{
+    json_t *v = json_object_get(o, "password");
+    if (json_is_string(v))
+        crypto_wipe((char *)(uintptr_t)json_string_value(v), json_string_length(v));
+    json_decref(o);
+}
+
 static json_t *body_of(struct control_request *rq)
 {
-    json_t *o = json_loadb(rq->body.p, rq->body.n, JSON_REJECT_DUPLICATES, NULL);
+    json_t *o = json_loadb(rq->body.p ? rq->body.p : "", rq->body.n, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(o)) {
         json_decref(o);
         return NULL;
@@ -217,7 +237,7 @@ void control_account_add(struct control_request *rq)
         why = read_address(ch, address);
     if (!why)
         why = read_account(ch, o);
-    json_decref(o);
+    body_free(o);
     ch->store.what = STORE_ADD;
     if (why)
         change_refuse(ch, 422, why);
@@ -305,13 +325,17 @@ void control_account_set(struct control_request *rq)
     const char *why = o ? NULL : "the body is not a JSON object";
     if (o && a->from_file && (json_object_get(o, "name") || json_object_get(o, "numbers")))
         why = "the account stands in the configuration file: only its password can be set here";
-    /* A new password belongs to the realm of today. */
+    /* A new password belongs to the realm of today, an old one to that of its day. */
     const struct settings_domain *d = domain_named(control_env_of(rq)->settings, a->domain);
-    if (!why && d && sv_dup(&ch->arena, d->realm, &a->realm))
+    bool secret = json_object_get(o, "password") || json_object_get(o, "ha1_md5") ||
+                  json_object_get(o, "ha1_sha256");
+    if (secret)
+        a->has_md5 = a->has_sha256 = false; /* both go, or one would let the old password in */
+    if (!why && d && secret && sv_dup(&ch->arena, d->realm, &a->realm))
         why = "out of memory";
     if (!why)
         why = read_account(ch, o);
-    json_decref(o);
+    body_free(o);
     ch->store.what = STORE_SET;
     if (why)
         change_refuse(ch, 422, why);
@@ -370,7 +394,7 @@ static bool put_account(const struct account *a, void *arg)
 static void list(struct control_request *rq, bool hashes)
 {
     struct account_list l = {.hashes = hashes};
-    buf_init_heap(&l.b, 256 * 1024 * 1024);
+    buf_init_heap(&l.b, LIST_MAX);
     buf_char(&l.b, '[');
     enum err rc = store_each_account(control_env_of(rq)->store, put_account, &l);
     buf_str(&l.b, l.b.n > 1 ? "\n]\n" : "]\n");

@@ -3,7 +3,8 @@
 #include "control/control_priv.h"
 #include "metrics/metrics.h"
 
-enum { BODY_OUT_MAX = 256 * 1024 * 1024 };
+enum { BODY_OUT_MAX = 256 * 1024 * 1024, ALLOW_MAX = 64 };
+#define ROUND_AGAIN (10 * USEC_MS)
 
 static void reply_json(struct control_request *rq, struct buf *b)
 {
@@ -160,9 +161,11 @@ static void get_registrations(struct control_request *rq)
 
 struct round {
     struct mail mail;
+    struct timer again;
+    struct loop *loop; /* where it is */
     struct control_request *rq;
     struct control_env *env;
-    unsigned at;
+    unsigned at; /* whose calls come next */
     struct buf b;
     bool any;
 };
@@ -205,29 +208,45 @@ static bool put_call(const struct call_view *c, void *arg)
     return r->b.rc == ERR_OK;
 }
 
+static void round_free(void *arg)
+{
+    struct round *r = arg;
+    loop_timer_cancel(r->loop, &r->again);
+    buf_done(&r->b);
+    mem_free(r);
+}
+
+/* On to the next worker, or home. A full mailbox is tried again: only worker 0 may end a request,
+ * so the round cannot be dropped on the way. */
+static void round_go(struct round *r)
+{
+    struct loop_group *g = r->env->group;
+    if (loop_mail(g->loop[r->at < g->n ? r->at : 0], &r->mail))
+        loop_timer(r->loop, &r->again, ROUND_AGAIN);
+}
+
+static void round_again(struct timer *t, void *arg)
+{
+    (void)t;
+    round_go(arg);
+}
+
 static void round_step(struct loop *at, struct mail *m)
 {
     struct round *r = CONTAINER(m, struct round, mail);
-    struct loop_group *g = r->env->group;
-    if (!loop_stopping(at)) {
-        if (r->at < g->n) {
-            accounting_each(routing_accounting(r->env->routing[r->at]), put_call, r);
-            r->at++;
-            if (loop_mail(g->loop[r->at < g->n ? r->at : 0], m) == ERR_OK)
-                return;
-        } else {
-            buf_str(&r->b, r->any ? "\n]\n" : "]\n");
-            reply_json(r->rq, &r->b);
-            mem_free(r);
-            return;
-        }
+    r->loop = at;
+    if (loop_stopping(at)) { /* then all threads but this one have ended */
+        control_error(r->rq, 503, "the server is stopping");
+        round_free(r);
+    } else if (r->at < r->env->group->n) {
+        accounting_each(routing_accounting(r->env->routing[r->at]), put_call, r);
+        r->at++;
+        round_go(r);
+    } else {
+        buf_str(&r->b, r->any ? "\n]\n" : "]\n");
+        reply_json(r->rq, &r->b);
+        round_free(r);
     }
-    /* Stopping, or a mailbox over its cap: the request can only be freed on worker 0, where it ends
-     * with its connection. */
-    if (at == g->loop[0])
-        control_error(r->rq, 503, "a worker is not answering");
-    buf_done(&r->b);
-    mem_free(r);
 }
 
 static void get_calls(struct control_request *rq)
@@ -238,10 +257,12 @@ static void get_calls(struct control_request *rq)
         return;
     }
     r->mail.fn = round_step;
+    timer_init(&r->again, round_again, r);
     r->rq = rq;
     r->env = control_env_of(rq);
     buf_init_heap(&r->b, BODY_OUT_MAX);
     buf_char(&r->b, '[');
+    control_on_end(rq, round_free, r);
     round_step(control_loop(rq), &r->mail);
 }
 
@@ -277,20 +298,28 @@ static const struct {
 
 void control_route(struct control_request *rq)
 {
-    bool path_known = false;
+    char *mem = arena_alloc(&rq->arena, ALLOW_MAX);
+    struct buf allow;
+    sv method = sv_eq(rq->method, SV("HEAD")) ? SV("GET") : rq->method;
+    buf_init(&allow, mem, mem ? ALLOW_MAX : 0);
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         sv path = sv_of(routes[i].path);
         bool match = routes[i].prefix ? sv_starts(rq->path, path) && rq->path.n > path.n
                                       : sv_eq(rq->path, path);
         if (!match)
             continue;
-        path_known = true;
-        if (sv_eq(rq->method, sv_of(routes[i].method))) {
+        if (sv_eq(method, sv_of(routes[i].method))) {
             routes[i].fn(rq);
             return;
         }
+        buf_str(&allow, allow.n ? ", " : "");
+        buf_str(&allow, routes[i].method);
     }
-    control_error(rq, path_known ? 405 : 404, path_known ? "method not allowed" : "no such path");
+    rq->allow = buf_sv(&allow);
+    if (allow.n)
+        control_error(rq, 405, "method not allowed");
+    else
+        control_error(rq, 404, "no such path");
 }
 
 /* Probes are open to all that reach the port; the counters only to this machine. */

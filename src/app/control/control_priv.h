@@ -6,9 +6,13 @@
 
 struct control_request {
     struct control *control;
+    struct link by_control;
     struct connection *conn; /* NULL: the client has gone */
     sv method, path;         /* without the query */
-    sv body;
+    sv body;                 /* may hold a password: wiped with the request */
+    sv allow;                /* of a 405 */
+    void (*on_end)(void *arg);
+    void *on_end_arg;
     struct arena arena;
 };
 

@@ -134,6 +134,11 @@ void sim_disk_fail_after(struct sim_host *h, unsigned n)
     h->disk.failed = false;
 }
 
+bool sim_disk_failed(const struct sim_host *h)
+{
+    return h->disk.failed;
+}
+
 /* ---- processes ---- */
 
 enum err sim_process(struct sim_host *h, unsigned workers, struct loop_group **ret_group)

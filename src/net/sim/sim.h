@@ -65,6 +65,8 @@ struct disk *sim_disk(struct sim_host *h);
 /* The nth disk operation from now fails, and all after it, until the process is freed: a crash
  * inside it, so part of it may have happened. 0: never. */
 void sim_disk_fail_after(struct sim_host *h, unsigned n);
+/* That operation has come: time to kill the process. */
+bool sim_disk_failed(const struct sim_host *h);
 /* Records: "name TYPE ttl data" a line, as in a zone file's short form: A, AAAA, SRV, NAPTR,
  * CNAME; "name TIMEOUT" and "name NXDOMAIN" alone on their line. Replaces what earlier texts said
  * of the names in this one. Errors: ERR_SYNTAX (nothing changes), ERR_NOMEM. */

@@ -141,7 +141,7 @@ void world_server_start(struct world *w)
                                .folder = SV("/var/lib/tandem"),
                                .seed = {7},
                                .sync = 100 * USEC_MS,
-                               .compact_min = 64 * 1024,
+                               .compact_min = w->c.compact_min ? w->c.compact_min : 4 * 1024 * 1024,
                                .group = s->group,
                                .wall = s->group->loop[0]->wall};
     need(memory_open(&mc, &loc, &report), "location");

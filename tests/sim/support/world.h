@@ -20,10 +20,11 @@ struct world_config {
     uint64_t seed;
     unsigned workers;
     struct sim_wire wire;
-    usec ringing;        /* Timer C */
-    const char *program; /* for the replay line */
-    const char *replay;  /* its options besides the seed */
-    bool trace;          /* print the messages, too */
+    usec ringing;         /* Timer C; 0: the default */
+    uint64_t compact_min; /* of the location journal; 0: the default */
+    const char *program;  /* for the replay line */
+    const char *replay;   /* its options besides the seed */
+    bool trace;           /* print the messages, too */
 };
 
 struct server {

@@ -15,11 +15,12 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { CLASSES = 3, SINGLE = CLASSES };
-/* octets of a class, and how many of it are kept for reuse (2, 2 and 4 MiB a worker) */
+enum { CLASSES = 5, SINGLE = CLASSES };
+/* octets of a class, and how many of it are kept for reuse (2 MiB of each a worker, 4 of the last) */
 static const struct {
     uint32_t cap, keep;
-} class_of[CLASSES] = {{2 * 1024, 1024}, {8 * 1024, 256}, {64 * 1024, 64}};
+} class_of[CLASSES] = {
+    {1024, 2048}, {2 * 1024, 1024}, {4 * 1024, 512}, {8 * 1024, 256}, {64 * 1024, 64}};
 
 struct block_pool {
     struct block *kept[CLASSES]; /* owner only */

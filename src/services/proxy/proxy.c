@@ -7,8 +7,10 @@
  *                                                 └─ Timer C each */
 #include "proxy/proxy_priv.h"
 
-/* CHALLENGES: octets of other branches' challenges that one answer carries; they fit the room. */
-enum { ROOM = 4096, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
+/* Octets that a message may grow by on its way through. A response is kept for 64·T1, so its block should be no larger than it
+ * needs: it loses a Via, and gains at most other branches' challenges. */
+enum { REQUEST_ROOM = 4096, RESPONSE_ROOM = 64, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
+enum { CHALLENGES_ROOM = CHALLENGES_MAX + 2 * CHALLENGE_LINES_MAX };
 
 static const struct stxn_handler server_handler;
 static const struct ctxn_handler branch_handler;
@@ -74,7 +76,8 @@ static void forward_response(struct context *c, struct rx *rx, uint16_t status,
                              const struct sipedit *e, const struct dest *via)
 {
     struct sip *s = c->proxy->sip;
-    struct block *out = sip_block(s, rx->msg.text.n + ROOM);
+    size_t room = status == 401 || status == 407 ? CHALLENGES_ROOM : 0;
+    struct block *out = sip_block(s, rx->msg.text.n + RESPONSE_ROOM + room);
     if (!out)
         return;
     struct buf b;
@@ -330,7 +333,7 @@ static enum err build(struct proxy *p, struct rx *rx, const struct proxy_route *
 {
     struct flow out;
     TRY(sip_flow_for(p->sip, &t->dest, &out));
-    struct block *block = sip_block(p->sip, rx->msg.text.n + ROOM);
+    struct block *block = sip_block(p->sip, rx->msg.text.n + REQUEST_ROOM);
     if (!block)
         return ERR_NOMEM;
     struct buf b;

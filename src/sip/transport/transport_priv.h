@@ -11,7 +11,7 @@
 
 enum {
     SIP_PORT = 5060,          /* RFC 3261 §18.1.1 */
-    SIP_RX_OCTETS = 8 * 1024, /* of the block that holds an rx: an ordinary message needs no heap */
+    SIP_RX_OCTETS = 4 * 1024, /* of the block that holds an rx: an ordinary message needs no heap */
     SIP_RX_ARENA = 256 * 1024, /* heap that one message's typed values may take beyond it */
     SIP_KNOWN = 32,            /* own addresses remembered on wildcard listeners */
     SIP_WAITING = 256,         /* buckets of watches */

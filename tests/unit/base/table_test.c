@@ -373,7 +373,7 @@ static void no_update_is_lost_between_threads(void **state)
     for (unsigned i = 0; i < KEYS; i++) {
         sv got;
         uint64_t version;
-        struct value v;
+        struct value v = {0};
         assert_int_equal(table_get(s.table, key_of(mem, sizeof mem, i), &a, &got, &version),
                          ERR_OK);
         assert_true(whole(got, &v));

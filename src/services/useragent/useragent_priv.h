@@ -27,6 +27,9 @@ struct request {
     struct useragent_call *call; /* NULL: REGISTER */
     struct ctxn *txn;            /* NULL: not under way */
     unsigned challenges;         /* answered */
+    usec sent;                   /* when */
+    bool heard;                  /* something came back */
+    bool again;                  /* it was sent again over a new connection */
     bool kept;                   /* an INVITE with a 2xx: it stays for further ones */
     /* Each provisional and final response, a challenge that was answered left out. The first final
      * one ends the request, but for a 2xx to INVITE. rx NULL: there was none; status 408 or 503. */

@@ -192,6 +192,7 @@ static enum err send(struct request *r, sv credentials)
     struct block *octets;
     if (ua->closing)
         return ERR_STATE;
+    r->sent = loop_now(ua->loop);
     /* §22.2: with credentials too, a request of its own: a higher CSeq, another branch. */
     if (r->dialog)
         r->dialog->local_cseq++;
@@ -209,7 +210,7 @@ static enum err send(struct request *r, sv credentials)
 enum err request_send(struct request *r)
 {
     r->challenges = 0;
-    r->kept = false;
+    r->kept = r->heard = r->again = false;
     return send(r, SV_NONE);
 }
 
@@ -244,6 +245,7 @@ static void on_response(void *arg, struct rx *rx)
 {
     struct request *r = arg;
     uint16_t status = rx->msg.status;
+    r->heard = true;
     if (status < 200) {
         r->on_response(r, rx, status);
         return;
@@ -259,6 +261,18 @@ static void on_response(void *arg, struct rx *rx)
     r->on_response(r, rx, status);
 }
 
+/* A connection may have been dead for long before we wrote into it: a new one gets the request once more. */
+static bool send_again(struct request *r)
+{
+    /* Timers B and F have waited long enough; a connection's own time-out comes earlier. */
+    bool waited = loop_now(r->ua->loop) - r->sent >= 64 * sip_config(r->ua->sip)->t1;
+    if (waited || r->ua->c.transport == SIP_T_UDP || r->heard || r->again ||
+        (r->call && !r->dialog && r->call->hangup))
+        return false;
+    r->again = true;
+    return send(r, SV_NONE) == ERR_OK;
+}
+
 static void on_gone(void *arg, enum err why)
 {
     struct request *r = arg;
@@ -267,7 +281,7 @@ static void on_gone(void *arg, enum err why)
         return;
     if (r->kept)
         r->on_gone(r);
-    else
+    else if (!send_again(r))
         r->on_response(r, NULL, why == ERR_TIMEOUT ? 408 : 503); /* §8.1.3.1 */
 }
 

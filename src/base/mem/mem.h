@@ -2,7 +2,7 @@
 /* mem/mem.h: heap, fixed-size pools, and counted blocks of octets.              layer: base
  *
  * Heap    mem_alloc and friends are malloc with accounting and, in tests, failure on demand.
- * Pool    objects of one size from slabs; freed objects are kept for reuse; a cap on live
+ * Pool    objects of one size; freed ones are kept for reuse up to a bound; a cap on live
  *         objects.
  * Block   a counted run of octets with BLOCK_SLACK readable octets beyond n (the parser reads
  *         wide); pooled by size class per worker. A received message lives in one: octets, index,

@@ -16,11 +16,11 @@
 #include <string.h>
 
 enum { CLASSES = 5, SINGLE = CLASSES };
-/* octets of a class, and how many of it are kept for reuse (2 MiB of each a worker, 4 of the last) */
+/* octets of a class, and how many of it are kept for reuse (512 KiB of each a worker, 1 MiB of the last) */
 static const struct {
     uint32_t cap, keep;
 } class_of[CLASSES] = {
-    {1024, 2048}, {2 * 1024, 1024}, {4 * 1024, 512}, {8 * 1024, 256}, {64 * 1024, 64}};
+    {1024, 512}, {2 * 1024, 256}, {4 * 1024, 128}, {8 * 1024, 64}, {64 * 1024, 16}};
 
 struct block_pool {
     struct block *kept[CLASSES]; /* owner only */

@@ -83,8 +83,15 @@ const struct settings_domain *settings_domain_of(const struct settings *s, const
                 return d;
         }
     }
-    /* A phone may be at alice@192.0.2.1: our own addresses name the first domain. */
-    if (s->domains_n > 0 && sip && sip_is_local(sip, host, port))
+    if (s->domains_n == 0 || !sip)
+        return NULL;
+    /* A phone may be at alice@192.0.2.1: our own addresses name the first domain; without a port, whichever port we are at. */
+    if (sip_is_local(sip, host, port))
         return &s->domains[0];
+    const struct sip_config *c = sip_config(sip);
+    for (unsigned i = 0; i < c->listeners && port == 0; i++) {
+        if (sip_is_local(sip, host, c->listen[i].bind.port))
+            return &s->domains[0];
+    }
     return NULL;
 }

@@ -46,12 +46,14 @@ static void sync_done(struct loop *at, struct job *j)
 static void on_sync_due(struct timer *t, void *arg)
 {
     struct memory_worker *w = arg;
-    w->sync_job = (struct job){.work = sync_work, .done = sync_done};
-    w->sync_file = w->log.sync;
-    if (w->syncing || loop_offload(w->loop, &w->sync_job))
-        loop_timer(w->loop, t, w->m->sync);
-    else
-        w->syncing = true;
+    if (!w->syncing) {
+        w->sync_job = (struct job){.work = sync_work, .done = sync_done};
+        w->sync_file = w->log.sync;
+        w->syncing = loop_offload(w->loop, &w->sync_job) == ERR_OK;
+        if (w->syncing)
+            return;
+    }
+    loop_timer(w->loop, t, w->m->sync);
 }
 
 /* ---- the journal ---- */

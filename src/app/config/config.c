@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration: found, read file by file, overridden by --set, applied. */
 #include <errno.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -88,14 +89,49 @@ static int folder_unread(const char *path, int e)
     return e != ENOENT && e != ENOTDIR;
 }
 
-/* Files of one pattern, in order of name. */
-static void include(struct config_reader *r, const struct config_include *inc, sv folder,
-                    sv named_folder, unsigned depth)
+/* One that is included: where, how deep. */
+struct including {
+    const struct config_include *inc;
+    sv folder, named_folder;
+    unsigned depth;
+};
+
+static void include_one(struct config_reader *r, const struct including *at, sv found)
 {
-    sv pattern = config_join(r, folder, inc->pattern);
+    sv path, pattern = at->inc->pattern;
+    /* Named as the file that includes it was named: relative to the same place. */
+    bool inside = sv_starts(found, at->folder) && pattern.n > 0 && pattern.p[0] != '/';
+    sv named = found;
+    if (inside)
+        named = config_join(r, at->named_folder, sv_sub(found, at->folder.n + 1, found.n));
+    if (sv_dup(r->arena, found, &path) || sv_dup(r->arena, named, &named))
+        r->nomem = true;
+    else
+        config_read_file(r, path, named, &at->inc->at, at->depth);
+}
+
+/* Of the files of an earlier load those that the pattern found then: they are in that order. */
+static void include_saved(struct config_reader *r, const struct including *at, const char *pattern)
+{
+    const struct config_source *src = r->source;
+    for (size_t i = 0; i < src->saved_n && !r->nomem; i++) {
+        if (fnmatch(pattern, src->saved[i].path.p, FNM_PATHNAME | FNM_PERIOD) == 0)
+            include_one(r, at, src->saved[i].path);
+    }
+}
+
+/* Files of one pattern, in order of name. */
+static void include(struct config_reader *r, const struct including *at)
+{
+    const struct config_include *inc = at->inc;
+    sv pattern = config_join(r, at->folder, inc->pattern);
     glob_t g;
     if (!sv_present(pattern))
         return;
+    if (r->source->from_saved) {
+        include_saved(r, at, pattern.p);
+        return;
+    }
     int rc = glob(pattern.p, 0, folder_unread, &g);
     if (rc == GLOB_NOSPACE) {
         r->nomem = true;
@@ -106,17 +142,8 @@ static void include(struct config_reader *r, const struct config_include *inc, s
         config_error(r, inc->at, SV_NONE, "include: cannot read '" SV_FMT "': %s",
                      SV_ARG(sv_sub(inc->pattern, 0, 512)),
                      rc == GLOB_NOMATCH ? "no such file" : "a folder cannot be read");
-    for (size_t i = 0; rc == 0 && i < g.gl_pathc && !r->nomem; i++) {
-        sv path, found = sv_of(g.gl_pathv[i]);
-        /* Named as the file that includes it was named: relative to the same place. */
-        bool inside = sv_starts(found, folder) && inc->pattern.n > 0 && inc->pattern.p[0] != '/';
-        sv named =
-            inside ? config_join(r, named_folder, sv_sub(found, folder.n + 1, found.n)) : found;
-        if (sv_dup(r->arena, found, &path) || sv_dup(r->arena, named, &named))
-            r->nomem = true;
-        else
-            config_read_file(r, path, named, &inc->at, depth);
-    }
+    for (size_t i = 0; rc == 0 && i < g.gl_pathc && !r->nomem; i++)
+        include_one(r, at, sv_of(g.gl_pathv[i]));
     if (rc == 0)
         globfree(&g);
 }
@@ -136,7 +163,7 @@ void config_include(struct config_reader *r, const struct config_doc *d)
             config_error(r, i->at, SV_NONE, "include: files include files more than %d deep",
                          CONFIG_INCLUDE_DEPTH);
         else
-            include(r, i, d->folder, named_folder, d->depth + 1);
+            include(r, &(struct including){i, d->folder, named_folder, d->depth + 1});
     }
 }
 
@@ -147,6 +174,8 @@ static sv find_file(const struct config_source *src)
 {
     static const char standard[] = "/etc/tandem/tandem.yaml";
     const char *named = getenv("TANDEM_CONFIG");
+    if (src->from_saved)
+        return src->saved_n ? src->saved[0].path : SV_NONE;
     if (src->path)
         return sv_of(src->path);
     if (named && *named)
@@ -175,6 +204,19 @@ static void read_main(struct config_reader *r, sv named)
         config_read_file(r, r->c->pub.file, copy, NULL, 0);
 }
 
+/* What was read stays with the configuration: for a later load of the same. */
+static void keep_files(struct config_reader *r)
+{
+    struct config_file *files = arena_calloc(r->arena, r->files, sizeof(*files));
+    if (!files) {
+        r->nomem = true;
+        return;
+    }
+    memcpy(files, r->read, r->files * sizeof(*files));
+    r->c->pub.files = files;
+    r->c->pub.files_n = r->files;
+}
+
 static void load(struct config_reader *r, const struct config_source *src)
 {
     sv named = find_file(src);
@@ -197,9 +239,13 @@ enum err config_load(const struct config_source *src, struct config_report *repo
     struct config_reader *r = MEM_NEW(struct config_reader);
     enum err rc = ERR_NOMEM;
     if (r) {
-        *r = (struct config_reader){.c = c, .report = report, .arena = &c->pub.arena};
+        r->c = c;
+        r->report = report;
+        r->arena = &c->pub.arena;
+        r->source = src;
         size_t errors = report->errors;
         load(r, src);
+        keep_files(r);
         config_report_sort(report);
         rc = r->nomem ? ERR_NOMEM : report->errors > errors ? ERR_SYNTAX : ERR_OK;
     }

@@ -34,6 +34,12 @@ void config_report_done(struct config_report *r);
 /* "file:line:column: error: text; hint" lines. */
 void config_report_print(const struct config_report *r, struct buf *b);
 
+/* One file of a configuration, as it was read. */
+struct config_file {
+    sv path; /* absolute */
+    sv octets;
+};
+
 struct config_level {
     sv module;
     enum log_level level;
@@ -41,6 +47,8 @@ struct config_level {
 
 struct config {
     struct arena arena;
+    const struct config_file *files; /* all that were read, the main one first */
+    size_t files_n;
     sv file;                    /* absolute path; SV_NONE: embedded defaults */
     struct settings *settings;  /* sealed; domains_n == 0: the host name, which the daemon remembers and fills in before use */
     bool domains_given;
@@ -65,6 +73,11 @@ struct config_source {
     const char *path;           /* --config; NULL: $TANDEM_CONFIG, then /etc/tandem/tandem.yaml, then none */
     const char *const *sets;    /* --set KEY=VALUE */
     size_t sets_n;
+    /* Instead of what the disk holds now: the files of an earlier load (none: embedded defaults).
+     * What they name outside, such as file:PATH, is read as it is now. */
+    bool from_saved;
+    const struct config_file *saved;
+    size_t saved_n;
 };
 /* Finds and reads. With errors in the report: ERR_SYNTAX and no config. A file that was named but is missing: one problem too. Errors: ERR_SYNTAX, ERR_NOMEM. */
 MUST_USE enum err config_load(const struct config_source *src, struct config_report *report,

@@ -171,6 +171,8 @@ struct config_reader {
     struct config_seen seen[CONFIG_FILES_MAX];
     unsigned files;
     bool sets; /* --set is being read: it replaces what files said */
+    const struct config_source *source;
+    struct config_file read[CONFIG_FILES_MAX]; /* by files */
 };
 
 /* One file while it is read. */

@@ -254,6 +254,22 @@ static sv folder_of(sv path)
     return sv_sub(path, 0, n > 1 ? n - 1 : n);
 }
 
+/* From the disk, or from the files of an earlier load. */
+static enum err read_octets(struct config_reader *r, sv path, sv *ret_octets,
+                            struct config_seen *ret_seen)
+{
+    const struct config_source *src = r->source;
+    if (!src->from_saved)
+        return config_slurp(r->arena, path.p, CONFIG_FILE_MAX, ret_octets, ret_seen, NULL);
+    for (size_t i = 0; i < src->saved_n; i++) {
+        if (!sv_eq(src->saved[i].path, path))
+            continue;
+        *ret_seen = (struct config_seen){.inode = (ino_t)i + 1};
+        return sv_dup(r->arena, src->saved[i].octets, ret_octets);
+    }
+    return ERR_NOTFOUND;
+}
+
 void config_read_file(struct config_reader *r, sv path, sv named, const struct config_place *at,
                       unsigned depth)
 {
@@ -264,7 +280,7 @@ void config_read_file(struct config_reader *r, sv path, sv named, const struct c
         config_error(r, *at, SV_NONE, "include: more than %d files", CONFIG_FILES_MAX);
         return;
     }
-    enum err rc = config_slurp(r->arena, path.p, CONFIG_FILE_MAX, &d.octets, &seen, NULL);
+    enum err rc = read_octets(r, path, &d.octets, &seen);
     if (rc == ERR_NOMEM) {
         r->nomem = true;
     } else if (rc == ERR_TOOBIG) {
@@ -283,6 +299,7 @@ void config_read_file(struct config_reader *r, sv path, sv named, const struct c
                 return;
             }
         }
+        r->read[r->files] = (struct config_file){path, d.octets};
         r->seen[r->files++] = seen;
         load(r, &d);
     }

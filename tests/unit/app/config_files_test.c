@@ -425,7 +425,7 @@ static void running_out_of_memory_is_an_error_only(void **state)
     bool done = false;
     size_t tries = 0, before = mem_live();
     for (size_t n = 1; !done; n++, tries++) {
-        struct config_source src = {path, NULL, 0};
+        struct config_source src = {.path = path};
         struct config_report report;
         struct config *c = NULL;
         config_report_init(&report);

@@ -40,7 +40,7 @@ static inline void put(const char *name, const char *text)
 /* Loads; NULL: refused. said: the report, with the folder's path taken out. */
 static inline struct config *load_with(const char *path, const char *const *sets, size_t sets_n)
 {
-    struct config_source src = {path, sets, sets_n};
+    struct config_source src = {.path = path, .sets = sets, .sets_n = sets_n};
     struct config_report report;
     struct config *c = NULL;
     struct buf b;

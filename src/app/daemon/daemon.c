@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The server: its parts made, run, drained and ended. */
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,16 +30,7 @@ static void setup_log(const struct config *c)
     bool json = c->log_format == CONFIG_LOG_JSON ||
                 (c->log_format == CONFIG_LOG_AUTO && !isatty(2) && !getenv("JOURNAL_STREAM"));
     log_setup(json, c->log_level);
-    for (unsigned i = 0; i < c->levels_n; i++) {
-        char name[64];
-        struct buf b;
-        buf_init(&b, name, sizeof(name));
-        buf_put(&b, c->levels[i].module);
-        buf_char(&b, '\0');
-        if (b.rc || log_level_set(name, c->levels[i].level))
-            LOG_WARN("daemon", "log.level", F_STR("why", "too many modules"),
-                     F_SV("module", c->levels[i].module));
-    }
+    reload_log_levels(NULL, c);
 }
 
 static int setup_store(struct daemon *d)
@@ -76,8 +64,11 @@ static int setup_store(struct daemon *d)
         return start_failed("the location journal cannot be read", rc);
     }
     rc = store_new(loc, dir, &d->store);
-    if (rc)
+    if (rc) {
+        loc->ops->close(loc);
+        dir->ops->close(dir);
         return start_failed("out of memory", rc);
+    }
     if (report.cut_octets)
         LOG_WARN("store", "journal.cut",
                  F_STR("why", "a record was torn or failed its check: the tail was cut off"),
@@ -106,6 +97,9 @@ static int setup_sip(struct daemon *d)
                 return start_failed("a listener cannot be opened", rc);
         }
     }
+    /* With the ports that were found where the file says 0. */
+    if (d->group->n)
+        d->boot->sip = *sip_config(routing_sip(d->routing[0]));
     return 0;
 }
 
@@ -114,10 +108,9 @@ static void reload_asked(void *arg, struct control_request *rq, bool rollback)
     reload_start(arg, rq, rollback);
 }
 
-static int setup_control(struct daemon *d)
+/* As root still, where we began so: a port below 1024 may be asked for. */
+static int setup_http(struct daemon *d)
 {
-    char path[1200], mem[1200];
-    struct buf b;
     struct config *c = d->config;
     d->env = (struct control_env){
         .group = d->group,
@@ -134,20 +127,9 @@ static int setup_control(struct daemon *d)
     enum err rc = control_new(d->group->loop[0], &d->env, sv_of(d->token), &d->control);
     if (rc)
         return start_failed("out of memory", rc);
-    buf_init(&b, mem, sizeof(mem));
-    if (c->socket.n)
-        buf_put(&b, c->socket);
-    else
-        buf_str(&b, state_path(d, "control.sock", path, sizeof(path)));
-    rc = b.rc ? b.rc : control_listen_unix(d->control, buf_sv(&b));
-    if (rc) {
-        LOG_ERROR("daemon", "start.failed", F_STR("what", "the control socket cannot be opened"),
-                  F_SV("path", buf_sv(&b)), F_ERR(rc));
-        return 3;
-    }
     if (c->http.family) {
         struct addr http = c->http;
-        int code = ports_check_http(d, &http, !c->http_given);
+        int code = ports_check_http(&http, !c->http_given && !c->file.p);
         if (code)
             return code;
         rc = control_listen_http(d->control, &http);
@@ -157,48 +139,22 @@ static int setup_control(struct daemon *d)
     return 0;
 }
 
-/* Root gives its power up once the ports are open: to `run_as`, or to the user tandem where there
- * is one. */
-static int drop_privileges(struct daemon *d)
+/* As whom we run: the socket is his, and he can remove it. */
+static int setup_socket(struct daemon *d)
 {
-    char name[64] = "tandem";
+    char path[1200], mem[1200];
     struct buf b;
-    if (d->config->run_as.n) {
-        buf_init(&b, name, sizeof(name));
-        buf_put(&b, d->config->run_as);
-        buf_char(&b, '\0');
-        if (b.rc)
-            return start_failed("run_as is too long", b.rc);
-    }
-    if (geteuid() != 0) {
-        struct passwd *me = getpwuid(geteuid());
-        if (d->config->run_as.n && (!me || strcmp(me->pw_name, name) != 0)) {
-            LOG_ERROR("daemon", "start.failed", F_STR("what", "run_as needs root to start"),
-                      F_STR("user", name));
-            return 3;
-        }
-        return 0;
-    }
-    struct passwd *pw = getpwnam(name);
-    if (!pw && !d->config->run_as.n)
-        return 0;
-    if (!pw) {
-        LOG_ERROR("daemon", "start.failed", F_STR("what", "run_as names no user of this machine"),
-                  F_STR("user", name));
+    buf_init(&b, mem, sizeof(mem));
+    if (d->config->socket.n)
+        buf_put(&b, d->config->socket);
+    else
+        buf_str(&b, state_path(d, "control.sock", path, sizeof(path)));
+    enum err rc = b.rc ? b.rc : control_listen_unix(d->control, buf_sv(&b));
+    if (rc) {
+        LOG_ERROR("daemon", "start.failed", F_STR("what", "the control socket cannot be opened"),
+                  F_SV("path", buf_sv(&b)), F_ERR(rc));
         return 3;
     }
-    static const char *const files[] = {
-        "",          "lock",          "secret",        "control.token",
-        "tandem.db", "tandem.db-wal", "tandem.db-shm", "control.sock"};
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        char path[1200];
-        if (chown(state_path(d, files[i], path, sizeof(path)), pw->pw_uid, pw->pw_gid) != 0 &&
-            errno != ENOENT)
-            LOG_WARN("daemon", "chown", F_STR("path", path), F_STR("error", strerror(errno)));
-    }
-    if (setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
-        return start_failed("the rights of root cannot be given up", ERR_DENIED);
-    LOG_INFO("daemon", "user", F_STR("name", name));
     return 0;
 }
 
@@ -225,9 +181,11 @@ static void tell_systemd(const char *state)
 
 static void on_ready(struct daemon *d)
 {
-    struct sip_config *c = &d->config->settings->sip;
-    char mem[1024];
+    const struct sip_config *c = &d->boot->sip;
+    char mem[2048];
     struct buf b;
+    if (d->signals) /* asked to end before it began */
+        return;
     buf_init(&b, mem, sizeof(mem));
     for (unsigned i = 0; i < c->listeners; i++) {
         buf_str(&b, i ? " " : "");
@@ -241,13 +199,15 @@ static void on_ready(struct daemon *d)
     tell_systemd("READY=1");
     if (d->mode == DAEMON_DEMO)
         demo_start(d);
+    if (d->reload_again)
+        reload_start(d, NULL, false);
 }
 
 static void on_start(struct deferred *def, void *arg)
 {
     (void)def;
     struct daemon *d = arg;
-    reload_accounts(d, d->config->settings, on_ready);
+    accounts_start(d, d->config->settings, on_ready);
 }
 
 struct drain_mail {
@@ -263,10 +223,26 @@ static void drain_worker(struct loop *at, struct mail *m)
     mem_free(dm);
 }
 
+/* Those whose mailbox was full are told with the next look. */
+static void tell_drain(struct daemon *d)
+{
+    for (unsigned i = 0; i < d->group->n; i++) {
+        struct drain_mail *m = d->drained[i] ? NULL : MEM_NEW(struct drain_mail);
+        if (!m)
+            continue;
+        m->mail.fn = drain_worker;
+        m->routing = d->routing[i];
+        d->drained[i] = loop_mail(d->group->loop[i], &m->mail) == ERR_OK;
+        if (!d->drained[i])
+            mem_free(m);
+    }
+}
+
 static void on_drain(struct timer *t, void *arg)
 {
     struct daemon *d = arg;
     struct loop *l = d->group->loop[0];
+    tell_drain(d);
     if (loop_stat(d->group, STAT_CALLS) <= 0 || loop_now(l) >= d->drain_until)
         worker_group_stop(d->group);
     else
@@ -280,15 +256,7 @@ static void drain(struct daemon *d)
     tell_systemd("STOPPING=1");
     d->env.draining = true;
     d->drain_until = loop_now(l) + d->config->settings->drain;
-    for (unsigned i = 0; i < d->group->n; i++) {
-        struct drain_mail *m = MEM_NEW(struct drain_mail);
-        if (!m)
-            continue;
-        m->mail.fn = drain_worker;
-        m->routing = d->routing[i];
-        if (loop_mail(d->group->loop[i], &m->mail))
-            mem_free(m);
-    }
+    tell_drain(d);
     loop_timer(l, &d->drain_timer, 0);
 }
 
@@ -309,10 +277,10 @@ static void on_signal(int signum, void *arg)
 
 static void take_down(struct daemon *d)
 {
-    if (d->group)
-        demo_free(d);
-    if (d->control)
-        control_free(d->control);
+    demo_free(d);
+    reload_free_pending(d);
+    accounts_free_pending(d);
+    control_free(d->control);
     for (unsigned i = 0; d->group && i < d->group->n; i++)
         routing_free(d->routing[i]);
     if (d->sip)
@@ -320,9 +288,36 @@ static void take_down(struct daemon *d)
     auth_verifier_free(d->verifier);
     if (d->store)
         store_close(d->store);
-    if (d->group)
-        worker_group_free(d->group);
+    worker_group_free(d->group);
     state_close(d);
+    crypto_wipe(&d->secrets, sizeof(d->secrets));
+    crypto_wipe(d->token, sizeof(d->token));
+}
+
+static int set_up_state(struct daemon *d)
+{
+    unsigned workers = d->config->workers ? d->config->workers : worker_cores();
+    int code = user_find(d);
+    if (!code)
+        code = state_open(d);
+    if (!code)
+        code = state_secrets(d);
+    if (code)
+        return code;
+    enum err rc = worker_group_new(d->mode == DAEMON_OFFLINE ? 1 : workers, &d->group);
+    if (rc)
+        return start_failed("no event loops", rc);
+    deferred_init(&d->start, on_start, d);
+    timer_init(&d->drain_timer, on_drain, d);
+    code = setup_store(d);
+    if (!code)
+        code = state_domain(d);
+    if (!code && reload_complete(d, d->config))
+        code = start_failed("out of memory", ERR_NOMEM);
+    if (!code && d->mode != DAEMON_OFFLINE && saved_keep(d, d->config))
+        LOG_WARN("daemon", "config.keep",
+                 F_STR("why", "the configuration cannot be kept: no reload --rollback to it"));
+    return code;
 }
 
 static int set_up(struct daemon *d)
@@ -333,31 +328,38 @@ static int set_up(struct daemon *d)
         if (setrlimit(RLIMIT_NOFILE, &files) != 0)
             LOG_WARN("daemon", "limits", F_STR("error", strerror(errno)));
     }
-    int code = state_open(d);
+    int code = set_up_state(d);
     if (!code)
-        code = state_secrets(d);
-    if (code)
-        return code;
-    enum err rc =
-        worker_group_new(d->config->workers ? d->config->workers : worker_cores(), &d->group);
-    if (rc)
-        return start_failed("no event loops", rc);
-    deferred_init(&d->start, on_start, d);
-    timer_init(&d->drain_timer, on_drain, d);
-    code = setup_store(d);
-    if (!code)
-        code = state_domain(d);
-    if (!code && reload_complete(d, d->config))
-        code = start_failed("out of memory", ERR_NOMEM);
+        code = user_leave(d);
     if (!code)
         code = ports_check(d);
     if (!code)
         code = setup_sip(d);
     if (!code)
-        code = setup_control(d);
+        code = setup_http(d);
     if (!code)
-        code = drop_privileges(d);
+        code = user_become(d);
+    if (!code)
+        code = setup_socket(d);
     return code;
+}
+
+/* An offline server ends with whom it serves. After user_become: it is forgotten there. */
+static bool follow_parent(struct daemon *d)
+{
+    return d->mode != DAEMON_OFFLINE ||
+           (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == d->parent);
+}
+
+/* Signals that come during the set-up wait for its end, so that nothing half made stays behind. */
+static void hold_signals(bool on)
+{
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        sigaddset(&set, ours[i]);
+    pthread_sigmask(on ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
 static int serve(struct daemon *d)
@@ -366,14 +368,18 @@ static int serve(struct daemon *d)
     LOG_INFO("daemon", "start", F_STR("version", daemon_version),
              F_SV("config", c->file.p ? c->file : SV("embedded defaults")), F_SV("data", c->data),
              F_INT("process", getpid()));
+    hold_signals(true);
     int code = set_up(d);
-    if (!code) {
+    if (!code && follow_parent(d)) {
         worker_on_signal(d->group, on_signal, d);
+        hold_signals(false);
         loop_defer(d->group->loop[0], &d->start);
         enum err rc = worker_group_run(d->group);
         code = rc ? start_failed("no threads", rc) : 0;
+        loop_defer_cancel(&d->start);
     }
     take_down(d);
+    hold_signals(false);
     if (!code)
         LOG_INFO("daemon", "end", F_INT("process", getpid()));
     return code;
@@ -382,16 +388,17 @@ static int serve(struct daemon *d)
 int daemon_serve(const struct config_source *src, enum daemon_mode mode)
 {
     struct config_report report;
-    struct daemon d = {.source = src, .mode = mode, .lock_fd = -1};
+    struct daemon d = {.source = src, .mode = mode, .lock_fd = -1, .parent = (int)getppid()};
     umask(0077);
     if (crypto_start())
         return start_failed("no MD5 or SHA-256 in libcrypto", ERR_UNSUPPORTED);
     config_report_init(&report);
     enum err rc = config_load(src, &report, &d.config);
-    reload_print(&report);
+    if (rc || mode != DAEMON_OFFLINE)
+        reload_print(&report);
     config_report_done(&report);
     if (rc)
-        return 1;
+        return rc == ERR_SYNTAX ? 1 : start_failed("the configuration cannot be read", rc);
     setup_log(d.config);
     if (mode == DAEMON_OFFLINE) {
         log_setup(false, LOG_LEVEL_ERROR);

@@ -19,6 +19,7 @@ struct person {
     struct demo *demo;
     const char *user, *number, *name;
     char password[32]; /* only of an account made now */
+    bool made;
     struct store_find find;
     struct store_change change;
     struct store_bindings bindings;
@@ -33,6 +34,7 @@ struct line {
 
 struct demo {
     struct daemon *d;
+    struct settings *set; /* of its start: a reload does not take it away */
     struct arena arena;
     struct person person[PEOPLE];
     unsigned at;
@@ -120,23 +122,35 @@ static void print_accounts(const struct demo *m)
 
 /* ---- the end ---- */
 
+static void take_apart(struct demo *m)
+{
+    struct loop *l = m->d->group->loop[0];
+    for (unsigned i = 0; i < PEOPLE; i++) {
+        struct person *p = &m->person[i];
+        useragent_free(p->ua);
+        store_op_cancel(&p->find.op);
+        store_op_cancel(&p->change.op);
+        store_op_cancel(&p->bindings.op);
+        crypto_wipe(p, sizeof(*p));
+    }
+    loop_defer_cancel(&m->end);
+    loop_timer_cancel(l, &m->timer);
+    loop_timer_cancel(l, &m->limit);
+    m->d->demo = NULL;
+    settings_unref(m->set);
+    arena_done(&m->arena);
+    mem_free(m);
+}
+
 static void on_end(struct deferred *def, void *arg)
 {
     (void)def;
     struct demo *m = arg;
-    for (unsigned i = 0; i < PEOPLE; i++)
-        useragent_free(m->person[i].ua);
-    loop_timer_cancel(m->d->group->loop[0], &m->timer);
-    loop_timer_cancel(m->d->group->loop[0], &m->limit);
     if (m->calling)
         print_diagram(m);
     printf("%s\n\n", m->outcome);
     print_accounts(m);
-    for (unsigned i = 0; i < PEOPLE; i++)
-        crypto_wipe(m->person[i].password, sizeof(m->person[i].password));
-    m->d->demo = NULL;
-    arena_done(&m->arena);
-    mem_free(m);
+    take_apart(m);
 }
 
 static void finish(struct demo *m, const char *outcome)
@@ -152,15 +166,14 @@ void demo_free(struct daemon *d)
     struct demo *m = d->demo;
     if (!m)
         return;
+    /* A password is shown once, so it must be shown, whatever came of the call. */
     for (unsigned i = 0; i < PEOPLE; i++) {
-        useragent_free(m->person[i].ua);
-        crypto_wipe(m->person[i].password, sizeof(m->person[i].password));
+        if (!m->person[i].made)
+            m->person[i].password[0] = '\0';
     }
-    loop_defer_cancel(&m->end);
-    loop_timer_cancel(d->group->loop[0], &m->timer);
-    loop_timer_cancel(d->group->loop[0], &m->limit);
-    arena_done(&m->arena);
-    mem_free(m);
+    if (m->person[0].made || m->person[1].made)
+        print_accounts(m);
+    take_apart(m);
 }
 
 static void on_limit(struct timer *t, void *arg)
@@ -189,8 +202,7 @@ static void on_registered(void *arg, uint16_t status, uint32_t expires_s, struct
     }
     m->calling = true;
     buf_init(&b, target, sizeof(target));
-    buf_printf(&b, "sip:bob@%.*s", (int)m->d->config->settings->domains[0].name.n,
-               m->d->config->settings->domains[0].name.p);
+    buf_printf(&b, "sip:bob@%.*s", (int)m->set->domains[0].name.n, m->set->domains[0].name.p);
     if (useragent_call(m->person[0].ua, buf_sv(&b), sv_of(sdp), NULL, &m->outgoing))
         finish(m, "Alice could not call; see the log.");
 }
@@ -337,6 +349,7 @@ static void on_made(struct store_op *op, enum err rc)
         finish(m, "The accounts of the demonstration could not be made; see the log.");
         return;
     }
+    p->made = true;
     store_op_init(&p->find.op, on_found, p);
     store_find(m->d->store, m->d->group->loop[0], &p->find);
 }
@@ -365,7 +378,7 @@ static void on_found(struct store_op *op, enum err rc)
     struct demo *m = p->demo;
     struct daemon *d = m->d;
     struct loop *l = d->group->loop[0];
-    const struct settings_domain *domain = &d->config->settings->domains[0];
+    const struct settings_domain *domain = &m->set->domains[0];
     if (rc == ERR_NOTFOUND) {
         struct auth_ha1 ha1;
         make_password(l, p->password);
@@ -415,7 +428,7 @@ static void next_person(struct demo *m)
     struct person *p = &m->person[m->at];
     p->find.arena = &m->arena;
     p->find.user = sv_of(p->user);
-    p->find.domain = d->config->settings->domains[0].name;
+    p->find.domain = m->set->domains[0].name;
     store_op_init(&p->find.op, on_found, p);
     store_find(d->store, d->group->loop[0], &p->find);
 }
@@ -429,6 +442,7 @@ void demo_start(struct daemon *d)
     }
     d->demo = m;
     m->d = d;
+    m->set = settings_ref(d->config->settings);
     arena_init(&m->arena, NULL, 0, 256 * 1024);
     m->person[0] = (struct person){.demo = m, .user = "alice", .number = "101", .name = "Alice"};
     m->person[1] = (struct person){.demo = m, .user = "bob", .number = "102", .name = "Bob"};

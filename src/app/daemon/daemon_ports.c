@@ -55,7 +55,24 @@ static int try_bind(const struct addr *a, int type)
 
 /* ---- who has it: /proc/net/… names the socket's inode, /proc/PID/fd/… the process ---- */
 
-static unsigned long socket_inode(const char *table, uint16_t port)
+/* The address of a line, eight hexadecimal digits a word in the order of this machine, stands in the
+ * way of a: it is the same, or one of the two is every address. */
+static bool in_the_way(const char *hex, bool six, const struct addr *a)
+{
+    uint32_t word[4] = {0};
+    bool any = true;
+    for (int i = 0; i < (six ? 4 : 1); i++) {
+        char digits[9] = "";
+        memcpy(digits, hex + 8 * i, strnlen(hex + 8 * i, 8));
+        word[i] = (uint32_t)strtoul(digits, NULL, 16);
+        any = any && word[i] == 0;
+    }
+    if (any || addr_is_any(a))
+        return true;
+    return six == (a->family == 6) && memcmp(word, a->ip, six ? 16 : 4) == 0;
+}
+
+static unsigned long socket_inode(const char *table, bool six, const struct addr *a)
 {
     char path[64], line[512];
     struct buf b;
@@ -65,11 +82,13 @@ static unsigned long socket_inode(const char *table, uint16_t port)
     FILE *f = fopen(path, "re");
     unsigned long found = 0;
     while (f && !found && fgets(line, sizeof(line), f)) {
-        unsigned local_port, remote_port, state;
+        char local[33] = "";
+        unsigned local_port, remote_port;
         unsigned long inode;
-        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%x %x %*s %*s %*s %*s %*s %lu",
-                   &local_port, &remote_port, &state, &inode) == 4 &&
-            local_port == port && remote_port == 0)
+        if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%x %*x %*s %*s %*s %*s %*s %lu",
+                   local, &local_port, &remote_port, &inode) == 4 &&
+            strlen(local) == (six ? 32 : 8) && local_port == a->port && remote_port == 0 &&
+            in_the_way(local, six, a))
             found = inode;
     }
     if (f)
@@ -105,12 +124,12 @@ static bool has_inode(const char *pid, unsigned long inode)
 }
 
 /* "name (process 123)", or "another process". */
-static void put_holder(struct buf *b, bool udp, uint16_t port)
+static void put_holder(struct buf *b, bool udp, const struct addr *a)
 {
     const char *tables[] = {udp ? "udp" : "tcp", udp ? "udp6" : "tcp6"};
     unsigned long inode = 0;
     for (int i = 0; i < 2 && !inode; i++)
-        inode = socket_inode(tables[i], port);
+        inode = socket_inode(tables[i], i == 1, a);
     DIR *dir = inode ? opendir("/proc") : NULL;
     for (struct dirent *e; dir && (e = readdir(dir));) {
         char path[300], name[64] = "";
@@ -142,7 +161,7 @@ static int taken(const char *transport, const struct addr *a, int error)
     addr_print(&b, a);
     buf_init(&w, who, sizeof(who));
     if (error == EADDRINUSE)
-        put_holder(&w, strcmp(transport, "udp") == 0, a->port);
+        put_holder(&w, strcmp(transport, "udp") == 0, a);
     LOG_ERROR(
         "daemon", "start.failed",
         F_STR("what", error == EADDRINUSE ? "the port is taken" : "the port cannot be opened"),
@@ -177,7 +196,7 @@ int ports_check(struct daemon *d)
         if (!error)
             break;
         for (unsigned i = 0; i < c->listeners; i++)
-            c->listen[i].bind.port++;
+            c->listen[i].bind.port = (uint16_t)(c->listen[i].bind.port + 1);
     }
     if (c->listeners && c->listen[0].bind.port != first)
         LOG_WARN("daemon", "port.moved", F_INT("from", first), F_INT("to", c->listen[0].bind.port),
@@ -185,9 +204,8 @@ int ports_check(struct daemon *d)
     return 0;
 }
 
-int ports_check_http(struct daemon *d, struct addr *addr, bool move)
+int ports_check_http(struct addr *addr, bool move)
 {
-    (void)d;
     uint16_t first = addr->port;
     for (unsigned t = 0;; t++) {
         int error = try_bind(addr, SOCK_STREAM);
@@ -195,7 +213,7 @@ int ports_check_http(struct daemon *d, struct addr *addr, bool move)
             break;
         if (!move || error != EADDRINUSE || t >= PORTS_TRIED)
             return taken("tcp", addr, error);
-        addr->port++;
+        addr->port = (uint16_t)(addr->port + 1);
     }
     if (addr->port != first)
         LOG_WARN("daemon", "port.moved", F_INT("from", first), F_INT("to", addr->port),

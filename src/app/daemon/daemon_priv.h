@@ -2,10 +2,13 @@
 /* daemon_priv.h: the parts of the daemon among themselves.
  *
  *   daemon.c         set-up, signals, drain, end
- *   daemon_state.c   the data folder: lock, secrets, what is remembered
- *   daemon_ports.c   are the ports free, and who has them
- *   daemon_reload.c  a new configuration, all or nothing; the file's accounts
- *   daemon_demo.c    two accounts and a call between them
+ *   daemon_state.c     the data folder: lock, secrets, what is remembered
+ *   daemon_user.c      whom root becomes
+ *   daemon_ports.c     are the ports free, and who has them
+ *   daemon_reload.c    a new configuration, all or nothing
+ *   daemon_saved.c     the configurations that took effect, kept for --rollback
+ *   daemon_accounts.c  the accounts that the file names
+ *   daemon_demo.c      two accounts and a call between them
  */
 #ifndef DAEMON_PRIV_H
 #define DAEMON_PRIV_H
@@ -26,6 +29,8 @@ struct daemon_secrets {
 };
 
 struct demo;
+struct reload;
+struct accounts;
 
 struct daemon {
     const struct config_source *source;
@@ -36,7 +41,9 @@ struct daemon {
     int lock_fd;
     struct daemon_secrets secrets;
     char token[64];
-    char domain[256]; /* remembered, when the file names none */
+    char domain[256];  /* remembered; for a file that names none */
+    uint32_t uid, gid; /* whom root becomes; 0: nobody else */
+    int parent;        /* of an offline server */
     struct loop_group *group;
     struct store *store;
     struct auth_verifier *verifier;
@@ -47,9 +54,12 @@ struct daemon {
     struct deferred start;
     struct timer drain_timer;
     usec drain_until;
-    int signals; /* SIGTERMs so far */
-    bool reloading;
-    struct demo *demo; /* NULL: none under way */
+    bool drained[LOOP_WORKERS_MAX]; /* has been told */
+    int signals;                    /* SIGTERMs so far */
+    bool reload_again;              /* SIGHUP came while one was under way */
+    struct reload *reload;          /* NULL: none under way; likewise the next two */
+    struct accounts *accounts;
+    struct demo *demo;
 };
 
 /* ---- daemon_state.c: blocking, before the loops run. Non-zero: exit code, said why. ---- */
@@ -60,22 +70,49 @@ int state_domain(struct daemon *d);
 void state_close(struct daemon *d);
 /* Path of a file in the data folder, in mem. */
 const char *state_path(const struct daemon *d, const char *name, char *mem, size_t n);
+/* A file of mode 0600 with these octets, whole or not at all, synced. Errors: ERR_IO. */
+MUST_USE enum err state_write(const char *path, sv octets);
+
+/* ---- daemon_user.c: each non-zero: exit code, said why ---- */
+/* Finds out whom root becomes: `run_as`, or the user tandem where there is one. */
+int user_find(struct daemon *d);
+/* The data folder is his; what is made from here on too. */
+int user_enter(struct daemon *d);
+/* For ports below 1024. */
+int user_leave(struct daemon *d);
+/* For good. */
+int user_become(struct daemon *d);
 
 /* ---- daemon_ports.c ---- */
 /* All SIP ports are free, after moving on where no file demands them. Non-zero: exit code. */
 int ports_check(struct daemon *d);
 /* addr is free for TCP (or the next port is, when move): its port is set. Non-zero: exit code. */
-int ports_check_http(struct daemon *d, struct addr *addr, bool move);
+int ports_check_http(struct addr *addr, bool move);
+
+/* ---- daemon_accounts.c ---- */
+/* The accounts of set are in the directory, then fn. */
+void accounts_start(struct daemon *d, struct settings *set, void (*fn)(struct daemon *d));
+void accounts_free_pending(struct daemon *d);
+
+/* ---- daemon_saved.c: blocking ---- */
+/* c took effect: it is DATA/config.last now, and what was there before, if it differs,
+ * config.previous. Errors: ERR_IO, ERR_NOMEM, ERR_TOOBIG. */
+MUST_USE enum err saved_keep(const struct daemon *d, const struct config *c);
+/* The files of DATA/<name>, in a. Errors: ERR_NOTFOUND, ERR_CORRUPT, ERR_IO, ERR_NOMEM. */
+MUST_USE enum err saved_read(const struct daemon *d, const char *name, struct arena *a,
+                             const struct config_file **ret_files, size_t *ret_n);
 
 /* ---- daemon_reload.c ---- */
-/* The accounts that the file names are in the directory, then fn. */
-void reload_accounts(struct daemon *d, struct settings *set, void (*fn)(struct daemon *d));
-/* rq: who asked, or NULL (SIGHUP). */
+/* rq: who asked, or NULL (SIGHUP). rollback: to the last configuration that took effect before
+ * this one; after a refused reload, to the one that stands. */
 void reload_start(struct daemon *d, struct control_request *rq, bool rollback);
+void reload_free_pending(struct daemon *d);
 /* Prints a report to standard error, as text for people. */
 void reload_print(const struct config_report *r);
 /* Settings that need what only the daemon knows: the remembered domain. Errors: ERR_NOMEM. */
 MUST_USE enum err reload_complete(struct daemon *d, struct config *c);
+/* Levels of the log as c says. was: what held before, or NULL. */
+void reload_log_levels(const struct config *was, const struct config *c);
 
 /* ---- daemon_demo.c ---- */
 void demo_start(struct daemon *d);

@@ -5,7 +5,8 @@
 
 #include "daemon/daemon_priv.h"
 
-enum { REPORT_MAX = 1024 * 1024 };
+enum { REPORT_MAX = 1024 * 1024, SAVED_ARENA_MAX = 128 * 1024 * 1024 };
+#define MAIL_AGAIN (10 * USEC_MS)
 
 void reload_print(const struct config_report *r)
 {
@@ -35,112 +36,54 @@ enum err reload_complete(struct daemon *d, struct config *c)
     return ERR_OK;
 }
 
-/* ---- the file's accounts, one after the other ---- */
-
-struct file_accounts {
-    struct daemon *d;
-    struct settings *set;
-    size_t at;
-    struct store_find find;
-    struct store_change change;
-    struct arena arena;
-    void (*done)(struct daemon *d);
-};
-
-static void next_account(struct file_accounts *f);
-
-static void on_written(struct store_op *op, enum err rc)
+static void set_level(sv module, enum log_level level)
 {
-    struct file_accounts *f = op->arg;
-    const struct settings_account *a = &f->set->accounts[f->at];
-    if (rc)
-        LOG_ERROR("daemon", "account.refused", F_SV("user", a->user), F_SV("domain", a->domain),
-                  F_SV("place", a->origin), F_ERR(rc));
-    f->at++;
-    next_account(f);
+    char name[64];
+    struct buf b;
+    buf_init(&b, name, sizeof(name));
+    buf_put(&b, module);
+    buf_char(&b, '\0');
+    if (b.rc || log_level_set(name, level))
+        LOG_WARN("daemon", "log.level", F_STR("why", "too many modules, or too long a name"),
+                 F_SV("module", module));
 }
 
-/* What the file says of it, over what the directory knows (a password set by `tandem user passwd`
- * stays). */
-static void on_found(struct store_op *op, enum err rc)
+void reload_log_levels(const struct config *was, const struct config *c)
 {
-    struct file_accounts *f = op->arg;
-    const struct settings_account *a = &f->set->accounts[f->at];
-    struct account *to = &f->change.account;
-    *to = rc == ERR_OK ? f->find.account : (struct account){.user = a->user, .domain = a->domain};
-    to->name = a->name.p ? a->name : SV("");
-    to->from_file = true;
-    to->changed = loop_wall(f->d->group->loop[0]);
-    to->numbers_n = a->numbers_n;
-    memcpy(to->numbers, a->numbers, sizeof(to->numbers));
-    for (unsigned i = 0; i < f->set->domains_n; i++) {
-        if (sv_eq(f->set->domains[i].name, a->domain) && (a->password.p || !to->realm.n))
-            to->realm = f->set->domains[i].realm;
-    }
-    if (a->password.p) {
-        struct auth_ha1 ha1;
-        auth_ha1(a->user, to->realm, a->password, &ha1);
-        memcpy(to->md5, ha1.md5, sizeof(to->md5));
-        memcpy(to->sha256, ha1.sha256, sizeof(to->sha256));
-        to->has_md5 = to->has_sha256 = true;
-        crypto_wipe(&ha1, sizeof(ha1));
-    }
-    f->change.what = STORE_SET;
-    store_op_init(&f->change.op, on_written, f);
-    store_change(f->d->store, f->d->group->loop[0], &f->change);
+    if (log_level_set(NULL, c->log_level))
+        return; /* the level of all others cannot fail */
+    /* A module that is named no more follows the rest again. */
+    for (unsigned i = 0; was && i < was->levels_n; i++)
+        set_level(was->levels[i].module, c->log_level);
+    for (unsigned i = 0; i < c->levels_n; i++)
+        set_level(c->levels[i].module, c->levels[i].level);
 }
 
-static void next_account(struct file_accounts *f)
-{
-    struct daemon *d = f->d;
-    if (f->at >= f->set->accounts_n || loop_stopping(d->group->loop[0])) {
-        void (*done)(struct daemon *) = f->done;
-        bool stopping = loop_stopping(d->group->loop[0]);
-        settings_unref(f->set);
-        arena_done(&f->arena);
-        mem_free(f);
-        if (!stopping)
-            done(d);
-        return;
-    }
-    const struct settings_account *a = &f->set->accounts[f->at];
-    arena_reset(&f->arena);
-    f->find = (struct store_find){.arena = &f->arena, .user = a->user, .domain = a->domain};
-    store_op_init(&f->find.op, on_found, f);
-    store_find(d->store, d->group->loop[0], &f->find);
-}
-
-void reload_accounts(struct daemon *d, struct settings *set, void (*fn)(struct daemon *d))
-{
-    struct file_accounts *f = MEM_NEW(struct file_accounts);
-    if (!f) {
-        LOG_ERROR("daemon", "accounts", F_ERR(ERR_NOMEM));
-        fn(d);
-        return;
-    }
-    f->d = d;
-    f->set = settings_ref(set);
-    f->done = fn;
-    arena_init(&f->arena, NULL, 0, 64 * 1024);
-    next_account(f);
-}
-
-/* ---- reload ---- */
-
-struct reload {
-    struct job job;
-    struct daemon *d;
-    struct control_request *rq;
-    struct config_source source;
-    struct config_report report;
-    struct config *config;
-    enum err rc;
-};
+/* ---- one reload ----
+ *
+ *   read (helper) ─► publish: mail to every worker ─► the file's accounts ─► keep (helper) ─► answer
+ */
 
 struct settings_mail {
     struct mail mail;
     struct routing *routing;
     struct settings *set;
+};
+
+struct reload {
+    struct job job;
+    struct daemon *d;
+    struct control_request *rq; /* NULL: nobody waits */
+    bool rollback, was_ok;
+    struct config_source source;
+    struct config_report report;
+    struct arena saved; /* the files of a rollback */
+    struct config *config;
+    struct settings_mail *mails[LOOP_WORKERS_MAX]; /* not sent yet */
+    struct timer again;                            /* for those whose mailbox was full */
+    struct buf changed, restart;
+    enum err rc;
+    const char *why; /* besides the report */
 };
 
 static void take_settings(struct loop *at, struct mail *m)
@@ -152,11 +95,25 @@ static void take_settings(struct loop *at, struct mail *m)
     mem_free(sm);
 }
 
-static void work(struct job *j)
+static void reload_free(struct reload *r)
 {
-    struct reload *r = CONTAINER(j, struct reload, job);
-    r->rc = config_load(&r->source, &r->report, &r->config);
+    struct daemon *d = r->d;
+    loop_timer_cancel(d->group->loop[0], &r->again);
+    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
+        if (r->mails[i])
+            settings_unref(r->mails[i]->set);
+        mem_free(r->mails[i]);
+    }
+    config_free(r->config);
+    config_report_done(&r->report);
+    arena_done(&r->saved);
+    buf_done(&r->changed);
+    buf_done(&r->restart);
+    d->reload = NULL;
+    mem_free(r);
 }
+
+/* ---- the answer ---- */
 
 static void put_lines(struct buf *b, const char *name, sv lines)
 {
@@ -188,125 +145,218 @@ static void put_problems(struct buf *b, const struct config_report *r)
     buf_char(b, ']');
 }
 
-static void reload_end(struct reload *r, sv changed, sv restart)
+static void answer(struct reload *r)
+{
+    bool ok = r->rc == ERR_OK;
+    struct buf b;
+    if (r->why) {
+        control_error(r->rq, r->rc == ERR_NOTFOUND ? 404 : 503, r->why);
+        return;
+    }
+    buf_init_heap(&b, REPORT_MAX);
+    buf_printf(&b, "{\"ok\": %s", ok ? "true" : "false");
+    put_lines(&b, "changed", buf_sv(&r->changed));
+    put_lines(&b, "restart", buf_sv(&r->restart));
+    put_problems(&b, &r->report);
+    buf_str(&b, "}\n");
+    if (b.rc)
+        control_error(r->rq, 500, "the report does not fit");
+    else
+        control_reply(r->rq, ok ? 200 : 422, SV("application/json"), buf_sv(&b));
+    buf_done(&b);
+}
+
+static void reload_end(struct reload *r)
 {
     struct daemon *d = r->d;
-    bool ok = r->rc == ERR_OK;
-    d->env.reload_ok = ok;
-    d->reloading = false;
-    if (ok)
-        LOG_INFO("daemon", "reload",
+    const struct config_problem *first = r->report.n ? &r->report.problems[0] : NULL;
+    if (!r->rc)
+        LOG_INFO("daemon", "reload", F_INT("rollback", r->rollback),
                  F_SV("config", d->config->file.p ? d->config->file : SV("embedded defaults")));
     else
         LOG_ERROR("daemon", "reload.refused", F_INT("errors", r->report.errors),
-                  F_SV("first", r->report.n ? r->report.problems[0].text : SV("")),
-                  F_INT("line", r->report.n ? r->report.problems[0].line : 0));
-    if (r->rq) {
-        struct buf b;
-        buf_init_heap(&b, REPORT_MAX);
-        buf_printf(&b, "{\"ok\": %s", ok ? "true" : "false");
-        put_lines(&b, "changed", changed);
-        put_lines(&b, "restart", restart);
-        put_problems(&b, &r->report);
-        buf_str(&b, "}\n");
-        if (b.rc)
-            control_error(r->rq, 500, "the report does not fit");
-        else
-            control_reply(r->rq, ok ? 200 : 422, SV("application/json"), buf_sv(&b));
-        buf_done(&b);
-    }
-    config_report_done(&r->report);
-    mem_free(r);
+                  F_SV("first", first ? first->text : sv_of(r->why ? r->why : err_text(r->rc))),
+                  F_SV("file", first ? first->file : SV("")),
+                  F_INT("line", first ? first->line : 0));
+    if (!r->why) /* else no configuration was judged */
+        d->env.reload_ok = r->rc == ERR_OK;
+    if (r->rq)
+        answer(r);
+    bool again = d->reload_again && !loop_stopping(d->group->loop[0]);
+    reload_free(r);
+    if (again)
+        reload_start(d, NULL, false);
+}
+
+static void reload_fail(struct reload *r, enum err rc, const char *why)
+{
+    r->rc = rc;
+    r->why = why;
+    reload_end(r);
+}
+
+/* ---- the steps, from the last ---- */
+
+static void keep(struct job *j)
+{
+    struct reload *r = CONTAINER(j, struct reload, job);
+    r->rc = saved_keep(r->d, r->d->config); /* stands still while a reload is under way */
+}
+
+static void kept(struct loop *at, struct job *j)
+{
+    struct reload *r = CONTAINER(j, struct reload, job);
+    (void)at;
+    if (r->rc)
+        LOG_WARN("daemon", "config.keep", F_ERR(r->rc));
+    r->rc = ERR_OK;
+    reload_end(r);
 }
 
 static void accounts_taken(struct daemon *d)
 {
-    LOG_DEBUG("daemon", "accounts", F_INT("accounts", store_accounts(d->store)));
+    struct reload *r = d->reload;
+    r->job = (struct job){.work = keep, .done = kept};
+    enum err rc = loop_offload(d->group->loop[0], &r->job);
+    if (rc) {
+        LOG_WARN("daemon", "config.keep", F_ERR(rc));
+        reload_end(r);
+    }
 }
 
-/* Every worker gets the snapshot by mail; each is prepared before any is sent, so that it is all of
- * them or none. */
-static enum err publish(struct daemon *d, struct settings *set)
+/* Sends what is not sent. True: nothing is left. */
+static bool send_settings(struct reload *r)
 {
-    struct settings_mail *mails[LOOP_WORKERS_MAX] = {0};
-    enum err rc = ERR_OK;
-    for (unsigned i = 0; i < d->group->n && !rc; i++) {
-        mails[i] = MEM_NEW(struct settings_mail);
-        rc = mails[i] ? ERR_OK : ERR_NOMEM;
+    struct loop_group *g = r->d->group;
+    bool all = true;
+    for (unsigned i = 0; i < g->n; i++) {
+        if (r->mails[i] && loop_mail(g->loop[i], &r->mails[i]->mail) == ERR_OK)
+            r->mails[i] = NULL; /* the worker's */
+        all = all && !r->mails[i];
     }
-    for (unsigned i = 0; i < d->group->n; i++) {
-        if (rc) {
-            mem_free(mails[i]);
-            continue;
-        }
-        mails[i]->mail.fn = take_settings;
-        mails[i]->routing = d->routing[i];
-        mails[i]->set = settings_ref(set);
-        if (loop_mail(d->group->loop[i], &mails[i]->mail)) {
-            settings_unref(set);
-            mem_free(mails[i]);
-            LOG_ERROR("daemon", "reload.worker", F_INT("worker", i), F_ERR(ERR_BUSY));
-        }
-    }
-    return rc;
+    return all;
 }
 
-static void done(struct loop *at, struct job *j)
+static void on_again(struct timer *t, void *arg)
+{
+    struct reload *r = arg;
+    if (!send_settings(r))
+        loop_timer(r->d->group->loop[0], t, MAIL_AGAIN);
+    else
+        accounts_start(r->d, r->d->config->settings, accounts_taken);
+}
+
+/* Every worker gets the snapshot by mail; each is prepared before any is sent, and a full mailbox is
+ * tried again, so that it is all of them or none. */
+static enum err prepare_mails(struct reload *r)
+{
+    struct daemon *d = r->d;
+    for (unsigned i = 0; i < d->group->n; i++) {
+        struct settings_mail *m = MEM_NEW(struct settings_mail);
+        if (!m)
+            return ERR_NOMEM; /* reload_free has the rest */
+        m->mail.fn = take_settings;
+        m->routing = d->routing[i];
+        m->set = settings_ref(r->config->settings);
+        r->mails[i] = m;
+    }
+    return ERR_OK;
+}
+
+static void take_effect(struct reload *r)
+{
+    struct daemon *d = r->d;
+    struct config *old = d->config;
+    config_diff(old, r->config, &r->changed, &r->restart);
+    /* What is open stays open under its number: listeners and timers change with a restart. */
+    r->config->settings->sip = d->boot->sip;
+    if (reload_complete(d, r->config) || prepare_mails(r)) {
+        reload_fail(r, ERR_NOMEM, "out of memory");
+        return;
+    }
+    d->config = r->config;
+    r->config = NULL;
+    d->env.settings = d->config->settings;
+    d->env.config_file = d->config->file;
+    reload_log_levels(old, d->config);
+    config_free(old);
+    on_again(&r->again, r);
+}
+
+/* Where a rollback goes: what holds, when the file that was refused is all that changed since. */
+static enum err read_saved(struct reload *r)
+{
+    const struct config_file *files;
+    size_t n;
+    TRY(saved_read(r->d, r->was_ok ? "config.previous" : "config.last", &r->saved, &files, &n));
+    r->source.from_saved = true;
+    r->source.saved = files;
+    r->source.saved_n = n;
+    return ERR_OK;
+}
+
+static void work(struct job *j)
 {
     struct reload *r = CONTAINER(j, struct reload, job);
-    struct daemon *d = r->d;
-    struct buf changed, restart;
-    buf_init_heap(&changed, REPORT_MAX);
-    buf_init_heap(&restart, REPORT_MAX);
-    if (!r->rc && !loop_stopping(at)) {
-        struct config *old = d->config;
-        r->rc = reload_complete(d, r->config);
-        if (!r->rc) {
-            config_diff(old, r->config, &changed, &restart);
-            /* What is open stays open under its number: listeners change with a restart. */
-            r->config->settings->sip = d->boot->sip;
-            r->rc = publish(d, r->config->settings);
-        }
-        if (!r->rc) {
-            d->config = r->config;
-            r->config = NULL;
-            d->env.settings = d->config->settings;
-            d->env.config_file = d->config->file;
-            config_free(old);
-            reload_accounts(d, d->config->settings, accounts_taken);
-        }
-    }
-    if (r->config)
-        config_free(r->config);
-    reload_end(r, buf_sv(&changed), buf_sv(&restart));
-    buf_done(&changed);
-    buf_done(&restart);
+    r->rc = r->rollback ? read_saved(r) : ERR_OK;
+    if (r->rc)
+        r->why = r->rc == ERR_NOTFOUND ? "there is no earlier configuration"
+                                       : "the earlier configuration cannot be read";
+    else
+        r->rc = config_load(&r->source, &r->report, &r->config);
+    if (r->rc == ERR_NOMEM)
+        r->why = "out of memory";
+}
+
+static void loaded(struct loop *at, struct job *j)
+{
+    struct reload *r = CONTAINER(j, struct reload, job);
+    if (loop_stopping(at))
+        reload_fail(r, ERR_STATE, "the server is stopping");
+    else if (r->rc)
+        reload_end(r);
+    else
+        take_effect(r);
 }
 
 void reload_start(struct daemon *d, struct control_request *rq, bool rollback)
 {
-    if (rollback) {
-        control_error(rq, 404, "there is no earlier configuration");
-        return;
-    }
-    struct reload *r = d->reloading ? NULL : MEM_NEW(struct reload);
+    const char *why = NULL;
+    if (d->signals)
+        why = "the server is stopping";
+    else if (d->reload || !d->env.ready)
+        why = "another reload is under way";
+    struct reload *r = why ? NULL : MEM_NEW(struct reload);
     if (!r) {
         if (rq)
-            control_error(rq, 503, "another reload is under way");
+            control_error(rq, 503, why ? why : "out of memory");
+        else
+            d->reload_again = !d->signals; /* what SIGHUP points to is read then */
         return;
     }
+    d->reload_again = false;
+    d->reload = r;
     r->d = d;
     r->rq = rq;
+    r->rollback = rollback;
+    r->was_ok = d->env.reload_ok;
     r->source = *d->source;
-    r->job.work = work;
-    r->job.done = done;
+    r->job = (struct job){.work = work, .done = loaded};
+    timer_init(&r->again, on_again, r);
     config_report_init(&r->report);
-    d->reloading = true;
-    if (loop_offload(d->group->loop[0], &r->job) == ERR_OK)
+    arena_init(&r->saved, NULL, 0, SAVED_ARENA_MAX);
+    buf_init_heap(&r->changed, REPORT_MAX);
+    buf_init_heap(&r->restart, REPORT_MAX);
+    if (loop_offload(d->group->loop[0], &r->job))
+        reload_fail(r, ERR_BUSY, "no helper thread is free");
+}
+
+void reload_free_pending(struct daemon *d)
+{
+    struct reload *r = d->reload;
+    if (!r)
         return;
-    d->reloading = false;
-    if (rq)
-        control_error(rq, 503, "no helper thread is free");
-    config_report_done(&r->report);
-    mem_free(r);
+    if (r->rq)
+        control_error(r->rq, 503, "the server is stopping");
+    reload_free(r);
 }

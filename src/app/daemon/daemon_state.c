@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The data folder: made, locked by one process, and what is kept in it from one start to the next.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,33 +43,114 @@ static int locked(const char *path, int fd)
     return 3;
 }
 
-int state_open(struct daemon *d)
+/* Entries of the folder but . and .. : 0, or more; ours: one of them is our lock. */
+static unsigned entries(int fd, bool *ret_ours)
 {
-    char path[1200];
+    unsigned n = 0;
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    *ret_ours = false;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        n++;
+        *ret_ours = *ret_ours || strcmp(e->d_name, "lock") == 0;
+    }
+    if (dir)
+        closedir(dir);
+    else if (copy >= 0)
+        close(copy);
+    return n;
+}
+
+/* Root's own folder, from a start without `run_as`, or made just now, goes to whom we become. Nobody
+ * else could put anything into it so far, so no link in it leads astray. */
+static int hand_over(struct daemon *d, int fd)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct stat st;
+        if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            st.st_nlink == 1 && st.st_uid == 0 &&
+            fchownat(fd, e->d_name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) != 0)
+            LOG_WARN("daemon", "chown", F_STR("file", e->d_name), F_STR("error", strerror(errno)));
+    }
+    if (dir)
+        closedir(dir);
+    else if (copy >= 0)
+        close(copy);
+    return fchown(fd, d->uid, d->gid) == 0 ? 0 : fail("the data folder cannot be given", d->data);
+}
+
+/* Mode 0700, and his who we are. A folder that is not ours to change stays as it is: then it is
+ * refused. */
+static int own_folder(struct daemon *d, int fd)
+{
+    struct stat st;
+    bool ours;
+    if (fstat(fd, &st) != 0)
+        return fail("the data folder cannot be read", d->data);
+    if (d->uid && st.st_uid == 0 && (st.st_mode & 022) == 0) {
+        int code = hand_over(d, fd);
+        if (code)
+            return code;
+        st.st_uid = d->uid;
+    }
+    int code = user_enter(d);
+    if (code)
+        return code;
+    if (st.st_uid != geteuid()) {
+        errno = EPERM;
+        return fail("the data folder belongs to another user", d->data);
+    }
+    if ((st.st_mode & 077) == 0)
+        return 0;
+    if (entries(fd, &ours) > 0 && !ours) {
+        errno = EPERM;
+        return fail("the data folder holds something else and is open to others: name another, or "
+                    "give it mode 0700",
+                    d->data);
+    }
+    return fchmod(fd, 0700) == 0 ? 0 : fail("the data folder cannot be closed to others", d->data);
+}
+
+static int take_lock(struct daemon *d)
+{
+    char path[1200], pid[32];
     struct buf b;
-    d->lock_fd = -1;
-    buf_init(&b, d->data, sizeof(d->data));
-    buf_put(&b, d->config->data);
-    buf_char(&b, '\0');
-    if (b.rc)
-        return fail("the data folder's name is too long", "");
-    if (mkdir(d->data, 0700) != 0 && errno != EEXIST)
-        return fail("the data folder cannot be made", d->data);
     state_path(d, "lock", path, sizeof(path));
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fail("the data folder cannot be written", path);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return locked(d->data, fd);
-    char pid[32];
     buf_init(&b, pid, sizeof(pid));
     buf_printf(&b, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, b.n, 0) != (ssize_t)b.n) {
-        close(fd);
-        return fail("the data folder cannot be written", path);
-    }
     d->lock_fd = fd;
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, b.n, 0) != (ssize_t)b.n)
+        return fail("the data folder cannot be written", path);
     return 0;
+}
+
+int state_open(struct daemon *d)
+{
+    struct buf b;
+    buf_init(&b, d->data, sizeof(d->data));
+    buf_put(&b, d->config->data);
+    buf_char(&b, '\0');
+    if (b.rc) {
+        errno = ENAMETOOLONG;
+        return fail("the data folder's name is too long", "");
+    }
+    if (mkdir(d->data, 0700) != 0 && errno != EEXIST)
+        return fail("the data folder cannot be made", d->data);
+    int fd = open(d->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail("the data folder cannot be read", d->data);
+    int code = own_folder(d, fd);
+    close(fd);
+    return code ? code : take_lock(d);
 }
 
 void state_close(struct daemon *d)
@@ -77,33 +159,71 @@ void state_close(struct daemon *d)
         close(d->lock_fd);
 }
 
+static bool write_all(int fd, sv octets)
+{
+    while (octets.n) {
+        ssize_t n = write(fd, octets.p, octets.n);
+        if (n < 0 && errno != EINTR)
+            return false;
+        octets = sv_sub(octets, n < 0 ? 0 : (size_t)n, octets.n);
+    }
+    return true;
+}
+
+/* What was renamed is on the disk, too. */
+static bool sync_folder(const char *path)
+{
+    char folder[1300];
+    struct buf b;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] != '/')
+        n--;
+    buf_init(&b, folder, sizeof(folder));
+    buf_put(&b, (sv){path, n});
+    buf_char(&b, '\0');
+    int fd = b.rc ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+enum err state_write(const char *path, sv octets)
+{
+    char tmp[1300];
+    struct buf b;
+    buf_init(&b, tmp, sizeof(tmp));
+    buf_str(&b, path);
+    buf_str(&b, ".new");
+    buf_char(&b, '\0');
+    if (b.rc || (unlink(tmp) != 0 && errno != ENOENT))
+        return ERR_IO;
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return ERR_IO;
+    bool ok = write_all(fd, octets) && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok && rename(tmp, path) == 0 && sync_folder(path);
+    if (!ok)
+        unlink(tmp);
+    return ok ? ERR_OK : ERR_IO;
+}
+
 /* n octets of a file that is made with random ones at the first start. */
 static int random_file(const char *path, uint8_t *to, size_t n)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT) {
-        char tmp[1300];
-        struct buf b;
-        buf_init(&b, tmp, sizeof(tmp));
-        buf_str(&b, path);
-        buf_str(&b, ".new");
-        buf_char(&b, '\0');
         if (crypto_random(to, n))
             return fail("no random numbers", path);
-        fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (fd < 0 || write(fd, to, n) != (ssize_t)n || fsync(fd) != 0 || rename(tmp, path) != 0) {
-            if (fd >= 0)
-                close(fd);
-            return fail("a secret cannot be kept", path);
-        }
-        close(fd);
-        return 0;
+        return state_write(path, (sv){(const char *)to, n}) ? fail("a secret cannot be kept", path)
+                                                            : 0;
     }
     if (fd < 0)
         return fail("a secret cannot be read", path);
-    ssize_t got = read(fd, to, n);
+    char more;
+    bool right = read(fd, to, n) == (ssize_t)n && read(fd, &more, 1) == 0;
     close(fd);
-    if (got != (ssize_t)n) {
+    if (!right) {
         errno = EINVAL;
         return fail("a secret has the wrong length: put back the right file, or remove it and all "
                     "registrations",
@@ -135,45 +255,50 @@ int state_secrets(struct daemon *d)
     derive(secret, "token", token, sizeof(token));
     crypto_wipe(secret, sizeof(secret));
     struct buf b;
-    buf_init(&b, d->token, sizeof(d->token) - 1);
+    buf_init(&b, d->token, sizeof(d->token) - 2);
     crypto_base64url(&b, token, sizeof(token));
+    crypto_wipe(token, sizeof(token));
     /* Where an operator finds it. */
-    state_path(d, "control.token", path, sizeof(path));
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, d->token, b.n) != (ssize_t)b.n || write(fd, "\n", 1) != 1) {
-        if (fd >= 0)
-            close(fd);
-        return fail("the control token cannot be written", path);
+    d->token[b.n] = '\n';
+    enum err rc =
+        state_write(state_path(d, "control.token", path, sizeof(path)), (sv){d->token, b.n + 1});
+    d->token[b.n] = '\0';
+    return rc ? fail("the control token cannot be written", path) : 0;
+}
+
+/* What can stand in a SIP address, or "localhost". */
+static sv host_name(char mem[static 256])
+{
+    bool good = gethostname(mem, 255) == 0 && mem[0] && mem[0] != '-' && mem[0] != '.';
+    mem[255] = '\0';
+    for (char *c = mem; *c && good; c++) {
+        *c = sv_lower(*c);
+        good = (*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' || *c == '.';
     }
-    close(fd);
-    return 0;
+    return good ? sv_of(mem) : SV("localhost");
 }
 
 int state_domain(struct daemon *d)
 {
-    if (d->config->domains_given)
-        return 0;
     struct arena a;
-    char mem[512];
+    char mem[512], host[256];
     sv name;
     arena_init(&a, mem, sizeof(mem), 4096);
     enum err rc = store_fact(d->store, SV("domain"), &a, &name);
     if (rc == ERR_NOTFOUND) {
+        name = host_name(host);
+        rc = ERR_OK;
         /* The digest realm hangs on it: a host that is renamed later must not void every password.
          */
-        char host[256] = "";
-        if (gethostname(host, sizeof(host) - 1) != 0 || !host[0])
-            memcpy(host, "localhost", sizeof("localhost"));
-        name = sv_of(host);
-        rc = store_fact_set(d->store, SV("domain"), name);
+        if (!d->config->domains_given)
+            rc = store_fact_set(d->store, SV("domain"), name);
     }
-    if (rc || name.n == 0 || name.n >= sizeof(d->domain)) {
+    bool good = !rc && name.n > 0 && name.n < sizeof(d->domain);
+    if (good)
+        memcpy(d->domain, name.p, name.n);
+    else
         LOG_ERROR("daemon", "start.failed", F_STR("what", "the domain cannot be remembered"),
-                  F_ERR(rc));
-        return 3;
-    }
-    for (size_t i = 0; i < name.n; i++)
-        d->domain[i] = sv_lower(name.p[i]);
+                  F_ERR(rc ? rc : ERR_CORRUPT));
     arena_done(&a);
-    return 0;
+    return good ? 0 : 3;
 }

@@ -1,85 +1,58 @@
 /* SPDX-License-Identifier: MIT */
-/* A directory without a file: a test makes its accounts anew at each start of its server. */
-#include <stdlib.h>
+/* The directory of the server, in memory, that counts the call records that pass. */
+#include "sqlite/sqlite.h"
 #include "support/world.h"
 
 struct accounts {
     struct store_directory dir;
-    struct account account[WORLD_ACCOUNTS_MAX];
-    char user[WORLD_ACCOUNTS_MAX][16];
-    size_t n;
+    struct store_directory *inner;
     uint64_t records;
 };
 
-static struct account *find_user(struct accounts *a, sv user)
+static struct store_directory *inner(const struct store_directory *d)
 {
-    for (size_t i = 0; i < a->n; i++) {
-        if (sv_eq(a->account[i].user, user))
-            return &a->account[i];
-    }
-    return NULL;
+    return ((const struct accounts *)d)->inner;
 }
 
 static void find(struct store_directory *d, struct loop *l, struct store_find *f)
 {
-    struct account *a = f->user.n ? find_user((struct accounts *)d, f->user) : NULL;
-    if (a)
-        f->account = *a;
-    store_op_complete(l, &f->op, a ? ERR_OK : ERR_NOTFOUND);
+    inner(d)->ops->find(inner(d), l, f);
 }
 
 static void change(struct store_directory *d, struct loop *l, struct store_change *c)
 {
-    struct accounts *a = (struct accounts *)d;
-    if (c->what != STORE_ADD || a->n == WORLD_ACCOUNTS_MAX ||
-        c->account.user.n > sizeof(a->user[0]))
-        abort();
-    struct account *to = &a->account[a->n];
-    *to = c->account;
-    memcpy(a->user[a->n], c->account.user.p, c->account.user.n);
-    to->user.p = a->user[a->n++];
-    store_op_complete(l, &c->op, ERR_OK);
+    inner(d)->ops->change(inner(d), l, c);
 }
 
 static void record(struct store_directory *d, struct loop *l, const struct call_record *r)
 {
-    (void)l;
-    (void)r;
     ((struct accounts *)d)->records++;
+    inner(d)->ops->record(inner(d), l, r);
 }
 
 static enum err each(struct store_directory *d, store_account_fn *fn, void *arg)
 {
-    struct accounts *a = (struct accounts *)d;
-    for (size_t i = 0; i < a->n && fn(&a->account[i], arg); i++)
-        ;
-    return ERR_OK;
+    return inner(d)->ops->each(inner(d), fn, arg);
 }
 
 static size_t count(const struct store_directory *d)
 {
-    return ((const struct accounts *)d)->n;
+    return inner(d)->ops->count(inner(d));
 }
 
 static enum err fact(struct store_directory *d, sv key, struct arena *a, sv *ret_value)
 {
-    (void)d;
-    (void)key;
-    (void)a;
-    (void)ret_value;
-    return ERR_NOTFOUND;
+    return inner(d)->ops->fact(inner(d), key, a, ret_value);
 }
 
 static enum err fact_set(struct store_directory *d, sv key, sv value)
 {
-    (void)d;
-    (void)key;
-    (void)value;
-    return ERR_OK;
+    return inner(d)->ops->fact_set(inner(d), key, value);
 }
 
 static void close_it(struct store_directory *d)
 {
+    inner(d)->ops->close(inner(d));
     mem_free(d);
 }
 
@@ -95,8 +68,15 @@ static const struct store_directory_ops ops = {.find = find,
 enum err accounts_open(struct store_directory **ret_dir)
 {
     struct accounts *a = MEM_NEW(struct accounts);
+    struct sqlite_config c = {.path = ":memory:", .records_keep = 30 * USEC_DAY, .seed = {9}};
+    const char *why;
     if (!a)
         return ERR_NOMEM;
+    enum err rc = sqlite_directory_open(&c, &a->inner, &why);
+    if (rc) {
+        mem_free(a);
+        return rc;
+    }
     a->dir.ops = &ops;
     *ret_dir = &a->dir;
     return ERR_OK;

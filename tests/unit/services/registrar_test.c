@@ -287,6 +287,25 @@ static void test_refresh(void **state)
     done(&f);
 }
 
+/* §10.3 step 7: only what is below an hour may be refused as too brief. */
+static void test_hour(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    f.lim.expires_min_s = 7000;
+    f.lim.expires_max_s = 9000;
+    apply(&f, "one", 1, "Contact: " A ";expires=3599\r\n");
+    assert_int_equal(f.result.status, 423);
+    apply(&f, "one", 1, "Contact: " A ";expires=3600\r\n");
+    assert_int_equal(f.result.status, 200);
+    /* Nothing to remove is nothing to write. */
+    apply(&f, "one", 1, "Contact: *\r\nExpires: 0\r\n");
+    assert_int_equal(f.result.status, 200);
+    assert_false(f.result.changed);
+    done(&f);
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -356,7 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),  cmocka_unit_test(test_order), cmocka_unit_test(test_refresh),
-        cmocka_unit_test(test_bounds), cmocka_unit_test(test_nat),
+        cmocka_unit_test(test_bounds), cmocka_unit_test(test_nat),   cmocka_unit_test(test_hour),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -338,7 +338,10 @@ static const char *request(const struct rig *r, int from, const char *method, co
     if (strstr(more, "Route: "))
         snprintf(own, sizeof(own), ".%u", ++serial);
     buf_init(&b, ip, sizeof(ip) - 1);
-    addr_print(&b, &r->peer[from].addr);
+    if (strstr(more, "X-Nat:")) /* behind one: its own address is another */
+        buf_str(&b, "10.9.9.9:5060");
+    else
+        addr_print(&b, &r->peer[from].addr);
     ip[b.n] = 0;
     int n = snprintf(out, MESSAGE,
                      "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%s%s;rport\r\n%s"

@@ -208,6 +208,21 @@ static void test_register(void **state)
         if (status != (strstr(wrong[i], "@h;") ? 200 : 403)) /* a name is reached by its flow */
             fail_msg("%s: %u", wrong[i], status);
     }
+    /* Behind a NAT any address but ours will do: it is not used. */
+    assert_int_equal(ask_as(r, "alice", "secret", "REGISTER", uri, SELF_A,
+                            "X-Nat: 1\r\nContact: <sip:x@192.0.2.1>\r\n"),
+                     403);
+    assert_int_equal(ask_as(r, "alice", "secret", "REGISTER", uri, SELF_A,
+                            "X-Nat: 1\r\nContact: <sip:x@10.9.9.9>\r\n"),
+                     200);
+    /* It can be taken back from where it could not be made. */
+    assert_int_equal(
+        ask_as(r, "alice", "secret", "REGISTER", uri, SELF_A, "Contact: <sip:x@10.9.9.9>\r\n"),
+        403);
+    assert_int_equal(ask_as(r, "alice", "secret", "REGISTER", uri, SELF_A,
+                            "Contact: <sip:x@10.9.9.9>;expires=0\r\n"),
+                     200);
+    assert_null(strstr(r->peer[ALICE].got[0], "10.9.9.9"));
     assert_int_equal(
         ask_as(r, "alice", "secret", "REGISTER", uri, SELF_A, "Contact: *\r\nExpires: 0\r\n"), 200);
     assert_null(strstr(r->peer[ALICE].got[0], "Contact"));
@@ -222,7 +237,7 @@ static void test_register(void **state)
 static void test_dead_flow(void **state)
 {
     struct rig *r = *state;
-    struct binding b = binding_of(r, "sip:bob@127.0.0.1:5060", BOB);
+    struct binding b = binding_of(r, "sip:bob@10.0.0.1:5060", BOB);
     b.by_flow = true;
     b.transport = SIP_T_TCP;
     b.conn = 77;

@@ -77,31 +77,73 @@ static void print_help(FILE *f)
                "3 could not ask or start.\n");
 }
 
+/* Text for the man macros: a hyphen that is one, no backslash of ours, no line that is a request. */
+static void put_roff(const char *text)
+{
+    for (const char *p = text; *p; p++) {
+        if (p == text && (*p == '.' || *p == '\''))
+            fputs("\\&", stdout);
+        if (*p == '-')
+            fputs("\\-", stdout);
+        else if (*p == '\\')
+            fputs("\\e", stdout);
+        else
+            fputc(*p, stdout);
+    }
+}
+
+static void put_man_option(int k)
+{
+    fputs(".TP\n.B ", stdout);
+    put_roff("--");
+    put_roff(options[k].name);
+    if (options[k].argument) {
+        fputc(' ', stdout);
+        put_roff(options[k].argument);
+    }
+    fputc('\n', stdout);
+    put_roff(options[k].summary);
+    fputc('\n', stdout);
+}
+
 /* The manual page, in the man macros. */
 static void print_man(void)
 {
     printf(".TH TANDEM 1 \"\" \"tandem %s\" \"User Commands\"\n.SH NAME\ntandem \\- a phone system "
-           "over SIP\n"
-           ".SH SYNOPSIS\n.B tandem\n.I VERB\n[options]\n.SH VERBS\n",
+           "over SIP\n.SH SYNOPSIS\n.B tandem\n.I VERB\n[options]\n.SH VERBS\n",
            daemon_version);
     for (int i = 0; i < VERBS; i++) {
-        printf(".TP\n.B %s %s\n%s\n", verbs[i].name, verbs[i].args, verbs[i].summary);
+        printf(".SS ");
+        put_roff(verbs[i].name);
+        fputc(verbs[i].args[0] ? ' ' : '\n', stdout);
+        put_roff(verbs[i].args);
+        fputs(verbs[i].args[0] ? "\n" : "", stdout);
+        put_roff(verbs[i].summary);
+        fputc('\n', stdout);
         for (int k = 0; k < CLI_OPTIONS; k++) {
             if (options[k].verbs && listed(options[k].verbs, verbs[i].name))
-                printf(".br\n\\-\\-%s %s: %s\n", options[k].name,
-                       options[k].argument ? options[k].argument : "", options[k].summary);
+                put_man_option(k);
         }
     }
     printf(".SH OPTIONS OF EVERY VERB\n");
     for (int k = 0; k < CLI_OPTIONS; k++) {
         if (!options[k].verbs)
-            printf(".TP\n.B \\-\\-%s %s\n%s\n", options[k].name,
-                   options[k].argument ? options[k].argument : "", options[k].summary);
+            put_man_option(k);
     }
     printf(".SH EXIT STATUS\n0 done; 1 the answer is no; 2 usage; 3 could not ask or start.\n"
-           ".SH FILES\n/etc/tandem/tandem.yaml, ./tandem\\-data\n.SH ENVIRONMENT\nTANDEM_CONFIG, "
-           "TANDEM_DATA, "
-           "TANDEM_SOCKET\n");
+           ".SH FILES\n/etc/tandem/tandem.yaml, ./tandem\\-data\n.SH ENVIRONMENT\n"
+           "TANDEM_CONFIG, TANDEM_DATA, TANDEM_SOCKET\n");
+}
+
+/* The words of "a|b|c [REST]", each followed by a blank. */
+static void put_words(const char *args)
+{
+    size_t n = strcspn(args, " ");
+    if (args[0] == '[' || !memchr(args, '|', n))
+        return;
+    for (size_t i = 0; i < n; i++)
+        fputc(args[i] == '|' ? ' ' : args[i], stdout);
+    fputc(' ', stdout);
 }
 
 int cli_help(struct cli *c)
@@ -115,6 +157,8 @@ int cli_help(struct cli *c)
         return CLI_OK;
     }
     int i = verb_index(c->args[0]);
+    if (c->args_n > 1)
+        return cli_usage(c, "one verb at a time");
     if (i < 0)
         return cli_usage(c, "there is no verb '%s'", c->args[0]);
     print_verb_help(stdout, i);
@@ -123,7 +167,8 @@ int cli_help(struct cli *c)
 
 int cli_completion(struct cli *c)
 {
-    (void)c;
+    if (c->args_n > 1 || (c->args_n == 1 && strcmp(c->args[0], "bash") != 0))
+        return cli_usage(c, "there is a completion for bash only");
     printf("_tandem() {\n    local word=${COMP_WORDS[COMP_CWORD]}\n    local words=''\n"
            "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words='");
     for (int i = 0; i < VERBS; i++)
@@ -131,8 +176,7 @@ int cli_completion(struct cli *c)
     printf("'\n    else\n        case ${COMP_WORDS[1]} in\n");
     for (int i = 0; i < VERBS; i++) {
         printf("        %s) words='", verbs[i].name);
-        if (strcmp(verbs[i].name, "user") == 0)
-            printf("add list show passwd remove import export ");
+        put_words(verbs[i].args);
         for (int k = 0; k < CLI_OPTIONS; k++) {
             if (listed(options[k].verbs, verbs[i].name))
                 printf("--%s ", options[k].name);
@@ -146,6 +190,8 @@ int cli_completion(struct cli *c)
 
 int cli_version(struct cli *c)
 {
+    if (c->args_n)
+        return cli_usage(c, "no arguments are wanted");
     printf(c->on[CLI_JSON] ? "{\"version\": \"%s\"}\n" : "tandem %s\n", daemon_version);
     return CLI_OK;
 }
@@ -232,5 +278,9 @@ int cli_main(int argc, char **argv)
     }
     int code = verbs[verb].fn(&c);
     cli_offline_end();
+    if (fflush(stdout) != 0 || ferror(stdout)) { /* a full disk is no success */
+        fprintf(stderr, "tandem %s: standard output cannot be written\n", c.verb);
+        return CLI_FAILED;
+    }
     return code;
 }

@@ -5,15 +5,18 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli_priv.h"
+#include "control/control.h"
 
-enum { ANSWER_MAX = 256 * 1024 * 1024, TRIED_MAX = 4096 };
+enum { ANSWER_MAX = 256 * 1024 * 1024, TRIED_MAX = 4096, OFFLINE_TRIES = 1000 };
 
 static pid_t offline_pid;
 
@@ -55,66 +58,94 @@ static int dial(const char *path)
     return fd;
 }
 
-/* Tries one place; every failure is remembered for the message. */
-static int try_place(const char *path, struct buf *tried)
+/* What looking for a server found out. */
+struct search {
+    struct buf tried; /* a line for each place that failed */
+    char tried_mem[TRIED_MAX];
+    char place[1200];  /* where the configuration's server would be; empty: not known */
+    char folder[1200]; /* its data */
+    bool nobody;       /* nobody listens there: it may be started */
+};
+
+static int try_place(struct search *s, const char *path)
 {
     int fd = dial(path);
-    if (fd < 0)
-        buf_printf(tried, "  %s: %s\n", path, strerror(errno));
+    if (fd < 0) {
+        int e = errno;
+        buf_str(&s->tried, "  ");
+        buf_printable(&s->tried, sv_of(path));
+        buf_printf(&s->tried, ": %s\n", strerror(e));
+        errno = e;
+    }
     return fd;
 }
 
-/* The places where a server's socket may be: --socket, $TANDEM_SOCKET, the configuration's,
- * /run/tandem, ./tandem-data. */
-static int find_server(struct cli *c, struct buf *tried, char *ret_default, size_t n)
+static void set_path(char *mem, size_t n, sv path, const char *name)
 {
-    const char *env = getenv("TANDEM_SOCKET");
-    if (c->value[CLI_SOCKET])
-        return try_place(c->value[CLI_SOCKET], tried);
-    if (env && *env)
-        return try_place(env, tried);
+    struct buf b;
+    buf_init(&b, mem, n);
+    buf_put(&b, path);
+    buf_str(&b, name);
+    buf_char(&b, '\0');
+    if (b.rc)
+        mem[0] = '\0';
+}
+
+/* The configuration's own place. A file with mistakes still says where its server is. */
+static int try_configured(struct cli *c, struct search *s, bool *ret_named)
+{
     struct config_report report;
     struct config *config = NULL;
     struct config_source src = cli_source(c);
-    struct buf b;
     config_report_init(&report);
     enum err rc = config_load(&src, &report, &config);
+    if (report.socket.n)
+        set_path(s->place, sizeof(s->place), report.socket, "");
+    else if (report.data.n)
+        set_path(s->place, sizeof(s->place), report.data, "/control.sock");
+    set_path(s->folder, sizeof(s->folder), report.data, "");
+    *ret_named = c->value[CLI_CONFIG] || (getenv("TANDEM_CONFIG") && *getenv("TANDEM_CONFIG"));
+    int fd = s->place[0] ? try_place(s, s->place) : -1;
+    s->nobody = fd < 0 && s->place[0] && !rc && (errno == ENOENT || errno == ECONNREFUSED);
+    if (rc)
+        buf_str(&s->tried, "  the configuration has mistakes: see tandem check\n");
     config_report_done(&report);
-    if (rc == ERR_OK) {
-        buf_init(&b, ret_default, n);
-        if (config->socket.n) {
-            buf_put(&b, config->socket);
-        } else {
-            buf_put(&b, config->data);
-            buf_str(&b, "/control.sock");
-        }
-        buf_char(&b, '\0');
-        config_free(config);
-        int fd = b.rc ? -1 : try_place(ret_default, tried);
-        if (fd >= 0 || c->value[CLI_CONFIG])
-            return fd;
-    } else {
-        buf_str(tried, "  the configuration cannot be read: see tandem check\n");
-    }
+    config_free(config);
+    return fd;
+}
+
+/* --socket, $TANDEM_SOCKET, the configuration's, /run/tandem, ./tandem-data. */
+static int find_server(struct cli *c, struct search *s)
+{
     static const char *const places[] = {"/run/tandem/control.sock", "./tandem-data/control.sock"};
-    for (size_t i = 0; i < 2; i++) {
-        int fd = try_place(places[i], tried);
-        if (fd >= 0)
-            return fd;
-    }
-    return -1;
+    const char *env = getenv("TANDEM_SOCKET");
+    bool named;
+    buf_init(&s->tried, s->tried_mem, sizeof(s->tried_mem));
+    if (c->value[CLI_SOCKET])
+        return try_place(s, c->value[CLI_SOCKET]);
+    if (env && *env)
+        return try_place(s, env);
+    int fd = try_configured(c, s, &named);
+    /* Whoever names a configuration means its server and no other. */
+    for (size_t i = 0; i < 2 && fd < 0 && !named; i++)
+        fd = try_place(s, places[i]);
+    return fd;
 }
 
 /* A server without SIP, in a process of its own, so that accounts can be made before the first
- * start. */
+ * start. It ends with us, however we end. */
 static int start_offline(struct cli *c, const char *path)
 {
     struct config_source src = cli_source(c);
+    pid_t self = getpid();
     fflush(NULL);
     offline_pid = fork();
-    if (offline_pid == 0)
+    if (offline_pid == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != self)
+            _exit(CLI_FAILED);
         _exit(daemon_serve(&src, DAEMON_OFFLINE));
-    for (int i = 0; i < 500 && offline_pid > 0; i++) {
+    }
+    for (int i = 0; i < OFFLINE_TRIES && offline_pid > 0; i++) {
         int fd = dial(path);
         if (fd >= 0)
             return fd;
@@ -151,7 +182,8 @@ static bool send_all(int fd, sv text)
     return true;
 }
 
-static int exchange(struct cli *c, int fd, sv request, unsigned *ret_status, json_t **ret_answer)
+static int exchange(struct cli *c, int fd, const sv pieces[static 2], unsigned *ret_status,
+                    json_t **ret_answer)
 {
     static const http_parser_settings callbacks = {.on_body = on_body,
                                                    .on_message_complete = on_complete};
@@ -161,7 +193,7 @@ static int exchange(struct cli *c, int fd, sv request, unsigned *ret_status, jso
     http_parser_init(&parser, HTTP_RESPONSE);
     parser.data = &a;
     buf_init_heap(&a.body, ANSWER_MAX);
-    bool sent = send_all(fd, request);
+    bool sent = send_all(fd, pieces[0]) && send_all(fd, pieces[1]);
     while (sent && !a.complete) {
         ssize_t n = recv(fd, piece, sizeof(piece), 0);
         if (n < 0 && errno == EINTR)
@@ -178,54 +210,77 @@ static int exchange(struct cli *c, int fd, sv request, unsigned *ret_status, jso
         return CLI_FAILED;
     }
     *ret_status = parser.status_code;
-    *ret_answer = json_loadb(a.body.p ? a.body.p : "", a.body.n, 0, NULL);
+    *ret_answer = json_loadb(a.body.p ? a.body.p : "", a.body.n, JSON_ALLOW_NUL, NULL);
     buf_done(&a.body);
     return CLI_OK;
 }
 
-int cli_ask(struct cli *c, const char *method, const char *path, const json_t *body, bool offline,
-            unsigned *ret_status, json_t **ret_answer)
+/* A connection to the server, or to one started for this. */
+static int reach(struct cli *c, enum cli_offline offline)
 {
-    char tried_mem[TRIED_MAX], place[1200] = "";
-    struct buf tried, request;
-    *ret_answer = NULL;
-    buf_init(&tried, tried_mem, sizeof(tried_mem));
-    int fd = offline_pid > 0 ? -1 : find_server(c, &tried, place, sizeof(place));
     static char offline_place[1200];
-    if (fd < 0 && offline_pid > 0)
-        fd = dial(offline_place);
-    if (fd < 0 && offline && place[0]) {
-        memcpy(offline_place, place, sizeof(place));
-        fd = start_offline(c, place);
+    struct search s = {.nobody = false};
+    if (offline_pid > 0) {
+        int again = dial(offline_place);
+        if (again < 0)
+            fprintf(stderr, "tandem %s: the server has ended\n", c->verb);
+        return again;
     }
-    if (fd < 0) {
-        fprintf(stderr, "tandem %s: no server answers; tried\n%.*s", c->verb, (int)tried.n,
-                tried_mem);
+    int fd = find_server(c, &s);
+    if (fd < 0 && s.nobody && offline != CLI_ONLINE &&
+        (offline == CLI_OFFLINE_NEW || access(s.folder, F_OK) == 0)) {
+        memcpy(offline_place, s.place, sizeof(offline_place));
+        fd = start_offline(c, offline_place);
+    }
+    if (fd < 0)
+        fprintf(stderr, "tandem %s: no server answers; tried\n%.*s", c->verb, (int)s.tried.n,
+                s.tried_mem);
+    return fd;
+}
+
+int cli_ask(struct cli *c, const char *method, const char *path, const json_t *body,
+            enum cli_offline offline, unsigned *ret_status, json_t **ret_answer)
+{
+    struct buf request;
+    *ret_answer = NULL;
+    int fd = reach(c, offline);
+    if (fd < 0)
         return CLI_FAILED;
-    }
+    struct timeval most = {.tv_sec = CONTROL_ANSWER_TIME / USEC_S + 10};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most));
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    size_t text_n = text ? strlen(text) : 0;
     buf_init_heap(&request, ANSWER_MAX);
-    buf_printf(&request, "%s ", method);
+    buf_str(&request, method);
+    buf_char(&request, ' ');
     buf_str(&request, path);
     buf_printf(&request,
                " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
-               text ? strlen(text) : 0);
+               text_n);
+    /* The body goes by itself: a password is copied no further. */
+    sv pieces[] = {buf_sv(&request), {text, text_n}};
+    int code = CLI_FAILED;
+    if (request.rc || (body && !text)) {
+        fprintf(stderr, "tandem %s: out of memory\n", c->verb);
+        close(fd);
+    } else {
+        code = exchange(c, fd, pieces, ret_status, ret_answer);
+    }
     if (text)
-        buf_str(&request, text);
-    int code = exchange(c, fd, buf_sv(&request), ret_status, ret_answer);
-    if (text)
-        crypto_wipe(text, strlen(text));
+        crypto_wipe(text, text_n);
     free(text);
     buf_done(&request);
     return code;
 }
 
-int cli_refused(const struct cli *c, json_t *answer)
+int cli_refused(const struct cli *c, unsigned status, json_t *answer)
 {
     const char *why = json_string_value(json_object_get(answer, "error"));
-    fprintf(stderr, "tandem %s: %s\n", c->verb, why ? why : "refused");
+    fprintf(stderr, "tandem %s: ", c->verb);
+    cli_put(stderr, why ? why : "refused");
+    fprintf(stderr, "\n");
     json_decref(answer);
-    return CLI_NO;
+    return status >= 500 ? CLI_FAILED : CLI_NO;
 }
 
 void cli_print_json(json_t *answer)
@@ -235,11 +290,11 @@ void cli_print_json(json_t *answer)
     free(text);
 }
 
-void cli_put(const char *text)
+void cli_put(FILE *f, const char *text)
 {
-    char mem[4096];
     struct buf b;
-    buf_init(&b, mem, sizeof(mem));
+    buf_init_heap(&b, ANSWER_MAX);
     buf_printable(&b, sv_of(text ? text : ""));
-    fwrite(mem, 1, b.n, stdout);
+    fwrite(b.p ? b.p : "", 1, b.n, f);
+    buf_done(&b);
 }

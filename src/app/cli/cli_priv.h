@@ -3,6 +3,7 @@
 #ifndef CLI_PRIV_H
 #define CLI_PRIV_H
 #include <jansson.h>
+#include <stdio.h>
 
 #include "config/config.h"
 #include "daemon/daemon.h"
@@ -38,17 +39,31 @@ struct config_source cli_source(const struct cli *c);
 /* "tandem VERB: text" to standard error; returns CLI_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_usage(const struct cli *c, const char *fmt, ...);
 
-/* Asks the running server. body NULL: none. offline: when no server runs, one without SIP is
- * started for this question. ret_status  of HTTP;  ret_answer  parsed, the caller's to decref; NULL
- * when it is not JSON Returns CLI_OK, or CLI_FAILED, said why. */
-int cli_ask(struct cli *c, const char *method, const char *path, const json_t *body, bool offline,
-            unsigned *ret_status, json_t **ret_answer);
-/* The "error" of an answer to standard error; CLI_NO. */
-int cli_refused(const struct cli *c, json_t *answer);
+/* When no server runs: */
+enum cli_offline {
+    CLI_ONLINE,        /* that is the answer */
+    CLI_OFFLINE_KNOWN, /* one without SIP is started for this question, where there is a data folder */
+    CLI_OFFLINE_NEW, /* also where there is none yet */
+};
+/* Asks the running server. body NULL: none.
+ *   ret_status  of HTTP
+ *   ret_answer  parsed, the caller's to decref; NULL when it is not JSON
+ * Returns CLI_OK, or CLI_FAILED, said why. */
+int cli_ask(struct cli *c, const char *method, const char *path, const json_t *body,
+            enum cli_offline offline, unsigned *ret_status, json_t **ret_answer);
+/* The "error" of an answer to standard error. Returns CLI_NO, or CLI_FAILED when the server could
+ * not. Takes answer. */
+int cli_refused(const struct cli *c, unsigned status, json_t *answer);
 /* Prints answer as JSON to standard output. */
 void cli_print_json(json_t *answer);
 /* Text fit for a terminal. */
-void cli_put(const char *text);
+void cli_put(FILE *f, const char *text);
+/* One line of an import: "user[@domain];password" or
+ * "user[@domain];;ha1-md5[;ha1-sha256[;name[;number,number]]]", with %HH for what would end a field.
+ * line is written to. NULL: not a line of this form. */
+json_t *cli_import_line(char *line);
+/* The same, from an account of the export. */
+void cli_export_line(struct buf *b, json_t *account);
 /* Ends the offline server, if one was started. */
 void cli_offline_end(void);
 

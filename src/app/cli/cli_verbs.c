@@ -116,7 +116,7 @@ static void print_list(const char *title, json_t *list)
     json_array_foreach(list, i, v)
     {
         printf("%s", title);
-        cli_put(json_string_value(v));
+        cli_put(stdout, json_string_value(v));
         printf("\n");
     }
 }
@@ -126,23 +126,26 @@ int cli_reload(struct cli *c)
     unsigned status;
     json_t *a, *v;
     size_t i;
-    int code = cli_ask(c, "POST", "/api/v1/reload", NULL, false, &status, &a);
+    if (c->args_n)
+        return cli_usage(c, "no arguments are wanted");
+    int code = cli_ask(c, "POST", c->on[CLI_ROLLBACK] ? "/api/v1/rollback" : "/api/v1/reload", NULL,
+                       CLI_ONLINE, &status, &a);
     if (code)
         return code;
     if (!json_object_get(a, "ok"))
-        return cli_refused(c, a);
+        return cli_refused(c, status, a);
     if (c->on[CLI_JSON]) {
         cli_print_json(a);
     } else {
         json_array_foreach(json_object_get(a, "problems"), i, v)
         {
-            cli_put(member(v, "file"));
+            cli_put(stdout, member(v, "file"));
             printf(":%lld:%lld: %s: ", (long long)json_integer_value(json_object_get(v, "line")),
                    (long long)json_integer_value(json_object_get(v, "column")),
                    member(v, "severity"));
-            cli_put(member(v, "text"));
+            cli_put(stdout, member(v, "text"));
             printf("%s", member(v, "hint")[0] ? "; " : "");
-            cli_put(member(v, "hint"));
+            cli_put(stdout, member(v, "hint"));
             printf("\n");
         }
         print_list("changed: ", json_object_get(a, "changed"));
@@ -160,11 +163,11 @@ static int show(struct cli *c, const char *path, void (*fn)(json_t *a))
     json_t *a;
     if (c->args_n)
         return cli_usage(c, "no arguments are wanted");
-    int code = cli_ask(c, "GET", path, NULL, false, &status, &a);
+    int code = cli_ask(c, "GET", path, NULL, CLI_ONLINE, &status, &a);
     if (code)
         return code;
     if (status != 200)
-        return cli_refused(c, a);
+        return cli_refused(c, status, a);
     if (c->on[CLI_JSON])
         cli_print_json(a);
     else
@@ -181,15 +184,17 @@ static void status_text(json_t *a)
     {
         printf("%-14s ", key);
         if (json_is_string(v))
-            cli_put(json_string_value(v));
+            cli_put(stdout, json_string_value(v));
         else if (json_is_integer(v))
             printf("%lld", (long long)json_integer_value(v));
+        else if (json_is_null(v))
+            printf("none: embedded defaults");
         size_t i;
         json_t *e;
         json_array_foreach(v, i, e)
         {
             printf("%s", i ? ", " : "");
-            cli_put(json_string_value(e));
+            cli_put(stdout, json_string_value(e));
         }
         printf("\n");
     }
@@ -206,17 +211,20 @@ static void registrations_text(json_t *a)
     json_t *r, *x;
     json_array_foreach(a, i, r)
     {
-        cli_put(member(r, "account"));
+        cli_put(stdout, member(r, "account"));
         printf("\n");
         json_array_foreach(json_object_get(r, "contacts"), k, x)
         {
             printf("    ");
-            cli_put(member(x, "uri"));
-            printf("  %s from %s, %lld s left", member(x, "transport"), member(x, "source"),
-                   (long long)json_integer_value(json_object_get(x, "expires")));
+            cli_put(stdout, member(x, "uri"));
+            printf("  ");
+            cli_put(stdout, member(x, "transport"));
+            printf(" from ");
+            cli_put(stdout, member(x, "source"));
+            printf(", %lld s left", (long long)json_integer_value(json_object_get(x, "expires")));
             if (member(x, "agent")[0]) {
                 printf(", ");
-                cli_put(member(x, "agent"));
+                cli_put(stdout, member(x, "agent"));
             }
             printf("%s\n", json_is_false(json_object_get(x, "connected"))
                                ? " (its connection is gone)"
@@ -238,12 +246,15 @@ static void calls_text(json_t *a)
     json_t *x;
     json_array_foreach(a, i, x)
     {
-        printf("%-8s ", member(x, "state"));
-        cli_put(member(x, "from"));
+        cli_put(stdout, member(x, "state"));
+        printf(" ");
+        cli_put(stdout, member(x, "from"));
         printf(" -> ");
-        cli_put(member(x, "to"));
-        printf("  since %s  ", member(x, "since"));
-        cli_put(member(x, "call_id"));
+        cli_put(stdout, member(x, "to"));
+        printf("  since ");
+        cli_put(stdout, member(x, "since"));
+        printf("  ");
+        cli_put(stdout, member(x, "call_id"));
         printf("\n");
     }
     if (json_array_size(a) == 0)

@@ -248,6 +248,9 @@ enum err config_load(const struct config_source *src, struct config_report *repo
         keep_files(r);
         config_report_sort(report);
         rc = r->nomem ? ERR_NOMEM : report->errors > errors ? ERR_SYNTAX : ERR_OK;
+        if (rc != ERR_NOMEM && (sv_dup(&report->arena, c->pub.data, &report->data) ||
+                                sv_dup(&report->arena, c->pub.socket, &report->socket)))
+            rc = ERR_NOMEM;
     }
     mem_free(r);
     if (rc)

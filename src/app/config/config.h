@@ -28,6 +28,7 @@ struct config_report {
     struct config_problem *problems;
     size_t n, errors, findings;
     bool cut;            /* more than CONFIG_PROBLEMS_MAX */
+    sv data, socket; /* as in struct config, also of a load that failed: where its server is */
 };
 void config_report_init(struct config_report *r);
 void config_report_done(struct config_report *r);

@@ -401,7 +401,9 @@ static void reinvite_and_bye(void **state)
     request(f, "INVITE", 2, tag, "Max-Breadth: 1\r\n"); /* repeated: absorbed */
     request(f, "BYE", 1, tag, "");
     assert_int_equal(count(f, "SIP/2.0 500"), 1); /* §12.2.2: CSeq out of order */
-    request(f, "BYE", 3, tag, "");
+    request(f, "BYE", 3, "another", "");
+    assert_int_equal(count(f, "SIP/2.0 481"), 1);
+    request(f, "BYE", 4, tag, "");
     assert_int_equal(count(f, "SIP/2.0 200"), 3);
     assert_int_equal(f->why, USERAGENT_BY_PEER);
 }

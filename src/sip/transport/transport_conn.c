@@ -203,11 +203,8 @@ static void message(struct conn *c, size_t n, enum err rc, const struct sipmsg_f
         b->n = (uint32_t)n;
         c->at += n;
     }
-    bool understood = sip_receive(s, b, block_sv(b), &c->flow, rc, fault);
+    sip_receive(s, b, block_sv(b), &c->flow, rc, fault);
     block_unref(b);
-    /* No Via, no answer: who speaks like that is told by the end of the connection. */
-    if (!understood && !rc && c->stream)
-        conn_drop(c, true, ERR_SYNTAX);
 }
 
 static void let_go_of_buffer(struct conn *c)

@@ -151,12 +151,13 @@ static void hand_over(struct sip *s, struct rx *rx, unsigned worker)
 
 /* ---- refusal ---- */
 
-/* RFC 3261 §8.2.6, §18.2.2: without a Via there is nowhere to answer; an ACK is never answered. */
+/* An ACK is never answered, however broken. A request whose Via cannot be read is answered where it came from: over a stream that is
+ * its connection, and a datagram's sender can at least see what is wrong. */
 static bool answerable(struct rx *rx)
 {
-    const struct sip_via *via;
+    const struct sip_cseq *cseq;
     return rx->msg.request && rx->msg.method != SIP_ACK && rx->fault.status >= 300 &&
-           rx->msg.method_text.n > 0 && !sipmsg_via(&rx->msg, &via);
+           (sipmsg_cseq(&rx->msg, &cseq) != ERR_OK || cseq->method != SIP_ACK);
 }
 
 static void count_request(struct sip *s, const struct rx *rx)
@@ -166,14 +167,13 @@ static void count_request(struct sip *s, const struct rx *rx)
                           memory_order_relaxed);
 }
 
-bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
+void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
                  const struct sipmsg_fault *fault)
 {
-    bool understood = true;
     sip_tap(s, false, &f->remote, text);
     struct rx *rx = rx_new(s, octets, f);
     if (!rx)
-        return true; /* over the cap of blocks: as if lost on the way */
+        return; /* over the cap of blocks: as if lost on the way */
     rx->rc = sipmsg_parse(text, &rx->arena, &rx->msg, &rx->fault);
     if (!rx->rc && !rc)
         rx->rc = sipmsg_check(&rx->msg, &rx->fault);
@@ -189,8 +189,6 @@ bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
         stat_inc(&s->loop->stats, STAT_SIP_PARSE_ERRORS);
         if (answerable(rx))
             deliver(s, rx);
-        else
-            understood = !rx->msg.request || rx->msg.method == SIP_ACK;
     } else if (!rx->msg.request && !response_home(s, rx)) {
         stat_inc(&s->loop->stats, STAT_SIP_STRAY);
     } else {
@@ -203,7 +201,6 @@ bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
             hand_over(s, rx, worker);
     }
     rx_unref(rx);
-    return understood;
 }
 
 /* ---- datagrams ---- */

@@ -203,8 +203,10 @@ static void message(struct conn *c, size_t n, enum err rc, const struct sipmsg_f
         b->n = (uint32_t)n;
         c->at += n;
     }
-    sip_receive(s, b, block_sv(b), &c->flow, rc, fault);
+    bool is_sip = sip_receive(s, b, block_sv(b), &c->flow, rc, fault);
     block_unref(b);
+    if (!is_sip && !rc && c->stream)
+        conn_drop(c, true, ERR_SYNTAX);
 }
 
 static void let_go_of_buffer(struct conn *c)

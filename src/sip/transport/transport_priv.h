@@ -105,8 +105,8 @@ static inline void sip_tap(const struct sip *s, bool out, const struct addr *pee
 /* ---- transport_rx.c ---- */
 extern const struct udp_handler sip_udp_handler;
 /* text lies in octets (a reference is taken). rc, fault: what framing said; ERR_OK: nothing against
- * it. */
-void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
+ * it. False: it has no Via and may be no SIP at all. */
+bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
                  const struct sipmsg_fault *fault);
 
 /* ---- transport_conn.c ---- */

@@ -151,12 +151,13 @@ static void hand_over(struct sip *s, struct rx *rx, unsigned worker)
 
 /* ---- refusal ---- */
 
-/* An ACK is never answered, however broken. A request whose Via cannot be read is answered where it came from: over a stream that is
- * its connection, and a datagram's sender can at least see what is wrong. */
+/* An ACK is never answered, however broken; nor is what has no Via at all and may be no SIP. A request whose Via cannot be read is
+ * answered where it came from. */
 static bool answerable(struct rx *rx)
 {
     const struct sip_cseq *cseq;
     return rx->msg.request && rx->msg.method != SIP_ACK && rx->fault.status >= 300 &&
+           sipmsg_has(&rx->msg, SIP_H_VIA) &&
            (sipmsg_cseq(&rx->msg, &cseq) != ERR_OK || cseq->method != SIP_ACK);
 }
 
@@ -167,13 +168,14 @@ static void count_request(struct sip *s, const struct rx *rx)
                           memory_order_relaxed);
 }
 
-void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
+bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
                  const struct sipmsg_fault *fault)
 {
+    bool is_sip = true;
     sip_tap(s, false, &f->remote, text);
     struct rx *rx = rx_new(s, octets, f);
     if (!rx)
-        return; /* over the cap of blocks: as if lost on the way */
+        return true; /* over the cap of blocks: as if lost on the way */
     rx->rc = sipmsg_parse(text, &rx->arena, &rx->msg, &rx->fault);
     if (!rx->rc && !rc)
         rx->rc = sipmsg_check(&rx->msg, &rx->fault);
@@ -187,6 +189,7 @@ void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
         count_request(s, rx);
     if (rx->rc) {
         stat_inc(&s->loop->stats, STAT_SIP_PARSE_ERRORS);
+        is_sip = sipmsg_has(&rx->msg, SIP_H_VIA);
         if (answerable(rx))
             deliver(s, rx);
     } else if (!rx->msg.request && !response_home(s, rx)) {
@@ -201,6 +204,7 @@ void sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
             hand_over(s, rx, worker);
     }
     rx_unref(rx);
+    return is_sip;
 }
 
 /* ---- datagrams ---- */

@@ -546,17 +546,72 @@ static void test_refresh(void **state)
     rig_quiet(r);
 }
 
+/* What a sender says of itself is not believed; what does not belong into a Request-URI stays out. */
+static void test_details(void **state)
+{
+    struct rig *r = *state;
+    struct binding b = binding_of(r, BOB_AT ";method=BYE;x=1", BOB);
+    char route[256], more[512];
+    rig_bind(r, "bob@example.com", &b, 1);
+    const char *text = request(r, ALICE, "MESSAGE", BOB_URI, TO_BOB, "rc", "");
+    const char *at = strstr(text, ";rport");
+    char *changed = scratch();
+    snprintf(changed, MESSAGE, "%.*s;received=203.0.113.9%s", (int)(at - text), text, at);
+    say(r, ALICE, changed);
+    assert_int_equal(heard(r, BOB, "MESSAGE " BOB_AT ";x=1 SIP/2.0\r\n"), 1);
+    assert_non_null(strstr(r->peer[BOB].got[0], ";received=192.0.2.11;rport=5060\r\n"));
+    assert_null(strstr(r->peer[BOB].got[0], "203.0.113.9"));
+    /* §16.4: maddr with the port and transport that it came by is stripped, else it stays. */
+    stand(r, "ma", route);
+    snprintf(more, sizeof(more), "Route: %s\r\n", route);
+    say(r, ALICE, request(r, ALICE, "INFO", BOB_AT ";maddr=192.0.2.1;y=2", IN_DIALOG, "ma", more));
+    assert_int_equal(heard(r, BOB, "INFO sip:bob@192.0.2.12;y=2 SIP/2.0\r\n"), 1);
+    rig_clear(r);
+    say(r, ALICE,
+        request(r, ALICE, "INFO", BOB_AT ";transport=tcp;maddr=192.0.2.1", IN_DIALOG, "ma", more));
+    assert_int_equal(heard(r, BOB, "INFO " BOB_AT ";transport=tcp;maddr=192.0.2.1 SIP/2.0\r\n"), 1);
+    rig_quiet(r);
+}
+
+/* The caller's connection dies while the phone rings: nobody is there to answer to. */
+static void test_caller_lost(void **state)
+{
+    struct rig *r = *state;
+    struct addr to = address(SERVER_IP, 5060);
+    ring_one(r);
+    assert_int_equal(
+        stream_connect(r->peer_group->loop[0], NULL, &to, &stream_events, r, &r->stream), ERR_OK);
+    rig_run(r, 20 * USEC_MS);
+    char *text = scratch();
+    snprintf(text, MESSAGE, "%s", request(r, ALICE, "INVITE", BOB_URI, TO_BOB, "lost", CONTACT));
+    memcpy(strstr(text, "/UDP"), "/TCP", 4);
+    sv piece = sv_of(text);
+    assert_int_equal(stream_send(r->stream, &piece, 1), ERR_OK);
+    rig_run(r, 20 * USEC_MS);
+    const char *in = find_raw(r, BOB, "INVITE");
+    say(r, BOB, reply(in, 180, "b1", ""));
+    assert_non_null(strstr(r->stream_got, "SIP/2.0 180 "));
+    stream_close(r->stream, true);
+    r->stream = NULL;
+    rig_run(r, 100 * USEC_MS);
+    assert_int_equal(heard(r, BOB, "CANCEL"), 1);
+    say(r, BOB, reply(in, 487, "b1", ""));
+    rig_quiet(r);
+    assert_int_equal(r->dir.records, 1);
+}
+
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_whole),      T(test_double_record_route),
-        T(test_fork),       T(test_decline),
-        T(test_cancel),     T(test_challenges),
-        T(test_unwritable), T(test_made_here),
-        T(test_timer_c),    T(test_breadth),
-        T(test_validation), T(test_routes),
-        T(test_refresh),    T(test_mark_opens_nothing),
+        T(test_whole),       T(test_double_record_route),
+        T(test_fork),        T(test_decline),
+        T(test_cancel),      T(test_challenges),
+        T(test_unwritable),  T(test_made_here),
+        T(test_timer_c),     T(test_breadth),
+        T(test_validation),  T(test_routes),
+        T(test_refresh),     T(test_details),
+        T(test_caller_lost), T(test_mark_opens_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

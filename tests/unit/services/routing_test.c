@@ -233,6 +233,29 @@ static void test_register(void **state)
     rig_quiet(r);
 }
 
+/* §8.2.2.2: one REGISTER by two ways is carried out once. The proxy has no such rule. */
+static void test_merged(void **state)
+{
+    struct rig *r = *state;
+    static char lines[MESSAGE];
+    const char *uri = "sip:example.com";
+    ask(r, ALICE, "REGISTER", uri, SELF_A, "");
+    snprintf(lines, sizeof(lines), "%sRoute: <sip:example.com;lr>\r\n",
+             credentials(r->peer[ALICE].raw[0], "REGISTER", uri, "alice", "secret", 1));
+    rig_clear(r);
+    say(r, ALICE, request(r, ALICE, "REGISTER", uri, SELF_A, "same", lines));
+    say(r, ALICE, request(r, ALICE, "REGISTER", uri, SELF_A, "same", lines));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 200 "), 1);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 482 "), 1);
+    r->set->strangers = SETTINGS_STRANGERS_RING;
+    for (int i = 0; i < 2; i++)
+        say(r, STRANGER,
+            request(r, STRANGER, "MESSAGE", i ? "sip:102@example.com" : "sip:bob@example.com",
+                    FROM_X, "fork", "Route: <sip:example.com;lr>\r\n"));
+    assert_int_equal(heard(r, BOB, "MESSAGE"), 2);
+    rig_quiet(r);
+}
+
 /* A binding that was reached by a connection now gone is not sent to wherever its contact points. */
 static void test_dead_flow(void **state)
 {
@@ -354,8 +377,9 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_without_login), T(test_with_login), T(test_register), T(test_dead_flow),
-        T(test_strangers),     T(test_stale),      T(test_draining), T(test_teardown),
+        T(test_without_login), T(test_with_login), T(test_register),
+        T(test_dead_flow),     T(test_merged),     T(test_strangers),
+        T(test_stale),         T(test_draining),   T(test_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -261,7 +261,8 @@ static void on_response(void *arg, struct rx *rx)
     r->on_response(r, rx, status);
 }
 
-/* A connection may have been dead for long before we wrote into it: a new one gets the request once more. */
+/* A connection may have been dead for long before we wrote into it: a new one gets the request
+ * once more. */
 static bool send_again(struct request *r)
 {
     /* Timers B and F have waited long enough; a connection's own time-out comes earlier. */

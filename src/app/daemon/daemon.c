@@ -171,7 +171,7 @@ static void tell_systemd(const char *state)
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
-    if (sendto(fd, state, strlen(state), 0, (struct sockaddr *)&un,
+    if (sendto(fd, state, strlen(state), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&un,
                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
         LOG_WARN("daemon", "systemd", F_STR("error", strerror(errno)));
     close(fd);

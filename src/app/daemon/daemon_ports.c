@@ -55,7 +55,8 @@ static int try_bind(const struct addr *a, int type)
 
 /* ---- who has it: /proc/net/… names the socket's inode, /proc/PID/fd/… the process ---- */
 
-/* The address of a line, eight hexadecimal digits a word in the order of this machine, stands in the
+/* The address of a line, eight hexadecimal digits a word in the order of this machine, stands in
+ * the
  * way of a: it is the same, or one of the two is every address. */
 static bool in_the_way(const char *hex, bool six, const struct addr *a)
 {

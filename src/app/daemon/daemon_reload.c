@@ -61,7 +61,8 @@ void reload_log_levels(const struct config *was, const struct config *c)
 
 /* ---- one reload ----
  *
- *   read (helper) ─► publish: mail to every worker ─► the file's accounts ─► keep (helper) ─► answer
+ *   read (helper) ─► publish: mail to every worker ─► the file's accounts ─► keep (helper) ─►
+ *   answer
  */
 
 struct settings_mail {
@@ -246,7 +247,8 @@ static void on_again(struct timer *t, void *arg)
         accounts_start(r->d, r->d->config->settings, accounts_taken);
 }
 
-/* Every worker gets the snapshot by mail; each is prepared before any is sent, and a full mailbox is
+/* Every worker gets the snapshot by mail; each is prepared before any is sent, and a full
+ * mailbox is
  * tried again, so that it is all of them or none. */
 static enum err prepare_mails(struct reload *r)
 {

@@ -63,7 +63,8 @@ static unsigned entries(int fd, bool *ret_ours)
     return n;
 }
 
-/* Root's own folder, from a start without `run_as`, or made just now, goes to whom we become. Nobody
+/* Root's own folder, from a start without `run_as`, or made just now, goes to whom we become.
+ * Nobody
  * else could put anything into it so far, so no link in it leads astray. */
 static int hand_over(struct daemon *d, int fd)
 {

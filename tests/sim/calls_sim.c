@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* calls_sim: calls among phones through one server, over a bad network.
  *
- * Several phones ring for one account. They answer, refuse, do not answer, hang up; callers give up, often
- * in the very moment of an answer. A tenth of all datagrams is lost, some come twice, some late; any
+ * Several phones ring for one account. They answer, refuse, do not answer, hang up; callers give
+ * up, often
+ * in the very moment of an answer. A tenth of all datagrams is lost, some come twice, some late;
+ * any
  * worker may get any of them. What must hold:
  *
  *   - every INVITE ends in exactly one final response at its caller, of a status that somebody gave
@@ -279,7 +281,8 @@ static bool needs_ack(sv octets)
     return end && memmem(at, (size_t)(end - at), "INVITE", 6) != NULL;
 }
 
-/* Timer G says a final response eleven times in 64*T1 when no ACK comes. With a repeated ACK for each
+/* Timer G says a final response eleven times in 64*T1 when no ACK comes. With a repeated ACK for
+ * each
  * repetition that it takes nine is a chance in ten millions. */
 static void on_message(void *arg, bool out, const struct addr *peer, sv octets)
 {

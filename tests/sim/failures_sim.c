@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* failures_sim: calls while hosts die, cables are cut and the server starts again.
  *
- * Each part is one misfortune, over many seeds: phones on UDP and TCP in all combinations, one to four
+ * Each part is one misfortune, over many seeds: phones on UDP and TCP in all combinations, one
+ * to four
  * workers, some loss. Whatever happens, both sides come to an end in bounded time, and the server
  * forgets the call. */
 #include <stdio.h>
@@ -196,7 +197,8 @@ static void restart(struct scenario *sc)
 {
     struct world *w = &sc->w;
     bool power = sim_random(w->sim) % 4 == 0;
-    if (power) /* what was acknowledged within store.sync may go (architecture: the power-loss window) */
+    /* what was acknowledged within store.sync may go (architecture: the power-loss window) */
+    if (power)
         world_run(w, 300 * USEC_MS);
     world_server_kill(w, power);
     world_run(w, between(w, 0, 8 * USEC_S));
@@ -249,8 +251,10 @@ static void caller_dies_before_the_answer(struct scenario *sc)
         check_ended(sc, &sc->callee, USERAGENT_NO_ACK);
 }
 
-/* A call outlives a cut cable, and is torn down on both sides when it is whole again. The cut is shorter
- * than what a stream's message may take (10 s): a longer one can end a connection in the middle of a
+/* A call outlives a cut cable, and is torn down on both sides when it is whole again. The cut is
+ * shorter
+ * than what a stream's message may take (10 s): a longer one can end a connection in the middle
+ * of a
  * message, and then only session timers (RFC 4028) would tell the far side. */
 static void cable_is_cut(struct scenario *sc)
 {
@@ -270,7 +274,8 @@ static void cable_is_cut(struct scenario *sc)
     check_ended(sc, &sc->callee, USERAGENT_BY_PEER);
 }
 
-/* The new process knows nothing of the call; but its marks and hashes verify, so the BYE goes on. */
+/* The new process knows nothing of the call; but its marks and hashes verify, so the BYE goes
+ * on. */
 static void server_restarts_in_a_call(struct scenario *sc)
 {
     struct world *w = &sc->w;

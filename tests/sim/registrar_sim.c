@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* registrar_sim: phones of one account register and leave at once, through four workers, while the server
+/* registrar_sim: phones of one account register and leave at once, through four workers, while
+ * the server
  * dies and comes back.
  *
  * Each answer lists the bindings as they were after its operation. There must be one order of all
- * operations, none moved before its request or behind its answer, that explains every list: then the
- * registrar is linearizable. What got no answer, or a refusal, may have happened or not. A look into the
- * store after each restart and at the end is an operation like the others, so an acknowledged binding
+ * operations, none moved before its request or behind its answer, that explains every list: then
+ * the
+ * registrar is linearizable. What got no answer, or a refusal, may have happened or not. A look
+ * into the
+ * store after each restart and at the end is an operation like the others, so an acknowledged
+ * binding
  * that is gone, and a removed one that is back, is found.
  *
  * Power cuts: what was acknowledged longer than the journal's window ago is there.
@@ -20,7 +24,8 @@ enum part { PART_STEADY, PART_KILLED, PART_POWER };
 
 /* One that failed may still be on its way: the longest delay of a datagram, and a worker's mail. */
 static const usec straggling = USEC_S;
-/* Down for longer than a datagram can be on its way: an old one would be a new request to the next process. */
+/* Down for longer than a datagram can be on its way: an old one would be a new request to the
+ * next process. */
 static const usec down_least = 500 * USEC_MS;
 /* store.sync, and the time that a sync takes. */
 static const usec window = 300 * USEC_MS;
@@ -304,7 +309,8 @@ static bool finish(struct scenario *sc)
     return false;
 }
 
-/* A request under way when the server dies may have happened already, and happens again when the next
+/* A request under way when the server dies may have happened already, and happens again when the
+ * next
  * process gets its repetition. */
 static void remember_ghosts(struct scenario *sc)
 {
@@ -344,7 +350,8 @@ static void killed(struct scenario *sc)
     }
 }
 
-/* What each phone had acknowledged before the window, and has not touched since, must be as it was. */
+/* What each phone had acknowledged before the window, and has not touched since, must be as it
+ * was. */
 static void check_after_power(struct scenario *sc, usec cut)
 {
     uint32_t set = stored(sc);

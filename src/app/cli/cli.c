@@ -77,7 +77,8 @@ static void print_help(FILE *f)
                "3 could not ask or start.\n");
 }
 
-/* Text for the man macros: a hyphen that is one, no backslash of ours, no line that is a request. */
+/* Text for the man macros: a hyphen that is one, no backslash of ours, no line that is a
+ * request. */
 static void put_roff(const char *text)
 {
     for (const char *p = text; *p; p++) {

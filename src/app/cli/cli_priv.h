@@ -41,8 +41,9 @@ __attribute__((format(printf, 2, 3))) int cli_usage(const struct cli *c, const c
 
 /* When no server runs: */
 enum cli_offline {
-    CLI_ONLINE,        /* that is the answer */
-    CLI_OFFLINE_KNOWN, /* one without SIP is started for this question, where there is a data folder */
+    CLI_ONLINE, /* that is the answer */
+    /* one without SIP is started for this question, where there is a data folder */
+    CLI_OFFLINE_KNOWN,
     CLI_OFFLINE_NEW, /* also where there is none yet */
 };
 /* Asks the running server. body NULL: none.
@@ -59,7 +60,8 @@ void cli_print_json(json_t *answer);
 /* Text fit for a terminal. */
 void cli_put(FILE *f, const char *text);
 /* One line of an import: "user[@domain];password" or
- * "user[@domain];;ha1-md5[;ha1-sha256[;name[;number,number]]]", with %HH for what would end a field.
+ * "user[@domain];;ha1-md5[;ha1-sha256[;name[;number,number]]]", with %HH for what would end a
+ * field.
  * line is written to. NULL: not a line of this form. */
 json_t *cli_import_line(char *line);
 /* The same, from an account of the export. */

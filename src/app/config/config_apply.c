@@ -356,7 +356,8 @@ static void across(struct config_reader *r)
     const struct config_value *t1 = value(r, CONFIG_K_SIP_T1);
     if (t2->n < t1->n) /* the later one in the file is the one to look at */
         config_error(r, t2->set ? t2->at : t1->at, SV_NONE, "sip.t2: is shorter than sip.t1");
-    /* RFC 3261 §10.3 step 7: a registrar may refuse as too brief only what is shorter than one hour. */
+    /* RFC 3261 §10.3 step 7: a registrar may refuse as too brief only what is shorter than one
+     * hour. */
     if (expires->n > USEC_HOUR)
         config_error(r, expires->at, SV("such as 60s-1h"),
                      "registrar.expires: the shortest may be at most 1h");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Lists and maps with rows of their own: domains, listeners, files to include, accounts, levels of modules. */
+/* Lists and maps with rows of their own: domains, listeners, files to include, accounts, levels
+ * of modules. */
 #include "config/config_priv.h"
 #include "uri/uri.h"
 

@@ -46,7 +46,8 @@ static bool of_sockaddr(const struct sockaddr *sa, uint16_t port, struct addr *r
     return false;
 }
 
-/* All addresses of the interface; link-local ones only when it has no other, since phones cannot be told their zone. */
+/* All addresses of the interface; link-local ones only when it has no other, since phones cannot
+ * be told their zone. */
 static void add_interface(struct config_listener *l, sv name, uint16_t port)
 {
     struct ifaddrs *all;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The configuration as text: the effective file with origins, annotated defaults, what differs between two. */
+/* The configuration as text: the effective file with origins, annotated defaults, what differs
+ * between two. */
 #include <stdlib.h>
 
 #include "config/config_priv.h"

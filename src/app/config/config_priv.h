@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* config/config_priv.h: what the parts of config share.                         layer: app
  *
- * Shape   config.def becomes config_rows[]. Files are walked node by node (config_yaml.c finds them, config_bind.c walks), each
- *         value is read by its key's type (config_value.c) or, for lists of maps, by rows of its own (config_items.c), and kept with
- *         its place. config_apply.c turns what was kept into the settings and checks across keys. Nothing of libyaml survives the
+ * Shape   config.def becomes config_rows[]. Files are walked node by node (config_yaml.c finds
+ *         them, config_bind.c walks), each
+ *         value is read by its key's type (config_value.c) or, for lists of maps, by rows of its
+ *         own (config_items.c), and kept with
+ *         its place. config_apply.c turns what was kept into the settings and checks across
+ *         keys. Nothing of libyaml survives the
  *         reading of its file.
  * Life    everything read lives in config.arena.
  * Threads as config.h.
@@ -187,25 +190,29 @@ struct config_doc {
 };
 
 /* ---- config_report.c ---- */
-/* Adds a problem. fmt says what is wrong, hint (may be absent) what to write instead; both are copied. */
+/* Adds a problem. fmt says what is wrong, hint (may be absent) what to write instead; both are
+ * copied. */
 __attribute__((format(printf, 4, 5))) void
 config_error(struct config_reader *r, struct config_place at, sv hint, const char *fmt, ...);
 __attribute__((format(printf, 4, 5))) void
 config_finding(struct config_reader *r, struct config_place at, sv hint, const char *fmt, ...);
 void config_report_sort(struct config_report *r);
-/* "'text'", cut at CONFIG_SHOWN_MAX, or "the value of env:NAME" when it came from elsewhere; in mem, for SV_ARG or %s. */
+/* "'text'", cut at CONFIG_SHOWN_MAX, or "the value of env:NAME" when it came from elsewhere; in
+ * mem, for SV_ARG or %s. */
 enum { CONFIG_SHOWN = CONFIG_SHOWN_MAX + 96 };
 const char *config_shown(const struct config_scalar *s, char mem[static CONFIG_SHOWN]);
 const char *config_place_text(struct config_place at, char mem[static CONFIG_SHOWN]);
 
 /* ---- config_yaml.c ---- */
-/* Reads, checks and walks the file. named: problems are reported as of it; at: what named it, for a file that is missing. */
+/* Reads, checks and walks the file. named: problems are reported as of it; at: what named it,
+ * for a file that is missing. */
 void config_read_file(struct config_reader *r, sv path, sv named, const struct config_place *at,
                       unsigned depth);
 struct config_place config_place_of(const struct config_doc *d, const yaml_node_t *n);
 /* The octets of the file from m on: for hints. */
 sv config_octets_at(const struct config_doc *d, yaml_mark_t m);
-/* The octets of a file, at most max, NUL-terminated beyond. Errors: ERR_NOTFOUND, ERR_DENIED, ERR_TOOBIG, ERR_IO, ERR_NOMEM. */
+/* The octets of a file, at most max, NUL-terminated beyond. Errors: ERR_NOTFOUND, ERR_DENIED,
+ * ERR_TOOBIG, ERR_IO, ERR_NOMEM. */
 MUST_USE enum err config_slurp(struct arena *a, const char *path, size_t max, sv *ret_octets,
                                struct config_seen *ret_seen, unsigned *ret_mode);
 /* folder/path, or path when it is absolute. Absent: out of memory. */
@@ -286,7 +293,8 @@ bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
 /* ---- config.c ---- */
 /* The listeners of config.def. */
 void config_default_listeners(struct config_reader *r);
-/* Defaults alone: no file, no environment, nothing applied (settings is NULL). Errors: ERR_NOMEM. */
+/* Defaults alone: no file, no environment, nothing applied (settings is NULL). Errors:
+ * ERR_NOMEM. */
 MUST_USE enum err config_embedded(struct config_report *report, struct config_all **ret_c);
 /* Reads what d asked to include. */
 void config_include(struct config_reader *r, const struct config_doc *d);

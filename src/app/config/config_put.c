@@ -16,7 +16,8 @@ void config_put_digest(struct buf *b, const struct auth_policy *p)
     buf_char(b, ']');
 }
 
-/* Plain where no YAML reader could take it for anything else than this text, in quotes otherwise; the inside of a JSON string
+/* Plain where no YAML reader could take it for anything else than this text, in quotes
+ * otherwise; the inside of a JSON string
  * is the inside of a double-quoted scalar (YAML 1.2 §1.2). */
 void config_put_text(struct buf *b, sv text)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Files into nodes: what libyaml refuses is reported with its place and a hint, and what it would let pass (a second document, anchors
+/* Files into nodes: what libyaml refuses is reported with its place and a hint, and what it
+ * would let pass (a second document, anchors
  * without end, deep nesting) is refused before a document is made. */
 #include <errno.h>
 #include <fcntl.h>

@@ -16,7 +16,8 @@
 #include <string.h>
 
 enum { CLASSES = 5, SINGLE = CLASSES };
-/* octets of a class, and how many of it are kept for reuse (512 KiB of each a worker, 1 MiB of the last) */
+/* octets of a class, and how many of it are kept for reuse (512 KiB of each a worker, 1 MiB of
+ * the last) */
 static const struct {
     uint32_t cap, keep;
 } class_of[CLASSES] = {

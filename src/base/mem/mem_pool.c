@@ -20,7 +20,8 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)0)
 #endif
 
-/* Returned objects are kept for the next, so that a steady load calls no allocator; what a peak needed beyond that goes back, so
+/* Returned objects are kept for the next, so that a steady load calls no allocator; what a peak
+ * needed beyond that goes back, so
  * that one worker's peak does not stay with it when the load has moved to another. */
 enum {
     KEEP_OCTETS = 512 * 1024,

@@ -185,7 +185,8 @@ static void learn_leg(struct accounting *a, struct call *c, unsigned i, struct s
     remember(a, c, &leg->contact, contact->uri.text);
 }
 
-/* The call that was silent longest and that no response context reports to; NULL: none near the front. */
+/* The call that was silent longest and that no response context reports to; NULL: none near the
+ * front. */
 static struct call *silent_longest(struct accounting *a)
 {
     unsigned looked = 0;

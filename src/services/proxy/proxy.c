@@ -7,7 +7,8 @@
  *                                                 └─ Timer C each */
 #include "proxy/proxy_priv.h"
 
-/* Octets that a message may grow by on its way through. A response is kept for 64·T1, so its block should be no larger than it
+/* Octets that a message may grow by on its way through. A response is kept for 64·T1, so its
+ * block should be no larger than it
  * needs: it loses a Via, and gains at most other branches' challenges. */
 enum { REQUEST_ROOM = 4096, RESPONSE_ROOM = 64, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
 enum { CHALLENGES_ROOM = CHALLENGES_MAX + 2 * CHALLENGE_LINES_MAX };
@@ -121,7 +122,8 @@ static void answer(struct context *c, uint16_t status)
         c->watch->on_response(c->watch_arg, NULL, status, NULL);
 }
 
-/* §16.7 step 7: a 401 or 407 goes up with the challenges of all branches, as far as they fit: what a
+/* §16.7 step 7: a 401 or 407 goes up with the challenges of all branches, as far as they fit:
+ * what a
  * phone writes must not keep the answer from leaving. */
 static void add_challenges(struct context *c, struct sipedit *e, unsigned best)
 {
@@ -212,7 +214,8 @@ static void event(struct context *c, struct branch *b, enum step_event ev, struc
 
 /* ---- from the transactions ---- */
 
-/* Everything has been said that ever will be: but for an INVITE's 2xx, which may come again and from
+/* Everything has been said that ever will be: but for an INVITE's 2xx, which may come again and
+ * from
  * other branches, a final response is the end. The transactions finish alone. */
 static bool over(const struct context *c)
 {
@@ -221,7 +224,8 @@ static bool over(const struct context *c)
     return !c->step.invite || c->step.sent >= 300 || c->live == 0;
 }
 
-/* An INVITE was answered: what is left is to pass on the 2xx that come again and from other branches, for which the request is not
+/* An INVITE was answered: what is left is to pass on the 2xx that come again and from other
+ * branches, for which the request is not
  * needed. It is the bulk of what a context holds for the 64·T1 that this lasts. */
 static void settle(struct context *c)
 {
@@ -415,7 +419,8 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
     }
     enter(c);
     stxn_handle(c->server, &server_handler, c);
-    /* RFC 5393 §5.3.3: the branches share the breadth that came; too little of it is a 440 (D14). */
+    /* RFC 5393 §5.3.3: the branches share the breadth that came; too little of it is a 440
+     * (D14). */
     if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < breadth)
         breadth = asked;
     bool enough = breadth >= n;

@@ -39,7 +39,8 @@ struct proxy {
 /* Length of the loop hash in a branch and in a Record-Route user, in characters. */
 enum { PROXY_HASH_LEN = 11 };
 
-/* §16.6 steps 1 to 9: the request as it goes to t on flow, into b. breadth: its Max-Breadth; 0: sent
+/* §16.6 steps 1 to 9: the request as it goes to t on flow, into b. breadth: its Max-Breadth; 0:
+ * sent
  * without state (§16.11), Max-Breadth as it came. */
 MUST_USE enum err proxy_build(struct proxy *p, struct rx *rx, const struct proxy_route *route,
                               const struct proxy_target *t, const struct flow *out, uint16_t slot,

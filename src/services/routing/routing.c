@@ -139,7 +139,8 @@ static void on_request(void *arg, struct rx *rx)
         return;
     }
     if (rx->msg.method == SIP_CANCEL) {
-        /* DEVIATES: §16.10 would send it on without state. All that can be cancelled has state here. */
+        /* DEVIATES: §16.10 would send it on without state. All that can be cancelled has state
+         * here. */
         routing_refuse(r, rx, 481, NULL, SV_NONE);
         return;
     }

@@ -85,7 +85,8 @@ const struct settings_domain *settings_domain_of(const struct settings *s, const
     }
     if (s->domains_n == 0 || !sip)
         return NULL;
-    /* A phone may be at alice@192.0.2.1: our own addresses name the first domain; without a port, whichever port we are at. */
+    /* A phone may be at alice@192.0.2.1: our own addresses name the first domain; without a
+     * port, whichever port we are at. */
     if (sip_is_local(sip, host, port))
         return &s->domains[0];
     const struct sip_config *c = sip_config(sip);

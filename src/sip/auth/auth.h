@@ -60,7 +60,8 @@ struct auth_claim {
     sv realm, nonce, uri, response, cnonce, nc_text;
     enum auth_algorithm algorithm;
     uint32_t nc;
-    /* Set by the caller before auth_verify: the digest URI names this server without a user. Some clients (SIPp) hash the address that
+    /* Set by the caller before auth_verify: the digest URI names this server without a user.
+     * Some clients (SIPp) hash the address that
      * they send to instead of the Request-URI; what a replay could gain by that, the rising nonce count takes away. */
     bool uri_names_us;
 };

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* home/home.h: which worker a call lives on: slots, marks, the Call-ID directory.   layer: sip
  *
- * Shape   a slot (of HOME_SLOTS) maps to a worker. A mark is HOME_MARK_LEN characters that we write into what comes
- *         back to us: Via branch, Record-Route user, tags, Call-IDs of ours. It is 64 random bits, the slot masked by a
- *         keyed hash of them, and a 32-bit MAC under the process's (later the cluster's) secret, in the base64url
- *         alphabet. One that does not verify is a stranger's. A mark only says where to look: matching also
+ * Shape   a slot (of HOME_SLOTS) maps to a worker. A mark is HOME_MARK_LEN characters that we
+ *         write into what comes
+ *         back to us: Via branch, Record-Route user, tags, Call-IDs of ours. It is 64 random
+ *         bits, the slot masked by a
+ *         keyed hash of them, and a 32-bit MAC under the process's (later the cluster's) secret,
+ *         in the base64url
+ *         alphabet. One that does not verify is a stranger's. A mark only says where to look:
+ *         matching also
  *         needs branch, tags and flow in full.
- * Directory  Call-ID (keyed hash of 128 bits) → slot, counted: a claim holds the entry until released as often. Fixed size,
- *         sharded; full: the claimer keeps the request at home and the refusal is counted (STAT_LIMIT_DIRECTORY).
+ * Directory  Call-ID (keyed hash of 128 bits) → slot, counted: a claim holds the entry until
+ *            released as often. Fixed size,
+ *         sharded; full: the claimer keeps the request at home and the refusal is counted
+ *         (STAT_LIMIT_DIRECTORY).
  * Threads any.
  */
 #ifndef HOME_HOME_H
@@ -19,9 +25,10 @@ enum { HOME_SLOTS = 4096, HOME_MARK_LEN = 19, HOME_SECRET = 32 };
 
 struct home;
 
-/* workers: of this process; slot s belongs to worker s % workers. entries: capacity of the directory. Errors: ERR_NOMEM. */
-MUST_USE enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers, size_t entries,
-                           struct home **ret_home);
+/* workers: of this process; slot s belongs to worker s % workers. entries: capacity of the
+ * directory. Errors: ERR_NOMEM. */
+MUST_USE enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers,
+                           size_t entries, struct home **ret_home);
 void home_free(struct home *h);
 
 /* A slot of this worker, spread by chance. */
@@ -49,7 +56,8 @@ void home_release_key(struct home *h, struct home_key key);
 bool home_find(const struct home *h, sv call_id, uint16_t *ret_slot);
 size_t home_entries(const struct home *h);
 
-/* A keyed 64-bit hash for what peers name (loop detection, stateless tags, tables); same secret, separate use. Where one
+/* A keyed 64-bit hash for what peers name (loop detection, stateless tags, tables); same secret,
+ * separate use. Where one
  * piece ends and the next begins counts. */
 uint64_t home_hash(const struct home *h, const sv *pieces, size_t n);
 

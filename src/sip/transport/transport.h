@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/transport.h: SIP messages in and out of a worker.                   layer: sip
  *
- * Spec    RFC 3261 §18; RFC 3581 (rport); RFC 5923 (reuse, in part); RFC 5626 §3.5.1 and §4.4 (CRLF keep-alives).
- * Shape   a struct sip is the endpoint of one worker; struct sip_shared is what the endpoints of one process share.
- *         Messages come as struct rx (octets, index, arena, flow), parsed once by pass one and sipmsg_check, and
+ * Spec    RFC 3261 §18; RFC 3581 (rport); RFC 5923 (reuse, in part); RFC 5626 §3.5.1 and §4.4
+ *         (CRLF keep-alives).
+ * Shape   a struct sip is the endpoint of one worker; struct sip_shared is what the endpoints of
+ *         one process share.
+ *         Messages come as struct rx (octets, index, arena, flow), parsed once by pass one and
+ *         sipmsg_check, and
  *         go to their home's worker before anybody acts on them. Above stands one user (sip_user).
  * Order   receive → limits → pass one → home → transaction match (txn/txn.h) → user.
  * Threads sip_*: the worker's own. An rx may be unref'd anywhere.
@@ -16,12 +19,13 @@
 
 enum { SIP_LISTENERS_MAX = 32 };
 
-/* Where octets come from and go to. A value; the connection behind it may be gone when it is used. */
+/* Where octets come from and go to. A value; the connection behind it may be gone when it is
+ * used. */
 struct flow {
     enum sip_transport transport;
-    uint8_t listener;   /* index in sip_config.listen */
-    uint8_t worker;     /* owner of the connection; for UDP any worker sends */
-    uint64_t conn;      /* connection id of that worker (slot and generation); 0: datagrams */
+    uint8_t listener; /* index in sip_config.listen */
+    uint8_t worker;   /* owner of the connection; for UDP any worker sends */
+    uint64_t conn;    /* connection id of that worker (slot and generation); 0: datagrams */
     struct addr local, remote;
 };
 bool flow_equal(const struct flow *a, const struct flow *b);
@@ -30,24 +34,29 @@ static inline bool flow_reliable(const struct flow *f)
     return f->transport != SIP_T_UDP;
 }
 
-/* Where to send: a flow if there is one (flow.transport != SIP_T_NONE), else an address and transport: a connection is reused or made. */
+/* Where to send: a flow if there is one (flow.transport != SIP_T_NONE), else an address and
+ * transport: a connection is reused or made. */
 struct dest {
     struct flow flow;
     struct addr addr;
     enum sip_transport transport;
-    bool or_connect; /* when the flow's connection is gone, addr and transport are tried: responses (RFC 3261 §18.2.2) */
+    /* when the flow's connection is gone, addr and transport are tried: responses (RFC 3261
+     * §18.2.2) */
+    bool or_connect;
 };
 
 /* A received message. Everything in it lives until the last rx_unref. */
 struct rx {
     struct sipmsg msg;
     struct flow flow;
-    enum err rc;               /* ERR_OK, or why the message was refused; then fault says more and msg is partial */
+    /* ERR_OK, or why the message was refused; then fault says more and msg is partial */
+    enum err rc;
     struct sipmsg_fault fault;
-    usec at;                   /* when it came */
-    bool has_home;             /* its home is known (a mark, a claim, a match) */
-    uint16_t slot;             /* its home */
-    bool claimed;              /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
+    usec at;       /* when it came */
+    bool has_home; /* its home is known (a mark, a claim, a match) */
+    uint16_t slot; /* its home */
+    /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
+    bool claimed;
     struct arena arena;
     struct rx_priv *priv;
 };
@@ -57,19 +66,22 @@ void rx_unref(struct rx *rx); /* NULL is fine */
 struct sip_listen {
     enum sip_transport transport; /* SIP_T_UDP, SIP_T_TCP */
     struct addr bind;
-    sv advertise;                 /* host written into Via, Record-Route, Contact; SV_NONE: the local address of the flow */
+    /* host written into Via, Record-Route, Contact; SV_NONE: the local address of the flow */
+    sv advertise;
 };
 struct sip_config {
     struct sip_listen listen[SIP_LISTENERS_MAX];
     unsigned listeners;
     usec t1, t2, t4;
-    size_t max_message;           /* bytes; above: 413 or the connection ends */
-    unsigned mtu;                 /* requests longer than this prefer TCP (RFC 3261 §18.1.1) where the next hop is known to take it */
-    unsigned connections;         /* per worker */
-    unsigned connections_source;  /* per source address and worker */
-    usec idle;                    /* connection without traffic */
-    usec message_time;            /* a message begun on a stream must be complete within this */
-    size_t transactions;          /* per worker */
+    size_t max_message; /* bytes; above: 413 or the connection ends */
+    /* requests longer than this prefer TCP (RFC 3261 §18.1.1) where the next hop is known to
+     * take it */
+    unsigned mtu;
+    unsigned connections;        /* per worker */
+    unsigned connections_source; /* per source address and worker */
+    usec idle;                   /* connection without traffic */
+    usec message_time;           /* a message begun on a stream must be complete within this */
+    size_t transactions;         /* per worker */
 };
 
 struct sip;
@@ -78,15 +90,18 @@ struct stxn;
 
 /* The one above: services. Called on the home's worker, in a turn. */
 struct sip_user {
-    /* A request that matches no transaction, already checked (rx->rc == ERR_OK), or one that was refused by pass one but can be
+    /* A request that matches no transaction, already checked (rx->rc == ERR_OK), or one that was
+     * refused by pass one but can be
      * answered (rx->rc set: answer statelessly with rx->fault.status). ACKs of 2xx come here, and CANCELs that match
      * nothing. rx is borrowed. */
     void (*on_request)(void *arg, struct rx *rx);
-    /* A response that matches no client transaction, by a branch of ours: RFC 6026 §7.2 says drop; for the tap only. May be NULL. */
+    /* A response that matches no client transaction, by a branch of ours: RFC 6026 §7.2 says
+     * drop; for the tap only. May be NULL. */
     void (*on_stray)(void *arg, struct rx *rx);
     /* A connection ended. May be NULL. */
     void (*on_flow_gone)(void *arg, const struct flow *f);
-    /* Every message that comes or goes, repetitions and refused ones too, before anybody acts on it. For traces. May be NULL. */
+    /* Every message that comes or goes, repetitions and refused ones too, before anybody acts on
+     * it. For traces. May be NULL. */
     void (*on_octets)(void *arg, bool out, const struct addr *peer, sv octets);
 };
 
@@ -95,9 +110,10 @@ MUST_USE enum err sip_shared_new(const uint8_t secret[static HOME_SECRET], struc
                                  const struct sip_config *c, struct sip_shared **ret_shared);
 void sip_shared_free(struct sip_shared *sh); /* after all endpoints */
 /* Opens no socket yet. Errors: ERR_NOMEM. */
-MUST_USE enum err sip_new(struct loop *l, struct sip_shared *sh, const struct sip_user *u, void *arg,
-                          struct sip **ret_sip);
-/* Opens listener i; when its port is 0 the port found is written to the shared configuration (worker 0 first).
+MUST_USE enum err sip_new(struct loop *l, struct sip_shared *sh, const struct sip_user *u,
+                          void *arg, struct sip **ret_sip);
+/* Opens listener i; when its port is 0 the port found is written to the shared configuration
+ * (worker 0 first).
  * Errors: as udp_open and stream_listen. */
 MUST_USE enum err sip_listen(struct sip *s, unsigned i);
 void sip_free(struct sip *s); /* ends transactions (on_gone with ERR_CANCELLED) and connections */
@@ -109,46 +125,58 @@ struct home *sip_home(const struct sip *s);
 size_t sip_transactions(const struct sip *s);
 size_t sip_connections(const struct sip *s);
 
-/* Sends octets (one whole message). Errors at once: ERR_UNREACHABLE (no listener of that transport and family), ERR_BUSY, ERR_TOOBIG;
- * later ones, when watch is given, by one call of on_fail in a later turn or at the end of this one: the connection died (also after the
- * octets were written, while the watch lasts: an answer on it will not come), or the network refused the datagram (RFC 3261 §18.4).
- * A watch lasts until on_fail, sip_send_cancel, or its next use; its memory must. After sip_send_cancel on_fail is not called. */
+/* Sends octets (one whole message). Errors at once: ERR_UNREACHABLE (no listener of that
+ * transport and family), ERR_BUSY, ERR_TOOBIG;
+ * later ones, when watch is given, by one call of on_fail in a later turn or at the end of this
+ * one: the connection died (also after the
+ * octets were written, while the watch lasts: an answer on it will not come), or the network
+ * refused the datagram (RFC 3261 §18.4).
+ * A watch lasts until on_fail, sip_send_cancel, or its next use; its memory must. After
+ * sip_send_cancel on_fail is not called. */
 struct sip_sent {
     void (*on_fail)(void *arg, enum err why);
     void *arg;
     struct link by_pending; /* list_init before use; the rest is the transport's */
     uint64_t id;
-    uint64_t target;        /* whose failure it waits for, when not a connection of this worker */
+    uint64_t target; /* whose failure it waits for, when not a connection of this worker */
     enum err why;
 };
-MUST_USE enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, struct sip_sent *watch);
+MUST_USE enum err sip_send(struct sip *s, const struct dest *d, struct block *octets,
+                           struct sip_sent *watch);
 void sip_send_cancel(struct sip_sent *watch);
-/* A response to rx by RFC 3261 §18.2.2 and RFC 3581: same connection, else the source (rport, received) or sent-by. */
+/* A response to rx by RFC 3261 §18.2.2 and RFC 3581: same connection, else the source (rport,
+ * received) or sent-by. */
 MUST_USE enum err sip_send_response(struct sip *s, const struct rx *rx, struct block *octets);
 /* Where responses to rx go: for transactions that outlive it. */
 struct dest sip_response_dest(const struct rx *rx);
 
-/* The flow that a request to d would use, for writing Via and Record-Route: transport, local address and listener are right; conn may be 0.
+/* The flow that a request to d would use, for writing Via and Record-Route: transport, local
+ * address and listener are right; conn may be 0.
  * Errors: ERR_UNREACHABLE. */
 MUST_USE enum err sip_flow_for(struct sip *s, const struct dest *d, struct flow *ret_flow);
 /* host[:port] of ours as peers on this flow see it. */
 void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f);
 /* "SIP/2.0/UDP host:port;branch=z9hG4bK<mark><suffix>;rport" for a request on f from this home.
  *   ret_branch  view into b */
-void sip_put_via(struct sip *s, struct buf *b, const struct flow *f, uint16_t slot, sv suffix, sv *ret_branch);
+void sip_put_via(struct sip *s, struct buf *b, const struct flow *f, uint16_t slot, sv suffix,
+                 sv *ret_branch);
 /* host and port (0: default) name one of our listeners. */
 bool sip_is_local(const struct sip *s, sv host, uint16_t port);
 
-/* Answers rx without a transaction: reply built, To tag made from the request so that retransmissions get the same (RFC 3261 §8.2.7),
+/* Answers rx without a transaction: reply built, To tag made from the request so that
+ * retransmissions get the same (RFC 3261 §8.2.7),
  * received and rport set. ACKs are never answered. Errors: as sip_send. */
 MUST_USE enum err sip_reply(struct sip *s, struct rx *rx, struct sip_reply *r);
-/* The octets of r, with received and rport of rx; ret_octets is the caller's. Errors: ERR_BUSY (no block), as sipmsg_reply. */
-MUST_USE enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r, struct block **ret_octets);
+/* The octets of r, with received and rport of rx; ret_octets is the caller's. Errors: ERR_BUSY
+ * (no block), as sipmsg_reply. */
+MUST_USE enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r,
+                                  struct block **ret_octets);
 /* The stateless To tag for this request, written to mem. */
 sv sip_stateless_tag(struct sip *s, const struct rx *rx, char mem[static 24]);
 /* Fills received and rport of r from rx. */
 void sip_reply_via(const struct rx *rx, struct sip_reply *r, char mem[static 64]);
-/* A block holding what buf-builders write: block of the loop's pool with cap. NULL: over the cap. */
+/* A block holding what buf-builders write: block of the loop's pool with cap. NULL: over the
+ * cap. */
 struct block *sip_block(struct sip *s, size_t cap);
 
 /* ---- for txn, which registers itself: transport knows nothing above it ---- */

@@ -14,7 +14,8 @@ struct dest sip_response_dest(const struct rx *rx)
         return d;
     struct addr sent_by = rx->flow.remote;
     sent_by.port = via->port ? via->port : SIP_PORT;
-    /* RFC 3261 §18.2.2: on the request's connection, or a new one to the source address and the port of sent-by; a
+    /* RFC 3261 §18.2.2: on the request's connection, or a new one to the source address and the
+     * port of sent-by; a
      * datagram to these two; RFC 3581 §4: with rport to the source port.
      * DEVIATES: maddr is not followed. It would let anyone aim our answers at a third party. */
     if (flow_reliable(&rx->flow)) {

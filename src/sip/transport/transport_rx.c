@@ -151,7 +151,8 @@ static void hand_over(struct sip *s, struct rx *rx, unsigned worker)
 
 /* ---- refusal ---- */
 
-/* An ACK is never answered, however broken; nor is what has no Via at all and may be no SIP. A request whose Via cannot be read is
+/* An ACK is never answered, however broken; nor is what has no Via at all and may be no SIP. A
+ * request whose Via cannot be read is
  * answered where it came from. */
 static bool answerable(struct rx *rx)
 {

@@ -169,7 +169,8 @@ static bool tag_fits(const struct stxn *t, struct rx *rx)
     return !sv_present(tag) || sv_eq(tag, to->tag);
 }
 
-/* any_method: the request that a CANCEL is about (a CANCEL of a CANCEL has been looked for before). */
+/* any_method: the request that a CANCEL is about (a CANCEL of a CANCEL has been looked for
+ * before). */
 static struct stxn *server_find(struct txn_table *tt, struct rx *rx, bool any_method)
 {
     struct txn_key key;

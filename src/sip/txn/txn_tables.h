@@ -2,9 +2,11 @@
 /* txn/txn_tables.h: the four transaction machines as const tables.              layer: sip
  *
  * Spec    RFC 3261 §17 figures 5 to 8 with RFC 6026 figures 5 and 7.
- * Shape   one cell a state and event: what to do, and the next state. A cell nobody wrote has next == TXN_UNSET:
+ * Shape   one cell a state and event: what to do, and the next state. A cell nobody wrote has
+ *         next == TXN_UNSET:
  *         txn_step returns TXN_BROKEN, and the driver ends that one transaction.
- *         What is no matter of state and event is the driver's input: on a reliable transport it does not arm A, E and G, and
+ *         What is no matter of state and event is the driver's input: on a reliable transport it
+ *         does not arm A, E and G, and
  *         D, I, J, K last no time.
  * Threads any; pure.
  */

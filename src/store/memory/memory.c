@@ -66,7 +66,8 @@ static bool outgrown(struct memory *m)
            !atomic_load_explicit(&m->running, memory_order_relaxed);
 }
 
-void memory_flush(struct memory_worker *w)
+/* Appends what is pending, completes its operations. */
+static void flush(struct memory_worker *w)
 {
     struct memory *m = w->m;
     enum err rc = ERR_OK;
@@ -98,7 +99,7 @@ void memory_flush(struct memory_worker *w)
 static void on_flush(struct deferred *d, void *arg)
 {
     (void)d;
-    memory_flush(arg);
+    flush(arg);
 }
 
 /* ---- operations ---- */
@@ -144,7 +145,7 @@ static enum err update(struct memory *m, struct memory_worker *w, struct store_u
         return ERR_IO;
     enum err rc = put_record(w, u, &begin, &value);
     if (rc == ERR_TOOBIG && w->pending.n) { /* perhaps only because of what waits there */
-        memory_flush(w);
+        flush(w);
         rc = w->broken ? ERR_IO : put_record(w, u, &begin, &value);
     }
     TRY(rc);

@@ -279,7 +279,7 @@ static void on_rotate(struct loop *at, struct mail *mail)
     struct memory_worker *w = CONTAINER(mail, struct memory_worker, rotate);
     if (loop_stopping(at))
         return;
-    memory_flush(w); /* into the old one; if that fails, the snapshot holds it */
+    /* What is pending goes into the new one: the snapshot holds it as well, which does no harm. */
     w->old = w->log;
     w->log = w->next;
     w->next = (struct memory_log){0};

@@ -132,8 +132,4 @@ void memory_move_on(struct memory_worker *w);
 void memory_compact_init(struct memory *m);
 void memory_compact_done(struct memory *m);
 
-/* ---- memory.c ---- */
-/* Appends what is pending, completes its operations. */
-void memory_flush(struct memory_worker *w);
-
 #endif

@@ -2,9 +2,11 @@
 /* pack/pack.h: values as octets: what backends keep in tables and files.        layer: store
  *
  * Shape   writing goes to a struct buf (capped, sticky error); reading is a cursor with a sticky
- * error of its own: after the first fault every call gives zeros. Integers of fixed width are
- * little-endian; others are base 128, low bits first. Texts   length + 1, then the octets; 0 is an
- * absent one. Errors  unpack.rc: ERR_CORRUPT. Threads one at a time.
+ *         error of its own: after the first fault every call gives zeros. Integers of fixed width
+ *         are little-endian; others are base 128, low bits first.
+ * Texts   length + 1, then the octets; 0 is an absent one.
+ * Errors  unpack.rc: ERR_CORRUPT.
+ * Threads one at a time.
  */
 #ifndef PACK_PACK_H
 #define PACK_PACK_H

@@ -15,8 +15,7 @@
 #include "store/store.h"
 
 struct sqlite_config {
-    const char
-        *path; /* ":memory:" for tests and the simulation: then nothing is written elsewhere */
+    const char *path;  /* ":memory:" for tests and the simulation: nothing is written elsewhere */
     usec records_keep; /* older call records are removed daily; 0: kept for ever */
     uint8_t seed[16];
 };

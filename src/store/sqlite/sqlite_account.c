@@ -3,7 +3,8 @@
  *
  *   change ─► job: transaction ─► commit ─► tables ─► done
  *
- * Both happen under db_lock, so the tables change in the order of the commits. Readers take no lock but a shard's:
+ * Both happen under db_lock, so the tables change in the order of the commits. Readers take no
+ * lock but a shard's:
  * who finds a number of an account that has just lost it looks again and says not found. */
 #include "sqlite/sqlite_priv.h"
 #include "crypto/crypto.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sqlite/sqlite_record.c: call records: a queue a worker, written a second after the first of them or when there are
+/* sqlite/sqlite_record.c: call records: a queue a worker, written a second after the first of
+ * them or when there are
  * enough for one transaction. What could not be written stays at the head of the queue. */
 #include "sqlite/sqlite_priv.h"
 

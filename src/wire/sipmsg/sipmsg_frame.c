@@ -74,7 +74,8 @@ static enum err content_length(sv section, uint64_t *ret_n, struct sipmsg_fault 
             stop++;
         if (found)
             return frame_fault(reterr, ERR_SYNTAX, at, 400, "Header field given twice");
-        /* A number past 2^31 is a mistake or an attack, not a long message (signed lengths overflow there). */
+        /* A number past 2^31 is a mistake or an attack, not a long message (signed lengths
+         * overflow there). */
         if (stop == p || *stop != ':' ||
             sv_u64(sv_trim((sv){stop + 1, (size_t)(p - stop) - 1}), INT32_MAX, ret_n))
             return frame_fault(reterr, ERR_SYNTAX, at, 400, "Bad Content-Length");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* world.h: a simulated world for tests: one server of one to four workers, made of the real services,
+/* world.h: a simulated world for tests: one server of one to four workers, made of the real
+ * services,
  * and phones (services/useragent) on hosts of their own.
  *
  * Time is virtual and all chance comes from the seed; what is called between two runs of the
@@ -80,7 +81,8 @@ void world_server_start(struct world *w);
 void world_server_kill(struct world *w, bool power);
 /* SIGTERM: orderly. */
 void world_server_stop(struct world *w);
-/* Everything of the server that stands for something under way: transactions, contexts, standing calls,
+/* Everything of the server that stands for something under way: transactions, contexts, standing
+ * calls,
  * directory entries. Written to b as text when it is not 0 (b may be NULL). */
 size_t world_server_load(struct world *w, struct buf *b);
 

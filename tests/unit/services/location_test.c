@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* From a contact to the place where it is reached; whose addresses may be named; whose domain is it. */
+/* From a contact to the place where it is reached; whose addresses may be named; whose domain is
+ * it. */
 #include "rig.h"
 #include "location/location.h"
 

@@ -152,7 +152,8 @@ static void test_double_record_route(void **state)
     rig_quiet(r);
 }
 
-/* One answers: the other is cancelled, with the reason why; a 2xx that was on its way still goes up. */
+/* One answers: the other is cancelled, with the reason why; a 2xx that was on its way still goes
+ * up. */
 static void test_fork(void **state)
 {
     struct rig *r = *state;
@@ -379,7 +380,8 @@ static void test_validation(void **state)
         say(r, ALICE, request(r, ALICE, "ACK", table[i].uri, TO_BOB, call, table[i].more));
         assert_int_equal(heard(r, ALICE, ""), 0);
     }
-    /* A loop: what went out comes back unchanged. A spiral: with another Request-URI it may pass. */
+    /* A loop: what went out comes back unchanged. A spiral: with another Request-URI it may
+     * pass. */
     rig_clear(r);
     invite(r, "loop", CONTACT);
     const char *out = find_raw(r, BOB, "INVITE");
@@ -546,7 +548,8 @@ static void test_refresh(void **state)
     rig_quiet(r);
 }
 
-/* What a sender says of itself is not believed; what does not belong into a Request-URI stays out. */
+/* What a sender says of itself is not believed; what does not belong into a Request-URI stays
+ * out. */
 static void test_details(void **state)
 {
     struct rig *r = *state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* proxy_step: every order of events for one to three branches, and the choice of the best (§16.7). */
+/* proxy_step: every order of events for one to three branches, and the choice of the best
+ * (§16.7). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,8 @@ static void check(const struct world *w, unsigned effects, enum step_event ev, u
     } else {
         assert_int_equal(w->best + w->silence, 0);
     }
-    /* Whoever loses a call is told so: nobody rings on after a 2xx, a 6xx or the caller's CANCEL. */
+    /* Whoever loses a call is told so: nobody rings on after a 2xx, a 6xx or the caller's
+     * CANCEL. */
     bool decided = c->invite && (w->success || c->cancelled);
     for (unsigned i = 0; c->invite && i < c->n; i++)
         decided = decided || (c->branch[i].phase == STEP_FINAL && c->branch[i].status >= 600);
@@ -87,7 +89,8 @@ static void walk(const struct world *before, unsigned depth)
                 if (ev == STEP_EV_CANCEL &&
                     (branch > 0 || w.c.cancelled || w.c.sent || w.silence || !w.c.invite))
                     continue; /* the server transaction hands it over once, before a final */
-                /* A transaction says nothing after its final response but 2xx again; only that it is
+                /* A transaction says nothing after its final response but 2xx again; only that
+                 * it is
                  * gone, and Timer C may be on its way. */
                 if (w.ended[branch] && !repeats && ev != STEP_EV_TIMEOUT &&
                     ev != STEP_EV_UNREACHABLE && ev != STEP_EV_TIMER_C && ev != STEP_EV_CANCEL)

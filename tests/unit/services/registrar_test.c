@@ -115,7 +115,8 @@ struct one {
     const char *out; /* of the 200 */
 };
 
-/* Against a set that holds A (Call-ID "old", CSeq 10, 600 s). The request: Call-ID "new", CSeq 1. */
+/* Against a set that holds A (Call-ID "old", CSeq 10, 600 s). The request: Call-ID "new", CSeq
+ * 1. */
 static const struct one table[] = {
     /* query */
     {"", 200, false, "Contact: " A ";expires=600\r\n"},

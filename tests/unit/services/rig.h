@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* rig.h: one server of one worker made of the real services, and raw peers on datagrams, in virtual
- * time. Accounts: alice (101, +15550101), bob (102, 102@example.com is his too), password "secret". */
+ * time. Accounts: alice (101, +15550101), bob (102, 102@example.com is his too), password
+ * "secret". */
 #ifndef TESTS_SERVICES_RIG_H
 #define TESTS_SERVICES_RIG_H
 #include <setjmp.h>

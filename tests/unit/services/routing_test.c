@@ -256,7 +256,8 @@ static void test_merged(void **state)
     rig_quiet(r);
 }
 
-/* A binding that was reached by a connection now gone is not sent to wherever its contact points. */
+/* A binding that was reached by a connection now gone is not sent to wherever its contact
+ * points. */
 static void test_dead_flow(void **state)
 {
     struct rig *r = *state;
@@ -342,7 +343,8 @@ static void test_draining(void **state)
     assert_int_equal(ask(r, ALICE, "REGISTER", "sip:example.com", SELF_A, ""), 401);
 }
 
-/* The caller gives up while his account is looked up; a call that was ringing when the server ends. */
+/* The caller gives up while his account is looked up; a call that was ringing when the server
+ * ends. */
 static void test_teardown(void **state)
 {
     struct rig *r = *state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Digest: RFC 7616's examples, nonces, counts, replays, malformed credentials, a client's answers. */
+/* Digest: RFC 7616's examples, nonces, counts, replays, malformed credentials, a client's
+ * answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The client machines driven by a raw peer in virtual time; both sides under loss, over workers, without memory. */
+/* The client machines driven by a raw peer in virtual time; both sides under loss, over workers,
+ * without memory. */
 #include "txn_user.h"
 
 static void on_response(void *arg, struct rx *rx)
@@ -444,7 +445,8 @@ static void send_some(struct world *w)
     }
 }
 
-/* The peer's process is a reflector: it sends every datagram back to the server, so that requests come in as
+/* The peer's process is a reflector: it sends every datagram back to the server, so that
+ * requests come in as
  * new ones and responses as answers. */
 static void reflect(void *arg, struct block *b, const struct addr *from, const struct addr *to)
 {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The four machines: their tables walked whole; the two server machines driven by a raw peer in virtual time. */
+/* The four machines: their tables walked whole; the two server machines driven by a raw peer in
+ * virtual time. */
 #include "txn_user.h"
 #include "txn/txn_tables.h"
 
 /* ---- tables ---- */
 
-/* Every event that can happen in a state, by what the RFCs' figures draw and by what the network may always bring. */
+/* Every event that can happen in a state, by what the RFCs' figures draw and by what the network
+ * may always bring. */
 static const struct {
     enum txn_kind kind;
     enum txn_state state;

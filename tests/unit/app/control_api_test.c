@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/* The routes of the control API: accounts, lists, late answers, and the end of the server in the middle
+ * of one. */
+#include "control_world.h"
+
+/* ---- accounts ---- */
+
+static void accounts_are_added_changed_and_removed(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    assert_int_equal(post(&w, "POST", "/api/v1/accounts",
+                          "{\"user\": \"alice\", \"password\": \"correct horse\", \"name\": \"A\","
+                          " \"numbers\": [\"101\"]}"),
+                     201);
+    struct auth_ha1 ha1;
+    auth_ha1(SV("alice"), SV("example.test"), SV("correct horse"), &ha1);
+    assert_int_equal(fake.n, 1);
+    assert_memory_equal(fake.kept[0].a.md5, ha1.md5, sizeof(ha1.md5));
+    assert_memory_equal(fake.kept[0].a.sha256, ha1.sha256, sizeof(ha1.sha256));
+    assert_int_equal(post(&w, "POST", "/api/v1/accounts",
+                          "{\"user\": \"alice@example.test\", \"password\": \"correct horse\"}"),
+                     409);
+    json_t *list = ask_json(&w, "GET /api/v1/accounts HTTP/1.1\r\n\r\n", 200);
+    json_t *a = json_array_get(list, 0);
+    assert_string_equal(text_of(a, "user"), "alice");
+    assert_string_equal(text_of(a, "origin"), "directory");
+    assert_true(json_is_true(json_object_get(a, "password")));
+    assert_null(json_object_get(a, "ha1_md5"));
+    json_decref(list);
+    list = ask_json(&w, "GET /api/v1/accounts/export HTTP/1.1\r\n\r\n", 200);
+    assert_int_equal(strlen(text_of(json_array_get(list, 0), "ha1_sha256")), 64);
+    json_decref(list);
+    /* Another name does not touch the password, nor the realm that it was made for. */
+    fake.kept[0].a.realm = SV("old.test");
+    assert_int_equal(post(&w, "PUT", "/api/v1/accounts/alice%40example.test", "{\"name\": \"B\"}"),
+                     200);
+    assert_memory_equal(fake.kept[0].a.md5, ha1.md5, sizeof(ha1.md5));
+    assert_true(sv_eq(fake.kept[0].a.realm, SV("old.test")));
+    assert_int_equal(
+        post(&w, "PUT", "/api/v1/accounts/alice", "{\"password\": \"another secret\"}"), 200);
+    assert_true(sv_eq(fake.kept[0].a.realm, SV("example.test")));
+    assert_memory_not_equal(fake.kept[0].a.md5, ha1.md5, sizeof(ha1.md5));
+    /* An imported MD5 hash does not leave the old SHA-256 behind. */
+    assert_int_equal(post(&w, "PUT", "/api/v1/accounts/alice",
+                          "{\"ha1_md5\": \"00112233445566778899aabbccddeeff\"}"),
+                     200);
+    assert_true(fake.kept[0].a.has_md5);
+    assert_false(fake.kept[0].a.has_sha256);
+    assert_int_equal(post(&w, "DELETE", "/api/v1/accounts/alice", ""), 200);
+    assert_int_equal(fake.n, 0);
+    assert_int_equal(post(&w, "DELETE", "/api/v1/accounts/alice", ""), 404);
+    assert_int_equal(post(&w, "PUT", "/api/v1/accounts/alice", "{}"), 404);
+    world_down(&w);
+}
+
+static void refuses_what_is_no_account(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "",
+        "[]",
+        "null",
+        "{",
+        "{\"user\": 1}",
+        "{\"user\": \"\"}",
+        "{}",
+        "{\"user\": \"a@other.test\"}",
+        "{\"user\": \"a\", \"user\": \"b\"}",
+        "{\"user\": \"a b\"}",
+        "{\"user\": \"a@b@c\"}",
+        "{\"user\": \"a\\u0000b\"}",
+        "{\"user\": \"a\\r\\nb\"}",
+        "{\"user\": \"<a>\"}",
+        "{\"user\": \"a\", \"password\": \"short\"}",
+        "{\"user\": \"a\", \"password\": 123456789012}",
+        "{\"user\": \"a\", \"password\": \"with a\\ttab in it\"}",
+        "{\"user\": \"a\", \"numbers\": \"101\"}",
+        "{\"user\": \"a\", \"numbers\": [101]}",
+        "{\"user\": \"a\", \"numbers\": [\"\"]}",
+        "{\"user\": \"a\", \"numbers\": [\"1+1\"]}",
+        "{\"user\": \"a\", \"numbers\": "
+        "[\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\","
+        "\"1\",\"1\",\"1\",\"1\",\"1\",\"1\"]}",
+        "{\"user\": \"a\", \"ha1_md5\": \"00\"}",
+        "{\"user\": \"a\", \"ha1_md5\": \"zz112233445566778899aabbccddeeff\"}",
+        "{\"user\": \"a\", \"name\": \"\xff\xfe\"}",
+        "{\"user\": \"a\", \"name\": \"x\\u001b[31m\"}",
+        "{\"user\": \"a\", \"name\": \"x\\u009b31m\"}",
+        "{\"user\": \"a\", \"name\": \"x\\u007f\"}",
+        "{\"user\": \"a\", \"name\": \"line\\nline\"}",
+    };
+    static const char *const paths[] = {"%",   "%4",  "%zz", "a%00", "a%0d%0aX: y",
+                                        "%ff", "a%2", "@",   "a@",   "@x"};
+    struct world w;
+    world_up(&w);
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        unsigned got = post(&w, "POST", "/api/v1/accounts", bodies[i]);
+        if (got != 422)
+            fail_msg("%s: %u", bodies[i], got);
+    }
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "/api/v1/accounts/%s", paths[i]);
+        unsigned got = post(&w, "DELETE", path, "");
+        if (got != 422 && got != 400)
+            fail_msg("%s: %u", paths[i], got);
+    }
+    assert_int_equal(fake.n, 0);
+    world_down(&w);
+}
+
+/* What people and phones are called goes into JSON and comes out as it was. */
+static void hostile_names_stay_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "'\";--",
+        "`${IFS}`",
+        "{a=b}",
+        "\\",
+        "\"}, {\"user\": \"root",
+        "</script><script>alert(1)</script>",
+        "%s%n%x",
+        "../../etc/passwd",
+        "=cmd|'/c calc'!A1",
+        "\xe2\x80\xae evil",
+        "Zo\xc3\xab",
+    };
+    struct world w;
+    world_up(&w);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        fake.n = 0;
+        json_t *o = json_pack("{s:s, s:s, s:s}", "user", "a", "password", "a long password", "name",
+                              names[i]);
+        char *text = json_dumps(o, 0);
+        assert_int_equal(post(&w, "POST", "/api/v1/accounts", text), 201);
+        free(text);
+        json_decref(o);
+        json_t *list = ask_json(&w, "GET /api/v1/accounts HTTP/1.1\r\n\r\n", 200);
+        assert_int_equal(json_array_size(list), 1);
+        assert_string_equal(text_of(json_array_get(list, 0), "name"), names[i]);
+        json_decref(list);
+        fake.agent = sv_of(names[i]);
+        fake.aors = 1;
+        list = ask_json(&w, "GET /api/v1/registrations HTTP/1.1\r\n\r\n", 200);
+        json_t *contact = json_array_get(json_object_get(json_array_get(list, 0), "contacts"), 0);
+        assert_string_equal(text_of(contact, "agent"), names[i]);
+        json_decref(list);
+    }
+    /* A phone's own words may be no UTF-8 at all. */
+    fake.agent = SV("a\xff\x1b[31m\r\n\0z");
+    json_t *list = ask_json(&w, "GET /api/v1/registrations HTTP/1.1\r\n\r\n", 200);
+    json_decref(list);
+    world_down(&w);
+}
+
+static void registrations_have_their_shape(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    fake.aors = 1;
+    fake.agent = SV("Tester");
+    json_t *list = ask_json(&w, "GET /api/v1/registrations HTTP/1.1\r\n\r\n", 200);
+    json_t *row = json_array_get(list, 0), *c = json_array_get(json_object_get(row, "contacts"), 0);
+    assert_string_equal(text_of(row, "account"), "alice@example.test");
+    assert_string_equal(text_of(c, "uri"), "sip:alice@192.0.2.7:5060");
+    assert_string_equal(text_of(c, "transport"), "tcp");
+    assert_string_equal(text_of(c, "source"), "192.0.2.7:5060");
+    assert_int_equal(json_integer_value(json_object_get(c, "expires")), 60);
+    assert_true(json_is_false(json_object_get(c, "connected")));
+    json_decref(list);
+    list = ask_json(&w, "GET /api/v1/calls HTTP/1.1\r\n\r\n", 200);
+    assert_true(json_is_array(list) && json_array_size(list) == 0);
+    json_decref(list);
+    world_down(&w);
+}
+
+/* ---- late answers, and the end ---- */
+
+static const char add_alice[] = "POST /api/v1/accounts HTTP/1.1\r\nContent-Length: 48\r\n\r\n"
+                                "{\"user\": \"alice\", \"password\": \"correct horse\"}  ";
+
+static void a_client_may_leave_before_its_answer(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    for (int flush = 0; flush < 2; flush++) {
+        world_up(&w);
+        fake.hold = true;
+        dial(&w, &c, false);
+        say(&c, add_alice);
+        run_for(&w, USEC_S);
+        assert_non_null(fake.held);
+        stream_close(c.s, flush);
+        c.s = NULL;
+        run_for(&w, USEC_S);
+        store_op_complete(fake.held_at, &fake.held->op, ERR_OK);
+        run_for(&w, USEC_S);
+        hang_up(&c);
+        assert_int_equal(ask_status(&w, false, "GET /healthz HTTP/1.1\r\n\r\n"), 200);
+        world_down(&w);
+    }
+}
+
+static void an_answer_that_never_comes_is_a_503(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_up(&w);
+    fake.hold = true;
+    dial(&w, &c, false);
+    say(&c, add_alice);
+    run_for(&w, CONTROL_ANSWER_TIME - USEC_S);
+    assert_int_equal(status_of(&c), 0);
+    run_for(&w, 2 * USEC_S);
+    assert_int_equal(status_of(&c), 503);
+    assert_true(c.closed);
+    hang_up(&c);
+    store_op_complete(fake.held_at, &fake.held->op, ERR_OK); /* late all the same */
+    run_for(&w, USEC_S);
+    world_down(&w);
+}
+
+static void the_end_frees_what_was_not_answered(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_up(&w);
+    fake.hold = true;
+    dial(&w, &c, false);
+    say(&c, add_alice);
+    run_for(&w, USEC_S);
+    assert_non_null(fake.held);
+    world_down(&w);
+    free(c.text);
+}
+
+static void store_failures_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        enum err rc;
+        unsigned status;
+    } row[] = {{ERR_EXISTS, 409}, {ERR_NOTFOUND, 404}, {ERR_TOOBIG, 422},
+               {ERR_BUSY, 503},   {ERR_NOMEM, 503},    {ERR_IO, 500}};
+    struct world w;
+    world_up(&w);
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        fake.fail = row[i].rc;
+        assert_int_equal(ask_status(&w, false, add_alice), row[i].status);
+    }
+    world_down(&w);
+}
+
+/* The server stops at every event of the round over the workers. */
+static void a_round_of_calls_survives_the_end_at_any_point(void **state)
+{
+    (void)state;
+    bool answered = false;
+    for (usec at = 0; !answered; at += 20) {
+        struct world w;
+        struct client c;
+        world_up(&w);
+        dial(&w, &c, false);
+        say(&c, "GET /api/v1/calls HTTP/1.1\r\n\r\n");
+        run_for(&w, at);
+        answered = status_of(&c) == 200;
+        world_down(&w);
+        free(c.text);
+        assert_true(at < 10 * USEC_MS);
+    }
+}
+
+static void kill_dash_nine(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_up(&w);
+    dial(&w, &c, false);
+    say(&c, "GET /api/v1/calls HTTP/1.1\r\n\r\n");
+    run_for(&w, 500);
+    sim_process_kill(w.host, false);
+    world_down(&w);
+    free(c.text);
+}
+
+static void reload_and_rollback_reach_the_daemon(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_up(&w);
+    exchange(&w, &c, false, "POST /api/v1/reload HTTP/1.1\r\n\r\n");
+    assert_non_null(w.reload);
+    assert_false(w.rollback);
+    control_error(w.reload, 503, "a \"quoted\" \x1b reason");
+    run_for(&w, USEC_S);
+    assert_int_equal(status_of(&c), 503);
+    json_t *o = json_loads(body_of(&c), 0, NULL);
+    assert_string_equal(text_of(o, "error"), "a \"quoted\" \x1b reason");
+    json_decref(o);
+    hang_up(&c);
+    exchange(&w, &c, false, "POST /api/v1/rollback HTTP/1.1\r\n\r\n");
+    assert_true(w.rollback);
+    hang_up(&c);
+    assert_int_equal(ask_status(&w, false, "GET /api/v1/reload HTTP/1.1\r\n\r\n"), 405);
+    world_down(&w); /* the second is never answered */
+}
+
+static void readyz_follows_the_server(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    assert_int_equal(ask_status(&w, false, "GET /readyz HTTP/1.1\r\n\r\n"), 200);
+    w.env.draining = true;
+    assert_int_equal(ask_status(&w, false, "GET /readyz HTTP/1.1\r\n\r\n"), 503);
+    assert_int_equal(ask_status(&w, false, "GET /healthz HTTP/1.1\r\n\r\n"), 200);
+    w.env.draining = w.env.ready = false;
+    assert_int_equal(ask_status(&w, false, "GET /readyz HTTP/1.1\r\n\r\n"), 503);
+    world_down(&w);
+}
+
+/* Memory ends at each allocation in turn: an answer or a closed connection, never a leak. */
+static void out_of_memory_anywhere(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        "GET /api/v1/status HTTP/1.1\r\n\r\n",
+        "GET /api/v1/calls HTTP/1.1\r\n\r\n",
+        "GET /api/v1/registrations HTTP/1.1\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\n\r\n",
+        add_alice,
+        "DELETE /api/v1/accounts/alice HTTP/1.1\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        unsigned good = 0;
+        for (size_t n = 1; n < 60 && good < 2; n++) {
+            struct world w;
+            struct client c;
+            world_up(&w);
+            fake.aors = 3;
+            if (i + 1 == sizeof(requests) / sizeof(requests[0]))
+                assert_int_equal(ask_status(&w, false, add_alice), 201);
+            dial(&w, &c, false);
+            say(&c, requests[i]);
+            mem_fail_after(n);
+            run_for(&w, 2 * USEC_S);
+            mem_fail_after(0);
+            unsigned status = status_of(&c);
+            assert_true(status == 200 || status == 201 || status == 503 || status == 422 ||
+                        c.closed);
+            good += status == 200 || status == 201;
+            hang_up(&c);
+            world_down(&w);
+        }
+        assert_true(good > 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accounts_are_added_changed_and_removed),
+        cmocka_unit_test(refuses_what_is_no_account),
+        cmocka_unit_test(hostile_names_stay_names),
+        cmocka_unit_test(registrations_have_their_shape),
+        cmocka_unit_test(a_client_may_leave_before_its_answer),
+        cmocka_unit_test(an_answer_that_never_comes_is_a_503),
+        cmocka_unit_test(the_end_frees_what_was_not_answered),
+        cmocka_unit_test(store_failures_are_told),
+        cmocka_unit_test(a_round_of_calls_survives_the_end_at_any_point),
+        cmocka_unit_test(kill_dash_nine),
+        cmocka_unit_test(reload_and_rollback_reach_the_daemon),
+        cmocka_unit_test(readyz_follows_the_server),
+        cmocka_unit_test(out_of_memory_anywhere),
+    };
+    if (crypto_start())
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -46,6 +46,7 @@ def test_kill_under_load(house, heavy):
         return bool(data(house, "*snapshot*new*"))
 
     def kill():
+        assert house.is_alive(), "it died by itself: " + house.log()[-2000:]
         house.kill()
         caught.append(compacting())
 

@@ -252,10 +252,8 @@ static void caller_dies_before_the_answer(struct scenario *sc)
 }
 
 /* A call outlives a cut cable, and is torn down on both sides when it is whole again. The cut is
- * shorter
- * than what a stream's message may take (10 s): a longer one can end a connection in the middle
- * of a
- * message, and then only session timers (RFC 4028) would tell the far side. */
+ * shorter than what a stream's message may take (10 s): a longer one can end a connection in the
+ * middle of a message, and then only session timers (RFC 4028) would tell the far side. */
 static void cable_is_cut(struct scenario *sc)
 {
     struct world *w = &sc->w;

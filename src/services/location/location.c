@@ -70,8 +70,16 @@ enum err location_contact(const struct uri *contact, const struct flow *flow, bo
                           struct dest *ret_dest)
 {
     if (by_flow && flow->transport != SIP_T_NONE) {
+        struct dest listens;
         *ret_dest =
             (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
+        /* A phone whose connection died may still be where its contact says that it listens, if no
+         * NAT rewrote the address on the way. */
+        if (flow_reliable(flow) && location_dest(contact, &listens) == ERR_OK &&
+            addr_equal_ip(&listens.addr, &flow->remote) && listens.transport == flow->transport) {
+            ret_dest->addr = listens.addr;
+            ret_dest->or_connect = true;
+        }
         return ERR_OK;
     }
     return location_dest(contact, ret_dest);

@@ -80,31 +80,6 @@ static void test_allowed(void **state)
     }
     struct addr other = address("192.0.2.1", 5070), peer = address("203.0.113.2", 9);
     assert_true(location_allowed(r->sip, &other, &peer)); /* our host, but not us */
-
-    static const struct {
-        const char *host;
-        uint16_t port;
-        bool ours;
-    } domains[] = {{"example.com", 0, true},
-                   {"EXAMPLE.com.", 0, true},
-                   {"alias.Example.NET", 0, true},
-                   {"192.0.2.1", 0, true},
-                   {"192.0.2.1", 5060, true},
-                   {"192.0.2.1", 5061, false},
-                   {"example.co", 0, false},
-                   {"xexample.com", 0, false},
-                   {"example.com..", 0, false},
-                   {".", 0, false},
-                   {"", 0, false},
-                   {"192.0.2.2", 0, false}};
-    for (size_t i = 0; i < sizeof(domains) / sizeof(domains[0]); i++) {
-        const struct settings_domain *d =
-            settings_domain_of(r->set, r->sip, sv_of(domains[i].host), domains[i].port);
-        if ((d != NULL) != domains[i].ours)
-            fail_msg("%s:%u", domains[i].host, domains[i].port);
-        if (d)
-            assert_true(sv_eq(d->name, SV("example.com")));
-    }
     rig_free(r);
 }
 

@@ -6,7 +6,7 @@
  * must be the last acknowledged change of each address, or one that was under way and came after it. */
 #include "memory_run.h"
 
-enum { AORS = 6, CLIENTS = 8, CHANGES_MAX = 20000 };
+enum { AORS_MAX = 80, CLIENTS = 8, CHANGES_MAX = 20000 };
 
 struct change {
     unsigned aor;
@@ -31,14 +31,15 @@ struct client {
 struct scenario {
     struct world w;
     struct client client[CLIENTS];
-    struct change change[CHANGES_MAX]; /* [0] to [AORS - 1]: what was recovered */
+    struct change change[CHANGES_MAX]; /* the first: what was recovered, one an address */
     unsigned n;
     unsigned acked, refused, removed, busy;
+    unsigned aors;
     bool once; /* the disk fails for the first refused change only */
     uint32_t cseq;
 };
 
-static char aor_name[AORS][16];
+static char aor_name[AORS_MAX][16];
 
 static void again(struct client *k)
 {
@@ -97,7 +98,7 @@ static void on_next(struct timer *t, void *arg)
     (void)t;
     arena_reset(&k->arena);
     k->read.arena = &k->arena;
-    k->read.aor = sv_of(aor_name[loop_random(k->loop) % AORS]);
+    k->read.aor = sv_of(aor_name[loop_random(k->loop) % k->sc->aors]);
     k->read.wall = loop_wall(k->loop);
     k->sc->w.loc->ops->bindings(k->sc->w.loc, k->loop, &k->read);
 }
@@ -144,8 +145,8 @@ static void fail_at(const struct scenario *sc, unsigned aor, const char *what, u
 /* What is there now is allowed by the history up to `promised` (acknowledged by then: there). The history begins anew with it. */
 static void check(struct scenario *sc, usec promised)
 {
-    struct change now[AORS];
-    for (unsigned i = 0; i < AORS; i++) {
+    struct change now[AORS_MAX];
+    for (unsigned i = 0; i < sc->aors; i++) {
         struct arena a;
         struct store_bindings b;
         uint64_t last = 0;
@@ -169,19 +170,20 @@ static void check(struct scenario *sc, usec promised)
         if (!found)
             fail_at(sc, i, now[i].cseq ? "not what it should be" : "lost", b.version, last);
     }
-    memcpy(sc->change, now, sizeof now);
-    sc->n = AORS;
+    memcpy(sc->change, now, sc->aors * sizeof now[0]);
+    sc->n = sc->aors;
 }
 
 static struct scenario *scenario(uint64_t seed)
 {
     static struct scenario sc;
     memset(&sc, 0, sizeof sc);
-    for (unsigned i = 0; i < AORS; i++)
+    for (unsigned i = 0; i < AORS_MAX; i++)
         snprintf(aor_name[i], sizeof aor_name[i], "u%u@example.com", i);
     world_start(&sc.w, seed);
     sc.w.c.sync = 20 * USEC_MS;
     sc.w.c.compact_min = 3000;
+    sc.aors = 6;
     return &sc;
 }
 
@@ -275,6 +277,7 @@ static void power_loss_takes_at_most_what_was_not_synced(void **state)
     unsigned lost = 0;
     for (unsigned i = 0; i < 60; i++) {
         struct scenario *sc = scenario(i);
+        sc->aors = AORS_MAX; /* so many that most have not changed again since they were synced */
         if (i % 2)
             sc->w.c.compact_min = 1 << 20; /* the first generation must last, too */
         world_up(&sc->w, 4);
@@ -284,7 +287,7 @@ static void power_loss_takes_at_most_what_was_not_synced(void **state)
             /* sync, and the latest start and end of its job in the simulation */
             usec promised = sim_now(sc->w.s) - (sc->w.c.sync + 2 * 20 * USEC_MS + 2 * USEC_MS);
             unsigned before = sc->n;
-            uint64_t last[AORS] = {0};
+            uint64_t last[AORS_MAX] = {0};
             world_down(&sc->w, END_POWER);
             clients_end(sc);
             for (unsigned c = 0; c < before; c++)
@@ -292,7 +295,7 @@ static void power_loss_takes_at_most_what_was_not_synced(void **state)
                     last[sc->change[c].aor] = sc->change[c].version;
             world_up(&sc->w, 4);
             check(sc, promised);
-            for (unsigned a = 0; a < AORS; a++)
+            for (unsigned a = 0; a < sc->aors; a++)
                 lost += sc->change[a].version && sc->change[a].version < last[a];
             clients_start(sc);
         }

@@ -524,6 +524,11 @@ static void a_damaged_snapshot_or_header_throws_nothing_away(void **state)
         }
     }
     restore(&w, NULL, SV_NONE);
+    struct file *log = kept_file(".log");
+    write_file(&w, "/var/lib/tandem/location.9.0.log", (sv){log->p, log->n}); /* not of the 9th */
+    assert_int_equal(world_try_up(&w, 1), ERR_CORRUPT);
+    world_down(&w, END_KILL);
+    restore(&w, NULL, SV_NONE);
     w.c.seed[0] ^= 1; /* another seed: other shards */
     assert_int_equal(world_try_up(&w, 1), ERR_CORRUPT);
     world_down(&w, END_KILL);
@@ -571,6 +576,14 @@ static void a_corrupt_set_under_a_good_checksum_is_refused(void **state)
         }
     }
     assert_true(refused > 50);
+    static char longer[4096];
+    memcpy(longer, log->p, log->n); /* an octet too many */
+    put_u32(longer + 32, (uint32_t)(log->n + 1 - 40));
+    put_u32(longer + 36,
+            crypto_crc32c(crypto_crc32c(0, longer + 32, 4), longer + 40, log->n + 1 - 40));
+    restore(&w, log, (sv){longer, log->n + 1});
+    assert_int_equal(world_try_up(&w, 1), ERR_CORRUPT);
+    world_down(&w, END_KILL);
     drop_kept();
     world_end(&w);
 }
@@ -630,10 +643,11 @@ static void restarts_do_not_pile_up_files(void **state)
     write_file(&w, "/var/lib/tandem/location.7.0.new", SV("torn"));
     write_file(&w, "/var/lib/tandem/location.snapshot.new", SV("torn"));
     write_file(&w, "/var/lib/tandem/notes.txt", SV("not ours"));
-    for (uint32_t i = 1; i < 60; i++) {
+    for (uint32_t i = 1, last = 0; i < 90; i++) {
         world_up(&w, 4);
-        assert_int_equal(has(&w, "a@x"), i - 1);
-        put(&w, "a@x", i, USEC_DAY);
+        assert_int_equal(has(&w, "a@x"), last);
+        if (i % 30 < 20)
+            put(&w, "a@x", last = i, USEC_DAY);
         world_run(&w, USEC_S);
         world_down(&w, END_KILL);
         names = 0;

@@ -206,6 +206,41 @@ static void a_client_may_leave_before_its_answer(void **state)
     }
 }
 
+/* Its machine loses power: the connection breaks while the answer is awaited. */
+static void a_connection_may_break_before_the_answer(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c = {0};
+    struct sim_host *far;
+    struct loop_group *g;
+    struct addr ip;
+    world_up(&w);
+    assert_int_equal(addr_parse_ip(SV("192.0.2.2"), 0, &ip), ERR_OK);
+    assert_int_equal(sim_host_new(w.sim, "far", &ip, 1, &far), ERR_OK);
+    assert_int_equal(sim_process(far, 1, &g), ERR_OK);
+    assert_int_equal(addr_parse_ip(SV("192.0.2.1"), 8080, &w.http), ERR_OK);
+    control_free(w.control);
+    assert_int_equal(control_new(w.g->loop[0], &w.env, SV(TOKEN), &w.control), ERR_OK);
+    assert_int_equal(control_listen_http(w.control, &w.http), ERR_OK);
+    fake.hold = true;
+    assert_int_equal(stream_connect(g->loop[0], NULL, &w.http, &client_handler, &c, &c.s), ERR_OK);
+    say(&c, "DELETE /api/v1/accounts/a HTTP/1.1\r\nHost: 192.0.2.1:8080\r\n"
+            "Authorization: Bearer " TOKEN "\r\n\r\n");
+    fake.n = 1;
+    fake.kept[0].a =
+        (struct account){.user = SV("a"), .domain = SV("example.test"), .name = SV("")};
+    run_for(&w, USEC_S);
+    assert_int_equal(status_of(&c), 0);
+    sim_process_kill(far, true);
+    sim_process_free(far);
+    run_for(&w, 60 * USEC_S);
+    store_op_complete(fake.held_at, &fake.held->op, ERR_NOTFOUND); /* heard by nobody */
+    run_for(&w, USEC_S);
+    world_down(&w);
+    free(c.text);
+}
+
 static void an_answer_that_never_comes_is_a_503(void **state)
 {
     (void)state;
@@ -373,6 +408,7 @@ int main(void)
         cmocka_unit_test(hostile_names_stay_names),
         cmocka_unit_test(registrations_have_their_shape),
         cmocka_unit_test(a_client_may_leave_before_its_answer),
+        cmocka_unit_test(a_connection_may_break_before_the_answer),
         cmocka_unit_test(an_answer_that_never_comes_is_a_503),
         cmocka_unit_test(the_end_frees_what_was_not_answered),
         cmocka_unit_test(store_failures_are_told),

@@ -150,6 +150,12 @@ static enum err tables_remove(struct sqlite *d, const struct account *a)
     return put(d->accounts, key, SV_NONE);
 }
 
+static bool in_memory(struct sqlite *d, const struct account *a)
+{
+    char key_mem[SQLITE_KEY_MAX];
+    return table_has(d->accounts, key_of(key_mem, a->user, a->domain));
+}
+
 /* ---- the file ---- */
 
 static enum err file_numbers(struct sqlite *d, const struct account *a)
@@ -199,7 +205,11 @@ static enum err change_now(struct sqlite *d, int what, const struct account *a)
         rc = file_remove(d, a);
     else if (!rc)
         rc = file_put(d, what == STORE_ADD ? SQL_ACCOUNT_ADD : SQL_ACCOUNT_SET, a);
-    TRY(sqlite_end(d, rc));
+    rc = sqlite_end(d, rc);
+    /* An earlier try may have been committed, and then have had no memory for the tables. */
+    if (rc == ERR_NOTFOUND && in_memory(d, a))
+        rc = ERR_OK;
+    TRY(rc);
     return what == STORE_REMOVE ? tables_remove(d, a) : tables_put(d, a);
 }
 

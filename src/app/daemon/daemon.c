@@ -129,7 +129,8 @@ static int setup_http(struct daemon *d)
         return start_failed("out of memory", rc);
     if (c->http.family) {
         struct addr http = c->http;
-        int code = ports_check_http(&http, !c->http_given && !c->file.p);
+        /* A port that nobody wrote down is nobody's mistake. */
+        int code = ports_check_http(&http, !c->http_given);
         if (code)
             return code;
         rc = control_listen_http(d->control, &http);

@@ -67,7 +67,7 @@ static bool outgrown(struct memory *m)
 }
 
 /* Appends what is pending, completes its operations. */
-static void flush(struct memory_worker *w)
+static void memory_flush(struct memory_worker *w)
 {
     struct memory *m = w->m;
     enum err rc = ERR_OK;
@@ -99,7 +99,7 @@ static void flush(struct memory_worker *w)
 static void on_flush(struct deferred *d, void *arg)
 {
     (void)d;
-    flush(arg);
+    memory_flush(arg);
 }
 
 /* ---- operations ---- */
@@ -145,7 +145,7 @@ static enum err update(struct memory *m, struct memory_worker *w, struct store_u
         return ERR_IO;
     enum err rc = put_record(w, u, &begin, &value);
     if (rc == ERR_TOOBIG && w->pending.n) { /* perhaps only because of what waits there */
-        flush(w);
+        memory_flush(w);
         rc = w->broken ? ERR_IO : put_record(w, u, &begin, &value);
     }
     TRY(rc);

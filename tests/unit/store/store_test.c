@@ -158,6 +158,53 @@ static void removal_outlasts_registrations(void **state)
     both_end(&b);
 }
 
+/* A location that is always a little late. */
+struct late {
+    struct store_location base;
+    unsigned reads, updates;
+};
+
+static void late_bindings(struct store_location *loc, struct loop *l, struct store_bindings *b)
+{
+    b->version = ++CONTAINER(loc, struct late, base)->reads;
+    store_op_complete(l, &b->op, ERR_OK);
+}
+
+static void late_update(struct store_location *loc, struct loop *l, struct store_update *u)
+{
+    struct late *x = CONTAINER(loc, struct late, base);
+    assert_true(sv_eq(u->aor, SV("alice@x")));
+    assert_int_equal(u->n, 0);
+    assert_int_equal(u->version, x->reads);
+    store_op_complete(l, &u->op, ++x->updates < 5 ? ERR_BUSY : ERR_OK);
+}
+
+static void late_close(struct store_location *loc)
+{
+    (void)loc;
+}
+
+static void removal_reads_again_when_it_was_late(void **state)
+{
+    static const struct store_location_ops ops = {
+        .bindings = late_bindings, .update = late_update, .close = late_close};
+    struct late late = {.base = {&ops}};
+    struct store_directory *dir;
+    const char *why;
+    struct sqlite_config c = {.path = ":memory:"};
+    struct both b = {0};
+    (void)state;
+    world_start(&b.w, 1);
+    assert_int_equal(sim_process(b.w.h, 3, &b.w.g), ERR_OK);
+    assert_int_equal(sqlite_directory_open(&c, &dir, &why), ERR_OK);
+    assert_int_equal(store_new(&late.base, dir, &b.s), ERR_OK);
+    assert_int_equal(change(&b, STORE_ADD, "alice"), ERR_OK);
+    assert_int_equal(change(&b, STORE_REMOVE, "alice"), ERR_OK);
+    assert_int_equal(late.reads, 5);
+    assert_int_equal(late.updates, 5);
+    both_end(&b);
+}
+
 static void a_cancelled_removal_goes_on_in_silence(void **state)
 {
     struct both b;
@@ -235,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removal_takes_the_bindings_too),
         cmocka_unit_test(removal_outlasts_registrations),
+        cmocka_unit_test(removal_reads_again_when_it_was_late),
         cmocka_unit_test(a_cancelled_removal_goes_on_in_silence),
         cmocka_unit_test(the_rest_goes_to_its_half),
     };

@@ -44,8 +44,8 @@ void proxy_settings(struct proxy *p,
                     struct settings *set); /* borrowed; the caller keeps the reference */
 
 struct proxy_request {
-    struct stxn *
-        server; /* becomes the context's. Its request: not ACK, not CANCEL; passed proxy_validate */
+    /* becomes the context's. Its request: not ACK, not CANCEL; passed proxy_validate */
+    struct stxn *server;
     const struct proxy_route *route;    /* from proxy_route */
     const struct proxy_target *targets; /* copied */
     size_t n;                           /* 0: not allowed */
@@ -64,6 +64,9 @@ void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route
 /* §16.3 Request Validation: scheme, Max-Forwards, loop, Proxy-Require. A refusal is answered. True:
  * go on. */
 bool proxy_validate(struct proxy *p, struct rx *rx);
+/* h, Require or Proxy-Require, asks for no extension; else 420 with what is not supported is
+ * answered (§8.2.2.3, §16.3 step 5). No extension is known yet. True: go on. */
+bool proxy_check_extensions(struct proxy *p, struct rx *rx, enum sip_header h);
 
 /* §16.4 Route Information Preprocessing.
  *   ret->uri        the Request-URI to route by (the last Route's when a strict router put ours

@@ -140,25 +140,30 @@ static bool looped(struct proxy *p, struct rx *rx)
     return false;
 }
 
-/* §16.3 step 5: we know no extension that a proxy must understand. */
-static bool check_proxy_require(struct proxy *p, struct rx *rx)
+/* All that is asked for is unknown here: no extension is built yet. */
+static sv unsupported(struct buf *b, const struct sipmsg *m, enum sip_header h)
 {
-    if (!sipmsg_has(&rx->msg, SIP_H_PROXY_REQUIRE) || rx->msg.method == SIP_ACK ||
-        rx->msg.method == SIP_CANCEL)
+    struct sip_walk w = {.m = m, .id = h};
+    struct sip_item item;
+    const char *sep = "Unsupported: ";
+    while (sipmsg_next(&w, &item)) {
+        buf_str(b, sep);
+        buf_put(b, item.text);
+        sep = ", ";
+    }
+    buf_str(b, "\r\n");
+    return b->rc ? SV_NONE : buf_sv(b);
+}
+
+bool proxy_check_extensions(struct proxy *p, struct rx *rx, enum sip_header h)
+{
+    if (!sipmsg_has(&rx->msg, h) || rx->msg.method == SIP_ACK || rx->msg.method == SIP_CANCEL)
         return true;
     char mem[2048];
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
-    struct sip_walk w = {.m = &rx->msg, .id = SIP_H_PROXY_REQUIRE};
-    struct sip_item item;
-    const char *sep = "Unsupported: ";
-    while (sipmsg_next(&w, &item)) {
-        buf_str(&b, sep);
-        buf_put(&b, item.text);
-        sep = ", ";
-    }
-    buf_str(&b, "\r\n");
-    return refuse(p, rx, b.rc ? 400 : 420, b.rc ? SV_NONE : buf_sv(&b));
+    sv line = unsupported(&b, &rx->msg, h);
+    return refuse(p, rx, line.p ? 420 : 400, line);
 }
 
 bool proxy_validate(struct proxy *p, struct rx *rx)
@@ -176,5 +181,5 @@ bool proxy_validate(struct proxy *p, struct rx *rx)
         return refuse(p, rx, 483, SV_NONE);
     if (looped(p, rx))
         return refuse(p, rx, 482, SV_NONE);
-    return check_proxy_require(p, rx);
+    return proxy_check_extensions(p, rx, SIP_H_PROXY_REQUIRE);
 }

@@ -13,31 +13,6 @@ void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const cha
     (void)rc;
 }
 
-/* §8.2.2.3: what a user agent server is asked to understand. We are one for REGISTER and OPTIONS
- * and know no extension yet. */
-static bool check_require(struct routing *r, struct rx *rx)
-{
-    if (!sipmsg_has(&rx->msg, SIP_H_REQUIRE))
-        return true;
-    char mem[2048];
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    struct sip_walk w = {.m = &rx->msg, .id = SIP_H_REQUIRE};
-    struct sip_item item;
-    const char *sep = "Unsupported: ";
-    while (sipmsg_next(&w, &item)) {
-        buf_str(&b, sep);
-        buf_put(&b, item.text);
-        sep = ", ";
-    }
-    buf_str(&b, "\r\n");
-    if (b.rc)
-        routing_refuse(r, rx, 400, NULL, SV_NONE);
-    else
-        routing_refuse(r, rx, 420, NULL, buf_sv(&b));
-    return false;
-}
-
 /* ---- for us ---- */
 
 static void on_registered(struct pending *p)
@@ -49,7 +24,7 @@ static void on_registered(struct pending *p)
 static void serve_register(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
     const struct sip_addr *to;
-    if (!check_require(r, rx))
+    if (!proxy_check_extensions(r->proxy, rx, SIP_H_REQUIRE))
         return;
     if (sipmsg_to(&rx->msg, &to) || to->uri.user.n == 0) {
         routing_refuse(r, rx, 400, "To Names No Address of Record", SV_NONE);
@@ -78,7 +53,7 @@ static void serve_us(struct routing *r, struct rx *rx, const struct proxy_route 
         return;
     case SIP_OPTIONS:
         /* §11.2 */
-        if (check_require(r, rx))
+        if (proxy_check_extensions(r->proxy, rx, SIP_H_REQUIRE))
             routing_refuse(r, rx, 200, NULL,
                            SV(ROUTING_ALLOW "Accept: application/sdp\r\nAccept-Language: en\r\n"));
         return;

@@ -33,8 +33,8 @@ struct pending {
     struct stxn *txn;
     struct rx *rx; /* of the transaction */
     struct proxy_route route;
-    const struct settings_domain
-        *domain; /* that the sender claims (From; To of a REGISTER); NULL: a stranger */
+    /* that the sender claims (From; To of a REGISTER); NULL: a stranger */
+    const struct settings_domain *domain;
     const struct settings_domain *target; /* of the Request-URI */
     bool secure;                          /* a sips URI */
     struct auth_claim claim;

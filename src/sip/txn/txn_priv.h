@@ -24,8 +24,8 @@ struct txn_table {
     struct pool *clients, *servers;
     struct hash by_client_key, by_server_key, by_merge_key;
     struct link live;
-    struct link
-        faults; /* transport errors met inside a call of the user's: told at the turn's end */
+    /* transport errors met inside a call of the user's: told at the turn's end */
+    struct link faults;
     struct deferred later;
     bool closing;
 };
@@ -41,8 +41,8 @@ struct txn {
     enum err fault;
     struct timer retry, deadline;
     usec interval; /* of retry: doubles */
-    struct block
-        *octets; /* what is sent again: the request, its ACK; the last response. May be NULL */
+    /* what is sent again: the request, its ACK; the last response. May be NULL */
+    struct block *octets;
     struct dest dest;
     struct sip_sent watch;
 };

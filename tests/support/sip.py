@@ -239,6 +239,11 @@ class Client:
                         ["Contact: <%s>" % (contact or self.contact()), "Expires: %d" % expires],
                         to="<%s>" % self.aor(), **how)
 
+    def forget_all(self):
+        """Remove every binding of the account (RFC 3261 section 10.2.2)."""
+        return self.ask("REGISTER", "sip:" + self.domain, ["Contact: *", "Expires: 0"],
+                        to="<%s>" % self.aor())
+
 
 class Call:
     """The caller's view of an INVITE that was answered 200: ACK and BYE along the route set."""

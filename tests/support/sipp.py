@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 import time
 
+from .sip import Client
+
 SCENARIOS = pathlib.Path(__file__).resolve().parent / "sipp"
 
 
@@ -78,15 +80,24 @@ def register(server_port, user="bob", ip="127.0.0.2", port=None):
         return phone.port
 
 
-def calls(server_port, rate, seconds, callee_ip="127.0.0.2", caller_ip="127.0.0.3", **how):
-    """`rate` calls a second for so long, from alice to bob, who registers first; the caller's result."""
-    port = register(server_port, ip=callee_ip)
+CALLEE, CALLER = "127.0.0.2", "127.0.0.3"
+
+
+def calls(server_port, rate, seconds, ports=(None, None), **how):
+    """`rate` calls a second for so long, from alice to bob, who registers first and is forgotten at last
+    (else the next run's calls would fork to a phone that is gone); the caller's result.
+
+    Runs with the same `ports` (callee's, caller's) meet the same workers of the server: the kernel
+    chooses them by addresses and ports."""
+    port = register(server_port, ip=CALLEE, port=ports[0])
     total = rate * seconds
-    with Sipp("callee", server_port, "-nd", ip=callee_ip, port=port, **how) as callee:
+    with Sipp("callee", server_port, "-nd", ip=CALLEE, port=port, **how) as callee:
         callee.wait_open()
         with Sipp("caller", server_port, "-r", str(rate), "-m", str(total), "-l", str(rate * 20), "-d",
-                  "200", "-recv_timeout", "20000", ip=caller_ip, **how) as caller:
+                  "200", "-recv_timeout", "20000", ip=CALLER, port=ports[1], **how) as caller:
             result = caller.finish(seconds * 3 + 60)
             if result["code"] != 0:
                 result["errors"] = caller.errors()[:3000]
-            return result
+    with Client(server_port, user="bob") as bob:
+        assert bob.forget_all().status == 200
+    return result

@@ -3,6 +3,7 @@
 #include "accounting/accounting.h"
 #include "ds/hash.h"
 #include "location/location.h"
+#include "log/log.h"
 
 enum { LOOK_MAX = 64 };
 enum { TEXT_MAX = 2048 }; /* of one remembered text; longer ones are not remembered */
@@ -125,6 +126,8 @@ static void record(struct accounting *a, const struct call *c, sv ended_by)
         .agent = c->agent,
     };
     store_record(a->store, a->loop, &r);
+    LOG_DEBUG("call", "call.end", F_SV("call_id", c->call_id), F_SV("from", c->from),
+              F_SV("to", c->to), F_INT("status", c->status), F_SV("ended_by", ended_by));
 }
 
 /* The call is over for everybody but the response context that still reports to it. */
@@ -247,6 +250,8 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
     list_push(&a->by_silence, &c->by_silence);
     stat_inc(&a->loop->stats, STAT_CALLS);
     stat_inc(&a->loop->stats, STAT_CALLS_TOTAL);
+    LOG_DEBUG("call", "call.start", F_SV("call_id", c->call_id), F_SV("from", c->from),
+              F_SV("to", c->to));
     return c;
 }
 

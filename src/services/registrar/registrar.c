@@ -7,6 +7,7 @@
  *
  * The 200 leaves after the change is in the journal. */
 #include "registrar/registrar.h"
+#include "log/log.h"
 #include "registrar/registrar_priv.h"
 
 /* Two workers cannot lose against each other for ever: one of them always wins. */
@@ -45,6 +46,9 @@ static void answer(struct registration *r, uint16_t status, const char *why)
     struct loop *l = sip_loop(r->sip);
     struct rx *rx = stxn_rx(r->txn);
     char tag[24];
+    LOG_DEBUG("registrar", "register.answered", F_INT("status", status),
+              F_STR("why", why ? why : sip_reason(status)), F_SV("account", r->aor),
+              F_INT("contacts", status == 200 ? r->result.n : 0));
     struct buf headers;
     buf_init_heap(&headers, HEADERS_MAX);
     if (status == 200)

@@ -1,6 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The edge: what kind of request is this, and who deals with it. */
+#include "log/log.h"
 #include "routing/routing_priv.h"
+
+void routing_log(const struct rx *rx, uint16_t status, const char *why)
+{
+    char mem[64];
+    struct buf b;
+    if (!log_enabled("routing", LOG_LEVEL_DEBUG))
+        return;
+    buf_init(&b, mem, sizeof(mem));
+    addr_print(&b, &rx->flow.remote);
+    LOG_DEBUG("routing", "request.answered", F_INT("status", status),
+              F_STR("why", why ? why : sip_reason(status)), F_SV("method", rx->msg.method_text),
+              F_SV("uri", rx->msg.uri_text), F_SV("source", buf_sv(&b)));
+}
 
 void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const char *why, sv headers)
 {
@@ -8,6 +22,7 @@ void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const cha
         return;
     struct sip_reply reply = {
         .status = status, .reason = why ? sv_of(why) : SV_NONE, .headers = headers};
+    routing_log(rx, status, why);
     /* Stateless: an answer that is lost is asked for again. */
     enum err rc = sip_reply(r->sip, rx, &reply);
     (void)rc;

@@ -8,7 +8,7 @@
 #include "log/log.h"
 #include "routing/routing_priv.h"
 
-enum { CHALLENGE_MAX = 2048 };
+enum { CHALLENGE_MAX = 2048, LOG_LINES = 10 };
 
 static void on_cancelled(void *arg, struct rx *cancel)
 {
@@ -68,6 +68,7 @@ void pending_answer(struct pending *p, uint16_t status, const char *why, sv head
         .to_tag = sip_stateless_tag(p->r->sip, p->rx, tag),
         .headers = headers,
     };
+    routing_log(p->rx, status, why);
     /* A response that cannot be sent ends the transaction; the peer repeats its request. */
     enum err rc = stxn_reply(p->txn, &reply);
     (void)rc;
@@ -133,6 +134,31 @@ static bool names_us(struct pending *p, sv digest_uri)
            settings_domain_of(p->set, p->r->sip, u.host, u.port) != NULL;
 }
 
+/* What the peer is not told the operator is: whether there is such a user. At most so many lines a
+ * second; the next one says how many were left out (D25). */
+static void log_failure(struct pending *p, bool known)
+{
+    struct routing *r = p->r;
+    char mem[64];
+    struct buf b;
+    if (loop_now(r->loop) - r->log_second >= USEC_S) {
+        r->log_second = loop_now(r->loop);
+        r->log_lines = 0;
+    }
+    if (r->log_lines == LOG_LINES) {
+        r->log_left_out++;
+        return;
+    }
+    r->log_lines++;
+    buf_init(&b, mem, sizeof(mem));
+    addr_print(&b, &p->rx->flow.remote);
+    LOG_WARN("auth", "auth.failure", F_SV("user", p->claim.username),
+             F_STR("account", known ? "known" : "unknown"), F_SV("realm", p->domain->realm),
+             F_SV("source", buf_sv(&b)), F_SV("method", p->rx->msg.method_text),
+             F_INT("left_out", r->log_left_out));
+    r->log_left_out = 0;
+}
+
 static void on_account(struct store_op *op, enum err rc)
 {
     struct pending *p = op->arg;
@@ -159,14 +185,8 @@ static void on_account(struct store_op *op, enum err rc)
         return;
     }
     if (v == AUTH_WRONG) {
-        char mem[64];
-        struct buf b;
-        buf_init(&b, mem, sizeof(mem));
-        addr_print(&b, &p->rx->flow.remote);
         stat_inc(&r->loop->stats, STAT_AUTH_FAILURES);
-        LOG_WARN("auth", "auth.failure", F_SV("user", p->claim.username),
-                 F_SV("realm", p->domain->realm), F_SV("source", buf_sv(&b)),
-                 F_SV("method", p->rx->msg.method_text));
+        log_failure(p, rc == ERR_OK);
         challenge_pending(p, false);
         return;
     }

@@ -22,6 +22,9 @@ struct routing {
     struct accounting *accounting;
     struct link pending;
     bool draining;
+    /* auth.failure lines in this second, and those that were not written (D25) */
+    usec log_second;
+    unsigned log_lines, log_left_out;
 };
 
 /* A request on its way through authentication and look-up. Holds the server transaction until the
@@ -45,6 +48,8 @@ struct pending {
     void (*next)(struct pending *p); /* after the caller is known */
 };
 
+/* Why a request was answered here: at debug, for who asks why a phone gets what it gets. */
+void routing_log(const struct rx *rx, uint16_t status, const char *why);
 /* A stateless answer. */
 void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const char *why, sv headers);
 

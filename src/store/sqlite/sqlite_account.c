@@ -198,8 +198,35 @@ static enum err file_remove(struct sqlite *d, const struct account *a)
     return n ? ERR_OK : ERR_NOTFOUND;
 }
 
+/* A call goes to a name first and to a number second, so a name that is somebody else's number, or a
+ * number that is somebody else's name, would hide one of the two. The unique key of the file keeps
+ * numbers apart among themselves. LOCK: db_lock */
+static enum err check_dialling(struct sqlite *d, const struct account *a)
+{
+    char own_mem[SQLITE_KEY_MAX], other_mem[SQLITE_KEY_MAX];
+    sv own = key_of(own_mem, a->user, a->domain), owner;
+    struct arena mem;
+    uint64_t version;
+    for (unsigned i = 0; i < a->numbers_n; i++) {
+        sv other = key_of(other_mem, a->numbers[i], a->domain);
+        if (!sv_eq(other, own) && table_has(d->accounts, other))
+            return ERR_EXISTS;
+    }
+    arena_init(&mem, NULL, 0, MEMORY_MAX);
+    enum err rc = table_get(d->numbers, a->user, &mem, &owner, &version);
+    if (!rc && version && !sv_eq(owner, own)) {
+        size_t at = sv_chr(owner, '@');
+        if (sv_eq(sv_sub(owner, at + 1, owner.n), a->domain))
+            rc = ERR_EXISTS;
+    }
+    arena_done(&mem);
+    return rc;
+}
+
 static enum err change_now(struct sqlite *d, int what, const struct account *a)
 {
+    if (what != STORE_REMOVE)
+        TRY(check_dialling(d, a));
     enum err rc = sqlite_run(d, SQL_BEGIN, NULL);
     if (!rc && what == STORE_REMOVE)
         rc = file_remove(d, a);

@@ -287,6 +287,32 @@ static void changes_keep_users_and_numbers_unique(void **state)
     world_end(&w);
 }
 
+static void a_name_is_nobody_elses_number(void **state)
+{
+    struct world w;
+    struct account named = account("555"), carol = account("carol"), dan = account("dan");
+    (void)state;
+    world_start(&w, true);
+    assert_int_equal(change(&w, STORE_ADD, &named), ERR_OK);
+    carol.numbers[0] = SV("555");
+    carol.numbers_n = 1;
+    assert_int_equal(change(&w, STORE_ADD, &carol), ERR_EXISTS);
+    assert_int_equal(change(&w, STORE_SET, &carol), ERR_EXISTS);
+    assert_int_equal(find_user(&w, "carol"), ERR_NOTFOUND);
+    dan.numbers[0] = SV("777");
+    dan.numbers_n = 1;
+    assert_int_equal(change(&w, STORE_ADD, &dan), ERR_OK);
+    named.user = SV("777");
+    assert_int_equal(change(&w, STORE_ADD, &named), ERR_EXISTS);
+    named.domain = SV("other.test"); /* there it is dialled by another name */
+    assert_int_equal(change(&w, STORE_ADD, &named), ERR_OK);
+    named = account("555"); /* its own name may be its number */
+    named.numbers[0] = SV("555");
+    named.numbers_n = 1;
+    assert_int_equal(change(&w, STORE_SET, &named), ERR_OK);
+    world_end(&w);
+}
+
 static void unfit_accounts_are_refused(void **state)
 {
     struct world w;
@@ -720,6 +746,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_account_is_found_by_user_and_by_number_also_later),
         cmocka_unit_test(changes_keep_users_and_numbers_unique),
+        cmocka_unit_test(a_name_is_nobody_elses_number),
         cmocka_unit_test(unfit_accounts_are_refused),
         cmocka_unit_test(a_cancelled_change_is_silent),
         cmocka_unit_test(a_walk_meets_each_and_may_stop),

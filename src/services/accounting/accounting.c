@@ -318,11 +318,13 @@ void accounting_request(struct accounting *a, struct call *c, struct rx *req, un
     unsigned sender = 1 - to_leg;
     list_unlink(&c->by_silence);
     list_push(&a->by_silence, &c->by_silence);
-    if (req->msg.method != SIP_BYE) {
-        /* §12.2: re-INVITE, UPDATE and their kin refresh the target. */
+    if (req->msg.method == SIP_INVITE || req->msg.method == SIP_UPDATE) {
+        /* §12.2: only these refresh the target of an INVITE's dialog. */
         learn_leg(a, c, sender, &req->msg, &req->flow, location_behind_nat(&req->msg, &req->flow));
         return;
     }
+    if (req->msg.method != SIP_BYE)
+        return;
     sv by = sender == 0 ? SV("caller") : SV("callee");
     if (!c->in_setup) {
         end(a, c, by);

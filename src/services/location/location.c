@@ -51,7 +51,7 @@ enum err location_dest(const struct uri *u, struct dest *ret_dest)
     enum sip_transport t = location_transport(u);
     uint16_t port = u->port ? u->port : t == SIP_T_TLS || t == SIP_T_WSS ? 5061 : 5060;
     *ret_dest = (struct dest){.addr = addr_from_ip(ip, n, port), .transport = t};
-    return t == SIP_T_OTHER ? ERR_UNREACHABLE : ERR_OK;
+    return t == SIP_T_UDP || t == SIP_T_TCP ? ERR_OK : ERR_UNREACHABLE;
 }
 
 bool location_allowed(const struct sip *s, const struct addr *named, const struct addr *peer)

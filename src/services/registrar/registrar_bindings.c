@@ -147,6 +147,10 @@ static bool reachable(const struct apply *ap, const struct uri *u)
         return !ap->sip || !sip_is_local(ap->sip, u->host, named.port);
     if (location_dest(u, &d))
         return false;
+    /* On the open network a phone speaks for its own address only: else anybody with an account could
+     * aim calls at anybody (D15). */
+    if (addr_class(&d.addr) == ADDR_GLOBAL && !addr_equal_ip(&d.addr, &ap->flow->remote))
+        return false;
     return !ap->sip || location_allowed(ap->sip, &d.addr, &ap->flow->remote);
 }
 

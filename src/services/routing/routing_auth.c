@@ -2,13 +2,14 @@
 /* Who says so: a request that claims an address of ours must prove it (Digest, RFC 3261 §22), and
  * own it.
  *
- * Without credentials it gets a stateless challenge; nothing is kept of it. With credentials it
- * gets a server transaction first, so that its repetitions are absorbed while the account is looked
- * up. An unknown user and a wrong password take the same path. */
+ * Whatever is not proved is answered without state: a challenge to what has no credentials, and to
+ * what has wrong ones. While the account is looked up the request waits, and octet for octet the
+ * same request beside it is dropped; a server transaction begins with the proof. An unknown user
+ * and a wrong password take the same path. */
 #include "log/log.h"
 #include "routing/routing_priv.h"
 
-enum { CHALLENGE_MAX = 2048, LOG_LINES = 10 };
+enum { CHALLENGE_MAX = 2048, LOG_LINES = 10, USER_LOGGED = 64 };
 
 static void on_cancelled(void *arg, struct rx *cancel)
 {
@@ -26,26 +27,39 @@ static void on_txn_gone(void *arg, enum err why)
 
 static const struct stxn_handler handler = {.on_cancel = on_cancelled, .on_gone = on_txn_gone};
 
-struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route)
+/* Without a transaction. NULL: answered. */
+static struct pending *pending_begin(struct routing *r, struct rx *rx,
+                                     const struct proxy_route *route)
 {
     struct pending *p = MEM_NEW(struct pending);
     if (!p) {
         routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
         return NULL;
     }
-    enum err rc = stxn_new(r->sip, rx, &handler, p, &p->txn);
-    if (rc) {
-        mem_free(p);
-        if (rc == ERR_NOMEM)
-            routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
-        return NULL;
-    }
     p->r = r;
-    p->rx = stxn_rx(p->txn);
+    p->rx = rx_ref(rx);
     p->set = settings_ref(r->set);
     p->route = *route;
     list_push(&r->pending, &p->by_routing);
     return p;
+}
+
+/* False: no transaction can be made; answered, p is gone. */
+static bool pending_transaction(struct pending *p)
+{
+    enum err rc = stxn_new(p->r->sip, p->rx, &handler, p, &p->txn);
+    if (!rc)
+        return true;
+    if (rc == ERR_NOMEM)
+        routing_refuse(p->r, p->rx, 503, NULL, SV("Retry-After: 5\r\n"));
+    pending_free(p);
+    return false;
+}
+
+struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    struct pending *p = pending_begin(r, rx, route);
+    return p && pending_transaction(p) ? p : NULL;
 }
 
 void pending_free(struct pending *p)
@@ -55,6 +69,7 @@ void pending_free(struct pending *p)
     if (p->bindings.op.done)
         store_op_cancel(&p->bindings.op);
     list_unlink(&p->by_routing);
+    rx_unref(p->rx);
     settings_unref(p->set);
     mem_free(p);
 }
@@ -62,6 +77,11 @@ void pending_free(struct pending *p)
 void pending_answer(struct pending *p, uint16_t status, const char *why, sv headers)
 {
     char tag[24];
+    if (!p->txn) {
+        routing_refuse(p->r, p->rx, status, why, headers);
+        pending_free(p);
+        return;
+    }
     struct sip_reply reply = {
         .status = status,
         .reason = why ? sv_of(why) : SV_NONE,
@@ -152,7 +172,7 @@ static void log_failure(struct pending *p, bool known)
     r->log_lines++;
     buf_init(&b, mem, sizeof(mem));
     addr_print(&b, &p->rx->flow.remote);
-    LOG_WARN("auth", "auth.failure", F_SV("user", p->claim.username),
+    LOG_WARN("auth", "auth.failure", F_SV("user", sv_sub(p->claim.username, 0, USER_LOGGED)),
              F_STR("account", known ? "known" : "unknown"), F_SV("realm", p->domain->realm),
              F_SV("source", buf_sv(&b)), F_SV("method", p->rx->msg.method_text),
              F_INT("left_out", r->log_left_out));
@@ -198,7 +218,8 @@ static void on_account(struct store_op *op, enum err rc)
         pending_answer(p, 500, NULL, SV_NONE);
         return;
     }
-    p->next(p);
+    if (pending_transaction(p))
+        p->next(p);
 }
 
 void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_route *route,
@@ -219,7 +240,12 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
         routing_refuse(r, rx, 400, "Credentials Are Malformed", SV_NONE);
         return;
     }
-    struct pending *p = pending_new(r, rx, route);
+    LIST_EACH (other, &r->pending, struct pending, by_routing) {
+        if (!other->txn && sv_eq(other->rx->msg.text, rx->msg.text) &&
+            addr_equal(&other->rx->flow.remote, &rx->flow.remote))
+            return; /* its repetition */
+    }
+    struct pending *p = pending_begin(r, rx, route);
     if (!p)
         return;
     p->domain = domain;

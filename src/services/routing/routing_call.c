@@ -270,25 +270,75 @@ static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route 
            location_allowed(r->sip, &ret_dest->addr, &rx->flow.remote);
 }
 
+static void forward_in_dialog(struct pending *p)
+{
+    struct proxy_target target = {.uri = p->route.uri, .dest = p->hop};
+    struct proxy_request q = {.server = p->txn, .route = &p->route, .targets = &target, .n = 1};
+    proxy_forward(p->r->proxy, &q);
+    pending_free(p);
+}
+
+static void on_proved(struct pending *p)
+{
+    struct call *call;
+    unsigned leg;
+    if (next_hop(p->r, p->rx, &p->route, &call, &leg, &p->hop))
+        forward_in_dialog(p);
+    else
+        pending_answer(p, 404, NULL, SV_NONE);
+}
+
+/* A route set of ours, but of no call that we know: of an earlier process, of a fork that was not
+ * followed, or of somebody who has seen a mark. What can only end something may pass; the rest is
+ * for who proves his address, within a dialog's methods (D6, D7). */
+static void unknown_call(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    const struct sip_addr *from;
+    const struct settings_domain *d = NULL;
+    switch (rx->msg.method) {
+    case SIP_INVITE:
+    case SIP_UPDATE:
+    case SIP_INFO:
+    case SIP_PRACK:
+    case SIP_REFER:
+    case SIP_NOTIFY:
+    case SIP_SUBSCRIBE:
+        if (sipmsg_from(&rx->msg, &from) == ERR_OK)
+            d = settings_domain_of(r->set, r->sip, from->uri.host, from->uri.port);
+        break;
+    default:
+        break;
+    }
+    if (d)
+        routing_authenticate(r, rx, route, d, on_proved);
+    else
+        routing_refuse(r, rx, 481, NULL, SV_NONE);
+}
+
 void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
     struct call *call;
     unsigned leg = 0;
-    struct proxy_target target = {.uri = route->uri};
-    if (!next_hop(r, rx, route, &call, &leg, &target.dest)) {
+    struct dest hop;
+    bool proved = r->set->authenticate == SETTINGS_AUTH_REGISTER;
+    if (!next_hop(r, rx, route, &call, &leg, &hop)) {
         routing_refuse(r, rx, 404, NULL, SV_NONE);
         return;
     }
     if (rx->msg.method == SIP_ACK) {
+        struct proxy_target target = {.uri = route->uri, .dest = hop};
         proxy_relay(r->proxy, rx, route, &target);
+        return;
+    }
+    if (!call && rx->msg.method != SIP_BYE && !proved) {
+        unknown_call(r, rx, route);
         return;
     }
     struct pending *p = pending_new(r, rx, route);
     if (!p)
         return;
+    p->hop = hop;
     if (call)
         accounting_request(r->accounting, call, p->rx, leg);
-    struct proxy_request q = {.server = p->txn, .route = route, .targets = &target, .n = 1};
-    proxy_forward(r->proxy, &q);
-    pending_free(p);
+    forward_in_dialog(p);
 }

@@ -27,14 +27,14 @@ struct routing {
     unsigned log_lines, log_left_out;
 };
 
-/* A request on its way through authentication and look-up. Holds the server transaction until the
- * registrar or the proxy takes it. */
+/* A request on its way through authentication and look-up. Once its sender is proved it holds the
+ * server transaction until the registrar or the proxy takes it. */
 struct pending {
     struct routing *r;
     struct link by_routing;
     struct settings *set; /* the snapshot that it began under */
-    struct stxn *txn;
-    struct rx *rx; /* of the transaction */
+    struct stxn *txn;     /* NULL: nothing is proved yet, answers are stateless */
+    struct rx *rx;        /* a reference */
     struct proxy_route route;
     /* that the sender claims (From; To of a REGISTER); NULL: a stranger */
     const struct settings_domain *domain;
@@ -43,6 +43,7 @@ struct pending {
     struct auth_claim claim;
     struct store_find find;
     struct store_bindings bindings;
+    struct dest hop;                 /* inside a dialog: where it goes */
     sv caller;                       /* user@domain once proved; else SV_NONE */
     sv callee;                       /* user@domain once found */
     void (*next)(struct pending *p); /* after the caller is known */
@@ -55,7 +56,7 @@ void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const cha
 
 /* A pending request with its transaction made. NULL: refused and answered, or a repetition. */
 struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route);
-/* Answers through the transaction and ends it. */
+/* Answers, through the transaction when there is one, and ends p. */
 void pending_answer(struct pending *p, uint16_t status, const char *why, sv headers);
 /* Ends it without the transaction, which has gone to somebody else. */
 void pending_free(struct pending *p);

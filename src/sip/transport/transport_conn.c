@@ -17,10 +17,12 @@ struct conn *conn_find(struct sip *s, uint64_t id)
     return c && c->flow.conn == id ? c : NULL;
 }
 
+/* One that we opened: who connects from a port has not shown that he is who listens there (RFC
+ * 5923). */
 struct conn *conn_to(struct sip *s, enum sip_transport t, const struct addr *remote)
 {
     HASH_EACH (c, &s->by_remote, sip_addr_hash(s, remote), struct conn, by_remote) {
-        if (c->flow.transport == t && addr_equal(&c->flow.remote, remote))
+        if (!c->accepted && c->flow.transport == t && addr_equal(&c->flow.remote, remote))
             return c;
     }
     return NULL;

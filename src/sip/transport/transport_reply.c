@@ -104,6 +104,14 @@ enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r,
         return rc ? rc : b.rc;
     }
     octets->n = (uint32_t)b.n;
+    /* A reply to a long request is short, and a transaction keeps it: in a block of its own size. */
+    struct block *fit = b.n <= octets->cap / 2 ? sip_block(s, b.n) : NULL;
+    if (fit) {
+        memcpy(fit->p, octets->p, b.n);
+        fit->n = octets->n;
+        block_unref(octets);
+        octets = fit;
+    }
     *ret_octets = octets;
     return ERR_OK;
 }

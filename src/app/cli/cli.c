@@ -147,6 +147,20 @@ static void put_words(const char *args)
     fputc(' ', stdout);
 }
 
+/* word is one of "a|b|c [REST]". */
+static bool has_word(const char *args, const char *word)
+{
+    size_t n = strcspn(args, " "), k;
+    if (args[0] == '[' || !memchr(args, '|', n))
+        return false;
+    for (const char *p = args; p < args + n; p += k + 1) {
+        k = strcspn(p, "| ");
+        if (k == strlen(word) && memcmp(p, word, k) == 0)
+            return true;
+    }
+    return false;
+}
+
 int cli_help(struct cli *c)
 {
     if (c->on[CLI_MAN]) {
@@ -158,10 +172,11 @@ int cli_help(struct cli *c)
         return CLI_OK;
     }
     int i = verb_index(c->args[0]);
-    if (c->args_n > 1)
-        return cli_usage(c, "one verb at a time");
     if (i < 0)
         return cli_usage(c, "there is no verb '%s'", c->args[0]);
+    /* "help user add" is answered by the help of user. */
+    if (c->args_n > 2 || (c->args_n == 2 && !has_word(verbs[i].args, c->args[1])))
+        return cli_usage(c, "one verb at a time: tandem help %s", verbs[i].name);
     print_verb_help(stdout, i);
     return CLI_OK;
 }
@@ -257,6 +272,7 @@ int cli_main(int argc, char **argv)
     int verb = verb_index(name);
     if (verb < 0)
         return cli_usage(&c, "there is no verb '%s'", name);
+    c.program = argv[0];
     c.verb = verbs[verb].name;
     for (int i = 2; i < argc; i++) {
         int code = CLI_OK;

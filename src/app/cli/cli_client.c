@@ -65,12 +65,25 @@ struct search {
     char place[1200];  /* where the configuration's server would be; empty: not known */
     char folder[1200]; /* its data */
     bool nobody;       /* nobody listens there: it may be started */
+    bool lost;         /* the configuration that was named cannot be read: said already */
 };
+
+/* One of the lines of s->tried is of path. */
+static bool was_tried(const struct search *s, const char *path)
+{
+    char mem[1300];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    buf_str(&b, "  ");
+    buf_printable(&b, sv_of(path));
+    buf_str(&b, ": ");
+    return !b.rc && memmem(s->tried.p, s->tried.n, b.p, b.n) != NULL;
+}
 
 static int try_place(struct search *s, const char *path)
 {
     int fd = dial(path);
-    if (fd < 0) {
+    if (fd < 0 && !was_tried(s, path)) {
         int e = errno;
         buf_str(&s->tried, "  ");
         buf_printable(&s->tried, sv_of(path));
@@ -91,6 +104,15 @@ static void set_path(char *mem, size_t n, sv path, const char *name)
         mem[0] = '\0';
 }
 
+static void put_sv(sv text)
+{
+    struct buf b;
+    buf_init_heap(&b, ANSWER_MAX);
+    buf_printable(&b, text);
+    fwrite(b.p ? b.p : "", 1, b.n, stderr);
+    buf_done(&b);
+}
+
 /* The configuration's own place. A file with mistakes still says where its server is. */
 static int try_configured(struct cli *c, struct search *s, bool *ret_named)
 {
@@ -99,12 +121,21 @@ static int try_configured(struct cli *c, struct search *s, bool *ret_named)
     struct config_source src = cli_source(c);
     config_report_init(&report);
     enum err rc = config_load(&src, &report, &config);
+    *ret_named = c->value[CLI_CONFIG] || (getenv("TANDEM_CONFIG") && *getenv("TANDEM_CONFIG"));
+    if (*ret_named && report.unread) {
+        /* Its server is not known, and no other is meant. */
+        fprintf(stderr, "tandem %s: cannot read ", c->verb);
+        put_sv(report.unread_file);
+        fprintf(stderr, ": %s\n", report.unread);
+        s->lost = true;
+        config_report_done(&report);
+        return -1;
+    }
     if (report.socket.n)
         set_path(s->place, sizeof(s->place), report.socket, "");
     else if (report.data.n)
         set_path(s->place, sizeof(s->place), report.data, "/control.sock");
     set_path(s->folder, sizeof(s->folder), report.data, "");
-    *ret_named = c->value[CLI_CONFIG] || (getenv("TANDEM_CONFIG") && *getenv("TANDEM_CONFIG"));
     int fd = s->place[0] ? try_place(s, s->place) : -1;
     s->nobody = fd < 0 && s->place[0] && !rc && (errno == ENOENT || errno == ECONNREFUSED);
     if (rc)
@@ -143,7 +174,7 @@ static int start_offline(struct cli *c, const char *path)
     if (offline_pid == 0) {
         if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != self)
             _exit(CLI_FAILED);
-        _exit(daemon_serve(&src, DAEMON_OFFLINE));
+        _exit(daemon_serve(&src, DAEMON_OFFLINE, c->program));
     }
     for (int i = 0; i < OFFLINE_TRIES && offline_pid > 0; i++) {
         int fd = dial(path);
@@ -232,7 +263,7 @@ static int reach(struct cli *c, enum cli_offline offline)
         memcpy(offline_place, s.place, sizeof(offline_place));
         fd = start_offline(c, offline_place);
     }
-    if (fd < 0)
+    if (fd < 0 && !s.lost)
         fprintf(stderr, "tandem %s: no server answers; tried\n%.*s", c->verb, (int)s.tried.n,
                 s.tried_mem);
     return fd;
@@ -288,6 +319,39 @@ void cli_print_json(json_t *answer)
     char *text = json_dumps(answer, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     printf("%s\n", text ? text : "null");
     free(text);
+}
+
+struct sorted {
+    const char *first, *then;
+    json_t *value;
+};
+
+static int by_text(const void *a, const void *b)
+{
+    const struct sorted *x = a, *y = b;
+    int order = strcmp(x->first, y->first);
+    return order ? order : strcmp(x->then, y->then);
+}
+
+static const char *text_at(json_t *o, const char *key)
+{
+    const char *text = key ? json_string_value(json_object_get(o, key)) : NULL;
+    return text ? text : "";
+}
+
+void cli_sort(json_t *list, const char *first, const char *then)
+{
+    size_t i, n = json_array_size(list);
+    json_t *v;
+    struct sorted *all = mem_calloc(n + 1, sizeof(*all));
+    if (!all)
+        return; /* as the server sent it */
+    json_array_foreach(list, i, v) all[i] =
+        (struct sorted){text_at(v, first), text_at(v, then), json_incref(v)};
+    qsort(all, n, sizeof(*all), by_text);
+    for (i = 0; i < n; i++)
+        json_array_set_new(list, i, all[i].value);
+    mem_free(all);
 }
 
 void cli_put(FILE *f, const char *text)

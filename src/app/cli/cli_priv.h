@@ -19,6 +19,7 @@ enum cli_option {
 };
 
 struct cli {
+    const char *program; /* as it was called */
     const char *verb;
     const char *args[CLI_ARGS_MAX];
     unsigned args_n;
@@ -55,6 +56,8 @@ int cli_ask(struct cli *c, const char *method, const char *path, const json_t *b
 /* The "error" of an answer to standard error. Returns CLI_NO, or CLI_FAILED when the server could
  * not. Takes answer. */
 int cli_refused(const struct cli *c, unsigned status, json_t *answer);
+/* Sorts a list of maps by their texts under these keys; then: NULL, or the second key. */
+void cli_sort(json_t *list, const char *first, const char *then);
 /* Prints answer as JSON to standard output. */
 void cli_print_json(json_t *answer);
 /* Text fit for a terminal. */

@@ -228,6 +228,7 @@ static int user_list(struct cli *c, const char *address)
     if (status != 200)
         return cli_refused(c, status, a);
     if (!address) {
+        cli_sort(a, "user", "domain");
         if (c->on[CLI_JSON])
             cli_print_json(a);
         else
@@ -294,7 +295,7 @@ json_t *cli_import_line(char *line)
     enum { NAMES = sizeof(names) / sizeof(names[0]) };
     json_t *o = json_object();
     char *rest = line;
-    bool good = o != NULL;
+    bool good = o != NULL && strchr(line, ';');
     for (unsigned i = 0; rest && good; i++) {
         char *field = strsep(&rest, ";");
         good = i < NAMES ? set_text(o, names[i], field) : i == NAMES && set_numbers(o, field);
@@ -414,6 +415,7 @@ static int user_export(struct cli *c)
         return code;
     if (status != 200)
         return cli_refused(c, status, a);
+    cli_sort(a, "user", "domain");
     if (c->on[CLI_JSON])
         cli_print_json(a);
     else
@@ -449,20 +451,26 @@ int cli_user(struct cli *c)
         {"add", user_add},   {"passwd", user_passwd}, {"remove", user_remove},
         {"show", user_list}, {"import", user_import},
     };
+    static const char words[] = "add, list, show, passwd, remove, import or export";
     if (c->args_n == 0)
-        return cli_usage(c, "add, list, show, passwd, remove, import or export");
+        return cli_usage(c, "%s", words);
+    bool whole = strcmp(c->args[0], "list") == 0 || strcmp(c->args[0], "export") == 0;
+    if (c->args_n > 1 && whole)
+        return cli_usage(c, "user %s takes no argument%s", c->args[0],
+                         strcmp(c->args[0], "list") == 0 ? "; one account: user show" : "");
     if (check_options(c, c->args[0]))
         return CLI_USAGE;
-    if (c->args_n == 1 && strcmp(c->args[0], "list") == 0)
+    if (strcmp(c->args[0], "list") == 0)
         return user_list(c, NULL);
-    if (c->args_n == 1 && strcmp(c->args[0], "export") == 0)
+    if (strcmp(c->args[0], "export") == 0)
         return user_export(c);
     for (size_t i = 0; i < sizeof(with_argument) / sizeof(with_argument[0]); i++) {
         if (strcmp(with_argument[i].name, c->args[0]) != 0)
             continue;
         if (c->args_n != 2)
-            return cli_usage(c, "user %s needs one argument", c->args[0]);
+            return cli_usage(c, "user %s needs one %s", c->args[0],
+                             strcmp(c->args[0], "import") == 0 ? "FILE" : "USER@DOMAIN");
         return with_argument[i].fn(c, c->args[1]);
     }
-    return cli_usage(c, "there is no user %s", c->args[0]);
+    return cli_usage(c, "there is no user %s, but %s", c->args[0], words);
 }

@@ -12,7 +12,7 @@ int cli_serve(struct cli *c)
     struct config_source src = cli_source(c);
     if (c->args_n)
         return cli_usage(c, "no arguments are wanted");
-    return daemon_serve(&src, c->on[CLI_DEMO] ? DAEMON_DEMO : DAEMON_SERVE);
+    return daemon_serve(&src, c->on[CLI_DEMO] ? DAEMON_DEMO : DAEMON_SERVE, c->program);
 }
 
 static json_t *problem_json(const struct config_problem *p)
@@ -51,7 +51,8 @@ int cli_check(struct cli *c)
         fwrite(b.p ? b.p : "", 1, b.n, stdout);
         buf_done(&b);
         if (report.n)
-            printf("%zu errors, %zu findings\n", report.errors, report.findings);
+            printf("%zu error%s, %zu finding%s\n", report.errors, report.errors == 1 ? "" : "s",
+                   report.findings, report.findings == 1 ? "" : "s");
         else
             printf("the configuration is fine\n");
     }
@@ -139,10 +140,14 @@ int cli_reload(struct cli *c)
     } else {
         json_array_foreach(json_object_get(a, "problems"), i, v)
         {
+            long long line = (long long)json_integer_value(json_object_get(v, "line"));
             cli_put(stdout, member(v, "file"));
-            printf(":%lld:%lld: %s: ", (long long)json_integer_value(json_object_get(v, "line")),
-                   (long long)json_integer_value(json_object_get(v, "column")),
-                   member(v, "severity"));
+            if (line > 0)
+                printf(":%lld:%lld", line,
+                       (long long)json_integer_value(json_object_get(v, "column")));
+            printf(": ");
+            cli_put(stdout, member(v, "severity"));
+            printf(": ");
             cli_put(stdout, member(v, "text"));
             printf("%s", member(v, "hint")[0] ? "; " : "");
             cli_put(stdout, member(v, "hint"));
@@ -150,14 +155,15 @@ int cli_reload(struct cli *c)
         }
         print_list("changed: ", json_object_get(a, "changed"));
         print_list("needs a restart: ", json_object_get(a, "restart"));
+        print_list("warning: ", json_object_get(a, "warnings"));
         printf("%s\n", status == 200 ? "reloaded" : "refused: the server goes on as it was");
     }
     json_decref(a);
     return status == 200 ? CLI_OK : CLI_NO;
 }
 
-/* A GET; prints JSON when asked to, else the text by fn. */
-static int show(struct cli *c, const char *path, void (*fn)(json_t *a))
+/* A GET; prints JSON when asked to, else the text by fn. key: that its list is sorted by, or NULL. */
+static int show(struct cli *c, const char *path, const char *key, void (*fn)(json_t *a))
 {
     unsigned status;
     json_t *a;
@@ -168,6 +174,8 @@ static int show(struct cli *c, const char *path, void (*fn)(json_t *a))
         return code;
     if (status != 200)
         return cli_refused(c, status, a);
+    if (key)
+        cli_sort(a, key, NULL);
     if (c->on[CLI_JSON])
         cli_print_json(a);
     else
@@ -176,14 +184,30 @@ static int show(struct cli *c, const char *path, void (*fn)(json_t *a))
     return CLI_OK;
 }
 
+/* "1 d 2 h 3 min 4 s", from the largest unit that there is. */
+static void put_duration(long long s)
+{
+    if (s >= 86400)
+        printf("%lld d ", s / 86400);
+    if (s >= 3600)
+        printf("%lld h ", s / 3600 % 24);
+    if (s >= 60)
+        printf("%lld min ", s / 60 % 60);
+    printf("%lld s", s % 60);
+}
+
 static void status_text(json_t *a)
 {
     const char *key;
     json_t *v;
     json_object_foreach(a, key, v)
     {
+        if (json_is_array(v) && json_array_size(v) == 0)
+            continue;
         printf("%-14s ", key);
-        if (json_is_string(v))
+        if (strcmp(key, "uptime") == 0 && json_is_integer(v))
+            put_duration((long long)json_integer_value(v));
+        else if (json_is_string(v))
             cli_put(stdout, json_string_value(v));
         else if (json_is_integer(v))
             printf("%lld", (long long)json_integer_value(v));
@@ -202,7 +226,7 @@ static void status_text(json_t *a)
 
 int cli_status(struct cli *c)
 {
-    return show(c, "/api/v1/status", status_text);
+    return show(c, "/api/v1/status", NULL, status_text);
 }
 
 static void registrations_text(json_t *a)
@@ -237,7 +261,7 @@ static void registrations_text(json_t *a)
 
 int cli_registrations(struct cli *c)
 {
-    return show(c, "/api/v1/registrations", registrations_text);
+    return show(c, "/api/v1/registrations", "account", registrations_text);
 }
 
 static void calls_text(json_t *a)
@@ -263,5 +287,5 @@ static void calls_text(json_t *a)
 
 int cli_calls(struct cli *c)
 {
-    return show(c, "/api/v1/calls", calls_text);
+    return show(c, "/api/v1/calls", NULL, calls_text);
 }

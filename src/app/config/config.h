@@ -33,6 +33,10 @@ struct config_report {
     size_t n, errors, findings;
     bool cut;        /* more than CONFIG_PROBLEMS_MAX */
     sv data, socket; /* as in struct config, also of a load that failed: where its server is */
+    /* Why the file that was named, or found, could not be read at all: "no such file"; NULL: it was
+     * read, or there is none. The file. */
+    const char *unread;
+    sv unread_file;
 };
 void config_report_init(struct config_report *r);
 void config_report_done(struct config_report *r);
@@ -94,7 +98,7 @@ MUST_USE enum err config_load(const struct config_source *src, struct config_rep
 void config_free(struct config *c);
 
 /* What differs between two, for reload: lines "key: old -> new" (secrets never), and keys that
- * need a restart. */
+ * need a restart. changed, restart: NULL when it is not asked for. */
 void config_diff(const struct config *old, const struct config *now, struct buf *changed,
                  struct buf *restart);
 /* `tandem config`: the effective file as YAML, each value with its origin as comment;

@@ -321,6 +321,8 @@ void config_diff(const struct config *old, const struct config *now, struct buf 
         if (row->kind != CONFIG_ROW_KEY || row->type == CONFIG_T_INCLUDE)
             continue;
         struct buf *out = row->restart ? restart : changed;
+        if (!out)
+            continue;
         if (row->type == CONFIG_T_ACCOUNTS)
             diff_accounts(config_all_const(old), config_all_const(now), out);
         else

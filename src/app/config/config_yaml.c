@@ -292,6 +292,8 @@ void config_read_file(struct config_reader *r, sv path, sv named, const struct c
                                              : "not a readable file";
         config_error(r, at ? *at : self, SV_NONE, "cannot read " SV_FMT ": %s",
                      SV_ARG(sv_sub(named, 0, 512)), why);
+        if (!at && sv_dup(&r->report->arena, named, &r->report->unread_file) == ERR_OK)
+            r->report->unread = why;
     } else {
         for (unsigned i = 0; i < r->files; i++) {
             if (r->seen[i].device == seen.device && r->seen[i].inode == seen.inode) {

@@ -38,6 +38,7 @@ struct control_env {
     bool ready, draining, reload_ok;
     struct settings *settings; /* current; the daemon swaps it */
     sv config_file;            /* or SV_NONE */
+    sv restart;                /* lines "key: …": what waits for a restart */
     /* Answers rq (now or later) with the outcome of a reload. */
     void (*reload)(void *arg, struct control_request *rq, bool rollback);
     void *arg;

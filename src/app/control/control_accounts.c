@@ -23,6 +23,60 @@ static void change_free(void *arg)
     mem_free(ch);
 }
 
+/* Looking for what stands in the way of a change. */
+struct conflict {
+    const struct account *want;
+    bool itself; /* it may be there */
+    struct buf *text;
+};
+
+/* A name and a number hide each other too: both are dialled. */
+static bool put_conflict(const struct account *have, void *arg)
+{
+    struct conflict *k = arg;
+    const struct account *want = k->want;
+    const char *what = NULL;
+    sv which = want->user;
+    if (!sv_eq(have->domain, want->domain))
+        return true;
+    if (sv_eq(have->user, want->user)) {
+        if (k->itself)
+            return true;
+        what = "account";
+    }
+    for (unsigned n = 0; n < have->numbers_n && !what; n++) {
+        if (sv_eq(have->numbers[n], want->user))
+            what = "name";
+    }
+    for (unsigned i = 0; i < want->numbers_n && !what; i++) {
+        bool taken = sv_eq(have->user, want->numbers[i]);
+        for (unsigned n = 0; n < have->numbers_n && !taken; n++)
+            taken = sv_eq(have->numbers[n], want->numbers[i]);
+        if (taken) {
+            what = "number";
+            which = want->numbers[i];
+        }
+    }
+    if (what)
+        buf_printf(k->text, "the %s " SV_FMT " is there already: " SV_FMT "@" SV_FMT, what,
+                   SV_ARG(which), SV_ARG(have->user), SV_ARG(have->domain));
+    return !what;
+}
+
+static void refuse_existing(struct change *ch)
+{
+    char mem[900];
+    struct buf b;
+    struct conflict k = {
+        .want = &ch->store.account, .itself = ch->store.what != STORE_ADD, .text = &b};
+    buf_init(&b, mem, sizeof(mem));
+    enum err rc = store_each_account(control_env_of(ch->rq)->store, put_conflict, &k);
+    buf_char(&b, '\0');
+    bool known = !rc && !b.rc && b.n > 1; /* else it has gone meanwhile */
+    control_error(ch->rq, 409,
+                  known ? mem : "the account, or one of its numbers, is there already");
+}
+
 static void on_changed(struct store_op *op, enum err rc)
 {
     struct change *ch = op->arg;
@@ -33,7 +87,7 @@ static void on_changed(struct store_op *op, enum err rc)
                       SV("{\"ok\": true}\n"));
         break;
     case ERR_EXISTS:
-        control_error(rq, 409, "the account, or one of its numbers, is there already");
+        refuse_existing(ch);
         break;
     case ERR_NOTFOUND:
         control_error(rq, 404, "no such account");
@@ -84,16 +138,22 @@ static const struct settings_domain *domain_named(const struct settings *s, sv n
     return NULL;
 }
 
-/* "alice@example.test", or "alice" for the first domain. NULL: fine; else why not. */
-static const char *read_address(struct change *ch, sv address)
+/* "alice@example.test", or "alice" for the first domain. NULL: fine; else why not.
+ * any_domain: also one that the configuration does not name any more. */
+static const char *read_address(struct change *ch, sv address, bool any_domain)
 {
     const struct settings *set = control_env_of(ch->rq)->settings;
     struct account *a = &ch->store.account;
     size_t at = sv_chr(address, '@');
     sv user = sv_sub(address, 0, at);
     const struct settings_domain *d = &set->domains[0];
+    struct settings_domain gone = {.name = sv_sub(address, at + 1, address.n)};
     if (at < address.n)
-        d = domain_named(set, sv_sub(address, at + 1, address.n));
+        d = domain_named(set, gone.name);
+    if (!d && any_domain && gone.name.n) {
+        gone.realm = gone.name;
+        d = &gone;
+    }
     if (!d)
         return "the domain is not one of this server's";
     if (user.n == 0 || user.n > USER_MAX)
@@ -168,6 +228,23 @@ static const char *read_hash(struct change *ch, json_t *o, const char *name, uin
     return NULL;
 }
 
+static const char *too_short(struct change *ch)
+{
+    enum { TEXT_MAX = 128 };
+    unsigned min = control_env_of(ch->rq)->settings->password_min;
+    char *mem = arena_alloc(&ch->arena, TEXT_MAX);
+    struct buf b;
+    if (!mem)
+        return "out of memory";
+    buf_init(&b, mem, TEXT_MAX);
+    buf_printf(&b,
+               "the password is too short: at least %u characters "
+               "(security.passwords.minimum)",
+               min);
+    buf_char(&b, '\0');
+    return mem;
+}
+
 static const char *read_password(struct change *ch, json_t *o)
 {
     struct account *a = &ch->store.account;
@@ -177,7 +254,7 @@ static const char *read_password(struct change *ch, json_t *o)
         return why;
     if (password.n < control_env_of(ch->rq)->settings->password_min) {
         crypto_wipe((char *)(uintptr_t)password.p, password.n);
-        return "the password is too short (security.passwords.minimum)";
+        return too_short(ch);
     }
     struct auth_ha1 ha1;
     auth_ha1(a->user, a->realm, password, &ha1);
@@ -234,7 +311,7 @@ void control_account_add(struct control_request *rq)
     if (!why && !address.p)
         why = "user is missing";
     if (!why)
-        why = read_address(ch, address);
+        why = read_address(ch, address, false);
     if (!why)
         why = read_account(ch, o);
     body_free(o);
@@ -303,7 +380,7 @@ static struct change *change_existing(struct control_request *rq)
     const char *why =
         path_address(ch, sv_sub(rq->path, strlen("/api/v1/accounts/"), rq->path.n), &address);
     if (!why)
-        why = read_address(ch, address);
+        why = read_address(ch, address, true);
     if (why) {
         change_refuse(ch, 422, why);
         return NULL;
@@ -349,7 +426,9 @@ void control_account_remove(struct control_request *rq)
     if (!ch)
         return;
     ch->store.what = STORE_REMOVE;
-    if (ch->store.account.from_file)
+    /* Of a domain that the configuration has no more, no file names it. */
+    if (ch->store.account.from_file &&
+        domain_named(control_env_of(rq)->settings, ch->store.account.domain))
         change_refuse(ch, 409, "the account stands in the configuration file: remove it there");
     else
         change_start(ch);

@@ -70,6 +70,13 @@ static void get_status(struct control_request *rq)
         addr_print(&b, &sip->listen[i].bind);
         buf_char(&b, '"');
     }
+    buf_str(&b, "], \"needs_restart\": [");
+    for (sv lines = env->restart; lines.n;
+         lines = sv_sub(lines, sv_chr(lines, '\n') + 1, lines.n)) {
+        buf_str(&b, lines.p == env->restart.p ? "\"" : ", \"");
+        buf_json(&b, sv_sub(lines, 0, sv_chr(lines, ':')));
+        buf_char(&b, '"');
+    }
     buf_printf(&b,
                "], \"workers\": %u, \"accounts\": %zu, \"registrations\": %zu, \"calls\": %lld, "
                "\"transactions\": %lld}\n",

@@ -14,7 +14,7 @@
 
 const char daemon_version[] = TANDEM_VERSION;
 
-enum { DIRECTORY_ENTRIES = 1 << 18, NONCE_COUNTS = 1 << 17 };
+enum { NONCE_COUNTS = 1 << 17, DIFFERENCES_MAX = 1024 * 1024, STRANDED_MAX = 64 * 1024 };
 #define DRAIN_LOOK (100 * USEC_MS)
 
 static int start_failed(const char *what, enum err rc)
@@ -44,7 +44,8 @@ static int setup_store(struct daemon *d)
     struct store_location *loc;
     enum err rc = sqlite_directory_open(&sc, &dir, &why);
     if (rc) {
-        LOG_ERROR("daemon", "start.failed", F_STR("what", "the directory cannot be opened"),
+        LOG_ERROR("daemon", "start.failed",
+                  F_STR("what", "the account database (tandem.db) cannot be opened"),
                   F_STR("path", path), F_STR("why", why), F_ERR(rc));
         return 3;
     }
@@ -150,6 +151,9 @@ static int setup_socket(struct daemon *d)
         buf_put(&b, d->config->socket);
     else
         buf_str(&b, state_path(d, "control.sock", path, sizeof(path)));
+    int code = b.rc ? 0 : state_socket_folder(d, buf_sv(&b), false);
+    if (code)
+        return code;
     enum err rc = b.rc ? b.rc : control_listen_unix(d->control, buf_sv(&b));
     if (rc) {
         LOG_ERROR("daemon", "start.failed", F_STR("what", "the control socket cannot be opened"),
@@ -338,6 +342,8 @@ static int set_up(struct daemon *d)
         code = setup_sip(d);
     if (!code)
         code = setup_http(d);
+    if (!code && d->config->socket.n)
+        code = state_socket_folder(d, d->config->socket, true);
     if (!code)
         code = user_become(d);
     if (!code)
@@ -386,10 +392,11 @@ static int serve(struct daemon *d)
     return code;
 }
 
-int daemon_serve(const struct config_source *src, enum daemon_mode mode)
+int daemon_serve(const struct config_source *src, enum daemon_mode mode, const char *program)
 {
     struct config_report report;
-    struct daemon d = {.source = src, .mode = mode, .lock_fd = -1, .parent = (int)getppid()};
+    struct daemon d = {
+        .source = src, .mode = mode, .program = program, .lock_fd = -1, .parent = (int)getppid()};
     umask(0077);
     if (crypto_start())
         return start_failed("no MD5 or SHA-256 in libcrypto", ERR_UNSUPPORTED);
@@ -407,8 +414,15 @@ int daemon_serve(const struct config_source *src, enum daemon_mode mode)
         d.config->http.family = 0;
     }
     d.boot = settings_ref(d.config->settings);
+    d.booted = d.config;
+    buf_init_heap(&d.restart, DIFFERENCES_MAX);
+    buf_init_heap(&d.stranded, STRANDED_MAX);
     int code = serve(&d);
     settings_unref(d.boot);
+    if (d.booted != d.config)
+        config_free(d.booted);
     config_free(d.config);
+    buf_done(&d.restart);
+    buf_done(&d.stranded);
     return code;
 }

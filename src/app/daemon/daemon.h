@@ -16,7 +16,8 @@ enum daemon_mode {
     DAEMON_OFFLINE /* no SIP, no HTTP: only the control socket, for the verbs that change accounts
                       while no server runs */
 };
-int daemon_serve(const struct config_source *src, enum daemon_mode mode);
+/* program: as it was called, for what it prints. */
+int daemon_serve(const struct config_source *src, enum daemon_mode mode, const char *program);
 extern const char daemon_version[];
 
 #endif

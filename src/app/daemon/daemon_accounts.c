@@ -165,6 +165,51 @@ static void on_found(struct store_op *op, enum err rc)
     next(f);
 }
 
+/* Accounts of domains that the configuration does not name (any more). */
+struct stranded {
+    const struct settings *set;
+    size_t n;
+    struct buf domains; /* each once, while there is room */
+    char mem[512];
+};
+
+static bool count_stranded(const struct account *a, void *arg)
+{
+    struct stranded *s = arg;
+    for (unsigned i = 0; i < s->set->domains_n; i++) {
+        if (sv_ieq(s->set->domains[i].name, a->domain))
+            return true;
+    }
+    s->n++;
+    for (sv rest = buf_sv(&s->domains); rest.n;) {
+        size_t n = sv_chr(rest, ' ');
+        if (sv_eq(sv_sub(rest, 0, n), a->domain))
+            return true;
+        rest = sv_sub(rest, n + 1, rest.n);
+    }
+    if (s->domains.n + a->domain.n + 1 < sizeof(s->mem)) {
+        buf_str(&s->domains, s->domains.n ? " " : "");
+        buf_put(&s->domains, a->domain);
+    }
+    return true;
+}
+
+static void report_stranded(struct daemon *d, const struct settings *set)
+{
+    struct stranded s = {.set = set};
+    buf_init(&s.domains, s.mem, sizeof(s.mem));
+    buf_reset(&d->stranded);
+    if (d->mode == DAEMON_OFFLINE || store_each_account(d->store, count_stranded, &s) || s.n == 0)
+        return;
+    buf_printf(&d->stranded,
+               "%zu account%s cannot register: the configuration does not have the domain " SV_FMT
+               "\n",
+               s.n, s.n == 1 ? "" : "s", SV_ARG(buf_sv(&s.domains)));
+    LOG_WARN("daemon", "accounts.stranded", F_INT("accounts", s.n),
+             F_SV("domain", buf_sv(&s.domains)),
+             F_STR("why", "the configuration does not have the domain (any more)"));
+}
+
 static void next(struct accounts *f)
 {
     struct daemon *d = f->d;
@@ -182,6 +227,7 @@ static void next(struct accounts *f)
         if (f->written + f->removed + f->refused)
             LOG_INFO("daemon", "accounts", F_INT("written", f->written),
                      F_INT("removed", f->removed), F_INT("refused", f->refused));
+        report_stranded(d, f->set);
         d->accounts = NULL;
         accounts_free(f);
         done(d);

@@ -9,7 +9,7 @@
 #include "daemon/daemon_priv.h"
 #include "useragent/useragent.h"
 
-enum { PEOPLE = 2, LINES_MAX = 64, LABEL_MAX = 28, PASSWORD_GROUPS = 3, GROUP = 4 };
+enum { PEOPLE = 2, LINES_MAX = 64, LABEL_MAX = 35, PASSWORD_GROUPS = 3, GROUP = 4 };
 #define DEMO_TIME (10 * USEC_S)
 #define TALK_TIME (300 * USEC_MS)
 
@@ -55,7 +55,8 @@ static const char sdp[] =
 
 static void print_diagram(const struct demo *m)
 {
-    printf("\n    alice                          tandem                          bob\n");
+    enum { COLUMN = LABEL_MAX + 2 }; /* 80 columns in all */
+    printf("\nalice%*standem%*sbob\n", COLUMN - 5, "", COLUMN - 3, "");
     for (unsigned i = 0; i < m->lines_n; i++) {
         const struct line *l = &m->lines[i];
         bool right = l->out == (l->who == 0);
@@ -69,9 +70,9 @@ static void print_diagram(const struct demo *m)
             buf_str(&b, "─");
         buf_str(&b, right ? "►" : "─");
         if (l->who == 0)
-            printf("      │%.*s│                              │\n", (int)b.n, arrow);
+            printf("  │%.*s│%*s│\n", (int)b.n, arrow, COLUMN, "");
         else
-            printf("      │                              │%.*s│\n", (int)b.n, arrow);
+            printf("  │%*s│%.*s│\n", COLUMN, "", (int)b.n, arrow);
     }
     printf("\n");
 }
@@ -112,11 +113,12 @@ static void print_accounts(const struct demo *m)
         made = made || p->password[0];
     }
     if (!made)
-        printf("    A forgotten password: tandem user passwd alice\n");
+        printf("    A forgotten password: %s user passwd alice\n", m->d->program);
     printf(
         "\n    Type into a phone on this network: server %.*s:%u (UDP or TCP), user alice or bob,\n"
-        "    and the password. Then dial 101 or 102.\n\n",
-        (int)b.n, mem, port);
+        "    and the password. Then dial 101 or 102.\n\n"
+        "    Ctrl-C ends it. In another terminal, in this folder: %s status\n\n",
+        (int)b.n, mem, port, m->d->program);
     fflush(stdout);
 }
 

@@ -161,13 +161,23 @@ static int taken(const char *transport, const struct addr *a, int error)
     buf_init(&b, where, sizeof(where));
     addr_print(&b, a);
     buf_init(&w, who, sizeof(who));
-    if (error == EADDRINUSE)
+    const char *hint = error == EADDRNOTAVAIL ? "no interface of this machine has this address"
+                       : error == EACCES      ? "ports under 1024 need root"
+                                              : NULL;
+    if (error == EADDRINUSE) {
         put_holder(&w, strcmp(transport, "udp") == 0, a);
-    LOG_ERROR(
-        "daemon", "start.failed",
-        F_STR("what", error == EADDRINUSE ? "the port is taken" : "the port cannot be opened"),
-        F_STR("transport", transport), F_SV("address", buf_sv(&b)), F_SV("by", buf_sv(&w)),
-        F_STR("error", strerror(error)));
+        LOG_ERROR("daemon", "start.failed", F_STR("what", "the port is taken"),
+                  F_STR("transport", transport), F_SV("address", buf_sv(&b)),
+                  F_SV("by", buf_sv(&w)), F_STR("error", strerror(error)));
+    } else if (hint) {
+        LOG_ERROR("daemon", "start.failed", F_STR("what", "the port cannot be opened"),
+                  F_STR("transport", transport), F_SV("address", buf_sv(&b)), F_STR("hint", hint),
+                  F_STR("error", strerror(error)));
+    } else {
+        LOG_ERROR("daemon", "start.failed", F_STR("what", "the port cannot be opened"),
+                  F_STR("transport", transport), F_SV("address", buf_sv(&b)),
+                  F_STR("error", strerror(error)));
+    }
     return 3;
 }
 

@@ -35,8 +35,12 @@ struct accounts;
 struct daemon {
     const struct config_source *source;
     struct config *config;
+    struct config *booted; /* what runs until a restart: the configuration of the start */
+    struct buf restart;    /* lines: in what the current one differs from it */
+    struct buf stranded;   /* a line: accounts of domains that are no more; empty: none */
     struct settings *boot; /* the snapshot that the listeners were opened under */
     enum daemon_mode mode;
+    const char *program; /* as it was called */
     char data[1024];
     int lock_fd;
     struct daemon_secrets secrets;
@@ -68,6 +72,10 @@ int state_secrets(struct daemon *d);
 /* The domain of an installation whose file names none: the host name of the first start. */
 int state_domain(struct daemon *d);
 void state_close(struct daemon *d);
+/* The folder that the control socket is to stand in: made, mode 0750, when only it is missing.
+ * as_root: before the rights of root go, for whom we become; what root's folder does not protect
+ * is left to the second time. */
+int state_socket_folder(struct daemon *d, sv socket, bool as_root);
 /* Path of a file in the data folder, in mem. */
 const char *state_path(const struct daemon *d, const char *name, char *mem, size_t n);
 /* A file of mode 0600 with these octets, whole or not at all, synced. Errors: ERR_IO. */

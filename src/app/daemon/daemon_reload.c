@@ -158,6 +158,7 @@ static void answer(struct reload *r)
     buf_printf(&b, "{\"ok\": %s", ok ? "true" : "false");
     put_lines(&b, "changed", buf_sv(&r->changed));
     put_lines(&b, "restart", buf_sv(&r->restart));
+    put_lines(&b, "warnings", ok ? buf_sv(&r->d->stranded) : SV_NONE);
     put_problems(&b, &r->report);
     buf_str(&b, "}\n");
     if (b.rc)
@@ -269,7 +270,8 @@ static void take_effect(struct reload *r)
 {
     struct daemon *d = r->d;
     struct config *old = d->config;
-    config_diff(old, r->config, &r->changed, &r->restart);
+    config_diff(old, r->config, &r->changed, NULL);
+    config_diff(d->booted, r->config, NULL, &r->restart);
     /* What is open stays open under its number: listeners and timers change with a restart. */
     r->config->settings->sip = d->boot->sip;
     if (reload_complete(d, r->config) || prepare_mails(r)) {
@@ -280,8 +282,12 @@ static void take_effect(struct reload *r)
     r->config = NULL;
     d->env.settings = d->config->settings;
     d->env.config_file = d->config->file;
+    buf_reset(&d->restart);
+    buf_put(&d->restart, buf_sv(&r->restart));
+    d->env.restart = buf_sv(&d->restart);
     reload_log_levels(old, d->config);
-    config_free(old);
+    if (old != d->booted)
+        config_free(old);
     on_again(&r->again, r);
 }
 

@@ -134,6 +134,46 @@ static int take_lock(struct daemon *d)
     return 0;
 }
 
+/* What path stands in. False: it does not fit. */
+static bool folder_of(sv path, char *mem, size_t n)
+{
+    struct buf b;
+    while (path.n > 1 && path.p[path.n - 1] == '/')
+        path.n--;
+    while (path.n > 0 && path.p[path.n - 1] != '/')
+        path.n--;
+    while (path.n > 1 && path.p[path.n - 1] == '/')
+        path.n--;
+    buf_init(&b, mem, n);
+    buf_put(&b, path.n ? path : SV("."));
+    buf_char(&b, '\0');
+    return b.rc == ERR_OK;
+}
+
+int state_socket_folder(struct daemon *d, sv socket, bool as_root)
+{
+    char folder[1200], parent[1200];
+    struct stat st;
+    if (!folder_of(socket, folder, sizeof(folder)) ||
+        !folder_of(sv_of(folder), parent, sizeof(parent)) || stat(folder, &st) == 0 ||
+        errno != ENOENT)
+        return 0; /* there, or control_listen_unix says what is wrong */
+    if (stat(parent, &st) != 0)
+        return as_root ? 0
+                       : fail("the folder of the control socket is missing, and the one that it "
+                              "would be in: make it, or name another control.socket",
+                              folder);
+    /* Where others may write, a link could take its place before it is given away. */
+    if (as_root && (d->uid == 0 || st.st_uid != 0 || (st.st_mode & 022) != 0))
+        return 0;
+    if (mkdir(folder, 0750) != 0 || chmod(folder, 0750) != 0 ||
+        (as_root && chown(folder, d->uid, d->gid) != 0))
+        return fail("the folder of the control socket is missing and cannot be made: make it, or "
+                    "name another control.socket",
+                    folder);
+    return 0;
+}
+
 int state_open(struct daemon *d)
 {
     struct buf b;
@@ -144,8 +184,14 @@ int state_open(struct daemon *d)
         errno = ENAMETOOLONG;
         return fail("the data folder's name is too long", "");
     }
-    if (mkdir(d->data, 0700) != 0 && errno != EEXIST)
-        return fail("the data folder cannot be made", d->data);
+    if (mkdir(d->data, 0700) != 0 && errno != EEXIST) {
+        char parent[1200];
+        bool lost = errno == ENOENT && folder_of(sv_of(d->data), parent, sizeof(parent));
+        return lost ? fail("the data folder cannot be made: the folder that it would be in is "
+                           "missing",
+                           parent)
+                    : fail("the data folder cannot be made", d->data);
+    }
     int fd = open(d->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fail("the data folder cannot be read", d->data);

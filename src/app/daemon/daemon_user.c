@@ -41,7 +41,8 @@ int user_find(struct daemon *d)
     if (!pw) {
         if (d->mode != DAEMON_OFFLINE)
             LOG_WARN("daemon", "user", F_STR("name", "root"),
-                     F_STR("why", "there is no user tandem, and run_as names nobody"));
+                     F_STR("why", "there is no user tandem, and run_as names nobody: add a user "
+                                  "(useradd --system tandem), or name one in run_as"));
         return 0;
     }
     d->uid = pw->pw_uid;

@@ -155,6 +155,8 @@ static void wrong_usage_is_exit_2(void **state)
         {"user", "list", "--name=x"},
         {"user", "show", "a", "--password-stdin"},
         {"user", "export", "x"},
+        {"help", "user", "add", "x"},
+        {"help", "calls", "add"},
         {"help", "frob"},
         {"help", "user", "status"},
         {"version", "x"},
@@ -168,6 +170,19 @@ static void wrong_usage_is_exit_2(void **state)
     }
     const char *const none[] = {NULL};
     assert_int_equal(run_with("", none), CLI_USAGE);
+}
+
+static void help_knows_the_words_of_a_verb(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("help", "user", "passwd"), CLI_OK);
+    assert_non_null(strstr(out, "usage: tandem user "));
+    assert_int_equal(RUN("user", "list", "x"), CLI_USAGE);
+    assert_non_null(strstr(err, "user list takes no argument"));
+    assert_int_equal(RUN("user", "frob"), CLI_USAGE);
+    assert_non_null(strstr(err, "there is no user frob, but add, list"));
+    assert_int_equal(RUN("help", "user", "frob"), CLI_USAGE);
+    assert_non_null(strstr(err, "tandem help user;"));
 }
 
 static void check_says_no_and_yes(void **state)
@@ -191,6 +206,7 @@ static void check_says_no_and_yes(void **state)
     fclose(f);
     assert_int_equal(RUN("check", path), CLI_OK);
     assert_int_equal(RUN("check", path, "--set", "workers=many"), CLI_NO);
+    assert_non_null(strstr(out, "\n1 error, 0 findings\n"));
     assert_int_equal(RUN("check", path, "--set=security.authenticate=register"), CLI_OK);
     assert_int_equal(RUN("check", path, "--strict", "--set=security.authenticate=register"),
                      CLI_NO);
@@ -272,12 +288,73 @@ static void the_answer_decides_the_exit(void **state)
                  "reload", "--rollback"),
         CLI_NO);
     assert_non_null(strstr(out, "f:3:4: error: t; h\n"));
+    assert_int_equal(
+        answered(200,
+                 "{\"ok\": true, \"changed\": [], \"restart\": [], \"warnings\": [\"w\"], "
+                 "\"problems\": [{\"file\": \"f\", \"line\": 0, \"column\": 0, \"severity\": "
+                 "\"finding\", \"text\": \"t\", \"hint\": \"\"}]}",
+                 "reload", NULL),
+        CLI_OK);
+    assert_string_equal(out, "f: finding: t\nwarning: w\nreloaded\n");
+    assert_int_equal(answered(200, "{\"uptime\": 90061, \"needs_restart\": []}", "status", NULL),
+                     CLI_OK);
+    assert_string_equal(out, "uptime         1 d 1 h 1 min 1 s\n");
+    assert_int_equal(
+        answered(200, "{\"uptime\": 59, \"needs_restart\": [\"listen\"]}", "status", NULL), CLI_OK);
+    assert_string_equal(out, "uptime         59 s\nneeds_restart  listen\n");
     assert_int_equal(answered(404, "{\"error\": \"none\"}", "reload", "--rollback"), CLI_NO);
     /* What is no answer at all */
     assert_int_equal(answered(0, "", "calls", NULL), CLI_FAILED);
     assert_int_equal(answered(0, "SIP/2.0 200 OK\r\n\r\n", "calls", NULL), CLI_FAILED);
     assert_int_equal(answered(0, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[]", "calls", NULL),
                      CLI_FAILED);
+}
+
+static void lists_are_in_order_of_account(void **state)
+{
+    (void)state;
+    const char *mixed = "[{\"account\": \"b@x\", \"contacts\": []}, {\"account\": \"a@x\", "
+                        "\"contacts\": []}]";
+    assert_int_equal(answered(200, mixed, "registrations", NULL), CLI_OK);
+    assert_string_equal(out, "a@x\nb@x\n");
+    assert_int_equal(answered(200, mixed, "registrations", "--json"), CLI_OK);
+    assert_true(strstr(out, "a@x") < strstr(out, "b@x"));
+    assert_int_equal(answered(200,
+                              "[{\"user\": \"b\", \"domain\": \"x\", \"password\": true},"
+                              " {\"user\": \"a\", \"domain\": \"y\", \"password\": true},"
+                              " {\"user\": \"a\", \"domain\": \"x\", \"password\": true}]",
+                              "user", "list"),
+                     CLI_OK);
+    assert_string_equal(out, "a@x\na@y\nb@x\n");
+}
+
+/* Whoever names a configuration means its server, and no other. */
+static void a_configuration_that_cannot_be_read_is_said(void **state)
+{
+    (void)state;
+    char path[128], want[256];
+    snprintf(path, sizeof(path), "%s/none.yaml", folder);
+    snprintf(want, sizeof(want), "tandem status: cannot read %s: no such file\n", path);
+    assert_int_equal(RUN("status", "--config", path), CLI_FAILED);
+    assert_string_equal(err, want);
+    assert_int_equal(RUN("user", "remove", "a", "--config", path), CLI_FAILED);
+    assert_non_null(strstr(err, "no such file"));
+    setenv("TANDEM_CONFIG", path, 1);
+    assert_int_equal(RUN("status"), CLI_FAILED);
+    assert_string_equal(err, want);
+    setenv("TANDEM_CONFIG", folder, 1);
+    assert_int_equal(RUN("status"), CLI_FAILED);
+    assert_non_null(strstr(err, ": not a readable file\n"));
+    unsetenv("TANDEM_CONFIG");
+    /* A place is tried once, whatever names it. */
+    char here[4096];
+    assert_non_null(getcwd(here, sizeof(here)));
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(RUN("status"), CLI_FAILED);
+    assert_int_equal(chdir(here), 0);
+    const char *first = strstr(err, "./tandem-data/control.sock");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "./tandem-data/control.sock"));
 }
 
 static void without_a_server_it_is_3_and_names_the_places(void **state)
@@ -380,8 +457,8 @@ static void export_and_import_undo_each_other(void **state)
         json_decref(o);
         buf_done(&b);
     }
-    static const char *const wrong[] = {"",      ";password",     "a%",    "a%4", "a%zz",
-                                        "a%00b", "a;b;c;d;e;f;g", "a;\xff"};
+    static const char *const wrong[] = {"",       ";password",     "a",     "a%;", "a%4;", "a%zz;",
+                                        "a%00b;", "a;b;c;d;e;f;g", "a;\xff"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         char line[64];
         snprintf(line, sizeof(line), "%s", wrong[i]);
@@ -414,7 +491,10 @@ int main(void)
         cmocka_unit_test(completion_knows_verbs_and_options),
         cmocka_unit_test(version_has_two_forms),
         cmocka_unit_test(wrong_usage_is_exit_2),
+        cmocka_unit_test(help_knows_the_words_of_a_verb),
         cmocka_unit_test(check_says_no_and_yes),
+        cmocka_unit_test(lists_are_in_order_of_account),
+        cmocka_unit_test(a_configuration_that_cannot_be_read_is_said),
         cmocka_unit_test(the_answer_decides_the_exit),
         cmocka_unit_test(without_a_server_it_is_3_and_names_the_places),
         cmocka_unit_test(hostile_answers_are_printed_harmlessly),

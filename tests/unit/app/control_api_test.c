@@ -55,6 +55,83 @@ static void accounts_are_added_changed_and_removed(void **state)
     world_down(&w);
 }
 
+/* The error of a request with this body. */
+static void assert_refused(struct world *w, const char *method, const char *path, const char *body,
+                           unsigned status, const char *want)
+{
+    char request[1024];
+    snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s", method,
+             path, strlen(body), body);
+    json_t *o = ask_json(w, request, status);
+    assert_string_equal(text_of(o, "error"), want);
+    json_decref(o);
+}
+
+static void a_refusal_says_what_is_in_the_way(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    const char *path = "/api/v1/accounts";
+    assert_int_equal(post(&w, "POST", path, "{\"user\": \"alice\", \"numbers\": [\"101\"]}"), 201);
+    assert_refused(&w, "POST", path, "{\"user\": \"alice\"}", 409,
+                   "the account alice is there already: alice@example.test");
+    fake.fail = ERR_EXISTS;
+    assert_refused(&w, "POST", path, "{\"user\": \"bob\", \"numbers\": [\"7\", \"101\"]}", 409,
+                   "the number 101 is there already: alice@example.test");
+    assert_refused(&w, "POST", path, "{\"user\": \"101\"}", 409,
+                   "the name 101 is there already: alice@example.test");
+    assert_refused(&w, "PUT", "/api/v1/accounts/alice", "{\"name\": \"A\"}", 409,
+                   "the account, or one of its numbers, is there already");
+    fake.fail = ERR_OK;
+    assert_refused(&w, "POST", path, "{\"user\": \"bob\", \"password\": \"short\"}", 422,
+                   "the password is too short: at least 12 characters "
+                   "(security.passwords.minimum)");
+    world_down(&w);
+}
+
+/* The configuration has its domain no more: it can be looked after all the same. */
+static void an_account_of_a_domain_that_is_gone(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    assert_int_equal(post(&w, "POST", "/api/v1/accounts", "{\"user\": \"alice\"}"), 201);
+    fake.kept[0].a.domain = SV("old.test");
+    fake.kept[0].a.realm = SV("old realm");
+    fake.kept[0].a.from_file = true;
+    assert_int_equal(post(&w, "PUT", "/api/v1/accounts/alice@other.test", "{}"), 404);
+    assert_int_equal(
+        post(&w, "PUT", "/api/v1/accounts/alice@old.test", "{\"password\": \"another secret\"}"),
+        200);
+    struct auth_ha1 ha1;
+    auth_ha1(SV("alice"), SV("old realm"), SV("another secret"), &ha1);
+    assert_memory_equal(fake.kept[0].a.sha256, ha1.sha256, sizeof(ha1.sha256));
+    assert_int_equal(post(&w, "DELETE", "/api/v1/accounts/alice", ""), 404);
+    assert_int_equal(post(&w, "DELETE", "/api/v1/accounts/alice@old.test", ""), 200);
+    assert_int_equal(fake.n, 0);
+    world_down(&w);
+}
+
+static void the_status_names_what_waits_for_a_restart(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    json_t *o = ask_json(&w, "GET /api/v1/status HTTP/1.1\r\n\r\n", 200);
+    assert_int_equal(json_array_size(json_object_get(o, "needs_restart")), 0);
+    assert_true(json_is_array(json_object_get(o, "needs_restart")));
+    json_decref(o);
+    w.env.restart = SV("listen: udp:1 -> udp:2\nworkers: auto -> 3\n");
+    o = ask_json(&w, "GET /api/v1/status HTTP/1.1\r\n\r\n", 200);
+    json_t *keys = json_object_get(o, "needs_restart");
+    assert_int_equal(json_array_size(keys), 2);
+    assert_string_equal(json_string_value(json_array_get(keys, 0)), "listen");
+    assert_string_equal(json_string_value(json_array_get(keys, 1)), "workers");
+    json_decref(o);
+    world_down(&w);
+}
+
 static void refuses_what_is_no_account(void **state)
 {
     (void)state;
@@ -404,6 +481,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accounts_are_added_changed_and_removed),
+        cmocka_unit_test(a_refusal_says_what_is_in_the_way),
+        cmocka_unit_test(an_account_of_a_domain_that_is_gone),
+        cmocka_unit_test(the_status_names_what_waits_for_a_restart),
         cmocka_unit_test(refuses_what_is_no_account),
         cmocka_unit_test(hostile_names_stay_names),
         cmocka_unit_test(registrations_have_their_shape),

@@ -152,7 +152,11 @@ static void a_folder_that_is_none_is_refused(void **state)
     bare(&d, &c);
     assert_int_equal(state_open(&d), 3);
     c.data = sv_of(path_of("no/such/parent"));
+    logged_n = 0;
     assert_int_equal(state_open(&d), 3);
+    assert_non_null(strstr(logged, "that it would be in is missing"));
+    assert_non_null(strstr(logged, "/no/such"));
+    assert_null(strstr(logged, "/no/such/parent"));
     char *long_name = malloc(5000);
     memset(long_name, 'a', 5000);
     c.data = (sv){long_name, 5000};
@@ -392,6 +396,42 @@ static void a_taken_port_is_named_or_passed_over(void **state)
     }
 }
 
+static void a_port_that_cannot_be_is_explained(void **state)
+{
+    (void)state;
+    struct daemon d;
+    struct config c;
+    struct addr http;
+    bare(&d, &c);
+    assert_int_equal(addr_parse_ip(SV("192.0.2.77"), 5060, &http), ERR_OK); /* RFC 5737: nobody's */
+    assert_int_equal(ports_check_http(&http, false), 3);
+    assert_non_null(strstr(logged, "no interface of this machine has this address"));
+    assert_null(strstr(logged, "by="));
+    assert_null(strstr(logged, "\"by\""));
+}
+
+/* ---- the folder of the control socket ---- */
+
+static void the_folder_of_the_socket_is_made(void **state)
+{
+    (void)state;
+    struct daemon d;
+    struct config c;
+    bare(&d, &c);
+    sv socket = sv_of(path_of("run/control.sock"));
+    assert_int_equal(state_socket_folder(&d, socket, true), 0); /* nobody to make it for */
+    assert_int_equal(access(path_of("run"), F_OK), -1);
+    umask(0077);
+    assert_int_equal(state_socket_folder(&d, socket, false), 0);
+    assert_int_equal(mode_of("run"), 0750);
+    assert_int_equal(chmod(path_of("run"), 0700), 0);
+    assert_int_equal(state_socket_folder(&d, socket, false), 0);
+    assert_int_equal(mode_of("run"), 0700); /* what is there stays as it is */
+    assert_int_equal(state_socket_folder(&d, sv_of(path_of("a/b/control.sock")), false), 3);
+    assert_non_null(strstr(logged, "/a/b"));
+    assert_int_equal(access(path_of("a"), F_OK), -1);
+}
+
 /* ---- the whole, in a process of its own ---- */
 
 static int child(const char *config, bool leaks)
@@ -408,7 +448,7 @@ static int child(const char *config, bool leaks)
         log_sink(NULL, NULL);
         int null = open("/dev/null", O_WRONLY);
         dup2(null, 2);
-        int code = daemon_serve(&src, DAEMON_SERVE);
+        int code = daemon_serve(&src, DAEMON_SERVE, "tandem");
         if (leaks && mem_live() != before)
             code = 100;
         _exit(code);
@@ -597,6 +637,8 @@ int main(void)
         TEST(no_file_at_all_is_kept_too),
         TEST(a_damaged_one_is_refused),
         TEST(a_taken_port_is_named_or_passed_over),
+        TEST(a_port_that_cannot_be_is_explained),
+        TEST(the_folder_of_the_socket_is_made),
         TEST(every_early_end_frees_what_was_made),
         TEST(systemd_is_told_and_nothing_stays_behind),
         TEST(root_becomes_another_and_his_are_the_files),

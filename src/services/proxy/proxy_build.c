@@ -219,7 +219,7 @@ static enum err edit_strict(struct sipedit *e, struct rx *rx, const struct proxy
 static bool is_our_realm(const struct proxy *p, sv realm)
 {
     for (unsigned i = 0; i < p->set->domains_n; i++) {
-        if (sv_eq(p->set->domains[i].realm, realm))
+        if (sv_ieq(p->set->domains[i].realm, realm))
             return true;
     }
     return false;
@@ -245,6 +245,20 @@ static void edit_credentials(struct proxy *p, struct sipedit *e, struct rx *rx, 
                 break;
             }
         }
+    }
+}
+
+/* What says who the caller is in somebody's name that nobody trusts here (RFC 3325 §5, D7). */
+static void edit_identity(struct sipedit *e, struct rx *rx)
+{
+    static const sv names[] = {{"Remote-Party-ID", 15}, {"P-Called-Party-ID", 17}};
+    const struct sipmsg *m = &rx->msg;
+    sipedit_remove(e, SIP_H_P_ASSERTED_IDENTITY);
+    sipedit_remove(e, SIP_H_P_PREFERRED_IDENTITY);
+    for (uint16_t f = m->first[SIP_H_OTHER]; f != SIPMSG_NONE; f = m->fields[f].next) {
+        sv name = {m->text.p + m->fields[f].name, m->fields[f].name_n};
+        if (sv_ieq(name, names[0]) || sv_ieq(name, names[1]))
+            sipedit_remove_field(e, f);
     }
 }
 
@@ -340,6 +354,6 @@ enum err proxy_build(struct proxy *p, struct rx *rx, const struct proxy_route *r
     edit_credentials(p, &e, rx, SIP_H_PROXY_AUTHORIZATION);
     edit_credentials(p, &e, rx, SIP_H_AUTHORIZATION);
     /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
-    sipedit_remove(&e, SIP_H_P_ASSERTED_IDENTITY);
+    edit_identity(&e, rx);
     return sipedit_write(&e, b);
 }

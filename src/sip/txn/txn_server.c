@@ -178,7 +178,9 @@ static struct stxn *server_find(struct txn_table *tt, struct rx *rx, bool any_me
     if (!txn_server_key(tt, &rx->msg, &key, &old))
         return NULL;
     HASH_EACH (t, &tt->by_server_key, key.a, struct stxn, t.by_key) {
+        /* The source belongs to it: who has only seen the branch is somebody else (D31). */
         if (txn_key_equal(&t->t.key, &key) && t->old == old && tag_fits(t, rx) &&
+            addr_equal_ip(&t->t.dest.flow.remote, &rx->flow.remote) &&
             (any_method || t->t.key.method == key.method))
             return t;
     }
@@ -232,12 +234,27 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
     return t;
 }
 
+/* RFC 3261 §9.1: a CANCEL has the Call-ID, From and CSeq number of what it cancels. */
+static bool cancels(struct stxn *target, struct rx *rx)
+{
+    const struct sip_addr *from, *theirs;
+    const struct sip_cseq *cseq, *number;
+    sv call_id, id;
+    struct rx *of = target->rx;
+    if (!of) /* decided long ago: it changes nothing */
+        return true;
+    return !sipmsg_from(&rx->msg, &from) && !sipmsg_from(&of->msg, &theirs) &&
+           !sipmsg_cseq(&rx->msg, &cseq) && !sipmsg_cseq(&of->msg, &number) &&
+           !sipmsg_call_id(&rx->msg, &call_id) && !sipmsg_call_id(&of->msg, &id) &&
+           sv_eq(from->tag, theirs->tag) && cseq->number == number->number && sv_eq(call_id, id);
+}
+
 /* RFC 3261 §9.2: the CANCEL is answered 200 here, whatever becomes of its target, with the To tag
  * that the answers to the target have if they have one. */
 static bool on_cancel(struct txn_table *tt, struct rx *rx)
 {
     struct stxn *target = server_find(tt, rx, true);
-    if (!target)
+    if (!target || !cancels(target, rx))
         return false;
     char tag[24], mem[TAG_MAX];
     struct sip_reply r = {.status = 200, .to_tag = response_tag(target->t.octets, mem)};

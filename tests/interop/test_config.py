@@ -76,6 +76,13 @@ def test_no_file_there(tmp_path):
     assert "none.yaml" in ended.stdout + ended.stderr
 
 
+@pytest.mark.parametrize("verb", [["status"], ["user", "list"], ["reload"], ["calls"], ["registrations"]])
+def test_a_file_that_is_not_there_leads_to_no_server(tmp_path, verb):
+    ended = tandem(*verb, "--config", tmp_path / "none.yaml")
+    assert ended.returncode == 3
+    assert "cannot read %s: no such file" % (tmp_path / "none.yaml") in ended.stderr
+
+
 def test_a_refused_reload_leaves_the_server_as_it_was():
     with Server() as server:
         for user in ("alice", "bob"):
@@ -111,3 +118,35 @@ def test_a_changed_key_takes_effect_on_reload():
             assert server.verb("reload").returncode == 0
             assert alice.register(expires=3600).param("contact", "expires") == "600"
             assert alice.register(expires=10).status == 423
+
+
+def test_what_waits_for_a_restart_is_said_every_time():
+    with Server() as server:
+        right = server.file.read_text()
+        assert server.json("status")["needs_restart"] == []
+        server.file.write_text(right + "workers: 7\n")
+        for _ in range(2):
+            done = server.verb("reload")
+            assert done.returncode == 0 and "needs a restart: workers" in done.stdout, done.stdout
+            assert server.json("status")["needs_restart"] == ["workers"]
+        assert "workers" in [line.split()[1] for line in server.run("status").splitlines()
+                             if line.startswith("needs_restart")]
+        server.file.write_text(right)
+        assert "needs a restart" not in server.run("reload")
+        assert server.json("status")["needs_restart"] == []
+
+
+def test_accounts_of_a_domain_that_is_gone_are_said_and_can_be_removed():
+    with Server() as server:
+        right = server.file.read_text()
+        server.file.write_text(re.sub(r"(?m)^domains:.*$", "domains: [example.test, old.test]", right))
+        assert server.verb("reload").returncode == 0
+        server.run("user", "add", "olga@old.test", "--password-stdin", text="a-long-password\n")
+        server.file.write_text(right)
+        assert "warning: 1 account cannot register" in server.run("reload")
+        assert "accounts.stranded" in server.log()
+        assert server.verb("user", "passwd", "olga@old.test", "--password-stdin",
+                           text="another-password\n").returncode == 0
+        assert server.verb("user", "remove", "olga@old.test").returncode == 0
+        assert "warning" not in server.run("reload")
+        assert "olga" not in server.run("user", "list")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The sample configurations of packaging/samples: each passes the check without a finding, starts
-as it is but for ports and folders, and has the accounts that it names."""
+"""The sample configurations of packaging/samples: each passes the check without a finding, starts as
+it is written on a bare machine, and has the accounts that it names."""
 import json
+import os
+import shutil
 import subprocess
 
 import pytest
@@ -40,13 +42,41 @@ def test_check_finds_nothing(sample):
     assert (done.returncode, report["problems"]) == (0, []), done.stdout + done.stderr
 
 
+# A machine of its own: nothing in /run and /var/lib, no network but the loopback.
+BARE = """
+mount -t tmpfs none /run && mount -t tmpfs none /var/lib && ip link set lo up || exit 77
+"$1" serve --config "$2" 2>log & server=$!
+until grep -q '"event":"ready"' log; do kill -0 $server 2>/dev/null || { cat log; exit 1; }; done
+"$1" user list --json --config "$2"; code=$?
+kill $server; wait $server || { cat log; exit 1; }
+exit $code
+"""
+
+
+def check_accounts(sample, listed):
+    accounts = {a["user"]: (a["origin"], a["numbers"]) for a in json.loads(listed)}
+    expected = {"laptop": {"alice": ("file", ["101"]), "bob": ("file", ["102"])},
+                "office": {"lobby": ("file", ["190", "+41445550190"])}}
+    assert accounts == expected[sample.stem]
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=[s.stem for s in SAMPLES])
-def test_it_starts(sample):
+def test_it_starts_as_it_is_written(sample, tmp_path):
+    away = ["unshare", "--mount", "--net"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    if shutil.which("unshare") is None or subprocess.run(away + ["true"], capture_output=True).returncode:
+        pytest.skip("no namespaces of our own here")
+    done = subprocess.run(away + ["sh", "-c", BARE, "sh", TANDEM, sample], cwd=tmp_path,
+                          capture_output=True, text=True, timeout=60)
+    if done.returncode == 77:
+        pytest.skip("nothing can be mounted here: " + done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_accounts(sample, done.stdout)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=[s.stem for s in SAMPLES])
+def test_it_starts_elsewhere_too(sample):
     with SampleServer(sample) as server:
         done = subprocess.run([TANDEM, "user", "list", "--json", "--socket", server.folder / "control.sock"],
                               capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        accounts = {a["user"]: (a["origin"], a["numbers"]) for a in json.loads(done.stdout)}
-    expected = {"laptop": {"alice": ("file", ["101"]), "bob": ("file", ["102"])},
-                "office": {"lobby": ("file", ["190", "+41445550190"])}}
-    assert accounts == expected[sample.stem]
+        check_accounts(sample, done.stdout)

@@ -593,13 +593,18 @@ static void root_becomes_another_and_his_are_the_files(void **state)
         }
         snprintf(text, sizeof(text),
                  "domains: [x.test]\ndata: %s\nlisten: [\"udp:127.0.0.1:0\"]\n"
-                 "control: {http: never}\nrun_as: nobody\n",
-                 path_of("data"));
+                 "control: {http: never%s%s}\nrun_as: nobody\n",
+                 path_of("data"), i ? ", socket: " : "", i ? path_of("run/control.sock") : "");
         pid_t pid = child(text, true);
         assert_said(fd, "READY=1");
-        for (size_t k = 0; k < sizeof(files) / sizeof(files[0]); k++) {
+        struct stat st;
+        if (i == 1) { /* a folder that was made for him, for the socket */
+            assert_int_equal(lstat(path_of("run"), &st), 0);
+            assert_int_equal(st.st_uid, uid);
+            assert_int_equal(st.st_mode & 07777, 0750);
+        }
+        for (size_t k = 0; k < sizeof(files) / sizeof(files[0]) - (size_t)i; k++) {
             char name[64];
-            struct stat st;
             snprintf(name, sizeof(name), "data%s", files[k]);
             assert_int_equal(lstat(path_of(name), &st), 0);
             assert_int_equal(st.st_uid, uid);

@@ -221,3 +221,63 @@ def test_sha_256_is_accepted_where_it_is_offered():
                 alice.send(alice.request("REGISTER", "sip:" + DOMAIN, [
                     *contact(alice), "Authorization: " + proof], to="<%s>" % alice.aor()))
                 assert alice.final().status == 200
+
+
+def test_a_cancel_from_elsewhere_cancels_nothing(server):
+    """Who has only seen the branch, such as another callee, ends nobody's call (RFC 3261 section 9.1)."""
+    with Client(server.port) as alice, Client(server.port, user="bob") as bob, \
+            Client(server.port, ip="127.0.0.9") as thief:
+        assert bob.register().status == 200
+        target = "sip:bob@" + DOMAIN
+        how = dict(tag="cancel-tag", call_id="cancel-call", frm=None)
+        alice.send(alice.request("INVITE", target, contact(alice), cseq=7, **how))
+        challenge = alice.final()
+        alice.send(alice.request("ACK", target, cseq=7, branch=challenge.param("via", "branch"), **how))
+        proof = Credentials(challenge["proxy-authenticate"], "alice", PASSWORD).answer("INVITE", target)
+        invite = alice.request("INVITE", target, [*contact(alice), "Proxy-Authorization: " + proof],
+                               cseq=8, branch="z9hG4bKseen", **how)
+        alice.send(invite)
+        ringing = bob.receive()
+        assert ringing.method == "INVITE"
+        bob.send(bob.response(ringing, 180, "Ringing"))
+        wrong = dict(how, call_id="another-call")
+        for client, changed in ((thief, how), (alice, wrong)):
+            octets = client.request("CANCEL", target, cseq=8, branch="z9hG4bKseen", **changed)
+            if client is thief:  # the same Via, octet for octet
+                octets = octets.replace(client.via("z9hG4bKseen").encode(), alice.via("z9hG4bKseen").encode())
+            client.send(octets)
+            assert client.final(method="CANCEL").status == 481
+        assert bob.receive(0.3) is None
+        alice.send(alice.request("CANCEL", target, cseq=8, branch="z9hG4bKseen", **how))
+        assert alice.final(method="CANCEL").status == 200
+        cancel = bob.receive()
+        assert cancel.method == "CANCEL"
+        bob.send(bob.response(cancel, 200, "OK"))
+        bob.send(bob.response(ringing, 487, "Request Terminated"))
+        assert alice.final(method="INVITE").status == 487
+        assert bob.receive().method == "ACK"
+        assert bob.register(expires=0).status == 200
+
+
+def test_a_seen_route_set_speaks_for_nobody(server):
+    """A mark of a call that is over opens neither another user nor another name."""
+    with Client(server.port) as alice, Client(server.port, user="bob") as bob, \
+            Client(server.port, user="carol") as carol, Client(server.port, ip="127.0.0.9") as thief:
+        assert bob.register().status == 200 and carol.register().status == 200
+        target = "sip:bob@" + DOMAIN
+        alice.send(alice.request("INVITE", target, contact(alice), call_id="seen", tag="a", cseq=1))
+        challenge = alice.final()
+        proof = Credentials(challenge["proxy-authenticate"], "alice", PASSWORD).answer("INVITE", target)
+        alice.send(alice.request("INVITE", target, [*contact(alice), "Proxy-Authorization: " + proof],
+                                 call_id="seen", tag="a", cseq=2))
+        seen = bob.receive()
+        route = "Route: " + seen["record-route"]
+        bob.send(bob.response(seen, 486, "Busy Here"))
+        assert alice.final().status == 486
+        for method in ("MESSAGE", "INVITE", "REGISTER", "OPTIONS", "PUBLISH"):
+            thief.send(thief.request(method, carol.contact(), [route, *contact(thief)], call_id="seen",
+                                     frm="<%s>;tag=x" % alice.aor(), to="<%s>;tag=y" % carol.aor()))
+            assert thief.final(method=method).status in (401, 407, 481), method
+        assert carol.receive(0.3) is None
+        for phone in (bob, carol):
+            assert phone.register(expires=0).status == 200

@@ -325,14 +325,22 @@ static int set_up_state(struct daemon *d)
     return code;
 }
 
-static int set_up(struct daemon *d)
+/* Before the configuration is read: `total_connections: auto` looks at the descriptors. */
+static void set_limits(void)
 {
-    struct rlimit files;
+    struct rlimit files, core = {0, 0};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &files) != 0)
             LOG_WARN("daemon", "limits", F_STR("error", strerror(errno)));
     }
+    /* A core would hold hashes and secrets (D39). */
+    if (setrlimit(RLIMIT_CORE, &core) != 0)
+        LOG_WARN("daemon", "limits", F_STR("error", strerror(errno)));
+}
+
+static int set_up(struct daemon *d)
+{
     int code = set_up_state(d);
     if (!code)
         code = user_leave(d);
@@ -398,6 +406,7 @@ int daemon_serve(const struct config_source *src, enum daemon_mode mode, const c
     struct daemon d = {
         .source = src, .mode = mode, .program = program, .lock_fd = -1, .parent = (int)getppid()};
     umask(0077);
+    set_limits();
     if (crypto_start())
         return start_failed("no MD5 or SHA-256 in libcrypto", ERR_UNSUPPORTED);
     config_report_init(&report);

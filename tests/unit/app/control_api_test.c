@@ -81,6 +81,10 @@ static void a_refusal_says_what_is_in_the_way(void **state)
                    "the number 101 is there already: alice@example.test");
     assert_refused(&w, "POST", path, "{\"user\": \"101\"}", 409,
                    "the name 101 is there already: alice@example.test");
+    fake.kept[0].a.user = SV("102");
+    assert_refused(&w, "POST", path, "{\"user\": \"bob\", \"numbers\": [\"102\"]}", 409,
+                   "the number 102 is there already: 102@example.test");
+    fake.kept[0].a.user = SV("alice");
     assert_refused(&w, "PUT", "/api/v1/accounts/alice", "{\"name\": \"A\"}", 409,
                    "the account, or one of its numbers, is there already");
     fake.fail = ERR_OK;

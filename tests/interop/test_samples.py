@@ -60,17 +60,22 @@ def check_accounts(sample, listed):
     assert accounts == expected[sample.stem]
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=[s.stem for s in SAMPLES])
-def test_it_starts_as_it_is_written(sample, tmp_path):
-    away = ["unshare", "--mount", "--net"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
-    if shutil.which("unshare") is None or subprocess.run(away + ["true"], capture_output=True).returncode:
-        pytest.skip("no namespaces of our own here")
-    done = subprocess.run(away + ["sh", "-c", BARE, "sh", TANDEM, sample], cwd=tmp_path,
-                          capture_output=True, text=True, timeout=60)
-    if done.returncode == 77:
-        pytest.skip("nothing can be mounted here: " + done.stderr)
-    assert done.returncode == 0, done.stdout + done.stderr
-    check_accounts(sample, done.stdout)
+AWAY = ["unshare", "--mount", "--net"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+
+
+def has_namespaces():
+    """A place of our own can be made here, with /run and /var/lib empty. Not so in a bare chroot."""
+    return shutil.which("unshare") is not None and subprocess.run(
+        AWAY + ["mount", "-t", "tmpfs", "none", "/run"], capture_output=True).returncode == 0
+
+
+if has_namespaces():
+    @pytest.mark.parametrize("sample", SAMPLES, ids=[s.stem for s in SAMPLES])
+    def test_it_starts_as_it_is_written(sample, tmp_path):
+        done = subprocess.run(AWAY + ["sh", "-c", BARE, "sh", TANDEM, sample], cwd=tmp_path,
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        check_accounts(sample, done.stdout)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=[s.stem for s in SAMPLES])

@@ -62,6 +62,20 @@ def free_port(ip, kind=socket.SOCK_STREAM):
         return probe.getsockname()[1]
 
 
+def free_pair(ip):
+    """A port that is free for UDP and TCP, and the next for TCP: baresip takes that for TLS."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    while True:
+        port = free_port(ip, socket.SOCK_DGRAM)
+        try:
+            for kind, number in ((socket.SOCK_STREAM, port), (socket.SOCK_STREAM, port + 1)):
+                with socket.socket(family, kind) as probe:
+                    probe.bind((ip, number))
+            return port
+        except (OSError, OverflowError):
+            continue
+
+
 def join(ip, port):
     return "[%s]:%d" % (ip, port) if ":" in ip else "%s:%d" % (ip, port)
 
@@ -97,7 +111,7 @@ class Phone:
 
     def start(self):
         modules = next((f for f in MODULE_FOLDERS if pathlib.Path(f).is_dir()), MODULE_FOLDERS[0])
-        self.port = free_port(self.ip, socket.SOCK_DGRAM)
+        self.port = free_pair(self.ip)
         control = free_port("127.0.0.1")
         (self.folder / "config").write_text(CONFIG.format(
             sip=join(self.ip, self.port), ip=self.ip, six="yes" if ":" in self.ip else "no",

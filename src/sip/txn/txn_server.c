@@ -193,6 +193,20 @@ bool stxn_knows(void *table, struct rx *rx)
     return server_find(tt, rx, rx->msg.method == SIP_CANCEL) != NULL;
 }
 
+/* RFC 3261 §8.2.2.2: what requests that were merged on the way have in common; in two halves. */
+static uint64_t merge_key(const struct txn_table *tt, const struct sip_addr *from, sv call_id,
+                          const struct sip_cseq *cseq, uint64_t method, uint64_t *ret_b)
+{
+    sv pieces[] = {SV("merge b"),
+                   from->tag,
+                   call_id,
+                   {(const char *)&cseq->number, sizeof cseq->number},
+                   {(const char *)&method, sizeof method}};
+    *ret_b = home_hash(tt->home, pieces, 5);
+    pieces[0] = SV("merge a");
+    return home_hash(tt->home, pieces, 5);
+}
+
 static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
 {
     struct txn_key key;
@@ -221,15 +235,9 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
         rx->claimed = false;
     }
     hash_insert(&tt->by_server_key, &t->t.by_key, key.a);
-    if (!sv_present(to->tag)) {
-        sv number = {(const char *)&cseq->number, sizeof cseq->number};
-        sv method = {(const char *)&key.method, sizeof key.method};
-        sv pieces[] = {SV("merge a"), from->tag, call_id, number, method};
-        uint64_t a = home_hash(tt->home, pieces, 5);
-        pieces[0] = SV("merge b");
-        t->merge_b = home_hash(tt->home, pieces, 5);
-        hash_insert(&tt->by_merge_key, &t->by_merge, a);
-    }
+    if (!sv_present(to->tag))
+        hash_insert(&tt->by_merge_key, &t->by_merge,
+                    merge_key(tt, from, call_id, cseq, key.method, &t->merge_b));
     txn_arm(&t->t, txn_begin(kind, &t->t.state));
     return t;
 }
@@ -389,12 +397,7 @@ bool stxn_merged(struct sip *s, const struct rx *crx)
         sv_present(to->tag) || sipmsg_from(&rx->msg, &from) || sipmsg_cseq(&rx->msg, &cseq) ||
         sipmsg_call_id(&rx->msg, &call_id))
         return false;
-    sv number = {(const char *)&cseq->number, sizeof cseq->number};
-    sv method = {(const char *)&key.method, sizeof key.method};
-    sv pieces[] = {SV("merge a"), from->tag, call_id, number, method};
-    uint64_t a = home_hash(tt->home, pieces, 5);
-    pieces[0] = SV("merge b");
-    uint64_t b = home_hash(tt->home, pieces, 5);
+    uint64_t b, a = merge_key(tt, from, call_id, cseq, key.method, &b);
     HASH_EACH (t, &tt->by_merge_key, a, struct stxn, by_merge) {
         if (t->merge_b == b && !txn_key_equal(&t->t.key, &key))
             return true;

@@ -40,6 +40,13 @@ struct stats {
     X(CALLS, "calls")                           \
     X(CONNECTIONS, "connections")               \
     X(SOURCE_CONNECTIONS, "source_connections") \
+    X(NEW_CONNECTIONS, "new_connections")       \
+    X(HANDSHAKE, "handshake_time")              \
+    X(MESSAGE_TIME, "message_time")             \
+    X(ORIGIN, "origin")                         \
+    X(DNS, "dns")                               \
+    X(PUSH, "push")                             \
+    X(OVERLOAD, "overload")                     \
     X(WRITE_QUEUE, "write_queue")               \
     X(MAILBOX, "mailbox")                       \
     X(DIRECTORY, "call_directory")              \

@@ -55,6 +55,7 @@ struct stream_handler {
     /* The last call; the stream is gone after it. ERR_OK: orderly end by the peer. */
     void (*on_close)(void *arg, enum err why);
 };
+struct tls_peer;
 struct stream {
     const struct stream_ops *ops;
     struct loop *loop;
@@ -63,6 +64,7 @@ struct stream {
     uint64_t created;        /* usec */
     size_t queued;           /* octets waiting to be written */
     size_t queue_max;        /* cap of it; default STREAM_QUEUE_MAX */
+    struct tls_peer *tls_peer; /* once open: who the other side is (tls/tls.h); NULL: no TLS */
 };
 enum { STREAM_QUEUE_MAX = 256 * 1024 };
 struct stream_ops {

@@ -14,16 +14,23 @@
 #include "settings/settings.h"
 #include "txn/txn.h"
 
-enum { PROXY_TARGETS_MAX = 32 };
+enum { PROXY_TARGETS_MAX = 32, PROXY_REDIRECTS = 5 };
 
 struct proxy;
 struct proxy_route;
+struct proxy_redirect;
 
+/* One target: where the request may go. Its servers are tried one after the other within the
+ * transaction (RFC 3263 §4.3); targets of one rank ring together, the next rank when all of the one
+ * before have failed (RFC 3261 §16.6). */
 struct proxy_target {
-    sv uri;           /* new Request-URI; SV_NONE: as it is */
-    struct dest dest; /* where it goes */
-    sv path;          /* Route values to put on top (Path of the binding); SV_NONE: none */
-    uint16_t q;       /* informational: all are rung together */
+    sv uri; /* new Request-URI; SV_NONE: as it is */
+    /* where it goes; neither flow nor address: found by RFC 3263 from the next hop (the first of path,
+     * else the first Route left, else uri) */
+    struct dest dest;
+    sv path;        /* Route values to put on top (Path of the binding); SV_NONE: none */
+    uint16_t rank;  /* higher first: q of a contact (0..1000), or the order of a route's steps */
+    bool flow_only; /* RFC 5626 §5.3: no other way than the flow; when it is gone: 430 */
 };
 
 /* What befell a forwarded request, for dialog tracking and records. All optional. Called in turns
@@ -32,9 +39,18 @@ struct proxy_watch {
     /* A response goes upstream (1xx but 100, and the final one; each forked 2xx). rx NULL: made
      * here. via: how its sender is reached. */
     void (*on_response)(void *arg, struct rx *rx, uint16_t status, const struct dest *via);
+    /* A branch was redirected (3xx with contacts): may it be followed, and where to? Answer, now or
+     * later, with proxy_redirected for this context, once. NULL: redirections go upstream. */
+    void (*on_redirect)(void *arg, struct proxy_redirect *redirect, struct rx *rx);
+    /* A target failed for good without an answer from it: its flow is gone, or nobody is there. */
+    void (*on_unreachable)(void *arg, const struct proxy_target *t, enum err why);
     /* The context has ended; last call. */
     void (*on_gone)(void *arg);
 };
+/* The branch gives way to these targets, copied, which ring in the place of it. n 0: the 3xx counts as
+ * its final response. At most PROXY_TARGETS_MAX branches and PROXY_REDIRECTS in a row. */
+void proxy_redirected(struct proxy_redirect *redirect, const struct proxy_target *targets,
+                      size_t n);
 
 /* per worker. Errors: ERR_NOMEM. */
 MUST_USE enum err proxy_new(struct sip *s, struct proxy **ret_proxy);
@@ -50,6 +66,11 @@ struct proxy_request {
     const struct proxy_target *targets; /* copied */
     size_t n;                           /* 0: not allowed */
     bool record_route;
+    bool secure;    /* sips: only over TLS (RFC 3261 §26.2.2, RFC 5630 §4) */
+    usec step_time; /* how long one rank may ring; 0: settings.ringing */
+    /* Identity at the trust boundary (RFC 3325 §5): "P-Asserted-Identity: …" lines to add for who may
+     * see them; SV_NONE: none. What came from the caller is always taken out. */
+    sv identity;
     const struct proxy_watch *watch; /* may be NULL */
     void *watch_arg;
 };
@@ -77,6 +98,9 @@ bool proxy_check_extensions(struct proxy *p, struct rx *rx, enum sip_header h);
 struct proxy_route {
     sv uri;
     bool routed, mark_ok, strict;
+    /* a Route of ours carried a flow token that verifies (RFC 5626 §5.3): the flow this request is to
+     * leave on; transport SIP_T_NONE: none */
+    struct flow token;
     sv next;
     bool next_loose; /* next carries ;lr */
     unsigned pop;

@@ -102,7 +102,7 @@ static size_t targets_of(struct pending *p, struct proxy_target *t, size_t max)
             continue;
         t[n].uri = b->uri;
         t[n].path = b->path.n ? b->path : SV_NONE;
-        t[n].q = b->q;
+        t[n].rank = b->q;
         n++;
     }
     return n;

@@ -38,6 +38,58 @@ struct settings_account {
     sv origin;   /* file:line */
 };
 
+/* ---- routes: first match wins ---- */
+enum { SETTINGS_ROUTES_MAX = 1024, SETTINGS_MATCH_MAX = 16, SETTINGS_TARGETS_MAX = 16 };
+
+/* One word of `from`. */
+enum settings_from { FROM_ACCOUNTS, FROM_ACCOUNT, FROM_STRANGERS, FROM_NETWORK, FROM_TLS };
+struct settings_source {
+    enum settings_from kind;
+    sv user, domain;            /* FROM_ACCOUNT; domain empty: any of ours */
+    struct sip_network network; /* FROM_NETWORK: the source address */
+    sv name;                    /* FROM_TLS: an identity of its verified certificate (RFC 5922) */
+};
+/* All that is given must hold; a list means any of. */
+struct settings_when {
+    struct settings_source from[SETTINGS_MATCH_MAX];
+    unsigned from_n;
+    sv user[SETTINGS_MATCH_MAX]; /* of the Request-URI, canonical; a trailing * is any rest */
+    unsigned user_n;
+    sv domain[SETTINGS_MATCH_MAX]; /* of the Request-URI, lower case; "local": any of ours */
+    unsigned domain_n;
+    sv method[SETTINGS_MATCH_MAX];
+    unsigned method_n;
+    uint32_t zones; /* mask of sip_config.zone; 0: any */
+    bool never;     /* nothing can match (said as an error by check) */
+};
+enum settings_target_kind { TARGET_LOCAL, TARGET_URI, TARGET_SIP, TARGET_ACCOUNT, TARGET_REJECT };
+struct settings_target {
+    enum settings_target_kind kind;
+    sv uri;          /* TARGET_SIP */
+    sv user, domain; /* TARGET_ACCOUNT */
+    uint16_t status; /* TARGET_REJECT */
+    sv reason;
+    uint8_t step; /* equal ones ring together; the next step when all have failed */
+};
+enum settings_action { ACTION_TO, ACTION_REDIRECT, ACTION_REJECT };
+struct settings_route {
+    sv name, place;                    /* place: file:line */
+    struct settings_when when, unless; /* unless: `not` */
+    bool has_unless;
+    enum settings_action action;
+    struct settings_target target[SETTINGS_TARGETS_MAX]; /* TO, REDIRECT */
+    unsigned targets_n;
+    uint16_t status; /* REJECT */
+    sv reason;
+    usec timeout; /* per step; 0: sip.ringing */
+};
+
+struct settings_push {
+    sv url; /* empty: none */
+    sv secret;
+    usec hold;
+};
+
 struct settings {
     _Atomic unsigned refs;
     struct arena arena;
@@ -49,9 +101,17 @@ struct settings {
     bool server_hidden;    /* sip.server: hidden */
     sv server;             /* else this */
     unsigned breadth;      /* targets rung at once, at most */
+    usec session_timer, min_se;    /* sip.session_timer, sip.min_se (RFC 4028) */
     usec expires_min, expires_max; /* registrar.expires */
-    unsigned contacts;             /* registrar.contacts */
-    struct auth_policy digest;     /* security.digest */
+    usec
+        keepalive; /* registrar.keepalive: NAT bindings of phones are kept open so often; Flow-Timer */
+    bool outbound;    /* registrar.outbound (RFC 5626) */
+    bool require_tls; /* security.require_tls: accounts only over tls and wss */
+    struct settings_push push;
+    const struct settings_route *routes;
+    size_t routes_n;
+    unsigned contacts;         /* registrar.contacts */
+    struct auth_policy digest; /* security.digest */
     enum settings_authenticate authenticate;
     enum settings_strangers strangers;
     unsigned password_min;

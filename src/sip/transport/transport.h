@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/transport.h: SIP messages in and out of a worker.                   layer: sip
  *
- * Spec    RFC 3261 §18; RFC 3581 (rport); RFC 5923 (reuse, in part); RFC 5626 §3.5.1 and §4.4
- *         (CRLF keep-alives).
+ * Spec    RFC 3261 §18, §26.2; RFC 3581 (rport); RFC 5923 (reuse); RFC 5626 §3.5.1, §4.4
+ *         (CRLF keep-alives), §5.2 (flow tokens); RFC 7118 (WebSocket); RFC 5922 (names in TLS).
  * Shape   a struct sip is the endpoint of one worker; struct sip_shared is what the endpoints of
  *         one process share.
  *         Messages come as struct rx (octets, index, arena, flow), parsed once by pass one and
  *         sipmsg_check, and
  *         go to their home's worker before anybody acts on them. Above stands one user (sip_user).
  * Order   receive → limits → pass one → home → transaction match (txn/txn.h) → user.
+ * Slow    every connection has a deadline for each phase (TLS handshake, upgrade, message begun,
+ *         silence), a bounded write queue, and counts against caps per source and in all; one that does
+ *         not read is ended, and nobody waits for it.
  * Threads sip_*: the worker's own. An rx may be unref'd anywhere.
  */
 #ifndef TRANSPORT_TRANSPORT_H
 #define TRANSPORT_TRANSPORT_H
 #include "home/home.h"
+#include "http/http.h"
 #include "sipmsg/sipmsg.h"
 #include "sock/sock.h"
+#include "tls/tls.h"
 
-enum { SIP_LISTENERS_MAX = 32 };
+enum { SIP_LISTENERS_MAX = 32, SIP_ZONES_MAX = 16, SIP_ZONE_NETWORKS_MAX = 32 };
+enum { SIP_NAMES = 4096 }; /* names of TLS peers that are remembered at once */
 
 /* Where octets come from and go to. A value; the connection behind it may be gone when it is
  * used. */
@@ -33,6 +39,17 @@ static inline bool flow_reliable(const struct flow *f)
 {
     return f->transport != SIP_T_UDP;
 }
+/* TLS on this hop (RFC 3261 §26.2.2): what sips asks for. */
+static inline bool flow_secure(const struct flow *f)
+{
+    return f->transport == SIP_T_TLS || f->transport == SIP_T_WSS;
+}
+/* A flow as text of FLOW_TOKEN_MAX characters at most, of the base64url alphabet, for the user part of a URI
+ * (RFC 5626 §5.2). It carries no MAC: who writes it into a message protects it together with what
+ * it belongs to. flow_read: ERR_SYNTAX. */
+enum { FLOW_TOKEN_MAX = 96 };
+void flow_put(struct buf *b, const struct flow *f);
+MUST_USE enum err flow_read(sv token, struct flow *ret_flow);
 
 /* Where to send: a flow if there is one (flow.transport != SIP_T_NONE), else an address and
  * transport: a connection is reused or made. */
@@ -40,6 +57,8 @@ struct dest {
     struct flow flow;
     struct addr addr;
     enum sip_transport transport;
+    /* TLS: whom the certificate must show, by sip_name(); 0: the address itself (an iPAddress name) */
+    uint32_t name;
     /* when the flow's connection is gone, addr and transport are tried: responses (RFC 3261
      * §18.2.2) */
     bool or_connect;
@@ -57,31 +76,61 @@ struct rx {
     uint16_t slot; /* its home */
     /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
     bool claimed;
+    struct tls_peer
+        *peer; /* who it came from, by certificate; NULL: none was shown. Lives with rx */
     struct arena arena;
     struct rx_priv *priv;
 };
 struct rx *rx_ref(struct rx *rx);
 void rx_unref(struct rx *rx); /* NULL is fine */
 
+enum { SIP_ORIGINS_MAX = 32, SIP_PROXIES_MAX = 32 };
+struct sip_network {
+    struct addr net; /* port 0 */
+    uint8_t bits;
+};
 struct sip_listen {
-    enum sip_transport transport; /* SIP_T_UDP, SIP_T_TCP */
+    enum sip_transport transport; /* UDP, TCP, TLS, WS, WSS */
     struct addr bind;
-    /* host written into Via, Record-Route, Contact; SV_NONE: the local address of the flow */
+    /* host written into Via, Record-Route, Contact; SV_NONE: the local address of the flow. Told to
+     * peers outside sip_config.local only. */
     sv advertise;
+    uint8_t zone; /* index in sip_config.zone */
+    bool freebind;
+    /* WS, WSS: whose pages may connect (RFC 6454 origins); none: those whose host is one of ours.
+     * Requests without Origin do not come from a browser and pass. */
+    sv origins[SIP_ORIGINS_MAX];
+    unsigned origins_n;
+    /* WS: whose X-Forwarded-For is believed */
+    struct sip_network proxies[SIP_PROXIES_MAX];
+    unsigned proxies_n;
+};
+/* Which listener reaches whom: the longest network that holds the address, among the zones' networks;
+ * none does: any listener that suits. */
+struct sip_zone {
+    sv name;
+    struct sip_network networks[SIP_ZONE_NETWORKS_MAX];
+    unsigned networks_n;
 };
 struct sip_config {
     struct sip_listen listen[SIP_LISTENERS_MAX];
     unsigned listeners;
+    struct sip_zone zone[SIP_ZONES_MAX]; /* [0] always: "default" when none is named */
+    unsigned zones;
+    struct sip_network local[SIP_ZONE_NETWORKS_MAX]; /* local_networks: told the real address */
+    unsigned local_n;
     usec t1, t2, t4;
     size_t max_message; /* bytes; above: 413 or the connection ends */
     /* requests longer than this prefer TCP (RFC 3261 §18.1.1) where the next hop is known to
      * take it */
     unsigned mtu;
     unsigned connections;        /* per worker */
-    unsigned connections_source; /* per source address and worker */
-    usec idle;                   /* connection without traffic */
-    usec message_time;           /* a message begun on a stream must be complete within this */
-    size_t transactions;         /* per worker */
+    unsigned connections_source; /* per source (IPv4 address, IPv6 /64), all workers */
+    unsigned new_connections;    /* per second and source, all workers; 0: any number */
+    usec handshake;      /* TCP accepted until TLS is up, and from there until WebSocket is */
+    usec idle;           /* connection without traffic */
+    usec message_time;   /* a message begun on a stream must be complete within this */
+    size_t transactions; /* per worker */
 };
 
 struct sip;
@@ -100,6 +149,9 @@ struct sip_user {
     void (*on_stray)(void *arg, struct rx *rx);
     /* A connection ended. May be NULL. */
     void (*on_flow_gone)(void *arg, const struct flow *f);
+    /* A request that came to a ws or wss listener and is no upgrade; answer it with http_reply. May be
+     * NULL: 426. */
+    void (*on_http)(void *arg, struct http *h, const struct http_request *rq, const struct flow *f);
     /* Every message that comes or goes, repetitions and refused ones too, before anybody acts on
      * it. For traces. May be NULL. */
     void (*on_octets)(void *arg, bool out, const struct addr *peer, sv octets);
@@ -116,6 +168,9 @@ MUST_USE enum err sip_new(struct loop *l, struct sip_shared *sh, const struct si
  * (worker 0 first).
  * Errors: as udp_open and stream_listen. */
 MUST_USE enum err sip_listen(struct sip *s, unsigned i);
+/* What new TLS connections use from now on; a reference is taken. Before the first: tls and wss
+ * listeners accept nothing. */
+void sip_tls(struct sip *s, struct tls *t);
 void sip_free(struct sip *s); /* ends transactions (on_gone with ERR_CANCELLED) and connections */
 
 struct loop *sip_loop(const struct sip *s);
@@ -144,6 +199,17 @@ struct sip_sent {
 MUST_USE enum err sip_send(struct sip *s, const struct dest *d, struct block *octets,
                            struct sip_sent *watch);
 void sip_send_cancel(struct sip_sent *watch);
+/* A name for dest.name, the same for all workers: lower case, without the last dot. The table holds
+ * SIP_NAMES; the one used longest ago is forgotten, and then its dest is ERR_UNREACHABLE. 0: no name. */
+uint32_t sip_name(struct sip *s, sv name);
+/* Ours by address or flow, and up: a connection of this worker is there; of others: as far as is known. */
+bool sip_flow_up(struct sip *s, const struct flow *f);
+/* Octets that are no message, on a flow: keep-alives (RFC 5626 §3.5.1, §5.4). Errors: as sip_send. */
+MUST_USE enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets);
+/* Something of ours listens with this transport. */
+bool sip_has_transport(const struct sip *s, enum sip_transport t, unsigned family);
+/* The zone of the listener that a flow belongs to. */
+unsigned sip_zone_of(const struct sip *s, const struct flow *f);
 /* A response to rx by RFC 3261 §18.2.2 and RFC 3581: same connection, else the source (rport,
  * received) or sent-by. */
 MUST_USE enum err sip_send_response(struct sip *s, const struct rx *rx, struct block *octets);

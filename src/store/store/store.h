@@ -46,6 +46,10 @@ struct binding {
     usec since;   /* wall: first registered */
     sv agent;     /* User-Agent, cut at 128 octets */
     sv path;      /* Path values, as one list; may be empty */
+    sv instance; /* +sip.instance, without quotes: "<urn:uuid:…>" (RFC 5626 §4.1); empty: none */
+    uint32_t reg_id; /* RFC 5626 §4.2; 0: no outbound registration */
+    sv push; /* pn-provider, pn-prid, pn-param as they stand in the contact's URI (RFC 8599 §4.1); empty: none */
+    sv gruu; /* temporary GRUU's seed, see registrar/gruu (RFC 5627); empty: none */
     /* the flow it came on */
     uint8_t transport; /* enum sip_transport, by number */
     uint8_t listener, worker;

@@ -46,7 +46,7 @@ enum settings_from { FROM_ACCOUNTS, FROM_ACCOUNT, FROM_STRANGERS, FROM_NETWORK, 
 struct settings_source {
     enum settings_from kind;
     sv user, domain;            /* FROM_ACCOUNT; domain empty: any of ours */
-    struct sip_network network; /* FROM_NETWORK: the source address */
+    struct addr_net network; /* FROM_NETWORK: the source address */
     sv name;                    /* FROM_TLS: an identity of its verified certificate (RFC 5922) */
 };
 /* All that is given must hold; a list means any of. */

@@ -85,10 +85,6 @@ struct rx *rx_ref(struct rx *rx);
 void rx_unref(struct rx *rx); /* NULL is fine */
 
 enum { SIP_ORIGINS_MAX = 32, SIP_PROXIES_MAX = 32 };
-struct sip_network {
-    struct addr net; /* port 0 */
-    uint8_t bits;
-};
 struct sip_listen {
     enum sip_transport transport; /* UDP, TCP, TLS, WS, WSS */
     struct addr bind;
@@ -102,14 +98,14 @@ struct sip_listen {
     sv origins[SIP_ORIGINS_MAX];
     unsigned origins_n;
     /* WS: whose X-Forwarded-For is believed */
-    struct sip_network proxies[SIP_PROXIES_MAX];
+    struct addr_net proxies[SIP_PROXIES_MAX];
     unsigned proxies_n;
 };
 /* Which listener reaches whom: the longest network that holds the address, among the zones' networks;
  * none does: any listener that suits. */
 struct sip_zone {
     sv name;
-    struct sip_network networks[SIP_ZONE_NETWORKS_MAX];
+    struct addr_net networks[SIP_ZONE_NETWORKS_MAX];
     unsigned networks_n;
 };
 struct sip_config {
@@ -117,7 +113,7 @@ struct sip_config {
     unsigned listeners;
     struct sip_zone zone[SIP_ZONES_MAX]; /* [0] always: "default" when none is named */
     unsigned zones;
-    struct sip_network local[SIP_ZONE_NETWORKS_MAX]; /* local_networks: told the real address */
+    struct addr_net local[SIP_ZONE_NETWORKS_MAX]; /* local_networks: told the real address */
     unsigned local_n;
     usec t1, t2, t4;
     size_t max_message; /* bytes; above: 413 or the connection ends */

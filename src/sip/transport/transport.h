@@ -85,6 +85,15 @@ struct rx *rx_ref(struct rx *rx);
 void rx_unref(struct rx *rx); /* NULL is fine */
 
 enum { SIP_ORIGINS_MAX = 32, SIP_PROXIES_MAX = 32 };
+enum { SIP_TRUSTED_MAX = 32, SIP_EXEMPT_MAX = 64 };
+/* security.exempt: other limits for sources of this network. A limit that is not given is
+ * SIP_LIMIT_DEFAULT: the one of all. */
+#define SIP_LIMIT_DEFAULT UINT32_MAX
+struct sip_exempt {
+    struct sip_network from;
+    unsigned connections;     /* as sip_config.connections_source */
+    unsigned new_connections; /* as sip_config.new_connections; 0: any number */
+};
 struct sip_listen {
     enum sip_transport transport; /* UDP, TCP, TLS, WS, WSS */
     struct addr bind;
@@ -123,6 +132,10 @@ struct sip_config {
     unsigned connections;        /* per worker */
     unsigned connections_source; /* per source (IPv4 address, IPv6 /64), all workers */
     unsigned new_connections;    /* per second and source, all workers; 0: any number */
+    struct sip_network trusted[SIP_TRUSTED_MAX]; /* security.trusted: limits per source pass them */
+    unsigned trusted_n;
+    struct sip_exempt exempt[SIP_EXEMPT_MAX]; /* the longest network that holds the source */
+    unsigned exempt_n;
     usec handshake;      /* TCP accepted until TLS is up, and from there until WebSocket is */
     usec idle;           /* connection without traffic */
     usec message_time;   /* a message begun on a stream must be complete within this */

@@ -90,7 +90,7 @@ enum { SIP_TRUSTED_MAX = 32, SIP_EXEMPT_MAX = 64 };
  * SIP_LIMIT_DEFAULT: the one of all. */
 #define SIP_LIMIT_DEFAULT UINT32_MAX
 struct sip_exempt {
-    struct sip_network from;
+    struct addr_net from;
     unsigned connections;     /* as sip_config.connections_source */
     unsigned new_connections; /* as sip_config.new_connections; 0: any number */
 };
@@ -132,7 +132,7 @@ struct sip_config {
     unsigned connections;        /* per worker */
     unsigned connections_source; /* per source (IPv4 address, IPv6 /64), all workers */
     unsigned new_connections;    /* per second and source, all workers; 0: any number */
-    struct sip_network trusted[SIP_TRUSTED_MAX]; /* security.trusted: limits per source pass them */
+    struct addr_net trusted[SIP_TRUSTED_MAX]; /* security.trusted: limits per source pass them */
     unsigned trusted_n;
     struct sip_exempt exempt[SIP_EXEMPT_MAX]; /* the longest network that holds the source */
     unsigned exempt_n;

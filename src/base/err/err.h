@@ -27,7 +27,8 @@
     X(IO, "input or output failed")                     \
     X(CORRUPT, "stored data fails its checks")          \
     X(UNSUPPORTED, "understood but not supported")      \
-    X(CANCELLED, "cancelled by the caller")
+    X(CANCELLED, "cancelled by the caller")             \
+    X(AUTH, "identity not proven")
 
 enum err {
 #define X(name, text) ERR_##name,

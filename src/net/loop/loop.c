@@ -55,6 +55,9 @@ void loop_done(struct loop *l)
     if (l->blocks)
         block_pool_free(l->blocks);
     l->blocks = NULL;
+    if (l->tls)
+        l->tls_free(l->tls);
+    l->tls = NULL;
 }
 
 void loop_run_deferred(struct loop *l)

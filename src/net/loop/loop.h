@@ -66,6 +66,8 @@ struct loop {
     struct stats stats;        /* written here, read by anyone */
     struct block_pool *blocks; /* message buffers of this worker */
     struct disk *disk;         /* RO */
+    void *tls;                 /* net/tls: its queue of handshakes; made on first use */
+    void (*tls_free)(void *tls);
     bool stopping;
 };
 

@@ -6,10 +6,15 @@
  * Shape   a struct tls is an immutable, counted snapshot of certificates, trust and policy. A
  *         connection keeps the snapshot that it began under, so a new one drops nothing. tls_accept
  *         and tls_connect give a struct stream: its on_open says that the handshake is done (of
- *         accepted ones too), stream_send before it is queued, on_close with ERR_AUTH: the peer's
- *         certificate was refused; ERR_CORRUPT: the peer speaks no TLS or broke it.
- * Memory  OpenSSL on memory BIOs that are emptied at once; its buffers are given back when idle
- *         (SSL_MODE_RELEASE_BUFFERS). TLS_BYTES_IDLE in the test prints what one idle connection costs.
+ *         accepted ones too), stream_send before it is queued. on_close: ERR_AUTH, the peer's
+ *         certificate was refused or missing; ERR_REFUSED, the peer ended it with an alert (ours
+ *         was refused, say); ERR_CORRUPT, the peer speaks no TLS or broke it; ERR_CLOSED, it ended
+ *         without close_notify: what came may be cut short. `queued` counts octets as sealed, and
+ *         is brought up to date by stream_send and on_drain.
+ * Memory  no BIO buffers: records go from the lower stream's octets to OpenSSL and from it to the
+ *         lower stream; its own buffers are given back when idle (SSL_MODE_RELEASE_BUFFERS). Before
+ *         its first whole record a peer costs a few hundred octets. TLS_BYTES_IDLE in the test
+ *         prints what one idle connection costs.
  * Turn    at most TLS_HANDSHAKES_TURN handshakes do their expensive step in one turn of a loop; the
  *         others wait for the next, in order: SIP on the same worker goes on meanwhile.
  * Limits  TLS_PAIRS_MAX pairs; TLS_NAMES_MAX names taken from a peer's certificate; renegotiation
@@ -52,17 +57,19 @@ usec tls_expires(const struct tls *t);
 struct tls_peer {
     _Atomic uint32_t refs;
     bool verified;
-    sv sip_uris
-        [TLS_NAMES_MAX]; /* subjectAltName URIs of scheme sip, as text: "sip:example.test", "sip:alice@example.test" */
+    const sv *sip_uris; /* subjectAltName URIs of scheme sip, as text: "sip:example.test",
+                           "sip:alice@example.test" */
     unsigned sip_uris_n;
-    sv dns[TLS_NAMES_MAX]; /* lower case */
+    const sv *dns; /* lower case; of a certificate without any subjectAltName its CN */
     unsigned dns_n;
+    const struct addr *ips; /* port 0 */
+    unsigned ips_n;
 };
 struct tls_peer *tls_peer_ref(struct tls_peer *p);
 void tls_peer_unref(struct tls_peer *p); /* NULL is fine */
 /* RFC 5922 §7: domain is one of the identities of this certificate: a sip URI without user part, or,
  * when there is none, a DNS name. Wildcards never match (§7.2). A numeric address matches an
- * iPAddress name. */
+ * iPAddress name. False while the peer is not verified: anyone can write names into a certificate. */
 bool tls_peer_is(const struct tls_peer *p, sv domain);
 
 /* Server side over an accepted stream, which becomes the TLS stream's. The result has local, peer of

@@ -81,7 +81,7 @@ struct memory {
     usec retry_at, backoff;
 };
 
-/* ---- memory_set.c: a set as octets: latest expiry (8), number of bindings, bindings ---- */
+/* ---- memory_set.c: a set as octets: latest expiry (8), form, number of bindings, bindings ---- */
 /* Errors: ERR_TOOBIG, ERR_RANGE, those of b. */
 MUST_USE enum err memory_set_pack(struct buf *b, const struct binding *bindings, size_t n);
 /* Those that have not expired at wall, as views into set. Errors: ERR_CORRUPT, ERR_NOMEM. */

@@ -2,11 +2,16 @@
 /* memory/memory_set.c: the bindings of an address of record as octets, compactly: a usual one takes
  * about 250.
  *
- * The latest expiry comes first, so that expired sets are found without reading the rest. */
+ * The latest expiry comes first, so that expired sets are found without reading the rest. Then a 0
+ * and the number of the form, FORM; the first form had neither, but the number of bindings, which is
+ * never 0, at this place. Older forms are read, and written in the present one when the set changes.
+ */
 #include "memory/memory_priv.h"
 #include "pack/pack.h"
 
 enum { AGENT_MAX = 128, Q_MAX = 1000, BY_FLOW = 1 };
+/* Of a set. 2: instance, reg_id, push, gruu of RFC 5626, 5627 and 8599. */
+enum { FORM_FIRST = 1, FORM = 2 };
 
 static void put_addr(struct buf *b, const struct addr *a)
 {
@@ -52,9 +57,13 @@ static void put_binding(struct buf *b, const struct binding *v)
     pack_varint(b, v->epoch);
     put_addr(b, &v->local);
     put_addr(b, &v->remote);
+    pack_sv(b, v->instance);
+    pack_varint(b, v->reg_id);
+    pack_sv(b, v->push);
+    pack_sv(b, v->gruu);
 }
 
-static void get_binding(struct unpack *u, struct binding *ret_binding)
+static void get_binding(struct unpack *u, unsigned form, struct binding *ret_binding)
 {
     struct binding v = {0};
     v.expires = (usec)unpack_u64(u);
@@ -77,6 +86,12 @@ static void get_binding(struct unpack *u, struct binding *ret_binding)
     v.epoch = unpack_varint(u, UINT64_MAX);
     get_addr(u, &v.local);
     get_addr(u, &v.remote);
+    if (form > FORM_FIRST) {
+        v.instance = unpack_sv(u);
+        v.reg_id = (uint32_t)unpack_varint(u, UINT32_MAX);
+        v.push = unpack_sv(u);
+        v.gruu = unpack_sv(u);
+    }
     *ret_binding = v;
 }
 
@@ -93,6 +108,8 @@ enum err memory_set_pack(struct buf *b, const struct binding *bindings, size_t n
             latest = bindings[i].expires;
     }
     pack_u64(b, (uint64_t)latest);
+    pack_varint(b, 0);
+    pack_varint(b, FORM);
     pack_varint(b, n);
     for (size_t i = 0; i < n; i++)
         put_binding(b, &bindings[i]);
@@ -107,13 +124,18 @@ enum err memory_set_unpack(sv set, usec wall, struct arena *a, struct binding **
     struct unpack u = unpack_of(set);
     usec latest = (usec)unpack_u64(&u), seen = INT64_MIN;
     size_t n = (size_t)unpack_varint(&u, STORE_BINDINGS_MAX), kept = 0;
-    if (u.rc || n == 0)
+    unsigned form = FORM_FIRST;
+    if (!u.rc && n == 0) {
+        form = (unsigned)unpack_varint(&u, FORM);
+        n = (size_t)unpack_varint(&u, STORE_BINDINGS_MAX);
+    }
+    if (u.rc || n == 0 || form < FORM_FIRST)
         return ERR_CORRUPT;
     struct binding *all = arena_calloc(a, n, sizeof *all);
     if (!all)
         return ERR_NOMEM;
     for (size_t i = 0; i < n && !u.rc; i++) {
-        get_binding(&u, &all[kept]);
+        get_binding(&u, form, &all[kept]);
         if (all[kept].expires > seen)
             seen = all[kept].expires;
         kept += all[kept].expires > wall;

@@ -21,6 +21,10 @@ static struct binding full(struct world *w)
         .since = loop_wall(w->g->loop[0]) - USEC_HOUR,
         .agent = SV("Phone/1.0"),
         .path = SV("<sip:p1.example.com;lr>,<sip:p2.example.com;lr>"),
+        .instance = SV("<urn:uuid:1>"),
+        .reg_id = UINT32_MAX,
+        .push = SV("pn-provider=webhook;pn-prid=a;pn-param=b"),
+        .gruu = SV("seed"),
         .transport = 2,
         .listener = 255,
         .worker = 3,
@@ -45,6 +49,11 @@ static void expect_equal(const struct binding *a, const struct binding *b)
     assert_true(sv_eq(a->agent, b->agent));
     assert_true(sv_eq(a->path, b->path));
     assert_int_equal(sv_present(a->path), sv_present(b->path));
+    assert_true(sv_eq(a->instance, b->instance));
+    assert_int_equal(sv_present(a->instance), sv_present(b->instance));
+    assert_int_equal(a->reg_id, b->reg_id);
+    assert_true(sv_eq(a->push, b->push));
+    assert_true(sv_eq(a->gruu, b->gruu));
     assert_int_equal(a->transport, b->transport);
     assert_int_equal(a->listener, b->listener);
     assert_int_equal(a->worker, b->worker);

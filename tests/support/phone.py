@@ -6,8 +6,10 @@ What baresip needs to behave on a loopback address, each found the hard way:
 - ausine makes 48 kHz stereo, and nothing else
 - standard input stays open: its end ends baresip
 - events of before the control connection are gone: state is asked for, not waited for
+- baresip 1.0 does not verify whom it speaks TLS with, so OpenSSL's own configuration must ask for it
 """
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -52,6 +54,16 @@ module_app account.so
 module_app menu.so
 module_app debug_cmd.so
 module_app ctrl_tcp.so
+{more}"""
+
+OPENSSL = """\
+openssl_conf = all
+[all]
+ssl_conf = parts
+[parts]
+system_default = here
+[here]
+VerifyMode = Peer
 """
 
 
@@ -84,11 +96,14 @@ class Phone:
     """with Phone("alice", "secret", "example.test", "sip:127.0.0.1:5060;transport=tcp") as alice: ...
 
     proxy None: no server, no registration; another phone dials self.address().
+    ca: a file in PEM; what a TLS server shows must end in it (without, nothing is verified).
+    browsers: it offers and answers encrypted sound as browsers do (DTLS-SRTP, without ICE).
     """
 
-    def __init__(self, user, password="", domain="", proxy=None, ip="127.0.0.1", hz=440):
+    def __init__(self, user, password="", domain="", proxy=None, ip="127.0.0.1", hz=440, ca=None,
+                 browsers=False):
         self.user, self.password, self.domain, self.proxy = user, password, domain, proxy
-        self.ip, self.hz = ip, hz
+        self.ip, self.hz, self.ca, self.browsers = ip, hz, ca, browsers
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="phone-"))
         self.events, self.replies, self.changed = [], {}, threading.Condition()
         self.process = self.control = None
@@ -113,10 +128,20 @@ class Phone:
         modules = next((f for f in MODULE_FOLDERS if pathlib.Path(f).is_dir()), MODULE_FOLDERS[0])
         self.port = free_pair(self.ip)
         control = free_port("127.0.0.1")
+        more, environment = "", dict(os.environ)
+        if self.ca:
+            more += "sip_cafile %s\n" % self.ca
+            (self.folder / "openssl.cnf").write_text(OPENSSL)
+            environment["OPENSSL_CONF"] = str(self.folder / "openssl.cnf")
+        if self.browsers:
+            more += "rtcp_mux yes\nmodule srtp.so\nmodule dtls_srtp.so\n"
         (self.folder / "config").write_text(CONFIG.format(
+            more=more,
             sip=join(self.ip, self.port), ip=self.ip, six="yes" if ":" in self.ip else "no",
             folder=self.folder, tone=self.hz, control=join("127.0.0.1", control), modules=modules))
         account = "<sip:%s@%s>;answermode=manual" % (self.user, self.domain or join(self.ip, self.port))
+        if self.browsers:
+            account += ";mediaenc=dtls_srtp"
         if self.proxy:
             account += ';auth_user=%s;auth_pass=%s;outbound="%s";regint=300' % (
                 self.user, self.password, self.proxy)
@@ -125,7 +150,7 @@ class Phone:
         (self.folder / "accounts").write_text(account + "\n")
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(["baresip", "-f", self.folder, "-s", "-v"],
-                                            stdin=subprocess.PIPE, stdout=log, stderr=log)
+                                            env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
         until = time.monotonic() + 10
         while self.control is None:
             try:

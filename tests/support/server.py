@@ -48,22 +48,34 @@ def free_port(addresses=("127.0.0.1", "::1")):
 
 class Server:
     """with Server() as server: ... ; `more` is YAML that follows the common configuration, `environment`
-    what the process is told besides."""
+    what the process is told besides. UDP and TCP are at .port; `doors` are more transports (tls, ws, wss), at
+    .ports[transport]; `origins` whose pages may open a WebSocket."""
 
-    def __init__(self, more="", port=None, environment=()):
+    def __init__(self, more="", port=None, environment=(), doors=(), origins=()):
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TANDEM_")}
         self.environment.update(environment)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tandem-"))
         self.port = port or free_port()
+        self.ports = {"udp": self.port, "tcp": self.port}
+        for door in doors:
+            self.ports[door] = free_port()
+        self.origins = origins
         self.file = self.folder / "tandem.yaml"
         self.configure(more)
         self.process = None
         self.starts = 0
 
     def configure(self, more=""):
-        listen = ", ".join('"%s:%s:%d"' % (transport, address, self.port)
-                           for address in ("127.0.0.1", "[::1]") for transport in ("udp", "tcp"))
+        listen = ", ".join(self.listener(transport, address, port)
+                           for address in ("127.0.0.1", "[::1]")
+                           for transport, port in self.ports.items())
         self.file.write_text(CONFIG.format(domain=DOMAIN, listen=listen, folder=self.folder, more=more))
+
+    def listener(self, transport, address, port):
+        bind = '"%s:%s:%d"' % (transport, address, port)
+        if self.origins and transport in ("ws", "wss"):
+            return "{bind: %s, origins: [%s]}" % (bind, ", ".join('"%s"' % o for o in self.origins))
+        return bind
 
     def __enter__(self):
         try:
@@ -191,7 +203,15 @@ class Server:
     def proxy(self, transport, ip="127.0.0.1"):
         """The URI that a phone has as its outbound proxy."""
         host = "[%s]" % ip if ":" in ip else ip
-        return "sip:%s:%d;transport=%s" % (host, self.port, transport)
+        return "sip:%s:%d;transport=%s" % (host, self.ports[transport], transport)
+
+    def socket(self, transport, ip="127.0.0.1"):
+        """The URL that a phone in a browser has, transport: ws or wss."""
+        return "%s://%s:%d" % (transport, "[%s]" % ip if ":" in ip else ip, self.ports[transport])
+
+    def ca(self):
+        """The file of the authority that Tandem made for itself."""
+        return self.folder / "data/ca.pem"
 
 
 def tandem(*arguments, text="", cwd=None, env=None):

@@ -139,10 +139,11 @@ struct loop_ops {
     enum err (*mail)(struct loop *to, struct mail *m);
     enum err (*offload)(struct loop *l, struct job *j);
     enum err (*source_for)(struct loop *l, const struct addr *to, struct addr *ret_local);
-    enum err (*udp_open)(struct loop *l, const struct addr *bind, const struct udp_handler *h,
-                         void *arg, struct udp **ret_udp);
-    enum err (*listen)(struct loop *l, const struct addr *bind, const struct listener_handler *h,
-                       void *arg, struct listener **ret_listener);
+    enum err (*udp_open)(struct loop *l, const struct addr *bind, unsigned flags,
+                         const struct udp_handler *h, void *arg, struct udp **ret_udp);
+    enum err (*listen)(struct loop *l, const struct addr *bind, unsigned flags,
+                       const struct listener_handler *h, void *arg,
+                       struct listener **ret_listener);
     enum err (*listen_unix)(struct loop *l, sv path, unsigned mode,
                             const struct listener_handler *h, void *arg,
                             struct listener **ret_listener);

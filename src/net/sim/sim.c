@@ -31,6 +31,8 @@ static void drop_event(struct event *e)
 {
     if (e->kind == EV_DATAGRAM)
         block_unref(e->datagram.octets);
+    else if (e->kind == EV_UDP_ERROR)
+        block_unref(e->error.quoted);
     else if (e->kind >= EV_SYN)
         sim_stream_event_drop(e);
 }

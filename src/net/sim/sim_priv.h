@@ -76,6 +76,7 @@ struct event {
             unsigned worker;
             enum err why;
             struct addr from, to;
+            struct block *quoted; /* the datagram; NULL: none to be had */
         } error;
         struct {
             struct sim_loop *to;
@@ -289,8 +290,8 @@ struct sim_port *sim_port_find(struct sim_host *h, enum port_kind kind, const st
                                sv path);
 /* The socket of the port that from's traffic goes to. */
 struct sim_bound *sim_steer(struct sim *s, struct sim_port *p, const struct addr *from);
-enum err sim_udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
-                      void *arg, struct udp **ret_udp);
+enum err sim_udp_open(struct loop *l, const struct addr *bind, unsigned flags,
+                      const struct udp_handler *h, void *arg, struct udp **ret_udp);
 enum err sim_source_for(struct loop *l, const struct addr *to, struct addr *ret_local);
 void sim_udp_kill(struct sim_loop *l);
 void sim_udp_free_all(struct sim_loop *l);
@@ -298,8 +299,8 @@ void sim_on_datagram(struct sim *s, struct event *e);
 void sim_on_udp_error(struct sim *s, struct event *e);
 
 /* ---- streams (sim_stream.c) ---- */
-enum err sim_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h,
-                    void *arg, struct listener **ret_listener);
+enum err sim_listen(struct loop *l, const struct addr *bind, unsigned flags,
+                    const struct listener_handler *h, void *arg, struct listener **ret_listener);
 enum err sim_listen_unix(struct loop *l, sv path, unsigned mode, const struct listener_handler *h,
                          void *arg, struct listener **ret_listener);
 enum err sim_connect(struct loop *l, const struct addr *local, const struct addr *to,

@@ -685,9 +685,10 @@ static enum err listen_on(struct loop *loop, enum port_kind kind, const struct a
     return ERR_OK;
 }
 
-enum err sim_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h,
-                    void *arg, struct listener **ret_listener)
+enum err sim_listen(struct loop *l, const struct addr *bind, unsigned flags,
+                    const struct listener_handler *h, void *arg, struct listener **ret_listener)
 {
+    (void)flags;
     return listen_on(l, PORT_TCP, bind, SV_NONE, h, arg, ret_listener);
 }
 

@@ -229,7 +229,7 @@ static void launch(struct sim *s, struct event *e)
 }
 
 static void push_error(struct sim *s, struct sim_host *h, unsigned worker, const struct addr *from,
-                       const struct addr *to, enum err why, usec at)
+                       const struct addr *to, enum err why, struct block *quoted, usec at)
 {
     struct event *e = sim_event_new(s, EV_UDP_ERROR);
     e->error.host = h;
@@ -237,6 +237,7 @@ static void push_error(struct sim *s, struct sim_host *h, unsigned worker, const
     e->error.from = *from;
     e->error.to = *to;
     e->error.why = why;
+    e->error.quoted = quoted;
     sim_push(s, e, at);
 }
 
@@ -271,7 +272,8 @@ static enum err send_op(struct udp *udp, const struct addr *from, const struct a
     }
     src.port = udp->local.port;
     if (sim_source(h, &src, to, &src)) {
-        push_error(s, h, l->loop.worker, &udp->local, to, ERR_UNREACHABLE, s->now + local_min);
+        push_error(s, h, l->loop.worker, &udp->local, to, ERR_UNREACHABLE,
+                   gather(s, pieces, n, total), s->now + local_min);
         return ERR_OK;
     }
     struct sim_host *dst = sim_route(h, to);
@@ -312,7 +314,7 @@ static void refuse(struct sim *s, const struct event *e)
         (rng_permille(&s->rng, s->wire.loss_permille) || rng_permille(&s->rng, ICMP_LOST_PERMILLE)))
         return;
     push_error(s, src, e->datagram.src_worker, &e->datagram.from, &e->datagram.to, ERR_REFUSED,
-               s->now + sim_delay(s, dst, src));
+               block_ref(e->datagram.octets), s->now + sim_delay(s, dst, src));
 }
 
 static void deliver(struct sim *s, const struct event *e, struct sim_loop *l)
@@ -356,8 +358,9 @@ void sim_on_datagram(struct sim *s, struct event *e)
     block_unref(e->datagram.octets);
 }
 
-void sim_on_udp_error(struct sim *s, struct event *e)
+static void tell_error(const struct event *e)
 {
+    struct sim *s = e->error.host->sim;
     struct sim_port *p = sim_port_find(e->error.host, PORT_UDP, &e->error.from, SV_NONE);
     struct sim_bound *b = p ? p->bound[e->error.worker] : NULL;
     if (!b || !sim_alive(b->loop))
@@ -369,8 +372,16 @@ void sim_on_udp_error(struct sim *s, struct event *e)
     b = p ? p->bound[l->loop.worker] : NULL;
     struct sim_udp *u = b ? CONTAINER(b, struct sim_udp, bound) : NULL;
     if (u && u->h->on_error)
-        u->h->on_error(u->arg, &e->error.to, e->error.why);
+        u->h->on_error(u->arg, &e->error.to, e->error.why,
+                       e->error.quoted ? block_sv(e->error.quoted) : SV(""));
     sim_turn_end(l);
+}
+
+void sim_on_udp_error(struct sim *s, struct event *e)
+{
+    (void)s;
+    tell_error(e);
+    block_unref(e->error.quoted);
 }
 
 /* ---- sockets ---- */
@@ -389,9 +400,10 @@ static void close_op(struct udp *udp)
 
 static const struct udp_ops udp_ops = {.send = send_op, .close = close_op};
 
-enum err sim_udp_open(struct loop *loop, const struct addr *bind, const struct udp_handler *h,
-                      void *arg, struct udp **ret_udp)
+enum err sim_udp_open(struct loop *loop, const struct addr *bind, unsigned flags,
+                      const struct udp_handler *h, void *arg, struct udp **ret_udp)
 {
+    (void)flags; /* addresses of simulated hosts neither come nor go */
     struct sim_loop *l = sim_loop_of(loop);
     struct sim_udp *u = MEM_NEW(struct sim_udp);
     if (!u)

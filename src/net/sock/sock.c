@@ -5,7 +5,13 @@
 enum err udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h, void *arg,
                   struct udp **ret_udp)
 {
-    return l->ops->udp_open(l, bind, h, arg, ret_udp);
+    return l->ops->udp_open(l, bind, 0, h, arg, ret_udp);
+}
+
+enum err udp_open_flags(struct loop *l, const struct addr *bind, unsigned flags,
+                        const struct udp_handler *h, void *arg, struct udp **ret_udp)
+{
+    return l->ops->udp_open(l, bind, flags, h, arg, ret_udp);
 }
 
 enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to, const sv *pieces,
@@ -28,7 +34,14 @@ enum err sock_source_for(struct loop *l, const struct addr *to, struct addr *ret
 enum err stream_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h,
                        void *arg, struct listener **ret_listener)
 {
-    return l->ops->listen(l, bind, h, arg, ret_listener);
+    return l->ops->listen(l, bind, 0, h, arg, ret_listener);
+}
+
+enum err stream_listen_flags(struct loop *l, const struct addr *bind, unsigned flags,
+                             const struct listener_handler *h, void *arg,
+                             struct listener **ret_listener)
+{
+    return l->ops->listen(l, bind, flags, h, arg, ret_listener);
 }
 
 enum err stream_listen_unix(struct loop *l, sv path, unsigned mode,

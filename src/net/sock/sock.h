@@ -19,8 +19,9 @@ struct udp_handler {
      * socket too). */
     void (*on_datagram)(void *arg, struct block *b, const struct addr *from, const struct addr *to);
     /* The kernel says that a datagram to this address was refused (ICMP); may be NULL. RFC 3261
-     * §18.4. */
-    void (*on_error)(void *arg, const struct addr *to, enum err why);
+     * §18.4. quoted: the beginning of that datagram as the report tells it, borrowed; anyone can send
+     * such a report, so what is not in it is not shown. */
+    void (*on_error)(void *arg, const struct addr *to, enum err why, sv quoted);
 };
 struct udp {
     const struct udp_ops *ops;
@@ -37,6 +38,10 @@ struct udp_ops {
  * ERR_DENIED, ERR_UNREACHABLE (address not ours), ERR_IO. */
 MUST_USE enum err udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
                            void *arg, struct udp **ret_udp);
+/* As udp_open. flags: SOCK_FREEBIND: the address need not be ours yet (IP_FREEBIND, ip(7)). */
+enum { SOCK_FREEBIND = 1 };
+MUST_USE enum err udp_open_flags(struct loop *l, const struct addr *bind, unsigned flags,
+                                 const struct udp_handler *h, void *arg, struct udp **ret_udp);
 /* Copies the pieces; the datagram leaves at the end of the turn at the latest. from: NULL or the
  * local address to use on a wildcard socket. Loss later is silent (on_error at best). Errors:
  * ERR_TOOBIG, ERR_BUSY (send queue full), ERR_UNREACHABLE (to is of another family). */
@@ -90,6 +95,10 @@ struct listener_ops {
 MUST_USE enum err stream_listen(struct loop *l, const struct addr *bind,
                                 const struct listener_handler *h, void *arg,
                                 struct listener **ret_listener);
+/* As stream_listen, with flags as udp_open_flags. */
+MUST_USE enum err stream_listen_flags(struct loop *l, const struct addr *bind, unsigned flags,
+                                      const struct listener_handler *h, void *arg,
+                                      struct listener **ret_listener);
 /* A Unix socket at path with this mode; a dead one there is replaced, a live one is ERR_BUSY. */
 MUST_USE enum err stream_listen_unix(struct loop *l, sv path, unsigned mode,
                                      const struct listener_handler *h, void *arg,

@@ -27,6 +27,8 @@ void worker_group_free(struct loop_group *g);
 unsigned worker_cores(void);
 /* Own addresses of this machine's interfaces, up to max. */
 size_t worker_addresses(struct addr *ret_addrs, size_t max);
+/* The networks that these interfaces are in, up to max. */
+size_t worker_subnets(struct addr_net *ret_nets, size_t max);
 /* DNS servers; empty: the system's. Before run. Errors: ERR_SYNTAX. */
 MUST_USE enum err worker_dns_servers(struct loop_group *g, const struct addr *servers, size_t n);
 

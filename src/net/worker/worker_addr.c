@@ -114,8 +114,17 @@ static bool overlaps(const struct bound *b, int type, const struct addr *at)
            (addr_equal_ip(&b->at, at) || addr_is_any(&b->at) || addr_is_any(at));
 }
 
+static void set_flags(int fd, const struct addr *at, unsigned flags)
+{
+    int on = 1;
+    if (flags & SOCK_FREEBIND && at->family == 4)
+        setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+    else if (flags & SOCK_FREEBIND)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
+}
+
 /* Binds a socket that shares with nobody, and lets go again. */
-static enum err probe(int type, const struct addr *at)
+static enum err probe(int type, const struct addr *at, unsigned flags)
 {
     struct sockaddr_storage sa;
     int fd, on = 1;
@@ -124,6 +133,7 @@ static enum err probe(int type, const struct addr *at)
     TRY(worker_socket(at, type, &fd));
     if (type == SOCK_STREAM) /* past connections in TIME-WAIT are no owner; a listener still is */
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    set_flags(fd, at, flags);
     if (bind(fd, (struct sockaddr *)&sa, n) != 0)
         rc = worker_err(errno);
     close(fd);
@@ -131,7 +141,7 @@ static enum err probe(int type, const struct addr *at)
 }
 
 static enum err bind_locked(struct worker_group *g, int fd, int type, const struct addr *at,
-                            struct bound **ret_bound)
+                            unsigned flags, struct bound **ret_bound)
 {
     struct sockaddr_storage sa;
     struct bound *same = NULL;
@@ -145,7 +155,8 @@ static enum err bind_locked(struct worker_group *g, int fd, int type, const stru
             same = b;
     }
     if (at->port != 0 && !ours)
-        TRY(probe(type, at));
+        TRY(probe(type, at, flags));
+    set_flags(fd, at, flags);
     if (type == SOCK_STREAM)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0 ||
@@ -165,10 +176,10 @@ static enum err bind_locked(struct worker_group *g, int fd, int type, const stru
 }
 
 enum err worker_bind(struct worker_group *g, int fd, int type, const struct addr *at,
-                     struct bound **ret_bound)
+                     unsigned flags, struct bound **ret_bound)
 {
     pthread_mutex_lock(&g->bound_lock);
-    enum err rc = bind_locked(g, fd, type, at, ret_bound);
+    enum err rc = bind_locked(g, fd, type, at, flags, ret_bound);
     pthread_mutex_unlock(&g->bound_lock);
     return rc;
 }
@@ -223,6 +234,16 @@ enum err worker_source_for(struct loop *l, const struct addr *to, struct addr *r
     return ERR_OK;
 }
 
+static struct addr addr_of(const struct sockaddr *from)
+{
+    struct sockaddr_storage sa = {0};
+    if (!from || (from->sa_family != AF_INET && from->sa_family != AF_INET6))
+        return (struct addr){0};
+    memcpy(&sa, from,
+           from->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    return worker_addr(&sa);
+}
+
 size_t worker_addresses(struct addr *ret_addrs, size_t max)
 {
     struct ifaddrs *all;
@@ -230,20 +251,46 @@ size_t worker_addresses(struct addr *ret_addrs, size_t max)
     if (getifaddrs(&all) != 0)
         return 0;
     for (const struct ifaddrs *i = all; i && n < max; i = i->ifa_next) {
-        struct sockaddr_storage sa = {0};
-        if (!i->ifa_addr || !(i->ifa_flags & IFF_UP))
-            continue;
-        int family = i->ifa_addr->sa_family;
-        if (family != AF_INET && family != AF_INET6)
-            continue;
-        memcpy(&sa, i->ifa_addr,
-               family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-        struct addr a = worker_addr(&sa);
-        bool known = false;
+        struct addr a = addr_of(i->ifa_addr);
+        bool known = a.family == 0 || !(i->ifa_flags & IFF_UP);
         for (size_t k = 0; k < n; k++)
             known |= addr_equal(&ret_addrs[k], &a);
         if (!known)
             ret_addrs[n++] = a;
+    }
+    freeifaddrs(all);
+    return n;
+}
+
+/* The address with its host bits cleared. */
+static struct addr_net net_of(const struct addr *a, const struct addr *mask)
+{
+    struct addr_net net = {.base = *a};
+    net.base.port = 0;
+    net.base.scope = 0;
+    for (size_t i = 0; i < sizeof(a->ip); i++) {
+        net.base.ip[i] &= mask->ip[i];
+        net.bits = (uint8_t)(net.bits + __builtin_popcount(mask->ip[i]));
+    }
+    return net;
+}
+
+size_t worker_subnets(struct addr_net *ret_nets, size_t max)
+{
+    struct ifaddrs *all;
+    size_t n = 0;
+    if (getifaddrs(&all) != 0)
+        return 0;
+    for (const struct ifaddrs *i = all; i && n < max; i = i->ifa_next) {
+        struct addr a = addr_of(i->ifa_addr), mask = addr_of(i->ifa_netmask);
+        if (a.family == 0 || mask.family != a.family || !(i->ifa_flags & IFF_UP))
+            continue;
+        struct addr_net net = net_of(&a, &mask);
+        bool known = false;
+        for (size_t k = 0; k < n; k++)
+            known |= ret_nets[k].bits == net.bits && addr_equal(&ret_nets[k].base, &net.base);
+        if (!known)
+            ret_nets[n++] = net;
     }
     freeifaddrs(all);
     return n;

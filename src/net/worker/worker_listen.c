@@ -12,7 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { ACCEPTS_A_TURN = 32, BACKLOG = 1024, SHED_MAX = 64 };
+/* So many accepts a turn and listener that a crowd at the door holds up nobody who is inside. */
+enum { ACCEPTS_A_TURN = 16, BACKLOG = 1024, SHED_MAX = 64 };
 #define REST (100 * USEC_MS)
 
 struct worker_listener {
@@ -33,10 +34,19 @@ struct worker_listener {
 
 static void on_poll(uv_poll_t *h, int status, int events);
 
+/* Other threads open descriptors too: one of them may take the reserve's place while it is given up.
+ * Then it is taken back at the next chance, or shedding would be over for ever. */
+static void reserve(struct worker *w)
+{
+    if (w->reserve_fd < 0)
+        w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void on_rested(struct timer *t, void *arg)
 {
     struct worker_listener *l = arg;
     (void)t;
+    reserve(l->w);
     uv_poll_start(&l->poll, UV_READABLE, on_poll);
 }
 
@@ -49,13 +59,16 @@ static void rest(struct worker_listener *l)
 static void shed(struct worker_listener *l)
 {
     struct worker *w = l->w;
-    stat_refuse(&w->base.stats, STAT_LIMIT_CONNECTIONS);
+    reserve(w);
     for (int i = 0; i < SHED_MAX && w->reserve_fd >= 0; i++) {
         close(w->reserve_fd);
         int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
+        if (fd >= 0) {
+            stat_refuse(&w->base.stats, STAT_LIMIT_CONNECTIONS);
             close(fd);
-        w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        }
+        w->reserve_fd = -1;
+        reserve(w);
         if (fd < 0)
             break;
     }
@@ -145,8 +158,8 @@ static enum err begin(struct worker_listener *l, struct worker *w, const struct 
     return ERR_OK;
 }
 
-enum err worker_listen(struct loop *loop, const struct addr *bind, const struct listener_handler *h,
-                       void *arg, struct listener **ret_listener)
+enum err worker_listen(struct loop *loop, const struct addr *bind, unsigned flags,
+                       const struct listener_handler *h, void *arg, struct listener **ret_listener)
 {
     struct worker *w = worker_of(loop);
     if (loop->stopping)
@@ -159,7 +172,7 @@ enum err worker_listen(struct loop *loop, const struct addr *bind, const struct 
         mem_free(l);
         return rc;
     }
-    rc = worker_bind(w->g, l->fd, SOCK_STREAM, bind, &l->bound);
+    rc = worker_bind(w->g, l->fd, SOCK_STREAM, bind, flags, &l->bound);
     if (!rc) {
         l->base.local = worker_sockname(l->fd);
         rc = begin(l, w, h, arg);

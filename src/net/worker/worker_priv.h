@@ -122,14 +122,14 @@ MUST_USE enum err worker_socket(const struct addr *a, int type, int *ret_fd);
  * silently as the workers do, so the first bind of this process to an address probes whether it is
  * free. Errors: as udp_open. */
 MUST_USE enum err worker_bind(struct worker_group *g, int fd, int type, const struct addr *at,
-                              struct bound **ret_bound);
+                              unsigned flags, struct bound **ret_bound);
 void worker_unbind(struct worker_group *g, struct bound *b);
 
 enum err worker_source_for(struct loop *l, const struct addr *to, struct addr *ret_local);
 
 /* ---- worker_udp.c ---- */
-enum err worker_udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
-                         void *arg, struct udp **ret_udp);
+enum err worker_udp_open(struct loop *l, const struct addr *bind, unsigned flags,
+                         const struct udp_handler *h, void *arg, struct udp **ret_udp);
 /* Sends what waits, tells errors. True: handlers may have left more to do. */
 bool worker_udp_flush(struct worker *w);
 void worker_udp_done(struct worker *w);
@@ -144,8 +144,9 @@ void worker_stream_begin(struct stream *s);
 void worker_stream_done(struct worker *w);
 
 /* ---- worker_listen.c ---- */
-enum err worker_listen(struct loop *l, const struct addr *bind, const struct listener_handler *h,
-                       void *arg, struct listener **ret_listener);
+enum err worker_listen(struct loop *l, const struct addr *bind, unsigned flags,
+                       const struct listener_handler *h, void *arg,
+                       struct listener **ret_listener);
 enum err worker_listen_unix(struct loop *l, sv path, unsigned mode,
                             const struct listener_handler *h, void *arg,
                             struct listener **ret_listener);

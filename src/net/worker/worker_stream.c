@@ -19,7 +19,6 @@ enum {
     READS_A_TURN = 4,   /* of READ_BUFFER each, so that one busy peer does not starve the rest */
     PIECES_MAX = 16,    /* handed to the kernel at once; more go by the queue */
     QUEUE_FIRST = 4096, /* octets of a new queue */
-    QUEUE_KEEP = 16 * 1024,
     KEEP_IDLE_S = 60,
     KEEP_INTERVAL_S = 15,
     KEEP_COUNT = 4,
@@ -133,12 +132,10 @@ static enum err queue_write(struct worker_stream *s)
         s->queue_at += (size_t)n;
         s->base.queued -= (size_t)n;
     }
-    s->queue_at = 0;
-    if (s->queue_cap > QUEUE_KEEP) { /* a burst's memory is not kept for the connection's life */
-        mem_free(s->queue);
-        s->queue = NULL;
-        s->queue_cap = 0;
-    }
+    /* Most connections are idle, and few ever queue: the memory goes with what it held. */
+    mem_free(s->queue);
+    s->queue = NULL;
+    s->queue_at = s->queue_cap = 0;
     return ERR_OK;
 }
 

@@ -24,6 +24,7 @@ enum {
     KERNEL_BUFFER = 4 * 1024 * 1024,
     CONTROL = 64, /* fits either pktinfo */
     ERROR_CONTROL = 512,
+    QUOTED_MAX = 1280, /* of a refused datagram: routers quote up to 576 or 1280 octets of it */
 };
 _Static_assert(CMSG_SPACE(sizeof(struct in6_pktinfo)) <= CONTROL, "control buffers hold pktinfo");
 
@@ -53,6 +54,12 @@ struct waiting {
     struct addr to, from; /* from.family 0: the kernel chooses */
 };
 
+struct refused {
+    struct addr to;
+    enum err why;
+    struct block *octets;
+};
+
 struct worker_udp {
     struct udp base;
     struct worker *w;
@@ -66,10 +73,7 @@ struct worker_udp {
     struct link by_worker, by_dirty;
     unsigned head, count; /* of ring */
     unsigned errors;
-    struct {
-        struct addr to;
-        enum err why;
-    } error[ERRORS_KEPT];
+    struct refused error[ERRORS_KEPT];
     struct waiting ring[SEND_RING];
 };
 
@@ -79,12 +83,11 @@ static void mark_dirty(struct worker_udp *u)
         list_push(&u->w->udps_dirty, &u->by_dirty);
 }
 
-static void keep_error(struct worker_udp *u, const struct addr *to, enum err why)
+static void keep_error(struct worker_udp *u, const struct waiting *o, enum err why)
 {
     if (u->errors == ERRORS_KEPT)
         return;
-    u->error[u->errors].to = *to;
-    u->error[u->errors++].why = why;
+    u->error[u->errors++] = (struct refused){o->to, why, block_ref(o->b)};
     mark_dirty(u);
 }
 
@@ -158,7 +161,7 @@ static void flush(struct worker_udp *u)
         } else if (errno != EINTR && !again) {
             again = true; /* it may be an earlier datagram's ICMP that this call was told of */
         } else if (errno != EINTR) {
-            keep_error(u, &u->ring[u->head].to, worker_err(errno));
+            keep_error(u, &u->ring[u->head], worker_err(errno));
             drop_sent(u, 1);
             again = false;
         }
@@ -197,6 +200,24 @@ static enum err udp_queue(struct udp *udp, const struct addr *from, const struct
     return ERR_OK;
 }
 
+/* A handler may send, and so keep new errors, meanwhile. */
+static bool tell_errors(struct worker_udp *u)
+{
+    struct refused error[ERRORS_KEPT];
+    unsigned n = u->errors;
+    bool told = false;
+    memcpy(error, u->error, sizeof(error));
+    u->errors = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (!u->closed && u->h->on_error) {
+            told = true;
+            u->h->on_error(u->arg, &error[i].to, error[i].why, block_sv(error[i].octets));
+        }
+        block_unref(error[i].octets);
+    }
+    return told;
+}
+
 bool worker_udp_flush(struct worker *w)
 {
     struct link dirty;
@@ -207,13 +228,7 @@ bool worker_udp_flush(struct worker *w)
         struct worker_udp *u = CONTAINER(l, struct worker_udp, by_dirty);
         flush(u);
         list_unlink(&u->by_dirty); /* errors of this flush are told now */
-        unsigned n = u->errors;
-        u->errors = 0;
-        for (unsigned i = 0; i < n && !u->closed && u->h->on_error; i++) {
-            struct addr to = u->error[i].to;
-            told = true;
-            u->h->on_error(u->arg, &to, u->error[i].why);
-        }
+        told |= tell_errors(u);
     }
     return told;
 }
@@ -315,7 +330,7 @@ static void deliver(struct worker_udp *u, unsigned n)
     }
 }
 
-static void tell_queued_error(struct worker_udp *u, struct msghdr *m)
+static void tell_queued_error(struct worker_udp *u, struct msghdr *m, sv quoted)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
         bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
@@ -327,7 +342,7 @@ static void tell_queued_error(struct worker_udp *u, struct msghdr *m)
         struct addr to = worker_addr(m->msg_name);
         /* A changed path MTU refuses nothing: a retransmission goes out in fragments. */
         if (e.ee_errno != EMSGSIZE && to.family && u->h->on_error)
-            u->h->on_error(u->arg, &to, worker_err((int)e.ee_errno));
+            u->h->on_error(u->arg, &to, worker_err((int)e.ee_errno), quoted);
     }
 }
 
@@ -341,7 +356,7 @@ static void read_errors(struct worker_udp *u)
             char octets[ERROR_CONTROL];
             struct cmsghdr align;
         } control;
-        char octets[64]; /* the refused datagram's beginning: not needed */
+        char octets[QUOTED_MAX];
         struct iovec iov = {octets, sizeof(octets)};
         struct msghdr m = {.msg_name = &name,
                            .msg_namelen = sizeof(name),
@@ -349,9 +364,10 @@ static void read_errors(struct worker_udp *u)
                            .msg_iovlen = 1,
                            .msg_control = &control,
                            .msg_controllen = sizeof(control)};
-        if (recvmsg(u->fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+        ssize_t n = recvmsg(u->fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+        if (n < 0)
             return;
-        tell_queued_error(u, &m);
+        tell_queued_error(u, &m, (sv){octets, (size_t)n});
     }
 }
 
@@ -412,6 +428,8 @@ static void udp_end(struct udp *udp)
         return;
     flush(u); /* what was sent before the close leaves, unless the kernel has no room */
     drop_sent(u, u->count);
+    while (u->errors > 0)
+        block_unref(u->error[--u->errors].octets);
     u->closed = true;
     list_unlink(&u->by_dirty);
     list_unlink(&u->by_worker);
@@ -448,8 +466,8 @@ static void set_options(const struct worker_udp *u, uint8_t family)
         set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 }
 
-enum err worker_udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
-                         void *arg, struct udp **ret_udp)
+enum err worker_udp_open(struct loop *l, const struct addr *bind, unsigned flags,
+                         const struct udp_handler *h, void *arg, struct udp **ret_udp)
 {
     struct worker *w = worker_of(l);
     if (l->stopping)
@@ -465,7 +483,7 @@ enum err worker_udp_open(struct loop *l, const struct addr *bind, const struct u
     }
     u->wildcard = addr_is_any(bind);
     set_options(u, bind->family);
-    rc = worker_bind(w->g, u->fd, SOCK_DGRAM, bind, &u->bound);
+    rc = worker_bind(w->g, u->fd, SOCK_DGRAM, bind, flags, &u->bound);
     if (!rc && uv_poll_init(&w->uv, &u->poll, u->fd) != 0)
         rc = ERR_IO;
     if (rc) {

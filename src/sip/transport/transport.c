@@ -130,8 +130,8 @@ void sip_free(struct sip *s)
         listener_close(s->port[i].listener);
     }
     for (size_t i = 0; i < SIP_WAITING; i++)
-        while (list_pop(&s->waiting[i]))
-            ;
+        for (struct link *l; (l = list_pop(&s->waiting[i]));)
+            sip_send_cancel(CONTAINER(l, struct sip_sent, by_pending));
     while (list_pop(&s->failed))
         ;
     loop_defer_cancel(&s->later);

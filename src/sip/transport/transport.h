@@ -203,6 +203,7 @@ struct sip_sent {
     struct link by_pending; /* list_init before use; the rest is the transport's */
     uint64_t id;
     uint64_t target; /* whose failure it waits for, when not a connection of this worker */
+    struct block *octets; /* of the datagram: a report that does not quote its branch is not believed */
     enum err why;
 };
 MUST_USE enum err sip_send(struct sip *s, const struct dest *d, struct block *octets,

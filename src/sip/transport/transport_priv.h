@@ -125,6 +125,8 @@ void conn_bury(struct conn *c);
 /* ---- transport_send.c ---- */
 void watch_fail(struct sip *s, struct sip_sent *w, enum err why);
 void watch_fail_target(struct sip *s, uint64_t target, uint64_t id, enum err why);
+/* The network refused a datagram to target that begins like this. */
+void watch_fail_quoted(struct sip *s, uint64_t target, sv quoted, enum err why);
 uint64_t watch_target_conn(const struct sip *s, unsigned worker, uint64_t conn);
 uint64_t watch_target_addr(const struct sip *s, const struct addr *a);
 /* Tells the workers that have sent through c that it is gone. */

@@ -245,10 +245,10 @@ static void on_datagram(void *arg, struct block *b, const struct addr *from, con
     sip_receive(s, b, text, &f, big ? ERR_TOOBIG : ERR_OK, &fault);
 }
 
-static void on_error(void *arg, const struct addr *to, enum err why)
+static void on_error(void *arg, const struct addr *to, enum err why, sv quoted)
 {
     struct sip *s = ((struct sip_port *)arg)->sip;
-    watch_fail_target(s, watch_target_addr(s, to), 0, why);
+    watch_fail_quoted(s, watch_target_addr(s, to), quoted, why);
 }
 
 const struct udp_handler sip_udp_handler = {.on_datagram = on_datagram, .on_error = on_error};

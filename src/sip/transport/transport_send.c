@@ -8,8 +8,14 @@
  *   this worker            owner of the connection
  *   hop ---- mail ------>  conn_find, conn_send        (the owner remembers who has sent:
  * conn.users) watch_fail_target <--- mail: no such connection (one watch), or it ended (all of its
- * watches) */
+ * watches)
+ *
+ * Of a datagram a watch keeps the octets: an ICMP report can be forged by who knows two addresses, so it
+ * is believed only when it quotes ours through the branch. One that quotes less is ignored; then
+ * the transaction's own timers remain (RFC 3261 §18.4 asks for the report as a courtesy). */
 #include "transport/transport_priv.h"
+
+enum { BRANCH_WITHIN = 1024 }; /* of what we send */
 
 /* A message on its way to the owner of a connection, or the news of its failure on the way back. */
 struct hop {
@@ -36,16 +42,25 @@ uint64_t watch_target_addr(const struct sip *s, const struct addr *a)
     return sip_addr_hash(s, a);
 }
 
-static void watch_wait(struct sip *s, struct sip_sent *w, uint64_t target)
+static void watch_wait(struct sip *s, struct sip_sent *w, uint64_t target, struct block *octets)
 {
+    w->octets = octets ? block_ref(octets) : NULL;
     w->id = ++s->watch_id;
     w->target = target;
     list_push(&s->waiting[target % SIP_WAITING], &w->by_pending);
 }
 
-void watch_fail(struct sip *s, struct sip_sent *w, enum err why)
+/* Out of its list. */
+static void watch_take(struct sip_sent *w)
 {
     list_unlink(&w->by_pending);
+    block_unref(w->octets);
+    w->octets = NULL;
+}
+
+void watch_fail(struct sip *s, struct sip_sent *w, enum err why)
+{
+    watch_take(w);
     w->why = why;
     list_push(&s->failed, &w->by_pending);
     loop_defer(s->loop, &s->later);
@@ -59,9 +74,31 @@ void watch_fail_target(struct sip *s, uint64_t target, uint64_t id, enum err why
     }
 }
 
+/* Octets of a message of ours up to the end of its topmost branch: nobody off the path knows them. */
+static size_t through_branch(sv text)
+{
+    static const char cookie[] = ";branch=z9hG4bK";
+    const char *at =
+        memmem(text.p, text.n < BRANCH_WITHIN ? text.n : BRANCH_WITHIN, cookie, sizeof cookie - 1);
+    size_t n = at ? (size_t)(at - text.p) + sizeof cookie - 1 + HOME_MARK_LEN : text.n;
+    return n < text.n ? n : text.n;
+}
+
+void watch_fail_quoted(struct sip *s, uint64_t target, sv quoted, enum err why)
+{
+    LIST_EACH_SAFE (w, &s->waiting[target % SIP_WAITING], struct sip_sent, by_pending) {
+        if (w->target != target || !w->octets)
+            continue;
+        sv sent = block_sv(w->octets);
+        sent.n = through_branch(sent);
+        if (sv_starts(quoted, sent))
+            watch_fail(s, w, why);
+    }
+}
+
 void sip_send_cancel(struct sip_sent *watch)
 {
-    list_unlink(&watch->by_pending);
+    watch_take(watch);
 }
 
 void sip_later(struct deferred *d, void *arg)
@@ -169,7 +206,7 @@ static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block
     h->octets = block_ref(octets);
     h->dest = *d;
     if (watch) {
-        watch_wait(s, watch, watch_target_conn(s, f->worker, f->conn));
+        watch_wait(s, watch, watch_target_conn(s, f->worker, f->conn), NULL);
         h->watch = watch->id;
     }
     if (hop_mail(h, f->worker, on_hop))
@@ -208,7 +245,7 @@ static enum err send_udp(struct sip *s, struct sip_port *p, const struct addr *l
     TRY(udp_send(p->udp, addr_is_any(&p->local) ? local : NULL, to, &piece, 1));
     stat_inc(&s->loop->stats, STAT_SIP_TX_UDP);
     if (watch)
-        watch_wait(s, watch, watch_target_addr(s, to));
+        watch_wait(s, watch, watch_target_addr(s, to), octets);
     return ERR_OK;
 }
 

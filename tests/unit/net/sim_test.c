@@ -67,8 +67,9 @@ static void on_datagram(void *arg, struct block *b, const struct addr *from, con
         assert_int_equal(udp_send(x->udp, to, from, &octets, 1), ERR_OK);
 }
 
-static void on_error(void *arg, const struct addr *to, enum err why)
+static void on_error(void *arg, const struct addr *to, enum err why, sv quoted)
 {
+    (void)quoted;
     struct box *x = arg;
     x->errors++;
     x->why = why;

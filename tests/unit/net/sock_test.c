@@ -67,8 +67,9 @@ static void ping_datagram(void *arg, struct block *b, const struct addr *from,
 
 static const struct udp_handler pong_handler = {.on_datagram = pong_datagram};
 
-static void udp_told(void *arg, const struct addr *to, enum err why)
+static void udp_told(void *arg, const struct addr *to, enum err why, sv quoted)
 {
+    (void)quoted;
     (void)arg;
     told = why;
     told_to = *to;
@@ -190,9 +191,13 @@ enum { BURST = 3000 };
 static unsigned refused_told, arrived;
 static struct addr live_to, dead_to;
 
-static void burst_told(void *arg, const struct addr *to, enum err why)
+static void burst_told(void *arg, const struct addr *to, enum err why, sv quoted)
 {
+    unsigned number;
     (void)arg;
+    assert_int_equal(quoted.n, sizeof(number)); /* what was sent there comes back */
+    memcpy(&number, quoted.p, sizeof(number));
+    assert_int_equal(number % 10, 0);
     assert_true(addr_equal(to, &dead_to));
     assert_int_equal(why, ERR_REFUSED);
     refused_told++;

@@ -103,8 +103,9 @@ static inline void peer_datagram(void *arg, struct block *b, const struct addr *
     inbox_put(w, block_sv(b));
 }
 
-static inline void peer_icmp(void *arg, const struct addr *to, enum err why)
+static inline void peer_icmp(void *arg, const struct addr *to, enum err why, sv quoted)
 {
+    (void)quoted;
     (void)to;
     (void)why;
     ((struct world *)arg)->icmp++;

@@ -259,6 +259,10 @@ static void arrived(struct http *h, sv octets)
     h->keep = http_should_keep_alive(&in->parser) && octets.n == 0 && !in->parser.upgrade;
     if (in->rq.websocket)
         buf_put(&in->rest, octets);
+    if (in->rest.rc) {
+        refuse(h, 503);
+        return;
+    }
     h->state = ASKED;
     loop_timer_cancel(h->loop, &h->deadline);
     stream_pause(h->s, true);
@@ -292,6 +296,8 @@ static void take(struct http *h, sv octets)
         h->keep = false;
         if (h->state == ASKED && h->in->rq.websocket)
             buf_put(&h->in->rest, octets);
+        if (h->state == ASKED && h->in->rest.rc)
+            end(h, h->in->rest.rc, false);
     }
 }
 

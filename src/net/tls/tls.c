@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/* tls/tls.c: a snapshot of certificates, trust and policy as OpenSSL's contexts: one for each pair
+ * that we serve, chosen by SNI, and one for connecting. */
+#include "tls/tls_priv.h"
+#include <stdio.h>
+#include <time.h>
+#include "crypto/crypto.h"
+
+/* ECDHE and an AEAD, nothing else (RFC 9325 §4.2). TLS 1.3 has no others. */
+static const char suites_12[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
+static const char groups[] = "X25519:P-256:P-384";
+static const char signatures[] = "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:"
+                                 "RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:"
+                                 "RSA+SHA256:RSA+SHA384:RSA+SHA512";
+enum {
+    TICKET_LIFE_S = 2 * 3600, /* so long a client's certificate is taken as read */
+    STRENGTH = 2,             /* OpenSSL's security level for peers */
+    CHAIN_MAX = 16,           /* certificates of ours after the leaf */
+    TRUST_MAX = 4096,         /* certificates in one ca */
+};
+
+/* ---- certificates as text ---- */
+
+BIO *tls_pem_open(sv pem)
+{
+    return pem.n > INT32_MAX ? NULL : BIO_new_mem_buf(pem.p ? pem.p : "", (int)pem.n);
+}
+
+X509 *tls_pem_next(BIO *pem)
+{
+    X509 *x = PEM_read_bio_X509(pem, NULL, NULL, NULL);
+    ERR_clear_error();
+    return x;
+}
+
+/* Nobody is there to be asked. */
+static int no_passphrase(char *p, int n, int writing, void *arg)
+{
+    (void)p;
+    (void)n;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
+EVP_PKEY *tls_pem_key(sv pem)
+{
+    BIO *b = tls_pem_open(pem);
+    EVP_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(b);
+    ERR_clear_error();
+    return key;
+}
+
+usec tls_time_of(const ASN1_TIME *t)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(t, &tm) != 1)
+        return 0;
+    return (usec)timegm(&tm) * USEC_S;
+}
+
+void tls_put_fingerprint(const X509 *x, struct buf *b)
+{
+    uint8_t md[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    if (X509_digest(x, EVP_sha256(), md, &n) != 1)
+        n = 0;
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(b, "%s%02X", i ? ":" : "", md[i]);
+}
+
+static enum err bad(struct buf *why, const char *part, const char *what)
+{
+    ERR_clear_error();
+    buf_printf(why, "%s: %s", part, what);
+    return ERR_SYNTAX;
+}
+
+/* ---- trust ---- */
+
+static enum err trust_pem(X509_STORE *store, sv pem, const char *part, struct buf *why)
+{
+    BIO *b = tls_pem_open(pem);
+    X509 *x;
+    int n = 0;
+    if (!b)
+        return ERR_NOMEM;
+    while (n < TRUST_MAX && (x = tls_pem_next(b))) {
+        n += X509_STORE_add_cert(store, x) == 1;
+        X509_free(x);
+    }
+    BIO_free(b);
+    ERR_clear_error();
+    return n > 0 ? ERR_OK : bad(why, part, "no certificate in it");
+}
+
+/* A certificate in ca is trusted as it stands, also an intermediate one or a peer's own. */
+static enum err trust_new(const struct tls_config *c, struct buf *why, X509_STORE **ret_store)
+{
+    X509_STORE *store = X509_STORE_new();
+    enum err rc = ERR_OK;
+    if (!store)
+        return ERR_NOMEM;
+    X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST);
+    if (sv_present(c->ca))
+        rc = trust_pem(store, c->ca, "ca", why);
+    else
+        X509_STORE_set_default_paths(store); /* a system without one: nobody is trusted */
+    if (!rc && sv_present(c->ca_own))
+        rc = trust_pem(store, c->ca_own, "our own ca", why);
+    ERR_clear_error();
+    if (rc)
+        X509_STORE_free(store);
+    else
+        *ret_store = store;
+    return rc;
+}
+
+/* ---- contexts ---- */
+
+/* A ticket of one trust is of no use under another: the client's certificate was verified then. */
+static bool set_trust_mark(SSL_CTX *ctx, const struct tls_config *c)
+{
+    uint8_t mark[SHA256_LEN], head[2] = {(uint8_t)c->clients, sv_present(c->ca)};
+    uint64_t n = c->ca.n;
+    sv pieces[] = {{(char *)head, sizeof(head)}, {(char *)&n, sizeof(n)}, c->ca, c->ca_own};
+    crypto_sha256(pieces, 4, mark);
+    return SSL_CTX_set_session_id_context(ctx, mark, sizeof(mark)) == 1;
+}
+
+static SSL_CTX *ctx_new(const struct tls_config *c, const SSL_METHOD *method, X509_STORE *store)
+{
+    SSL_CTX *ctx = SSL_CTX_new(method);
+    if (!ctx)
+        return NULL;
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_security_level(ctx, STRENGTH);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
+    SSL_CTX_set_cert_verify_callback(ctx, tls_stream_verify, NULL);
+    SSL_CTX_set_msg_callback(ctx, tls_stream_message);
+    /* OpenSSL's own idea of purposes knows nothing of SIP: tls_peer_may. */
+    bool ok = SSL_CTX_set_purpose(ctx, X509_PURPOSE_ANY) &&
+              SSL_CTX_set_min_proto_version(ctx, c->only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) &&
+              SSL_CTX_set_cipher_list(ctx, suites_12) && SSL_CTX_set1_groups_list(ctx, groups) &&
+              SSL_CTX_set1_sigalgs_list(ctx, signatures) && set_trust_mark(ctx, c);
+    SSL_CTX_set1_cert_store(ctx, store);
+    if (ok)
+        return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
+/* A weak certificate of our own is the operator's decision: the level gives way to it. */
+static bool use_leaf(SSL_CTX *ctx, X509 *leaf)
+{
+    for (int level = STRENGTH; level >= 0; level--) {
+        SSL_CTX_set_security_level(ctx, level);
+        if (SSL_CTX_use_certificate(ctx, leaf) == 1)
+            return true;
+    }
+    return false;
+}
+
+static enum err use_pair(SSL_CTX *ctx, const struct tls_pair *pair, struct buf *why,
+                         X509 **ret_leaf)
+{
+    BIO *b = tls_pem_open(pair->certificate);
+    X509 *leaf = b ? tls_pem_next(b) : NULL, *x;
+    EVP_PKEY *key = tls_pem_key(pair->key);
+    enum err rc = ERR_OK;
+    if (!leaf)
+        rc = bad(why, "certificate", "no PEM certificate in it");
+    else if (!key)
+        rc = bad(why, "key", "no PEM private key in it, or one with a passphrase");
+    else if (X509_check_private_key(leaf, key) != 1)
+        rc = bad(why, "key", "does not belong to the certificate");
+    else if (!use_leaf(ctx, leaf) || SSL_CTX_use_PrivateKey(ctx, key) != 1)
+        rc = bad(why, "certificate", "of a kind that TLS does not know");
+    for (int i = 0; !rc && i < CHAIN_MAX && (x = tls_pem_next(b)); i++)
+        if (SSL_CTX_add0_chain_cert(ctx, x) != 1) {
+            X509_free(x);
+            rc = bad(why, "certificate", "too weak a chain");
+        }
+    EVP_PKEY_free(key);
+    BIO_free(b);
+    if (rc)
+        X509_free(leaf);
+    else
+        *ret_leaf = leaf;
+    return rc;
+}
+
+/* ---- what a ClientHello asks for ---- */
+
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+    const struct tls *t = arg;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    (void)alert;
+    if (!name)
+        return SSL_TLSEXT_ERR_NOACK;
+    for (size_t i = 0; i < t->n; i++) {
+        if (X509_check_host(t->pair[i].leaf, name, 0, 0, NULL) != 1)
+            continue;
+        if (i > 0)
+            SSL_set_SSL_CTX(ssl, t->pair[i].ctx);
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+/* RFC 7301 §3.2. Who offers only what we do not know is not refused: SIP over TLS did without ALPN
+ * for long, and phones differ in what they write there. */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+                   const unsigned char *in, unsigned in_n, void *arg)
+{
+    static const sv known[] = {{"http/1.1", 8}, {"sip/2", 5}};
+    (void)ssl;
+    (void)arg;
+    for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+        for (unsigned i = 0; i < in_n && in[i] < in_n - i; i += 1u + in[i])
+            if (sv_eq((sv){(const char *)in + i + 1, in[i]}, known[k])) {
+                *out = in + i + 1;
+                *out_n = in[i];
+                return SSL_TLSEXT_ERR_OK;
+            }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+static enum err add_pair(struct tls *t, const struct tls_config *c, X509_STORE *store,
+                         struct buf *why)
+{
+    static const int mode[] = {
+        [TLS_CLIENTS_NONE] = SSL_VERIFY_NONE,
+        [TLS_CLIENTS_OPTIONAL] = SSL_VERIFY_PEER,
+        [TLS_CLIENTS_REQUIRED] = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+    };
+    struct tls_served *p = &t->pair[t->n];
+    uint8_t key[TLS_TICKET_KEY];
+    p->ctx = ctx_new(c, TLS_server_method(), store);
+    if (!p->ctx)
+        return ERR_NOMEM;
+    t->n++;
+    TRY(use_pair(p->ctx, &c->pairs[t->n - 1], why, &p->leaf));
+    SSL_CTX_set_verify(p->ctx, mode[c->clients], NULL);
+    SSL_CTX_set_tlsext_servername_callback(p->ctx, on_server_name);
+    SSL_CTX_set_tlsext_servername_arg(p->ctx, t);
+    SSL_CTX_set_alpn_select_cb(p->ctx, on_alpn, NULL);
+    SSL_CTX_set_num_tickets(p->ctx, 1);
+    memcpy(key, c->ticket_key, sizeof(key));
+    bool ok = SSL_CTX_set_tlsext_ticket_keys(p->ctx, key, sizeof(key)) == 1;
+    crypto_wipe(key, sizeof(key));
+    usec ends = tls_time_of(X509_get0_notAfter(p->leaf));
+    if (ends < t->expires)
+        t->expires = ends;
+    return ok ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err fill(struct tls *t, const struct tls_config *c, X509_STORE *store, struct buf *why)
+{
+    X509 *leaf;
+    for (size_t i = 0; i < c->n; i++) {
+        enum err rc = add_pair(t, c, store, why);
+        if (rc == ERR_SYNTAX && c->n > 1)
+            buf_printf(why, " (pair %zu of %zu)", i + 1, c->n);
+        TRY(rc);
+    }
+    t->client = ctx_new(c, TLS_client_method(), store);
+    if (!t->client)
+        return ERR_NOMEM;
+    SSL_CTX_set_options(t->client, SSL_OP_NO_TICKET);
+    if (c->n > 0) {
+        TRY(use_pair(t->client, &c->pairs[0], why, &leaf));
+        X509_free(leaf);
+        SSL_CTX_set_security_level(t->client, STRENGTH);
+    }
+    return ERR_OK;
+}
+
+enum err tls_new(const struct tls_config *c, struct buf *why, struct tls **ret_tls)
+{
+    X509_STORE *store = NULL;
+    if (c->n > TLS_PAIRS_MAX) {
+        buf_printf(why, "more than %d certificates", TLS_PAIRS_MAX);
+        return ERR_SYNTAX;
+    }
+    struct tls *t = MEM_NEW(struct tls);
+    if (!t)
+        return ERR_NOMEM;
+    atomic_init(&t->refs, 1);
+    t->clients = c->clients;
+    t->expires = USEC_NEVER;
+    enum err rc = trust_new(c, why, &store);
+    if (!rc)
+        rc = fill(t, c, store, why);
+    X509_STORE_free(store);
+    ERR_clear_error();
+    if (rc)
+        tls_unref(t);
+    else
+        *ret_tls = t;
+    return rc;
+}
+
+struct tls *tls_ref(struct tls *t)
+{
+    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    return t;
+}
+
+void tls_unref(struct tls *t)
+{
+    if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < t->n; i++) {
+        SSL_CTX_free(t->pair[i].ctx);
+        X509_free(t->pair[i].leaf);
+    }
+    SSL_CTX_free(t->client);
+    mem_free(t);
+}
+
+void tls_fingerprint(const struct tls *t, struct buf *b)
+{
+    if (t->n > 0)
+        tls_put_fingerprint(t->pair[0].leaf, b);
+}
+
+usec tls_expires(const struct tls *t)
+{
+    return t->expires;
+}

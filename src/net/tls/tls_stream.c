@@ -1,0 +1,770 @@
+/* SPDX-License-Identifier: MIT */
+/* tls/tls_stream.c: a stream of plain octets over a stream of records.
+ *
+ *   lower ──on_data──► held ──whole records──► OpenSSL ──► on_data
+ *   lower ◄──────── stream_send ◄───────────── OpenSSL ◄── stream_send, or early until it is open
+ *
+ *   shaking ── handshake done ──► open ── close_notify, error, end below ──► gone (on_close)
+ *      └──── refused, broken, end below ──► gone (on_close)
+ *
+ * OpenSSL reads and writes through a BIO that has no buffer of its own: what it reads is a view of
+ * `in`, what it writes goes to the lower stream at once. It is fed whole records only, so that a
+ * peer that sends half a record, or half a handshake, costs no more than those octets; before a
+ * peer's first whole record there is no SSL at all. A step of the handshake waits for the loop's
+ * gate; meanwhile the lower stream is paused.
+ *
+ * Callbacks are made outside of OpenSSL's functions only, so a handler may close or free anything;
+ * the struct itself outlives the outermost of our functions that is on the stack (busy). */
+#include "tls/tls_priv.h"
+#include <assert.h>
+#include <pthread.h>
+
+enum {
+    RECORD_HEAD = 5,
+    RECORD_MAX = 16384 + 2048, /* what a header may announce: RFC 5246 §6.2.3 */
+    PLAIN_MAX = 16384,         /* octets in a record */
+    SEALED_MORE = 32,          /* what a record has besides */
+    STEPS_MAX = 64,            /* of a handshake, each with a whole record at least */
+    /* Handshake messages after the handshake: KeyUpdates, tickets, attempts to renegotiate. So many
+     * at most, and one more for each so many octets of data. */
+    AFTER_MAX = 32,
+    AFTER_OCTETS = 1024 * 1024,
+    OWN_QUEUE_MAX =
+        64 * 1024, /* beyond queue_max: alerts and answers that the peer makes us send */
+};
+#define LINGER (5 * USEC_S)
+
+struct octets {
+    char *p;
+    size_t n;
+};
+
+struct tls_stream {
+    struct stream base;
+    struct tls *t;
+    SSL *ssl;             /* NULL: nothing came yet */
+    struct stream *lower; /* NULL: it has ended */
+    const struct stream_handler *h;
+    void *arg;
+    sv in;               /* what OpenSSL may read now */
+    struct octets held;  /* came, and not read yet: part of a record, or paused, or waiting */
+    struct octets early; /* sent by the user before it was open */
+    struct tls_wait wait;
+    struct deferred later; /* failed, or goes on reading */
+    struct timer linger;
+    enum err why;      /* failed; on_close comes */
+    unsigned busy;     /* our functions on the stack */
+    uint64_t received; /* plain octets */
+    unsigned after;    /* handshake messages after the handshake */
+    uint8_t steps;     /* of the handshake */
+    bool server;       /* RO */
+    bool verify;       /* RO: of a client: chain and name must hold */
+    bool connected;    /* the lower stream is open */
+    bool granted;      /* the gate let this step pass */
+    bool answered;     /* our first flight is out */
+    bool refused;      /* the peer's certificate */
+    bool flooding;     /* by the peer */
+    bool open, broken; /* broken: OpenSSL wants no more calls */
+    bool paused;       /* by the user */
+    bool lower_paused;
+    bool closed; /* no callback any more */
+    bool gone;
+    size_t name_n;
+    char name[]; /* whom the certificate must show */
+};
+
+static struct tls_stream *of(struct stream *stream)
+{
+    return CONTAINER(stream, struct tls_stream, base);
+}
+
+/* ---- octets that wait ---- */
+
+static bool octets_add(struct octets *o, sv s)
+{
+    char *p = mem_realloc(o->p, o->n + s.n);
+    if (!p)
+        return false;
+    memcpy(p + o->n, s.p, s.n);
+    o->p = p;
+    o->n += s.n;
+    return true;
+}
+
+static void octets_clear(struct octets *o)
+{
+    mem_free(o->p);
+    *o = (struct octets){0};
+}
+
+/* Takes n from the front; what is left gets memory of its size. */
+static void octets_take(struct octets *o, size_t n)
+{
+    if (n == o->n) {
+        octets_clear(o);
+    } else if (n > 0) {
+        o->n -= n;
+        memmove(o->p, o->p + n, o->n);
+        char *p = mem_realloc(o->p, o->n);
+        o->p = p ? p : o->p;
+    }
+}
+
+/* How much of s are whole records. What is none counts as whole: OpenSSL says what is wrong. */
+static size_t whole_records(sv s)
+{
+    size_t at = 0;
+    while (s.n - at >= RECORD_HEAD) {
+        const uint8_t *head = (const uint8_t *)s.p + at;
+        size_t n = (size_t)head[3] << 8 | head[4];
+        if (head[0] < SSL3_RT_CHANGE_CIPHER_SPEC || head[0] > SSL3_RT_APPLICATION_DATA ||
+            head[1] != SSL3_VERSION_MAJOR || n > RECORD_MAX)
+            return s.n;
+        if (s.n - at - RECORD_HEAD < n)
+            break;
+        at += RECORD_HEAD + n;
+    }
+    /* the first octet alone tells that this is something else */
+    if (at < s.n && ((uint8_t)s.p[at] < SSL3_RT_CHANGE_CIPHER_SPEC ||
+                     (uint8_t)s.p[at] > SSL3_RT_APPLICATION_DATA))
+        return s.n;
+    return at;
+}
+
+/* ---- what OpenSSL reads and writes ---- */
+
+static int bio_read(BIO *b, char *p, int n)
+{
+    struct tls_stream *s = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    if (s->flooding || n <= 0)
+        return -1;
+    if (s->in.n == 0) {
+        BIO_set_retry_read(b);
+        return -1;
+    }
+    size_t k = (size_t)n < s->in.n ? (size_t)n : s->in.n;
+    memcpy(p, s->in.p, k);
+    s->in = sv_sub(s->in, k, s->in.n);
+    return (int)k;
+}
+
+static int bio_write(BIO *b, const char *p, int n)
+{
+    struct tls_stream *s = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    if (n <= 0)
+        return 0;
+    if (!s->lower)
+        return -1;
+    if (s->lower->queued > s->base.queue_max &&
+        s->lower->queued - s->base.queue_max > OWN_QUEUE_MAX) {
+        s->flooding = true;
+        return -1;
+    }
+    if (stream_send(s->lower, &(sv){p, (size_t)n}, 1) != ERR_OK)
+        return -1;
+    return n;
+}
+
+static long bio_ctrl(BIO *b, int what, long num, void *p)
+{
+    (void)b;
+    (void)num;
+    (void)p;
+    return what == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *bio_method;
+static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
+
+static void bio_start(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+    if (m && BIO_meth_set_read(m, bio_read) && BIO_meth_set_write(m, bio_write) &&
+        BIO_meth_set_ctrl(m, bio_ctrl))
+        bio_method = m;
+}
+
+static bool ssl_start(struct tls_stream *s)
+{
+    pthread_once(&bio_once, bio_start);
+    SSL *ssl = SSL_new(s->server ? s->t->pair[0].ctx : s->t->client);
+    BIO *b = bio_method ? BIO_new(bio_method) : NULL;
+    struct addr ip;
+    if (!ssl || !b || SSL_set_app_data(ssl, s) != 1) {
+        SSL_free(ssl);
+        BIO_free(b);
+        ERR_clear_error();
+        return false;
+    }
+    BIO_set_data(b, s);
+    BIO_set_init(b, 1);
+    SSL_set_bio(ssl, b, b);
+    s->ssl = ssl;
+    if (s->server) {
+        SSL_set_accept_state(ssl);
+        return true;
+    }
+    SSL_set_connect_state(ssl);
+    if (s->verify)
+        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    /* RFC 6066 §3: literal addresses are not permitted there. */
+    return s->name_n == 0 || addr_parse_ip((sv){s->name, s->name_n}, 0, &ip) == ERR_OK ||
+           SSL_set_tlsext_host_name(ssl, s->name) == 1;
+}
+
+/* ---- the end ---- */
+
+static void release(struct tls_stream *s)
+{
+    if (!s->gone || s->busy > 0)
+        return;
+    tls_peer_unref(s->base.tls_peer);
+    mem_free(s);
+}
+
+static void leave(struct tls_stream *s)
+{
+    s->busy--;
+    release(s);
+}
+
+/* All but the struct and the lower stream. */
+static void destroy(struct tls_stream *s)
+{
+    if (s->gone)
+        return;
+    s->closed = s->gone = true;
+    if (s->open)
+        stat_add(&s->base.loop->stats, STAT_TLS_CONNECTIONS, -1);
+    loop_timer_cancel(s->base.loop, &s->linger);
+    loop_defer_cancel(&s->later);
+    tls_gate_leave(&s->wait);
+    SSL_free(s->ssl);
+    s->ssl = NULL;
+    ERR_clear_error();
+    tls_unref(s->t);
+    octets_clear(&s->held);
+    octets_clear(&s->early);
+    release(s);
+}
+
+/* Says goodbye, lets go of the lower stream and of all else. */
+static void end(struct tls_stream *s, bool flush)
+{
+    struct stream *lower = s->lower;
+    s->busy++;
+    if (lower && s->open && !s->broken && !s->why && (flush || lower->queued == 0))
+        SSL_shutdown(s->ssl); /* RFC 8446 §6.1: close_notify before closing the write side */
+    s->lower = NULL;
+    destroy(s);
+    stream_close(lower, flush);
+    leave(s);
+}
+
+/* Tells the user, once. */
+static void finish(struct tls_stream *s, enum err why)
+{
+    if (s->gone)
+        return;
+    bool told = s->closed;
+    s->closed = true;
+    s->busy++;
+    if (!s->open)
+        stat_inc(&s->base.loop->stats, STAT_TLS_FAILURES);
+    end(s, true); /* an alert or an answer may be on its way out */
+    if (!told)
+        s->h->on_close(s->arg, why);
+    leave(s);
+}
+
+/* Not from inside the user's call. */
+static void fail_later(struct tls_stream *s, enum err why)
+{
+    s->why = why;
+    loop_defer(s->base.loop, &s->later);
+}
+
+/* What the failure of a call to OpenSSL means. Drains the thread's errors: one that is left there
+ * would be taken for the next connection's. */
+static enum err verdict(struct tls_stream *s)
+{
+    unsigned long e = ERR_peek_error();
+    int reason = ERR_GET_REASON(e);
+    ERR_clear_error();
+    s->broken = true;
+    if (s->refused)
+        return ERR_AUTH;
+    if (s->flooding)
+        return ERR_CORRUPT;
+    if (ERR_GET_LIB(e) == ERR_LIB_SSL) {
+        if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+            return ERR_AUTH;
+        if (reason > SSL_AD_REASON_OFFSET)
+            return ERR_REFUSED;
+    }
+    if (reason == ERR_R_MALLOC_FAILURE)
+        return ERR_NOMEM;
+    return e == 0 ? ERR_CLOSED : ERR_CORRUPT; /* no error: the lower stream took no more */
+}
+
+/* ---- callbacks of OpenSSL ---- */
+
+int tls_stream_verify(X509_STORE_CTX *x, void *arg)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    struct tls_peer *peer = NULL;
+    (void)arg;
+    if (!s->server && !s->verify)
+        return 1;
+    bool ok = X509_verify_cert(x) > 0;
+    if (ok && !tls_peer_may(X509_STORE_CTX_get0_chain(x), !s->server)) {
+        X509_STORE_CTX_set_error(x, X509_V_ERR_INVALID_PURPOSE);
+        ok = false;
+    }
+    if (ok && !s->server) {
+        ok = tls_peer_new(X509_STORE_CTX_get0_cert(x), true, &peer) == ERR_OK &&
+             tls_peer_is(peer, (sv){s->name, s->name_n});
+        if (!ok)
+            X509_STORE_CTX_set_error(x, X509_V_ERR_HOSTNAME_MISMATCH);
+        tls_peer_unref(peer);
+    }
+    s->refused = !ok;
+    return ok;
+}
+
+/* Sees every message of the handshake protocol. */
+void tls_stream_message(int write, int version, int type, const void *p, size_t n, SSL *ssl,
+                        void *arg)
+{
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    (void)version;
+    (void)arg;
+    if (!s || type != SSL3_RT_HANDSHAKE || n == 0)
+        return;
+    uint8_t message = *(const uint8_t *)p;
+    if (write && (message == SSL3_MT_FINISHED || message == SSL3_MT_SERVER_DONE))
+        s->answered = true;
+    if (!write && s->open && ++s->after > AFTER_MAX + s->received / AFTER_OCTETS)
+        s->flooding = true;
+}
+
+/* ---- reading ---- */
+
+/* The lower stream reads while somebody wants its octets. */
+static void steer(struct tls_stream *s)
+{
+    bool pause = list_linked(&s->wait.by_gate) || (s->open && (s->paused || s->closed)) ||
+                 list_linked(&s->later.by_loop);
+    if (s->gone || !s->lower || pause == s->lower_paused)
+        return;
+    s->lower_paused = pause;
+    stream_pause(s->lower, pause);
+}
+
+/* One record's octets for the user. False: no more now. */
+static bool read_one(struct tls_stream *s)
+{
+    char plain[PLAIN_MAX];
+    size_t n = 0;
+    ERR_clear_error();
+    int rc = SSL_read_ex(s->ssl, plain, sizeof(plain), &n);
+    if (rc == 1) {
+        s->received += n;
+        s->h->on_data(s->arg, (sv){plain, n});
+        return true;
+    }
+    switch (SSL_get_error(s->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+        ERR_clear_error();
+        break;
+    case SSL_ERROR_ZERO_RETURN:
+        finish(s, ERR_OK);
+        break;
+    default:
+        finish(s, verdict(s));
+    }
+    return false;
+}
+
+/* Reads the whole records of octets; returns how many octets were used. */
+static size_t read_records(struct tls_stream *s, sv octets)
+{
+    s->in = sv_sub(octets, 0, whole_records(octets));
+    while (!s->closed && !s->paused && s->in.n > 0 && read_one(s))
+        continue;
+    size_t used = s->in.p ? (size_t)(s->in.p - octets.p) : 0;
+    s->in = SV_NONE;
+    return used;
+}
+
+static void read_held(struct tls_stream *s)
+{
+    if (s->held.n == 0 || s->paused || s->closed)
+        return;
+    /* The handler may close: the octets must outlive that. */
+    struct octets o = s->held;
+    s->held = (struct octets){0};
+    size_t used = read_records(s, (sv){o.p, o.n});
+    if (s->gone) {
+        octets_clear(&o);
+        return;
+    }
+    octets_take(&o, used);
+    s->held = o;
+}
+
+/* ---- the handshake ---- */
+
+static enum err write_plain(struct tls_stream *s, const char *p, size_t n)
+{
+    size_t done;
+    ERR_clear_error();
+    if (SSL_write_ex(s->ssl, p, n, &done) == 1)
+        return ERR_OK;
+    return verdict(s);
+}
+
+static void set_queued(struct tls_stream *s)
+{
+    s->base.queued = s->early.n + (s->lower ? s->lower->queued : 0);
+}
+
+static enum err take_peer(struct tls_stream *s)
+{
+    X509 *x = SSL_get0_peer_certificate(s->ssl);
+    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(s->ssl);
+    if (!x) {
+        s->base.tls_peer = tls_peer_nobody();
+        return ERR_OK;
+    }
+    TRY(tls_peer_new(x, s->server || s->verify, &s->base.tls_peer));
+    /* Nobody asks for them again. */
+    while (chain && sk_X509_num(chain) > 0)
+        X509_free(sk_X509_pop(chain));
+    return ERR_OK;
+}
+
+static void opened(struct tls_stream *s)
+{
+    struct stats *stats = &s->base.loop->stats;
+    enum err rc = take_peer(s);
+    if (!rc && s->early.n > 0)
+        rc = write_plain(s, s->early.p, s->early.n);
+    if (rc) {
+        finish(s, rc);
+        return;
+    }
+    s->open = true;
+    stat_inc(stats, STAT_TLS_HANDSHAKES);
+    stat_inc(stats, STAT_TLS_CONNECTIONS);
+    if (SSL_session_reused(s->ssl))
+        stat_inc(stats, STAT_TLS_RESUMED);
+    bool had = s->early.n > 0;
+    octets_clear(&s->early);
+    set_queued(s);
+    if (s->closed) { /* its user left when this was sent */
+        end(s, true);
+        return;
+    }
+    if (s->h->on_open)
+        s->h->on_open(s->arg);
+    if (!s->closed && had && s->base.queued == 0 && s->h->on_drain)
+        s->h->on_drain(s->arg);
+}
+
+/* What the next step costs this turn. */
+static unsigned step_cost(const struct tls_stream *s)
+{
+    if (s->server)
+        return s->answered && s->t->clients == TLS_CLIENTS_NONE ? TLS_LIGHT : TLS_HEAVY;
+    return s->ssl ? TLS_HEAVY : TLS_LIGHT;
+}
+
+/* One step with what is held, now or when the gate lets it. */
+static void shake(struct tls_stream *s)
+{
+    size_t whole = whole_records((sv){s->held.p, s->held.n});
+    if (whole == 0 && (s->server || s->ssl))
+        return;
+    if (!s->granted) {
+        s->wait.cost = step_cost(s);
+        if (++s->steps > STEPS_MAX) {
+            finish(s, ERR_CORRUPT);
+            return;
+        }
+        if (!tls_gate_pass(s->base.loop, &s->wait))
+            return;
+    }
+    s->granted = false;
+    if (!s->ssl && !ssl_start(s)) {
+        finish(s, ERR_NOMEM);
+        return;
+    }
+    s->in = (sv){s->held.p, whole};
+    ERR_clear_error();
+    int rc = SSL_do_handshake(s->ssl);
+    whole -= s->in.n;
+    s->in = SV_NONE;
+    octets_take(&s->held, whole);
+    if (rc == 1) {
+        opened(s);
+        return;
+    }
+    if (SSL_get_error(s->ssl, rc) != SSL_ERROR_WANT_READ)
+        finish(s, verdict(s));
+    ERR_clear_error();
+}
+
+/* Goes on with what is held. */
+static void go_on(struct tls_stream *s)
+{
+    if (!s->open && s->connected && !s->gone)
+        shake(s);
+    if (s->open && !s->gone)
+        read_held(s);
+    steer(s);
+}
+
+static void on_granted(struct tls_wait *w)
+{
+    struct tls_stream *s = CONTAINER(w, struct tls_stream, wait);
+    s->busy++;
+    s->granted = true;
+    go_on(s);
+    leave(s);
+}
+
+static void on_later(struct deferred *d, void *arg)
+{
+    struct tls_stream *s = arg;
+    (void)d;
+    s->busy++;
+    if (s->why)
+        finish(s, s->why);
+    else
+        go_on(s);
+    leave(s);
+}
+
+static void on_linger(struct timer *t, void *arg)
+{
+    (void)t;
+    end(arg, false);
+}
+
+/* ---- what the lower stream says ---- */
+
+static void on_lower_open(void *arg)
+{
+    struct tls_stream *s = arg;
+    s->busy++;
+    s->connected = true;
+    s->base.local = s->lower->local;
+    go_on(s);
+    leave(s);
+}
+
+static void on_lower_data(void *arg, sv octets)
+{
+    struct tls_stream *s = arg;
+    s->busy++;
+    size_t used = 0;
+    if (s->open && s->held.n == 0 && !s->paused) /* the usual case: nothing is copied */
+        used = read_records(s, octets);
+    sv rest = sv_sub(octets, used, octets.n);
+    if (!s->gone && rest.n > 0 && !octets_add(&s->held, rest))
+        finish(s, ERR_NOMEM);
+    if (!s->gone && used == 0)
+        go_on(s);
+    steer(s);
+    leave(s);
+}
+
+static void on_lower_drain(void *arg)
+{
+    struct tls_stream *s = arg;
+    s->busy++;
+    set_queued(s);
+    if (s->open && !s->closed && s->base.queued == 0 && s->h->on_drain)
+        s->h->on_drain(s->arg);
+    leave(s);
+}
+
+/* An end without close_notify may be anyone's doing on the way: never ERR_OK (RFC 8446 §6.1). */
+static void on_lower_close(void *arg, enum err why)
+{
+    struct tls_stream *s = arg;
+    s->busy++;
+    s->lower = NULL;
+    finish(s, why == ERR_OK ? ERR_CLOSED : why);
+    leave(s);
+}
+
+static const struct stream_handler lower_handler = {
+    .on_open = on_lower_open,
+    .on_data = on_lower_data,
+    .on_drain = on_lower_drain,
+    .on_close = on_lower_close,
+};
+
+/* ---- what users call ---- */
+
+/* Small pieces share records. */
+static enum err write_pieces(struct tls_stream *s, const sv *pieces, size_t n)
+{
+    char record[PLAIN_MAX];
+    size_t have = 0;
+    for (size_t i = 0; i < n; i++) {
+        sv rest = pieces[i];
+        while (rest.n > 0) {
+            size_t k = rest.n < sizeof(record) - have ? rest.n : sizeof(record) - have;
+            memcpy(record + have, rest.p, k);
+            have += k;
+            rest = sv_sub(rest, k, rest.n);
+            if (have < sizeof(record))
+                continue;
+            TRY(write_plain(s, record, have));
+            have = 0;
+        }
+    }
+    return have > 0 ? write_plain(s, record, have) : ERR_OK;
+}
+
+static enum err send_op(struct stream *stream, const sv *pieces, size_t n)
+{
+    struct tls_stream *s = of(stream);
+    size_t total = 0;
+    if (s->closed || s->why || !s->lower)
+        return ERR_CLOSED;
+    set_queued(s);
+    size_t room = s->base.queued < s->base.queue_max ? s->base.queue_max - s->base.queued : 0;
+    for (size_t i = 0; i < n && total <= room; i++)
+        total = pieces[i].n > room ? room + 1 : total + pieces[i].n;
+    size_t records = (total + PLAIN_MAX - 1) / PLAIN_MAX;
+    if (total > room || records * SEALED_MORE > room - total) {
+        stat_refuse(&s->base.loop->stats, STAT_LIMIT_WRITE_QUEUE);
+        return ERR_TOOBIG;
+    }
+    enum err rc = ERR_OK;
+    if (s->open)
+        rc = write_pieces(s, pieces, n);
+    else
+        for (size_t i = 0; i < n && !rc; i++)
+            rc = pieces[i].n == 0 || octets_add(&s->early, pieces[i]) ? ERR_OK : ERR_NOMEM;
+    set_queued(s);
+    if (rc)
+        fail_later(s, rc); /* part of it is out: the stream is of no use now */
+    return rc && rc != ERR_NOMEM ? ERR_CLOSED : rc;
+}
+
+static void handle_op(struct stream *stream, const struct stream_handler *h, void *arg)
+{
+    struct tls_stream *s = of(stream);
+    s->h = h;
+    s->arg = arg;
+}
+
+static void pause_op(struct stream *stream, bool on)
+{
+    struct tls_stream *s = of(stream);
+    s->paused = on;
+    if (s->gone)
+        return;
+    if (!on && s->open && s->held.n > 0)
+        loop_defer(s->base.loop, &s->later);
+    steer(s);
+}
+
+static void close_op(struct stream *stream, bool flush)
+{
+    struct tls_stream *s = of(stream);
+    if (s->closed)
+        return;
+    s->closed = true;
+    if (!flush || s->open || s->early.n == 0 || s->why || !s->lower || s->base.loop->stopping) {
+        end(s, flush);
+        return;
+    }
+    /* What was sent before it was open still has to go: the handshake goes on without a user. */
+    loop_timer(s->base.loop, &s->linger, LINGER);
+}
+
+static const struct stream_ops stream_ops = {
+    .send = send_op,
+    .handle = handle_op,
+    .pause = pause_op,
+    .close = close_op,
+};
+
+static enum err stream_new(struct tls *t, struct loop *l, sv name, const struct stream_handler *h,
+                           void *arg, struct tls_stream **ret_stream)
+{
+    TRY(tls_gate_open(l));
+    struct tls_stream *s = mem_calloc(1, sizeof(*s) + name.n + 1);
+    if (!s)
+        return ERR_NOMEM;
+    s->base = (struct stream){.ops = &stream_ops,
+                              .loop = l,
+                              .peer_uid = UINT32_MAX,
+                              .created = (uint64_t)l->now,
+                              .queue_max = STREAM_QUEUE_MAX};
+    s->t = tls_ref(t);
+    s->h = h;
+    s->arg = arg;
+    s->wait.go = on_granted;
+    list_init(&s->wait.by_gate);
+    deferred_init(&s->later, on_later, s);
+    timer_init(&s->linger, on_linger, s);
+    if (name.n > 0)
+        memcpy(s->name, name.p, name.n);
+    s->name_n = name.n;
+    *ret_stream = s;
+    return ERR_OK;
+}
+
+/* Our cap is queue_max of the stream above; records that must go out are bounded by bio_write. */
+static void stand_on(struct tls_stream *s, struct stream *lower)
+{
+    s->lower = lower;
+    lower->queue_max = SIZE_MAX / 4;
+    s->base.local = lower->local;
+    s->base.peer = lower->peer;
+    s->base.peer_uid = lower->peer_uid;
+}
+
+enum err tls_accept(struct tls *t, struct stream *lower, const struct stream_handler *h, void *arg,
+                    struct stream **ret_stream)
+{
+    struct tls_stream *s;
+    if (t->n == 0)
+        return ERR_STATE;
+    TRY(stream_new(t, lower->loop, SV_NONE, h, arg, &s));
+    s->server = s->connected = true;
+    stand_on(s, lower);
+    stream_handle(lower, &lower_handler, s);
+    *ret_stream = &s->base;
+    return ERR_OK;
+}
+
+enum err tls_connect(struct tls *t, struct loop *l, const struct addr *local, const struct addr *to,
+                     sv name, bool verify, const struct stream_handler *h, void *arg,
+                     struct stream **ret_stream)
+{
+    struct tls_stream *s;
+    struct stream *lower;
+    if (verify && name.n == 0)
+        return ERR_STATE;
+    TRY(stream_new(t, l, name, h, arg, &s));
+    s->verify = verify;
+    enum err rc = stream_connect(l, local, to, &lower_handler, s, &lower);
+    if (rc) {
+        destroy(s);
+        return rc;
+    }
+    stand_on(s, lower);
+    *ret_stream = &s->base;
+    return ERR_OK;
+}

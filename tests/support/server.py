@@ -195,6 +195,13 @@ class Server:
                  text=password + "\n")
         return password
 
+    def add_users(self, users, password="a-long-password"):
+        """Many at once."""
+        file = self.folder / "users.csv"
+        file.write_text("".join("%s@%s;%s\n" % (user, DOMAIN, password) for user in users))
+        self.run("user", "import", file)
+        return password
+
     def bindings(self):
         """{account: {contact URI: the contact}} of `tandem registrations --json`."""
         return {row["account"]: {c["uri"]: c for c in row["contacts"]}

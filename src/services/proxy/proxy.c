@@ -2,7 +2,8 @@
 /* The stateful proxy's driver: RFC 3261 §16.6 to §16.10. What to do is decided in proxy_step.c;
  * here it is done, in one order: cancel, forward, send the best, tell the watcher.
  *
- *        caller ── server transaction ── context ─┬─ branch 0 ── client transaction ── phone
+ *        caller ── server transaction ── context ─┬─ branch 0 ─┬─ client transaction ── server
+ *                                                 │            └─ one that was given up ── …
  *                                                 ├─ branch 1 ── …
  *                                                 └─ Timer C each */
 #include "proxy/proxy_priv.h"
@@ -10,11 +11,10 @@
 /* Octets that a message may grow by on its way through. A response is kept for 64·T1, so its
  * block should be no larger than it
  * needs: it loses a Via, and gains at most other branches' challenges. */
-enum { REQUEST_ROOM = 4096, RESPONSE_ROOM = 64, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
+enum { RESPONSE_ROOM = 64, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
 enum { CHALLENGES_ROOM = CHALLENGES_MAX + 2 * CHALLENGE_LINES_MAX };
 
 static const struct stxn_handler server_handler;
-static const struct ctxn_handler branch_handler;
 
 enum err proxy_new(struct sip *s, struct proxy **ret_proxy)
 {
@@ -22,7 +22,9 @@ enum err proxy_new(struct sip *s, struct proxy **ret_proxy)
     if (!p)
         return ERR_NOMEM;
     p->sip = s;
+    p->epoch = loop_random(sip_loop(s));
     list_init(&p->contexts);
+    list_init(&p->relays);
     *ret_proxy = p;
     return ERR_OK;
 }
@@ -32,31 +34,33 @@ void proxy_settings(struct proxy *p, struct settings *set)
     p->set = set;
 }
 
+void proxy_locate(struct proxy *p, struct locate *l)
+{
+    p->locate = l;
+}
+
 size_t proxy_contexts(const struct proxy *p)
 {
-    return p->count;
+    return p->count + p->relays_n;
 }
 
 /* ---- the context's life ---- */
 
 static void context_free(struct context *c)
 {
-    for (unsigned i = 0; i < c->step.n; i++) {
-        loop_timer_cancel(sip_loop(c->proxy->sip), &c->branch[i].timer_c);
-        ctxn_drop(c->branch[i].txn);
-        rx_unref(c->branch[i].final);
-    }
+    for (unsigned i = 0; i < c->step.n; i++)
+        branch_free(c->branch[i]);
+    loop_timer_cancel(sip_loop(c->proxy->sip), &c->rank_time);
     stxn_drop(c->server);
     list_unlink(&c->by_proxy);
     c->proxy->count--;
     if (c->watch && c->watch->on_gone)
         c->watch->on_gone(c->watch_arg);
     rx_unref(c->rx);
-    mem_free(c->branch);
     mem_free(c);
 }
 
-static void enter(struct context *c)
+void context_enter(struct context *c)
 {
     c->busy++;
 }
@@ -67,6 +71,7 @@ void proxy_free(struct proxy *p)
         return;
     LIST_EACH_SAFE (c, &p->contexts, struct context, by_proxy)
         context_free(c);
+    relays_free(p);
     mem_free(p);
 }
 
@@ -110,12 +115,21 @@ static void edit_top_via(struct sipedit *e, struct rx *rx)
 /* A response of our own. */
 static void answer(struct context *c, uint16_t status)
 {
-    char tag[24];
+    char tag[24], mem[256];
+    struct buf b;
     if (!c->server)
         return;
     struct sip_reply r = {.status = status, .to_tag = sip_stateless_tag(c->proxy->sip, c->rx, tag)};
+    buf_init(&b, mem, sizeof(mem));
     if (status == 503)
         r.headers = SV("Retry-After: 5\r\n");
+    if (status == 480 && c->sips_refused) {
+        /* RFC 5630 §5.3: the caller may ask again without sips. */
+        buf_str(&b, "Warning: 380 ");
+        sip_put_hostport(c->proxy->sip, &b, &c->rx->flow);
+        buf_str(&b, " \"SIPS Not Allowed\"\r\n");
+        r.headers = b.rc ? SV_NONE : buf_sv(&b);
+    }
     if (stxn_reply(c->server, &r) != ERR_OK)
         return;
     if (c->watch && c->watch->on_response)
@@ -129,7 +143,7 @@ static void add_challenges(struct context *c, struct sipedit *e, unsigned best)
 {
     size_t octets = 0, lines = 0;
     for (unsigned i = 0; i < c->step.n; i++) {
-        struct rx *rx = c->branch[i].final;
+        struct rx *rx = c->branch[i]->final;
         if (i == best || !rx || (rx->msg.status != 401 && rx->msg.status != 407))
             continue;
         static const enum sip_header ids[] = {SIP_H_WWW_AUTHENTICATE, SIP_H_PROXY_AUTHENTICATE};
@@ -152,7 +166,7 @@ static void send_best(struct context *c)
 {
     unsigned i = proxy_best(&c->step);
     const struct step_branch *s = &c->step.branch[i];
-    struct branch *b = &c->branch[i];
+    struct branch *b = c->branch[i];
     uint16_t status = s->status;
     c->step.sent = status;
     if (s->made_up || !b->final) {
@@ -174,28 +188,41 @@ static void send_best(struct context *c)
 
 /* ---- effects ---- */
 
+static void begin_rank(struct context *c, uint32_t starting)
+{
+    if (c->plan->step_time && c->step.invite)
+        loop_timer(sip_loop(c->proxy->sip), &c->rank_time, c->plan->step_time);
+    context_begin(c, starting);
+}
+
 static void perform(struct context *c, struct branch *b, unsigned effects, uint32_t cancel,
                     struct rx *rx)
 {
+    struct loop *l = sip_loop(c->proxy->sip);
     if (effects & STEP_CANCEL_OTHERS) {
-        bool completed = c->step.sent / 100 == 2;
+        /* RFC 3326 §2: phones then do not show a missed call. What the caller says goes before. */
+        sv reason = c->step.sent / 100 == 2 ? SV("SIP;cause=200;text=\"Call completed elsewhere\"")
+                                            : c->reason;
         for (unsigned i = 0; i < c->step.n; i++) {
-            if (cancel & (UINT32_C(1) << i)) {
-                loop_timer_cancel(sip_loop(c->proxy->sip), &c->branch[i].timer_c);
-                /* RFC 3326 §2: phones then do not show a missed call. */
-                ctxn_cancel(c->branch[i].txn,
-                            completed ? SV("SIP;cause=200;text=\"Call completed elsewhere\"")
-                                      : SV_NONE);
-            }
+            if (cancel & (UINT32_C(1) << i))
+                branch_cancel(c->branch[i], reason);
         }
     }
-    if (effects & STEP_RESET_C && c->step.invite && !c->step.branch[b - c->branch].cancelled)
-        loop_timer(sip_loop(c->proxy->sip), &b->timer_c, c->proxy->set->ringing);
+    if (effects & STEP_RESET_C && c->step.invite && !branch_step(b)->cancelled) {
+        usec left = b->began + PROXY_RINGING_MAX - l->now, ringing = c->proxy->set->ringing;
+        loop_timer(l, &b->timer_c, left < ringing ? (left > 0 ? left : 0) : ringing);
+    }
     if (effects & STEP_FORWARD) {
         struct sipedit e;
         edit_top_via(&e, rx);
         forward_response(c, rx, rx->msg.status, &e, &b->dest);
     }
+    if (effects & STEP_NEXT)
+        branch_next(b);
+    if (effects & STEP_REDIRECT)
+        redirect_ask(b);
+    if (effects & STEP_START)
+        begin_rank(c, c->step.starting);
     if (effects & STEP_BEST)
         send_best(c);
     if (effects & STEP_SILENCE) {
@@ -204,15 +231,41 @@ static void perform(struct context *c, struct branch *b, unsigned effects, uint3
     }
 }
 
-static void event(struct context *c, struct branch *b, enum step_event ev, struct rx *rx)
+/* It ended without an answer from anybody, and not because we wanted it to. */
+static bool nobody_there(const struct branch *b, enum step_event ev)
+{
+    const struct step_branch *s = branch_step(b);
+    bool heard = b->current && b->current->heard;
+    return s->phase == STEP_FINAL && s->made_up && !s->cancelled && !heard &&
+           (ev == STEP_EV_TIMEOUT || ev == STEP_EV_UNREACHABLE || ev == STEP_EV_SILENT);
+}
+
+void context_begin(struct context *c, uint32_t starting)
+{
+    bool enough = branches_share(c, starting);
+    for (unsigned i = 0; i < c->step.n; i++) {
+        if (!(starting & (UINT32_C(1) << i)))
+            continue;
+        if (enough)
+            branch_begin(c->branch[i]);
+        else /* RFC 5393 §5.3.3: too little breadth is a 440 (D14) */
+            context_event(c, c->branch[i], STEP_EV_BREADTH, NULL, 0);
+    }
+}
+
+void context_event(struct context *c, struct branch *b, enum step_event ev, struct rx *rx,
+                   uint16_t status)
 {
     uint32_t cancel;
-    unsigned index = b ? (unsigned)(b - c->branch) : 0;
-    unsigned effects = proxy_step(&c->step, ev, index, rx ? rx->msg.status : 0, &cancel);
+    bool was = b && branch_step(b)->phase == STEP_FINAL;
+    unsigned effects =
+        proxy_step(&c->step, ev, b ? b->index : 0, rx ? rx->msg.status : status, &cancel);
+    if (b && !was && nobody_there(b, ev) && c->watch && c->watch->on_unreachable)
+        c->watch->on_unreachable(c->watch_arg, b->target, b->why ? b->why : ERR_TIMEOUT);
     perform(c, b, effects, cancel, rx);
 }
 
-/* ---- from the transactions ---- */
+/* ---- the end ---- */
 
 /* Everything has been said that ever will be: but for an INVITE's 2xx, which may come again and
  * from
@@ -231,14 +284,21 @@ static void settle(struct context *c)
 {
     stxn_drop(c->server);
     c->server = NULL;
+    loop_timer_cancel(sip_loop(c->proxy->sip), &c->rank_time);
+    for (unsigned i = 0; i < c->step.n; i++) {
+        c->branch[i]->target = NULL;
+        c->branch[i]->server = NULL;
+        c->branch[i]->servers = 0;
+    }
     rx_unref(c->rx);
     c->rx = NULL;
+    c->plan = NULL;
     if (c->watch && c->watch->on_gone)
         c->watch->on_gone(c->watch_arg);
     c->watch = NULL;
 }
 
-static void leave(struct context *c)
+void context_leave(struct context *c)
 {
     if (c->busy == 1 && c->server && over(c) && !stxn_final(c->server)) {
         /* What was chosen could not be written or sent. */
@@ -252,196 +312,127 @@ static void leave(struct context *c)
         return;
     if (c->server && c->step.invite && c->step.sent / 100 == 2 && stxn_final(c->server))
         settle(c);
-    if ((!c->server && c->live == 0) || (over(c) && c->step.sent / 100 != 2) ||
-        (over(c) && !c->step.invite))
+    if ((!c->server && c->live == 0 && proxy_all_final(&c->step)) ||
+        (over(c) && c->step.sent / 100 != 2) || (over(c) && !c->step.invite))
         context_free(c);
 }
 
-static void on_response(void *arg, struct rx *rx)
-{
-    struct branch *b = arg;
-    struct context *c = b->ctx;
-    uint16_t status = rx->msg.status;
-    if (status == 100)
-        return; /* §16.7 step 5: of this hop only; Timer C runs on */
-    enter(c);
-    /* §16.7 step 3: a response whose only Via is ours was for us: nothing of ours asks for one
-     * here. */
-    if (sipmsg_count(&rx->msg, SIP_H_VIA) > 1) {
-        if (status >= 200)
-            loop_timer_cancel(sip_loop(c->proxy->sip), &b->timer_c);
-        if (status >= 300 && !b->final)
-            b->final = rx_ref(rx);
-        event(c, b,
-              status < 200   ? STEP_EV_PROVISIONAL
-              : status < 300 ? STEP_EV_SUCCESS
-                             : STEP_EV_FAILURE,
-              rx);
-    }
-    leave(c);
-}
+/* ---- from the transactions and timers ---- */
 
-static void on_branch_gone(void *arg, enum err why)
-{
-    struct branch *b = arg;
-    struct context *c = b->ctx;
-    enter(c);
-    b->txn = NULL;
-    c->live--;
-    loop_timer_cancel(sip_loop(c->proxy->sip), &b->timer_c);
-    /* After a final response the step has nothing more to say. */
-    event(c, b, why == ERR_OK || why == ERR_TIMEOUT ? STEP_EV_TIMEOUT : STEP_EV_UNREACHABLE, NULL);
-    leave(c);
-}
-
-static void on_timer_c(struct timer *t, void *arg)
+void context_timer_c(struct timer *t, void *arg)
 {
     (void)t;
     struct branch *b = arg;
     struct context *c = b->ctx;
-    enter(c);
-    event(c, b, STEP_EV_TIMER_C, NULL); /* §16.8 */
-    leave(c);
+    context_enter(c);
+    context_event(c, b, STEP_EV_TIMER_C, NULL, 0); /* §16.8 */
+    context_leave(c);
+}
+
+static void on_rank_time(struct timer *t, void *arg)
+{
+    (void)t;
+    struct context *c = arg;
+    context_enter(c);
+    context_event(c, NULL, STEP_EV_RANK_TIME, NULL, 0);
+    context_leave(c);
 }
 
 static void on_cancel(void *arg, struct rx *cancel)
 {
-    (void)cancel;
     struct context *c = arg;
-    enter(c);
-    event(c, NULL, STEP_EV_CANCEL, NULL); /* §16.10 */
-    leave(c);
+    context_enter(c);
+    /* RFC 3326 §2: why the caller does not want it any more is for the callee. */
+    c->reason = sipmsg_value(&cancel->msg, SIP_H_REASON);
+    context_event(c, NULL, STEP_EV_CANCEL, NULL, 0); /* §16.10 */
+    c->reason = SV_NONE;
+    context_leave(c);
 }
 
 static void on_server_gone(void *arg, enum err why)
 {
     struct context *c = arg;
-    enter(c);
+    context_enter(c);
     c->server = NULL;
     /* The caller cannot be reached any more: nobody would take an answer. */
     if (why != ERR_OK && c->step.sent == 0)
-        event(c, NULL, STEP_EV_CANCEL, NULL);
-    leave(c);
+        context_event(c, NULL, STEP_EV_CANCEL, NULL, 0);
+    context_leave(c);
 }
 
 static const struct stxn_handler server_handler = {.on_cancel = on_cancel,
                                                    .on_gone = on_server_gone};
-static const struct ctxn_handler branch_handler = {.on_response = on_response,
-                                                   .on_gone = on_branch_gone};
 
-/* ---- downstream ---- */
+/* ---- a request ---- */
 
-static enum err build(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                      const struct proxy_target *t, bool record_route, unsigned breadth,
-                      struct block **ret_block)
-{
-    struct flow out;
-    TRY(sip_flow_for(p->sip, &t->dest, &out));
-    struct block *block = sip_block(p->sip, rx->msg.text.n + REQUEST_ROOM);
-    if (!block)
-        return ERR_NOMEM;
-    struct buf b;
-    buf_init(&b, block->p, block->cap);
-    enum err rc = proxy_build(p, rx, route, t, &out, rx->slot, record_route, breadth, &b);
-    if (rc) {
-        block_unref(block);
-        return rc;
-    }
-    block->n = (uint32_t)b.n;
-    *ret_block = block;
-    return ERR_OK;
-}
-
-static enum err start_branch(struct context *c, unsigned i, const struct proxy_request *r,
-                             unsigned breadth)
-{
-    struct proxy *p = c->proxy;
-    struct branch *b = &c->branch[i];
-    struct block *block;
-    TRY(build(p, c->rx, r->route, &r->targets[i], r->record_route, breadth, &block));
-    b->dest = r->targets[i].dest;
-    enum err rc = ctxn_new(p->sip, &b->dest, block, c->rx->slot, &branch_handler, b, &b->txn);
-    block_unref(block);
-    TRY(rc);
-    c->live++;
-    if (c->step.invite)
-        loop_timer(sip_loop(p->sip), &b->timer_c, p->set->ringing); /* §16.6 step 11 */
-    return ERR_OK;
-}
-
-static struct context *context_new(struct proxy *p, const struct proxy_request *r, unsigned n)
+static struct context *context_new(struct proxy *p, const struct proxy_request *r)
 {
     struct context *c = MEM_NEW(struct context);
-    struct branch *branches = mem_calloc(n, sizeof(*branches));
-    if (!c || !branches) {
+    if (!c)
+        return NULL;
+    c->rx = rx_ref(stxn_rx(r->server));
+    c->plan = ARENA_NEW(&c->rx->arena, struct plan);
+    if (!c->plan) {
+        rx_unref(c->rx);
         mem_free(c);
-        mem_free(branches);
         return NULL;
     }
+    uint32_t asked;
+    *c->plan = (struct plan){.route = *r->route,
+                             .record_route = r->record_route,
+                             .secure = r->secure,
+                             .step_time = r->step_time,
+                             .breadth = p->set->breadth};
+    if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < c->plan->breadth)
+        c->plan->breadth = asked;
     c->proxy = p;
     c->server = r->server;
-    c->rx = rx_ref(stxn_rx(r->server));
     c->upstream = sip_response_dest(c->rx);
-    c->branch = branches;
-    c->step.n = n;
     c->step.invite = c->rx->msg.method == SIP_INVITE;
     c->watch = r->watch;
     c->watch_arg = r->watch_arg;
-    for (unsigned i = 0; i < n; i++) {
-        branches[i].ctx = c;
-        timer_init(&branches[i].timer_c, on_timer_c, &branches[i]);
-    }
+    timer_init(&c->rank_time, on_rank_time, c);
     list_push(&p->contexts, &c->by_proxy);
     p->count++;
     return c;
 }
 
+/* Those of one rank beyond settings.breadth, and all beyond PROXY_TARGETS_MAX, are left out. */
+static void add_targets(struct context *c, const struct proxy_request *r)
+{
+    struct proxy *p = c->proxy;
+    for (size_t i = 0; i < r->n; i++) {
+        unsigned same = 0;
+        for (unsigned k = 0; k < c->step.n; k++)
+            same += c->step.branch[k].rank == r->targets[i].rank;
+        if (same >= p->set->breadth || !branch_new(c, &r->targets[i]))
+            stat_refuse(&sip_loop(p->sip)->stats, STAT_LIMIT_BRANCHES);
+    }
+}
+
 void proxy_forward(struct proxy *p, const struct proxy_request *r)
 {
-    struct loop *l = sip_loop(p->sip);
-    unsigned breadth = p->set->breadth,
-             n = r->n < PROXY_TARGETS_MAX ? (unsigned)r->n : PROXY_TARGETS_MAX;
-    unsigned most = breadth < PROXY_TARGETS_MAX ? breadth : PROXY_TARGETS_MAX;
-    uint32_t asked;
-    if (n > most) {
-        stat_refuse(&l->stats, STAT_LIMIT_BRANCHES);
-        n = most;
+    struct context *c = context_new(p, r);
+    bool identity = !r->identity.n;
+    if (c) {
+        add_targets(c, r);
+        identity = identity || sv_dup(&c->rx->arena, r->identity, &c->plan->identity) == ERR_OK;
     }
-    struct context *c = context_new(p, r, n);
-    if (!c) {
+    if (!c || c->step.n == 0 || !identity) {
         struct sip_reply reply = {.status = 503, .headers = SV("Retry-After: 5\r\n")};
         if (stxn_reply(r->server, &reply) == ERR_OK && r->watch && r->watch->on_response)
             r->watch->on_response(r->watch_arg, NULL, 503, NULL);
+        if (c) {
+            context_free(c);
+            return;
+        }
         stxn_drop(r->server);
         if (r->watch && r->watch->on_gone)
             r->watch->on_gone(r->watch_arg);
         return;
     }
-    enter(c);
+    context_enter(c);
     stxn_handle(c->server, &server_handler, c);
-    /* RFC 5393 §5.3.3: the branches share the breadth that came; too little of it is a 440
-     * (D14). */
-    if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < breadth)
-        breadth = asked;
-    bool enough = breadth >= n;
-    for (unsigned i = 0; i < n; i++) {
-        unsigned share = enough ? breadth / n + (i < breadth % n ? 1 : 0) : 0;
-        if (!enough)
-            event(c, &c->branch[i], STEP_EV_BREADTH, NULL);
-        else if (start_branch(c, i, r, share) != ERR_OK)
-            event(c, &c->branch[i], STEP_EV_UNREACHABLE, NULL);
-    }
-    leave(c);
-}
-
-void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                 const struct proxy_target *t)
-{
-    struct block *block;
-    if (build(p, rx, route, t, false, 0, &block) != ERR_OK)
-        return;
-    /* An ACK that gets lost is asked for again by the 2xx that is repeated. */
-    enum err rc = sip_send(p->sip, &t->dest, block, NULL);
-    (void)rc;
-    block_unref(block);
+    context_event(c, NULL, STEP_EV_START, NULL, 0);
+    context_leave(c);
 }

@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /* proxy/proxy.h: the stateful proxy: one response context per request.          layer: services
  *
- * Spec    RFC 3261 §16 (all), §9.2, §13.3.1.4; RFC 5658 (double Record-Route); RFC 5393 (loops);
- * RFC 6026. Shape   proxy_forward takes a request, its targets, and where to report; it owns a
- * response context: the server transaction, a branch for each target with its client transaction
- * and Timer C. What to do with a response is decided by a pure step (proxy_step.h); the driver
- * performs it. Life    a context ends when its server transaction and all branches have ended.
- * Limits  PROXY_TARGETS_MAX branches; settings.breadth rung at once.
+ * Spec    RFC 3261 §16 (all), §9.2, §13.3.1.4, §18.1.1; RFC 3263 §4.3 (the next server); RFC 5658
+ *         (double Record-Route); RFC 5393 (loops, breadth); RFC 5626 §5.3 (flow tokens); RFC 6026;
+ *         RFC 4320, 4321; RFC 4028 §8; RFC 3325 §5; RFC 5630 §5.
+ * Shape   proxy_forward takes a request, its targets, and where to report; it owns a response
+ *         context: the server transaction, a branch for each target with its servers, one client
+ *         transaction for each server that was asked, and Timer C. What happens next is decided by a
+ *         pure step (proxy_step.h); the driver performs it.
+ *         A server that fails, or says nothing for 8*T1 while others are left, gives way to the next
+ *         one of its branch; a late 2xx of it still goes upstream (§16.7 step 10: the caller ends what
+ *         it does not want). Requests other than INVITE divide the time that the caller waits (64*T1)
+ *         among the servers and ranks that are left.
+ * Life    a context ends when its server transaction and all branches have ended.
+ * Limits  PROXY_TARGETS_MAX branches in all, those of redirections too; settings.breadth of one rank
+ *         (more of either are left out: STAT_LIMIT_BRANCHES; so breadth beyond PROXY_TARGETS_MAX
+ *         shows in Max-Breadth only). One branch rings at most PROXY_RINGING_MAX, however often it
+ *         says 180.
  * Threads the home's worker.
  */
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
+#include "locate/locate.h"
 #include "settings/settings.h"
 #include "txn/txn.h"
 
 enum { PROXY_TARGETS_MAX = 32, PROXY_REDIRECTS = 5 };
+#define PROXY_RINGING_MAX (30 * USEC_MIN)
 
 struct proxy;
 struct proxy_route;
@@ -31,6 +43,8 @@ struct proxy_target {
     sv path;        /* Route values to put on top (Path of the binding); SV_NONE: none */
     uint16_t rank;  /* higher first: q of a contact (0..1000), or the order of a route's steps */
     bool flow_only; /* RFC 5626 §5.3: no other way than the flow; when it is gone: 430 */
+    /* the configuration names it: no address is refused, whoever calls (threats D16) */
+    bool trusted;
 };
 
 /* What befell a forwarded request, for dialog tracking and records. All optional. Called in turns
@@ -39,16 +53,18 @@ struct proxy_watch {
     /* A response goes upstream (1xx but 100, and the final one; each forked 2xx). rx NULL: made
      * here. via: how its sender is reached. */
     void (*on_response)(void *arg, struct rx *rx, uint16_t status, const struct dest *via);
-    /* A branch was redirected (3xx with contacts): may it be followed, and where to? Answer, now or
-     * later, with proxy_redirected for this context, once. NULL: redirections go upstream. */
+    /* A branch was redirected (300 to 302 with contacts): may it be followed, and where to? Answer,
+     * now or later, with proxy_redirected, once and always, even when the context has ended in the
+     * meantime. NULL: redirections go upstream. */
     void (*on_redirect)(void *arg, struct proxy_redirect *redirect, struct rx *rx);
     /* A target failed for good without an answer from it: its flow is gone, or nobody is there. */
     void (*on_unreachable)(void *arg, const struct proxy_target *t, enum err why);
     /* The context has ended; last call. */
     void (*on_gone)(void *arg);
 };
-/* The branch gives way to these targets, copied, which ring in the place of it. n 0: the 3xx counts as
- * its final response. At most PROXY_TARGETS_MAX branches and PROXY_REDIRECTS in a row. */
+/* The branch gives way to these targets, copied, which ring in the place of it: those of their highest
+ * rank at once, the others when their rank comes. n 0, or none that was not tried before (§16.5): the
+ * 3xx counts as its final response. At most PROXY_TARGETS_MAX branches and PROXY_REDIRECTS in a row. */
 void proxy_redirected(struct proxy_redirect *redirect, const struct proxy_target *targets,
                       size_t n);
 
@@ -58,6 +74,8 @@ void proxy_free(struct proxy *p); /* contexts still there end without answers */
 size_t proxy_contexts(const struct proxy *p);
 void proxy_settings(struct proxy *p,
                     struct settings *set); /* borrowed; the caller keeps the reference */
+/* What finds servers by name; borrowed. Before it, only numeric targets can be reached. */
+void proxy_locate(struct proxy *p, struct locate *l);
 
 struct proxy_request {
     /* becomes the context's. Its request: not ACK, not CANCEL; passed proxy_validate */
@@ -78,7 +96,7 @@ struct proxy_request {
  * too. */
 void proxy_forward(struct proxy *p, const struct proxy_request *r);
 
-/* A 2xx's ACK: on to the next hop without state (§16.11). */
+/* A 2xx's ACK: on to the next hop without state (§16.11); to the first server when it is a name. */
 void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
                  const struct proxy_target *t);
 

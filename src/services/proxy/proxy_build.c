@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* The request as it leaves: RFC 3261 §16.6, an edit list over the received octets. */
+#include "location/location.h"
 #include "proxy/proxy_priv.h"
 
-enum { LINE_MAX = 512, VALUE_MAX = 4 * 1024 };
+enum { LINE_MAX = 512, VALUE_MAX = 4 * 1024, SCRATCH = 4 * 1024, SCRATCH_MAX = 64 * 1024 };
+
+/* One request in the making. */
+struct making {
+    struct proxy *p;
+    struct rx *rx;
+    const struct plan *plan;
+    const struct proxy_target *t;
+    const struct dest *d;
+    const struct flow *out;
+    struct arena *a; /* of the texts that are put in: one request may be built many times */
+    struct sipedit e;
+};
 
 static void hash_text(uint64_t h, char ret_text[static PROXY_HASH_LEN])
 {
@@ -35,104 +48,156 @@ void proxy_call_hash(struct proxy *p, sv call_id, char ret_text[static PROXY_HAS
     hash_text(home_hash(sip_home(p->sip), pieces, 2), ret_text);
 }
 
+void proxy_token_hash(struct proxy *p, sv call_id, sv token, bool connection,
+                      char ret_text[static PROXY_HASH_LEN])
+{
+    sv epoch = {(const char *)&p->epoch, sizeof p->epoch};
+    sv pieces[] = {SV("flow"), call_id, token, connection ? epoch : SV("")};
+    hash_text(home_hash(sip_home(p->sip), pieces, 4), ret_text);
+}
+
+static sv arena_text(struct making *k, const struct buf *b)
+{
+    sv text = SV_NONE;
+    enum err rc = b->rc ? b->rc : sv_dup(k->a, buf_sv(b), &text);
+    if (rc && !k->e.rc)
+        k->e.rc = rc;
+    return text;
+}
+
 /* A field with a number: its value, or a line of its own. */
-static void edit_number(struct sipedit *e, struct rx *rx, enum sip_header h, uint32_t number)
+static void edit_number(struct making *k, enum sip_header h, uint32_t number)
 {
     char mem[LINE_MAX];
     struct buf b;
-    bool has = sipmsg_has(&rx->msg, h);
-    sv text = SV_NONE;
+    bool has = sipmsg_has(&k->rx->msg, h);
     buf_init(&b, mem, sizeof(mem));
     if (!has) {
         buf_put(&b, sip_header_name(h));
         buf_str(&b, ": ");
     }
     buf_u64(&b, number);
-    enum err rc = sv_dup(&rx->arena, buf_sv(&b), &text);
-    if (rc)
-        e->rc = rc;
-    else if (has)
-        sipedit_value(e, rx->msg.first[h], text);
-    else
-        sipedit_line_last(e, text);
+    sv text = arena_text(k, &b);
+    if (text.p && has)
+        sipedit_value(&k->e, k->rx->msg.first[h], text);
+    else if (text.p)
+        sipedit_line_last(&k->e, text);
 }
 
 /* §16.6 step 3: one less, or 70 when the caller (of RFC 2543) gave none. */
-static void edit_max_forwards(struct sipedit *e, struct rx *rx)
+static void edit_max_forwards(struct making *k)
 {
     uint32_t hops;
-    if (sipmsg_number(&rx->msg, SIP_H_MAX_FORWARDS, &hops) != ERR_OK)
-        edit_number(e, rx, SIP_H_MAX_FORWARDS, 70);
+    if (sipmsg_number(&k->rx->msg, SIP_H_MAX_FORWARDS, &hops) != ERR_OK)
+        edit_number(k, SIP_H_MAX_FORWARDS, 70);
     else
-        edit_number(e, rx, SIP_H_MAX_FORWARDS, hops > 0 ? hops - 1 : 0);
+        edit_number(k, SIP_H_MAX_FORWARDS, hops > 0 ? hops - 1 : 0);
 }
 
-static sv arena_text(struct sipedit *e, struct arena *a, const struct buf *b)
-{
-    sv text = SV_NONE;
-    enum err rc = b->rc ? b->rc : sv_dup(a, buf_sv(b), &text);
-    if (rc && !e->rc)
-        e->rc = rc;
-    return text;
-}
+/* ---- Record-Route (§16.6 step 4) ---- */
 
-static void put_record_route(struct proxy *p, struct rx *rx, struct buf *b, const struct flow *f,
-                             uint16_t slot)
+/* One side of us, as the peers there see it. */
+struct side {
+    const struct flow *flow;
+    bool sips;  /* that side speaks of us by a sips URI */
+    bool token; /* who is there is reached by the flow alone (RFC 5626 §5.3) */
+};
+
+static void put_token(struct making *k, struct buf *b, const struct flow *f)
 {
-    char hash[PROXY_HASH_LEN];
-    sv call_id = sipmsg_value(&rx->msg, SIP_H_CALL_ID);
-    proxy_call_hash(p, call_id, hash);
-    buf_str(b, "Record-Route: <sip:");
-    home_mark(sip_home(p->sip), slot, loop_random(sip_loop(p->sip)), b);
+    char hash[PROXY_HASH_LEN], mem[FLOW_TOKEN_MAX + 1];
+    struct buf token;
+    buf_init(&token, mem, sizeof(mem));
+    flow_put(&token, f);
+    if (token.rc)
+        return;
+    proxy_token_hash(k->p, sipmsg_value(&k->rx->msg, SIP_H_CALL_ID), buf_sv(&token), f->conn != 0,
+                     hash);
     buf_char(b, '.');
     buf_mem(b, hash, sizeof(hash));
-    buf_char(b, '@');
-    sip_put_hostport(p->sip, b, f);
-    if (f->transport != SIP_T_UDP) {
-        sv name = sip_transport_name(f->transport);
-        buf_str(b, ";transport=");
-        for (size_t i = 0; i < name.n; i++)
-            buf_char(b, sv_lower(name.p[i]));
-    }
-    buf_str(b, ";lr>");
+    buf_put(b, buf_sv(&token));
 }
 
-/* The two sides see us under different names: each gets its own Record-Route (RFC 5658). */
-static bool sides_differ(struct proxy *p, const struct flow *in, const struct flow *out)
+static sv transport_param(const struct flow *f, bool sips)
+{
+    switch (f->transport) {
+    case SIP_T_TCP:
+        return SV(";transport=tcp");
+    case SIP_T_TLS: /* RFC 5630 §3.1.4: sips says it already */
+        return sips ? SV_NONE : SV(";transport=tls");
+    case SIP_T_WS: /* RFC 7118 §5.2.1 knows one name for both */
+    case SIP_T_WSS:
+        return SV(";transport=ws");
+    default:
+        return SV_NONE;
+    }
+}
+
+static void edit_record_route_of(struct making *k, const struct side *s)
+{
+    char hash[PROXY_HASH_LEN], mem[LINE_MAX];
+    struct sip *sip = k->p->sip;
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    proxy_call_hash(k->p, sipmsg_value(&k->rx->msg, SIP_H_CALL_ID), hash);
+    buf_str(&b, s->sips ? "Record-Route: <sips:" : "Record-Route: <sip:");
+    home_mark(sip_home(sip), k->rx->slot, loop_random(sip_loop(sip)), &b);
+    buf_char(&b, '.');
+    buf_mem(&b, hash, sizeof(hash));
+    if (s->token)
+        put_token(k, &b, s->flow);
+    buf_char(&b, '@');
+    sip_put_hostport(sip, &b, s->flow);
+    buf_put(&b, transport_param(s->flow, s->sips));
+    buf_str(&b, ";lr>");
+    sv line = arena_text(k, &b);
+    if (line.p)
+        sipedit_line_first(&k->e, SIP_H_RECORD_ROUTE, line);
+}
+
+/* The two sides see us under different names, or one of them is reached by its flow: each gets its
+ * own Record-Route (RFC 5658). */
+static bool sides_differ(struct making *k, const struct side *in, const struct side *out)
 {
     char a[LINE_MAX], b[LINE_MAX];
     struct buf ba, bb;
     buf_init(&ba, a, sizeof(a));
     buf_init(&bb, b, sizeof(b));
-    sip_put_hostport(p->sip, &ba, in);
-    sip_put_hostport(p->sip, &bb, out);
-    return in->transport != out->transport || !sv_eq(buf_sv(&ba), buf_sv(&bb));
+    sip_put_hostport(k->p->sip, &ba, in->flow);
+    sip_put_hostport(k->p->sip, &bb, out->flow);
+    return in->token || out->token || in->sips != out->sips ||
+           in->flow->transport != out->flow->transport || !sv_eq(buf_sv(&ba), buf_sv(&bb));
 }
 
-static void edit_record_route_of(struct proxy *p, struct sipedit *e, struct rx *rx,
-                                 const struct flow *f, uint16_t slot)
+static bool is_sips(sv uri)
 {
-    char mem[LINE_MAX];
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    put_record_route(p, rx, &b, f, slot);
-    sv line = arena_text(e, &rx->arena, &b);
-    if (line.p)
-        sipedit_line_first(e, SIP_H_RECORD_ROUTE, line);
+    struct uri u;
+    return uri.p && uri_parse(uri, &u, NULL) == ERR_OK && u.scheme == URI_SIPS;
 }
 
-static void edit_record_route(struct proxy *p, struct sipedit *e, struct rx *rx,
-                              const struct flow *out, uint16_t slot)
+static void edit_record_route(struct making *k, sv uri)
 {
+    struct rx *rx = k->rx;
+    struct side in = {.flow = &rx->flow, .sips = is_sips(rx->msg.uri_text)};
+    struct side out = {.flow = k->out};
+    /* Only who stands right behind the flow can be reached by it: a phone, no other proxy. */
+    in.token = sipmsg_count(&rx->msg, SIP_H_VIA) == 1 &&
+               (flow_reliable(&rx->flow) || location_behind_nat(&rx->msg, &rx->flow));
+    out.sips = k->plan->secure || is_sips(uri) || is_sips(k->plan->route.next);
+    out.token = k->d->flow.transport != SIP_T_NONE && !k->t->path.n && !k->plan->route.next.p;
+    if (out.token)
+        out.flow = &k->d->flow;
     /* The topmost is the callee's first hop: the outgoing side. */
-    edit_record_route_of(p, e, rx, out, slot);
-    if (sides_differ(p, &rx->flow, out))
-        edit_record_route_of(p, e, rx, &rx->flow, slot);
+    edit_record_route_of(k, &out);
+    if (sides_differ(k, &in, &out))
+        edit_record_route_of(k, &in);
 }
+
+/* ---- Request-URI and Routes ---- */
 
 /* A contact's URI as a Request-URI: headers and the method parameter do not belong there (§19.1.1
  * table 1). */
-static enum err request_uri(struct rx *rx, sv text, sv *ret)
+static enum err request_uri(struct arena *a, sv text, sv *ret)
 {
     struct uri u;
     TRY(uri_parse(text, &u, NULL));
@@ -160,14 +225,16 @@ static enum err request_uri(struct rx *rx, sv text, sv *ret)
         }
     }
     TRY(b.rc);
-    return sv_dup(&rx->arena, buf_sv(&b), ret);
+    return sv_dup(a, buf_sv(&b), ret);
 }
 
 /* Our Routes on top go; Path values come instead. §16.4, §16.6 step 6, RFC 3327 §5.3. */
-static void edit_routes(struct sipedit *e, struct rx *rx, const struct proxy_route *route,
-                        const struct proxy_target *t)
+static void edit_routes(struct making *k)
 {
-    struct sip_walk w = {.m = &rx->msg, .id = SIP_H_ROUTE};
+    struct sipedit *e = &k->e;
+    const struct proxy_route *route = &k->plan->route;
+    const struct proxy_target *t = k->t;
+    struct sip_walk w = {.m = &k->rx->msg, .id = SIP_H_ROUTE};
     struct sip_item item, last = {0};
     size_t total = 0;
     while (sipmsg_next(&w, &item)) {
@@ -184,7 +251,7 @@ static void edit_routes(struct sipedit *e, struct rx *rx, const struct proxy_rou
         buf_init(&b, mem, sizeof(mem));
         buf_str(&b, "Route: ");
         buf_put(&b, t->path);
-        sv line = arena_text(e, &rx->arena, &b);
+        sv line = arena_text(k, &b);
         if (line.p)
             sipedit_line_first(e, SIP_H_ROUTE, line);
     }
@@ -192,10 +259,11 @@ static void edit_routes(struct sipedit *e, struct rx *rx, const struct proxy_rou
 
 /* §16.6 step 6: the next hop is a strict router: it wants its own URI in the Request-URI and ours
  * at the end of the Routes. */
-static enum err edit_strict(struct sipedit *e, struct rx *rx, const struct proxy_route *route,
-                            sv uri)
+static enum err edit_strict(struct making *k, sv uri)
 {
-    struct sip_walk w = {.m = &rx->msg, .id = SIP_H_ROUTE};
+    struct sipedit *e = &k->e;
+    const struct proxy_route *route = &k->plan->route;
+    struct sip_walk w = {.m = &k->rx->msg, .id = SIP_H_ROUTE};
     struct sip_item item;
     size_t at = 0;
     while (sipmsg_next(&w, &item) && at < route->pop)
@@ -210,7 +278,7 @@ static enum err edit_strict(struct sipedit *e, struct rx *rx, const struct proxy
     buf_str(&b, "Route: <");
     buf_put(&b, uri);
     buf_char(&b, '>');
-    sv line = arena_text(e, &rx->arena, &b);
+    sv line = arena_text(k, &b);
     if (line.p)
         sipedit_line_last(e, line);
     return e->rc;
@@ -228,9 +296,9 @@ static bool is_our_realm(const struct proxy *p, sv realm)
 /* §22.3: credentials for our realms end here; those for others travel on. Authorization too: a
  * callee who answers with a challenge in our name shall not get a digest of the caller's password
  * (D4). */
-static void edit_credentials(struct proxy *p, struct sipedit *e, struct rx *rx, enum sip_header h)
+static void edit_credentials(struct making *k, enum sip_header h)
 {
-    struct sipmsg *m = &rx->msg;
+    struct sipmsg *m = &k->rx->msg;
     for (uint16_t f = m->first[h]; f != SIPMSG_NONE; f = m->fields[f].next) {
         struct sip_auth auth;
         sv name, value, text;
@@ -239,20 +307,34 @@ static void edit_credentials(struct proxy *p, struct sipedit *e, struct rx *rx, 
             continue;
         sv rest = auth.params;
         while (sip_auth_param_next(&rest, &name, &value, &rc)) {
-            if (sv_ieq(name, SV("realm")) && sip_unquote(&rx->arena, value, &text) == ERR_OK &&
-                is_our_realm(p, text)) {
-                sipedit_remove_field(e, f);
+            if (sv_ieq(name, SV("realm")) && sip_unquote(k->a, value, &text) == ERR_OK &&
+                is_our_realm(k->p, text)) {
+                sipedit_remove_field(&k->e, f);
                 break;
             }
         }
     }
 }
 
+/* Privacy: id, among others (RFC 3323 §4.2, RFC 3325 §9.3). */
+static bool wants_no_name(const struct sipmsg *m)
+{
+    sv rest = sipmsg_value(m, SIP_H_PRIVACY);
+    while (rest.n) {
+        size_t n = sv_chr(rest, ';');
+        if (sv_ieq(sv_trim(sv_sub(rest, 0, n)), SV("id")))
+            return true;
+        rest = sv_sub(rest, n < rest.n ? n + 1 : n, rest.n);
+    }
+    return false;
+}
+
 /* What says who the caller is in somebody's name that nobody trusts here (RFC 3325 §5, D7). */
-static void edit_identity(struct sipedit *e, struct rx *rx)
+static void edit_identity(struct making *k)
 {
     static const sv names[] = {{"Remote-Party-ID", 15}, {"P-Called-Party-ID", 17}};
-    const struct sipmsg *m = &rx->msg;
+    const struct sipmsg *m = &k->rx->msg;
+    struct sipedit *e = &k->e;
     sipedit_remove(e, SIP_H_P_ASSERTED_IDENTITY);
     sipedit_remove(e, SIP_H_P_PREFERRED_IDENTITY);
     for (uint16_t f = m->first[SIP_H_OTHER]; f != SIPMSG_NONE; f = m->fields[f].next) {
@@ -260,11 +342,23 @@ static void edit_identity(struct sipedit *e, struct rx *rx)
         if (sv_ieq(name, names[0]) || sv_ieq(name, names[1]))
             sipedit_remove_field(e, f);
     }
+    /* Who it is, unless he asked not to be named where nobody is trusted to keep it (RFC 3325 §7). */
+    sv rest = wants_no_name(m) ? SV_NONE : k->plan->identity;
+    while (rest.n) {
+        size_t n = sv_chr(rest, '\n');
+        sv line = sv_trim(sv_sub(rest, 0, n));
+        rest = sv_sub(rest, n < rest.n ? n + 1 : n, rest.n);
+        if (line.n)
+            sipedit_line_last(e, line);
+    }
 }
 
-static void edit_via(struct proxy *p, struct sipedit *e, struct rx *rx, const struct flow *out,
-                     uint16_t slot, bool stateless)
+static void edit_via(struct making *k, bool stateless)
 {
+    struct proxy *p = k->p;
+    struct rx *rx = k->rx;
+    const struct flow *out = k->out;
+    uint16_t slot = rx->slot;
     char hash[PROXY_HASH_LEN], mem[LINE_MAX];
     proxy_loop_hash(p, rx, hash);
     struct buf b;
@@ -286,14 +380,16 @@ static void edit_via(struct proxy *p, struct sipedit *e, struct rx *rx, const st
         sv branch;
         sip_put_via(p->sip, &b, out, slot, (sv){hash, sizeof(hash)}, &branch);
     }
-    sv line = arena_text(e, &rx->arena, &b);
+    sv line = arena_text(k, &b);
     if (line.p)
-        sipedit_line_first(e, SIP_H_VIA, line);
+        sipedit_line_first(&k->e, SIP_H_VIA, line);
 }
 
 /* §18.2.1: received and rport are written into the Via that the request came with. */
-static void edit_received(struct sipedit *e, struct rx *rx)
+static void edit_received(struct making *k)
 {
+    struct sipedit *e = &k->e;
+    struct rx *rx = k->rx;
     struct sip_reply r = {0};
     char mem[64], text[VALUE_MAX];
     sip_reply_via(rx, &r, mem);
@@ -313,7 +409,7 @@ static void edit_received(struct sipedit *e, struct rx *rx)
                 continue;
             buf_printf(&b, "=%u", r.rport);
             sv span = {name.p + name.n, 0};
-            sv line = arena_text(e, &rx->arena, &b);
+            sv line = arena_text(k, &b);
             if (line.p)
                 sipedit_cut(e, span, line);
             break;
@@ -324,36 +420,48 @@ static void edit_received(struct sipedit *e, struct rx *rx)
         if (!via->received.p)
             buf_str(&b, ";received=");
         buf_put(&b, r.received);
-        sv line = arena_text(e, &rx->arena, &b);
+        sv line = arena_text(k, &b);
         sv end = {via->text.p + via->text.n, 0};
         if (line.p) /* what the sender says of itself does not stay */
             sipedit_cut(e, via->received.p ? via->received : end, line);
     }
 }
 
-enum err proxy_build(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                     const struct proxy_target *t, const struct flow *out, uint16_t slot,
-                     bool record_route, unsigned breadth, struct buf *b)
+static enum err make(struct making *k, unsigned breadth, struct buf *b)
 {
-    struct sipedit e;
-    sipedit_init(&e, &rx->msg);
-    sv uri = t->uri.p ? t->uri : route->uri;
-    TRY(request_uri(rx, uri, &uri));
-    edit_via(p, &e, rx, out, slot, breadth == 0);
-    edit_received(&e, rx);
-    if (record_route)
-        edit_record_route(p, &e, rx, out, slot);
-    edit_routes(&e, rx, route, t);
-    if (route->next.p && !route->next_loose && !t->path.n)
-        TRY(edit_strict(&e, rx, route, uri));
-    else if (!sv_eq(uri, rx->msg.uri_text))
-        sipedit_uri(&e, uri);
-    edit_max_forwards(&e, rx);
+    const struct proxy_route *route = &k->plan->route;
+    struct sipmsg *m = &k->rx->msg;
+    sipedit_init(&k->e, m);
+    sv uri = k->t->uri.p ? k->t->uri : route->uri;
+    TRY(request_uri(k->a, uri, &uri));
+    edit_via(k, breadth == 0);
+    edit_received(k);
+    if (k->plan->record_route)
+        edit_record_route(k, uri);
+    edit_routes(k);
+    if (route->next.p && !route->next_loose && !k->t->path.n)
+        TRY(edit_strict(k, uri));
+    else if (!sv_eq(uri, m->uri_text))
+        sipedit_uri(&k->e, uri);
+    edit_max_forwards(k);
     if (breadth)
-        edit_number(&e, rx, SIP_H_MAX_BREADTH, breadth);
-    edit_credentials(p, &e, rx, SIP_H_PROXY_AUTHORIZATION);
-    edit_credentials(p, &e, rx, SIP_H_AUTHORIZATION);
+        edit_number(k, SIP_H_MAX_BREADTH, breadth);
+    edit_credentials(k, SIP_H_PROXY_AUTHORIZATION);
+    edit_credentials(k, SIP_H_AUTHORIZATION);
     /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
-    edit_identity(&e, rx);
-    return sipedit_write(&e, b);
+    edit_identity(k);
+    return sipedit_write(&k->e, b);
+}
+
+enum err proxy_build(struct proxy *p, struct rx *rx, const struct plan *plan,
+                     const struct proxy_target *t, const struct dest *d, const struct flow *out,
+                     unsigned breadth, struct buf *b)
+{
+    char scratch[SCRATCH];
+    struct arena a;
+    arena_init(&a, scratch, sizeof(scratch), SCRATCH_MAX);
+    struct making k = {.p = p, .rx = rx, .plan = plan, .t = t, .d = d, .out = out, .a = &a};
+    enum err rc = make(&k, breadth, b);
+    arena_done(&a);
+    return rc;
 }

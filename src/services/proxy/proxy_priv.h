@@ -1,18 +1,60 @@
 /* SPDX-License-Identifier: MIT */
-/* proxy_priv.h: the parts of the proxy among themselves. */
+/* proxy_priv.h: the parts of the proxy among themselves.
+ *
+ *   proxy.c           contexts; responses upstream; effects of the step
+ *   proxy_branch.c    downstream: servers of a target, client transactions, failover
+ *   proxy_redirect.c  3xx that are followed
+ *   proxy_relay.c     ACKs, without state
+ *   proxy_build.c     the request as it leaves
+ *   proxy_route.c     before a request is routed
+ *   proxy_step.c      what happens next, as a pure function */
 #ifndef PROXY_PRIV_H
 #define PROXY_PRIV_H
 #include "proxy/proxy.h"
 #include "proxy/proxy_step.h"
 
 struct context;
+struct branch;
+
+/* One server that was asked: a client transaction. */
+struct attempt {
+    struct branch *branch;
+    struct link by_branch;
+    struct ctxn *txn;
+    struct dest dest;
+    bool heard; /* a response of any kind has come */
+};
 
 struct branch {
     struct context *ctx;
-    struct ctxn *txn; /* NULL: ended */
-    struct timer timer_c;
-    struct dest dest;
-    struct rx *final; /* its final response, kept until the best is chosen */
+    uint8_t index;
+    const struct proxy_target *target; /* in the request's arena; NULL once a 2xx went up */
+    struct link attempts;
+    struct attempt *current; /* whose responses decide; NULL: none */
+    struct timer timer_c, silence;
+    usec began;       /* of the first attempt */
+    struct dest dest; /* of whom we heard last */
+    /* its servers, in the request's arena; what was found by name is valid until `until` */
+    const struct dest *server;
+    unsigned servers, next;
+    usec until;
+    bool located; /* by name: what failed is remembered */
+    bool tcp;     /* the current attempt stands in for one over UDP (§18.1.1) */
+    uint8_t redirects;
+    uint16_t share;                  /* its Max-Breadth */
+    enum err why;                    /* of its last transport error */
+    struct locate_query *query;      /* under way */
+    struct proxy_redirect *redirect; /* asked for */
+    struct rx *final;                /* its final response, kept until the best is chosen */
+};
+
+/* What every branch is built from; in the request's arena. */
+struct plan {
+    struct proxy_route route;
+    bool record_route, secure;
+    sv identity;
+    usec step_time;
+    unsigned breadth;
 };
 
 struct context {
@@ -20,11 +62,15 @@ struct context {
     struct link by_proxy;
     struct stxn *server;  /* NULL: ended */
     struct rx *rx;        /* the request; a reference; NULL once a 2xx went up */
+    struct plan *plan;    /* NULL with rx */
     struct dest upstream; /* where its responses go */
     struct step_context step;
-    struct branch *branch; /* step.n of them */
-    unsigned live;         /* client transactions */
-    unsigned busy;         /* calls into the context on the stack: it is freed by the last */
+    struct branch *branch[PROXY_TARGETS_MAX]; /* step.n of them */
+    struct timer rank_time;
+    unsigned live;     /* client transactions */
+    unsigned busy;     /* calls into the context on the stack: it is freed by the last */
+    bool sips_refused; /* a target was left out because it has no TLS */
+    sv reason;         /* of the caller's CANCEL, while it is handled */
     const struct proxy_watch *watch;
     void *watch_arg;
 };
@@ -32,23 +78,78 @@ struct context {
 struct proxy {
     struct sip *sip;
     struct settings *set;
+    struct locate *locate; /* may be NULL */
     struct link contexts;
-    size_t count;
+    struct link relays; /* ACKs that wait for a name */
+    size_t count, relays_n;
+    /* of this process: tokens of connections do not outlive it */
+    uint64_t epoch;
 };
 
 /* Length of the loop hash in a branch and in a Record-Route user, in characters. */
 enum { PROXY_HASH_LEN = 11 };
 
-/* §16.6 steps 1 to 9: the request as it goes to t on flow, into b. breadth: its Max-Breadth; 0:
- * sent
- * without state (§16.11), Max-Breadth as it came. */
-MUST_USE enum err proxy_build(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                              const struct proxy_target *t, const struct flow *out, uint16_t slot,
-                              bool record_route, unsigned breadth, struct buf *b);
+/* ---- proxy.c ---- */
+void context_enter(struct context *c);
+/* The last call into the context; it may be gone afterwards. */
+void context_leave(struct context *c);
+/* status: when there is no rx to take it from. Between enter and leave. */
+void context_event(struct context *c, struct branch *b, enum step_event ev, struct rx *rx,
+                   uint16_t status);
+/* The branches of the mask, which are TRYING, begin. */
+void context_begin(struct context *c, uint32_t starting);
+void context_timer_c(struct timer *t, void *arg);
+static inline struct step_branch *branch_step(const struct branch *b)
+{
+    return &b->ctx->step.branch[b->index];
+}
+
+/* ---- proxy_branch.c ---- */
+/* One more branch, not begun; what t points to is copied. NULL: no memory, or too many. */
+struct branch *branch_new(struct context *c, const struct proxy_target *t);
+void branch_free(struct branch *b);
+/* Finds its servers and asks the first; it may fail within the call. */
+void branch_begin(struct branch *b);
+/* The server asked now is given up, the next one asked. */
+void branch_next(struct branch *b);
+/* Nobody waits for it any more. reason: a Reason value or SV_NONE. */
+void branch_cancel(struct branch *b, sv reason);
+/* Max-Breadth for those of the mask, which begin now (RFC 5393 §5.3.3). False: too little. */
+bool branches_share(struct context *c, uint32_t starting);
+/* The URI that names the next hop of t (RFC 3263 §4). Errors: ERR_SYNTAX. */
+MUST_USE enum err branch_hop(const struct proxy_route *route, const struct proxy_target *t,
+                             struct uri *ret_uri);
+/* The request to t at d. Errors: ERR_NOMEM, as sip_flow_for and sipedit_write. */
+MUST_USE enum err branch_build(struct proxy *p, struct rx *rx, const struct plan *plan,
+                               const struct proxy_target *t, const struct dest *d, unsigned breadth,
+                               struct block **ret_block);
+/* §18.1.1: this many octets to d should not leave over UDP. */
+bool branch_too_long(struct proxy *p, const struct dest *d, const struct uri *hop, size_t n);
+
+/* ---- proxy_redirect.c ---- */
+/* Asks the watcher about the branch's 3xx, b->final. */
+void redirect_ask(struct branch *b);
+/* The branch has ended before the answer. NULL is fine. */
+void redirect_forget(struct proxy_redirect *redirect);
+/* A 3xx whose contacts may be asked for. */
+bool redirect_wanted(const struct branch *b, const struct rx *rx);
+
+/* ---- proxy_relay.c ---- */
+void relays_free(struct proxy *p);
+
+/* ---- proxy_build.c ---- */
+/* §16.6 steps 1 to 9: the request as it goes to t at d, which it leaves to on flow out, into b.
+ * breadth: its Max-Breadth; 0: sent without state (§16.11), Max-Breadth as it came. */
+MUST_USE enum err proxy_build(struct proxy *p, struct rx *rx, const struct plan *plan,
+                              const struct proxy_target *t, const struct dest *d,
+                              const struct flow *out, unsigned breadth, struct buf *b);
 /* The part of our branches that tells a loop from a spiral (RFC 5393 §4.2): of what routing depends
  * on. */
 void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_HASH_LEN]);
 /* The part of our Record-Route users that binds them to a Call-ID. */
 void proxy_call_hash(struct proxy *p, sv call_id, char ret_text[static PROXY_HASH_LEN]);
+/* The part that binds a flow token to them both, and, when it is of a connection, to this process. */
+void proxy_token_hash(struct proxy *p, sv call_id, sv token, bool connection,
+                      char ret_text[static PROXY_HASH_LEN]);
 
 #endif

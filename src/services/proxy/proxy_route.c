@@ -2,16 +2,30 @@
 /* Before a request is routed: RFC 3261 §16.3 (validation) and §16.4 (route preprocessing). */
 #include "proxy/proxy_priv.h"
 
-/* "<mark>.<hash of the Call-ID>": written into our Record-Routes. */
-static bool route_mark_ok(struct proxy *p, struct rx *rx, sv user)
+/* "<mark>.<hash of the Call-ID>", and with a flow ".<hash of the token and the Call-ID><token>":
+ * written into our Record-Routes. A token that does not verify any more leaves the mark as good as it
+ * is: it was of a connection of an earlier process. */
+static bool read_user(struct proxy *p, struct rx *rx, sv user, struct flow *ret_token)
 {
+    enum { MARK = HOME_MARK_LEN + 1 + PROXY_HASH_LEN, TOKEN = MARK + 1 + PROXY_HASH_LEN };
     uint16_t slot;
     char hash[PROXY_HASH_LEN];
-    if (user.n != HOME_MARK_LEN + 1 + PROXY_HASH_LEN || user.p[HOME_MARK_LEN] != '.' ||
+    struct flow f;
+    sv call_id = sipmsg_value(&rx->msg, SIP_H_CALL_ID);
+    *ret_token = (struct flow){.transport = SIP_T_NONE};
+    if (user.n < MARK || user.p[HOME_MARK_LEN] != '.' || (user.n > MARK && user.p[MARK] != '.') ||
         !home_mark_read(sip_home(p->sip), user, &slot))
         return false;
-    proxy_call_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID), hash);
-    return crypto_equal(hash, user.p + HOME_MARK_LEN + 1, PROXY_HASH_LEN);
+    proxy_call_hash(p, call_id, hash);
+    if (!crypto_equal(hash, user.p + HOME_MARK_LEN + 1, PROXY_HASH_LEN))
+        return false;
+    sv token = user.n > TOKEN ? sv_sub(user, TOKEN, user.n) : SV_NONE;
+    if (!token.n || token.n > FLOW_TOKEN_MAX || flow_read(token, &f))
+        return true;
+    proxy_token_hash(p, call_id, token, f.conn != 0, hash);
+    if (crypto_equal(hash, user.p + MARK + 1, PROXY_HASH_LEN))
+        *ret_token = f;
+    return true;
 }
 
 static bool is_ours(struct proxy *p, const struct uri *u)
@@ -78,7 +92,7 @@ enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret)
 
     /* A strict router before us put our Record-Route into the Request-URI; the real one is the last
      * Route. */
-    if (is_ours(p, u) && u->user.n && route_mark_ok(p, rx, u->user)) {
+    if (is_ours(p, u) && u->user.n && read_user(p, rx, u->user, &ret->token)) {
         ret->routed = ret->mark_ok = true;
         if (n > 0) {
             ret->strict = true;
@@ -87,9 +101,10 @@ enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret)
     } else {
         TRY(strip_maddr(p, rx, u, &ret->uri));
     }
+    /* The last of ours faces the side that the request leaves to. */
     while (ret->pop < n && is_ours(p, &routes[ret->pop].uri)) {
         ret->routed = true;
-        if (route_mark_ok(p, rx, routes[ret->pop].uri.user))
+        if (read_user(p, rx, routes[ret->pop].uri.user, &ret->token))
             ret->mark_ok = true;
         ret->pop++;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The pure part of the proxy: RFC 3261 §16.7. */
 #include "proxy/proxy_step.h"
+#include <limits.h>
 
 _Static_assert(PROXY_TARGETS_MAX <= 32, "branches fit a mask");
 
@@ -20,6 +21,9 @@ static unsigned rank(const struct step_branch *b)
 {
     unsigned class_ = b->status / 100;
     unsigned r = class_ == 6 ? 0 : class_ * 100;
+    if (b->status ==
+        0) /* §16.7 step 4: what was followed is no response of this context any more */
+        return UINT_MAX;
     switch (b->status) {
     case 401:
     case 407:
@@ -52,18 +56,42 @@ unsigned proxy_best(const struct step_context *c)
     return best;
 }
 
+static bool waiting(const struct step_branch *b)
+{
+    return b->phase == STEP_WAITING;
+}
+
+static bool pending(const struct step_branch *b)
+{
+    return b->phase == STEP_TRYING || b->phase == STEP_PROCEEDING;
+}
+
 /* Branches still pending, not yet cancelled, except one. They are cancelled from now on. */
 static uint32_t cancel_pending(struct step_context *c, unsigned except)
 {
     uint32_t mask = 0;
     for (unsigned i = 0; i < c->n; i++) {
         struct step_branch *b = &c->branch[i];
-        if (i == except || b->phase == STEP_FINAL || b->cancelled)
+        if (i == except || !pending(b) || b->cancelled)
             continue;
         b->cancelled = true;
         mask |= UINT32_C(1) << i;
     }
     return mask;
+}
+
+/* It is decided: the ranks that have not begun never will. */
+static void end_waiting(struct step_context *c)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        struct step_branch *b = &c->branch[i];
+        if (!waiting(b))
+            continue;
+        b->phase = STEP_FINAL;
+        b->cancelled = true;
+        b->made_up = true;
+        b->status = 487;
+    }
 }
 
 static unsigned ended(struct step_context *c)
@@ -76,12 +104,92 @@ static unsigned ended(struct step_context *c)
     return STEP_BEST;
 }
 
+/* §16.6: when nobody of the ranks before rings any more, the highest that waits begins. One that
+ * was cancelled holds it up no longer, even if its final response is still to come. */
+static unsigned advance(struct step_context *c)
+{
+    int top = -1;
+    for (unsigned i = 0; i < c->n; i++) {
+        const struct step_branch *b = &c->branch[i];
+        if (pending(b) && !b->cancelled)
+            return 0;
+        if (waiting(b) && b->rank > top)
+            top = b->rank;
+    }
+    if (top < 0 || c->sent)
+        return ended(c);
+    c->starting = 0;
+    for (unsigned i = 0; i < c->n; i++) {
+        if (waiting(&c->branch[i]) && c->branch[i].rank == top) {
+            c->branch[i].phase = STEP_TRYING;
+            c->starting |= UINT32_C(1) << i;
+        }
+    }
+    return STEP_START;
+}
+
 static unsigned fail(struct step_context *c, struct step_branch *b, uint16_t status, bool made_up)
 {
     b->phase = STEP_FINAL;
     b->status = status;
     b->made_up = made_up;
-    return ended(c);
+    return advance(c);
+}
+
+/* RFC 3263 §4.3: this server has failed; another is left and still wanted. */
+static bool goes_on(const struct step_context *c, const struct step_branch *b)
+{
+    return b->more && !b->cancelled && !c->sent && !c->declined;
+}
+
+static unsigned next_server(struct step_branch *b)
+{
+    b->phase = STEP_TRYING;
+    return STEP_NEXT;
+}
+
+static unsigned on_success(struct step_context *c, struct step_branch *b, unsigned except,
+                           uint16_t status, uint32_t *ret_cancel)
+{
+    /* §16.7 step 5: every 2xx to INVITE goes upstream at once, forks and repetitions too; step
+     * 10: the others are cancelled. */
+    bool forward = c->invite || !c->sent;
+    if (b) {
+        b->phase = STEP_FINAL;
+        b->status = status;
+        b->made_up = false;
+    }
+    if (forward && !c->sent)
+        c->sent = status;
+    if (c->invite)
+        *ret_cancel = cancel_pending(c, except);
+    end_waiting(c);
+    return (*ret_cancel ? STEP_CANCEL_OTHERS : 0u) | (forward ? STEP_FORWARD : 0u);
+}
+
+static unsigned on_failure(struct step_context *c, struct step_branch *b, unsigned branch,
+                           uint16_t status, uint32_t *ret_cancel)
+{
+    if (status == 503 && goes_on(c, b))
+        return next_server(b);
+    /* A 6xx is not forwarded at once: a 2xx may still win the race; but nobody else shall ring
+     * on. */
+    if (status >= 600) {
+        c->declined = true;
+        if (c->invite)
+            *ret_cancel = cancel_pending(c, branch);
+        end_waiting(c);
+    }
+    return (*ret_cancel ? STEP_CANCEL_OTHERS : 0u) | fail(c, b, status, false);
+}
+
+/* Nothing was heard of a server. A request other than INVITE cannot wait for it as long as
+ * its client transaction would: the caller's own one ends then. */
+static unsigned on_silence(struct step_context *c, struct step_branch *b)
+{
+    if (goes_on(c, b) && b->phase == STEP_TRYING)
+        return next_server(b);
+    return c->invite ? 0 : fail(c, b, 408, true);
 }
 
 unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch, uint16_t status,
@@ -90,57 +198,58 @@ unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch,
     struct step_branch *b = &c->branch[branch];
     *ret_cancel = 0;
     switch (ev) {
-    case STEP_EV_PROVISIONAL:
-        if (b->phase == STEP_FINAL)
-            return 0;
-        b->phase = STEP_PROCEEDING;
-        return STEP_RESET_C | (c->sent ? 0 : STEP_FORWARD);
-    case STEP_EV_SUCCESS: {
-        /* §16.7 step 5: every 2xx to INVITE goes upstream at once, forks and repetitions too; step
-         * 10: the others are cancelled. */
-        bool forward = c->invite || !c->sent;
-        b->phase = STEP_FINAL;
-        b->status = status;
-        b->made_up = false;
-        if (forward && !c->sent)
-            c->sent = status;
-        if (c->invite)
-            *ret_cancel = cancel_pending(c, branch);
-        return (*ret_cancel ? STEP_CANCEL_OTHERS : 0u) | (forward ? STEP_FORWARD : 0u);
-    }
-    case STEP_EV_FAILURE:
-        if (b->phase == STEP_FINAL)
-            return 0;
-        /* A 6xx is not forwarded at once: a 2xx may still win the race; but nobody else shall ring
-         * on. */
-        if (status >= 600 && c->invite)
-            *ret_cancel = cancel_pending(c, branch);
-        return (*ret_cancel ? STEP_CANCEL_OTHERS : 0u) | fail(c, b, status, false);
-    case STEP_EV_TIMEOUT:
-        if (b->phase == STEP_FINAL)
-            return 0;
-        /* §16.7 step 2, §9.1: a cancelled branch that stays silent counts as cancelled. */
-        return fail(c, b, c->cancelled && b->cancelled ? 487 : 408, true);
-    case STEP_EV_UNREACHABLE:
-        if (b->phase == STEP_FINAL)
-            return 0;
-        return fail(c, b, 503, true); /* §16.9 */
-    case STEP_EV_BREADTH:
-        if (b->phase == STEP_FINAL)
-            return 0;
-        return fail(c, b, 440, true);
-    case STEP_EV_TIMER_C:
-        if (b->phase == STEP_FINAL || b->cancelled)
-            return 0;
-        b->cancelled = true;
-        *ret_cancel = UINT32_C(1) << branch;
-        return STEP_CANCEL_OTHERS;
+    case STEP_EV_SUCCESS:
+        return on_success(c, b, branch, status, ret_cancel);
+    case STEP_EV_LATE:
+        return on_success(c, NULL, PROXY_TARGETS_MAX, status, ret_cancel);
     case STEP_EV_CANCEL:
         c->cancelled = true;
         *ret_cancel = cancel_pending(c, PROXY_TARGETS_MAX);
+        end_waiting(c);
         return *ret_cancel ? STEP_CANCEL_OTHERS : 0;
-    case STEP_EVENTS:
+    case STEP_EV_RANK_TIME:
+        *ret_cancel = cancel_pending(c, PROXY_TARGETS_MAX);
+        return *ret_cancel ? STEP_CANCEL_OTHERS | advance(c) : 0;
+    case STEP_EV_START:
+        return advance(c);
+    default:
         break;
     }
-    return 0;
+    if (!pending(b))
+        return 0;
+    switch (ev) {
+    case STEP_EV_PROVISIONAL:
+        b->phase = STEP_PROCEEDING;
+        return STEP_RESET_C | (c->sent ? 0 : STEP_FORWARD);
+    case STEP_EV_FAILURE:
+        return on_failure(c, b, branch, status, ret_cancel);
+    case STEP_EV_TIMEOUT:
+        if (goes_on(c, b) && b->phase == STEP_TRYING)
+            return next_server(b);
+        /* §16.7 step 2, §9.1: a cancelled branch that stays silent counts as cancelled. */
+        return fail(c, b, c->cancelled && b->cancelled ? 487 : 408, true);
+    case STEP_EV_UNREACHABLE:
+        if (goes_on(c, b))
+            return next_server(b);
+        return fail(c, b, status ? status : 503, true); /* §16.9 */
+    case STEP_EV_SILENT:
+        return on_silence(c, b);
+    case STEP_EV_BREADTH:
+        return fail(c, b, 440, true);
+    case STEP_EV_TIMER_C:
+        if (b->cancelled)
+            return 0;
+        b->cancelled = true;
+        *ret_cancel = UINT32_C(1) << branch;
+        return STEP_CANCEL_OTHERS | advance(c);
+    case STEP_EV_REDIRECT:
+        if (b->cancelled || c->sent || c->declined)
+            return fail(c, b, status, false);
+        b->phase = STEP_PROCEEDING;
+        return STEP_REDIRECT;
+    case STEP_EV_GAVE_WAY:
+        return fail(c, b, 0, true);
+    default:
+        return 0;
+    }
 }

@@ -79,6 +79,9 @@ MUST_USE enum err ctxn_new(struct sip *s, const struct dest *d, struct block *oc
  * comes within 64·T1 the transaction ends with
  * ERR_TIMEOUT. reason: a Reason header value or SV_NONE. Nothing after a final response. */
 void ctxn_cancel(struct ctxn *t, sv reason);
+/* Somebody else has been asked instead (RFC 3263 §4.3): it is not sent again, an INVITE is cancelled as
+ * by ctxn_cancel; what still comes of it is told, until Timer B or F at the latest. */
+void ctxn_give_up(struct ctxn *t);
 /* NULL is fine. An INVITE without a final response is cancelled: nobody would take its 2xx. */
 void ctxn_drop(struct ctxn *t);
 struct sip *ctxn_sip(const struct ctxn *t);

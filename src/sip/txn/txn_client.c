@@ -312,6 +312,14 @@ void ctxn_cancel(struct ctxn *t, sv reason)
     ctxn_run(t, TXN_CANCEL, NULL);
 }
 
+void ctxn_give_up(struct ctxn *t)
+{
+    if (t->t.table->closing || t->cancelled || !txn_allows(t->t.kind, t->t.state, TXN_GIVE_UP))
+        return;
+    t->cancelled = true;
+    ctxn_run(t, TXN_GIVE_UP, NULL);
+}
+
 void ctxn_drop(struct ctxn *t)
 {
     if (!t)

@@ -24,6 +24,8 @@ const struct txn_cell
                             [TXN_TIMER_B] = {TXN_STOP | TXN_LEAVE_TIMEOUT, TXN_GONE},
                             [TXN_TX_ERROR] = {TXN_STOP | TXN_LEAVE_ERROR, TXN_GONE},
                             [TXN_CANCEL] = {TXN_WANT_CANCEL, TXN_CALLING},
+                            /* RFC 3263 §4.3: another server has it now. Timer B ends the wait. */
+                            [TXN_GIVE_UP] = {TXN_STOP_RETRY | TXN_WANT_CANCEL, TXN_CALLING},
                         },
                     [TXN_PROCEEDING] =
                         {
@@ -35,6 +37,7 @@ const struct txn_cell
                                (§18.2.2). */
                             [TXN_TX_ERROR] = STAY(PROCEEDING),
                             [TXN_CANCEL] = {TXN_SEND_CANCEL | TXN_ARM_X, TXN_PROCEEDING},
+                            [TXN_GIVE_UP] = {TXN_SEND_CANCEL | TXN_ARM_X, TXN_PROCEEDING},
                             [TXN_TIMER_X] = {TXN_STOP | TXN_LEAVE_TIMEOUT, TXN_GONE},
                         },
                     [TXN_ACCEPTED] =
@@ -44,6 +47,7 @@ const struct txn_cell
                             [TXN_RX_FAIL] = STAY(ACCEPTED),
                             [TXN_TX_ERROR] = STAY(ACCEPTED),
                             [TXN_CANCEL] = STAY(ACCEPTED),
+                            [TXN_GIVE_UP] = STAY(ACCEPTED),
                             [TXN_TIMER_M] = {TXN_STOP | TXN_LEAVE, TXN_GONE},
                         },
                     [TXN_COMPLETED] =
@@ -53,6 +57,7 @@ const struct txn_cell
                             [TXN_RX_FAIL] = {TXN_SEND_ACK, TXN_COMPLETED},
                             [TXN_TX_ERROR] = {TXN_STOP | TXN_LEAVE_ERROR, TXN_GONE},
                             [TXN_CANCEL] = STAY(COMPLETED),
+                            [TXN_GIVE_UP] = STAY(COMPLETED),
                             [TXN_TIMER_D] = {TXN_STOP | TXN_LEAVE, TXN_GONE},
                         },
                 },
@@ -67,6 +72,7 @@ const struct txn_cell
                             [TXN_TIMER_E] = {TXN_SEND | TXN_ARM_E, TXN_TRYING},
                             [TXN_TIMER_F] = {TXN_STOP | TXN_LEAVE_TIMEOUT, TXN_GONE},
                             [TXN_TX_ERROR] = {TXN_STOP | TXN_LEAVE_ERROR, TXN_GONE},
+                            [TXN_GIVE_UP] = {TXN_STOP_RETRY, TXN_TRYING},
                         },
                     [TXN_PROCEEDING] =
                         {
@@ -76,6 +82,7 @@ const struct txn_cell
                             [TXN_TIMER_E] = {TXN_SEND | TXN_ARM_E_T2, TXN_PROCEEDING},
                             [TXN_TIMER_F] = {TXN_STOP | TXN_LEAVE_TIMEOUT, TXN_GONE},
                             [TXN_TX_ERROR] = {TXN_STOP | TXN_LEAVE_ERROR, TXN_GONE},
+                            [TXN_GIVE_UP] = {TXN_STOP_RETRY, TXN_PROCEEDING},
                         },
                     [TXN_COMPLETED] =
                         {
@@ -83,6 +90,7 @@ const struct txn_cell
                             [TXN_RX_2XX] = STAY(COMPLETED),
                             [TXN_RX_FAIL] = STAY(COMPLETED),
                             [TXN_TX_ERROR] = STAY(COMPLETED),
+                            [TXN_GIVE_UP] = STAY(COMPLETED),
                             [TXN_TIMER_K] = {TXN_STOP | TXN_LEAVE, TXN_GONE},
                         },
                 },

@@ -55,6 +55,7 @@ enum txn_state {
     X(TX_FAIL, "user sends 300-699")           \
     X(TX_ERROR, "transport error")             \
     X(CANCEL, "user cancels")                  \
+    X(GIVE_UP, "user asks elsewhere")          \
     X(TIMER_A, "Timer A")                      \
     X(TIMER_B, "Timer B")                      \
     X(TIMER_D, "Timer D")                      \

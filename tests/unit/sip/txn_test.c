@@ -16,13 +16,13 @@ static const struct {
 #define E(ev)   (1u << TXN_##ev)
 #define ANSWERS (E(RX_1XX) | E(RX_2XX) | E(RX_FAIL) | E(TX_ERROR))
 #define ASKED   (E(RX_REQUEST) | E(RX_CANCEL) | E(TX_ERROR))
-    {TXN_ICT, TXN_CALLING, ANSWERS | E(CANCEL) | E(TIMER_A) | E(TIMER_B)},
-    {TXN_ICT, TXN_PROCEEDING, ANSWERS | E(CANCEL) | E(TIMER_X)},
-    {TXN_ICT, TXN_ACCEPTED, ANSWERS | E(CANCEL) | E(TIMER_M)},
-    {TXN_ICT, TXN_COMPLETED, ANSWERS | E(CANCEL) | E(TIMER_D)},
-    {TXN_NICT, TXN_TRYING, ANSWERS | E(TIMER_E) | E(TIMER_F)},
-    {TXN_NICT, TXN_PROCEEDING, ANSWERS | E(TIMER_E) | E(TIMER_F)},
-    {TXN_NICT, TXN_COMPLETED, ANSWERS | E(TIMER_K)},
+    {TXN_ICT, TXN_CALLING, ANSWERS | E(CANCEL) | E(GIVE_UP) | E(TIMER_A) | E(TIMER_B)},
+    {TXN_ICT, TXN_PROCEEDING, ANSWERS | E(CANCEL) | E(GIVE_UP) | E(TIMER_X)},
+    {TXN_ICT, TXN_ACCEPTED, ANSWERS | E(CANCEL) | E(GIVE_UP) | E(TIMER_M)},
+    {TXN_ICT, TXN_COMPLETED, ANSWERS | E(CANCEL) | E(GIVE_UP) | E(TIMER_D)},
+    {TXN_NICT, TXN_TRYING, ANSWERS | E(GIVE_UP) | E(TIMER_E) | E(TIMER_F)},
+    {TXN_NICT, TXN_PROCEEDING, ANSWERS | E(GIVE_UP) | E(TIMER_E) | E(TIMER_F)},
+    {TXN_NICT, TXN_COMPLETED, ANSWERS | E(GIVE_UP) | E(TIMER_K)},
     {TXN_IST, TXN_PROCEEDING,
      ASKED | E(RX_ACK) | E(TX_1XX) | E(TX_2XX) | E(TX_FAIL) | E(TIMER_100)},
     {TXN_IST, TXN_ACCEPTED, ASKED | E(RX_ACK) | E(TX_2XX) | E(TIMER_2XX) | E(TIMER_L)},
@@ -73,7 +73,8 @@ static void cells_keep_the_drivers_rules(void **state)
                 if (c.next == TXN_UNSET)
                     continue;
                 /* What the user does answers nothing from within. */
-                if (ev == TXN_TX_1XX || ev == TXN_TX_2XX || ev == TXN_TX_FAIL || ev == TXN_CANCEL) {
+                if (ev == TXN_TX_1XX || ev == TXN_TX_2XX || ev == TXN_TX_FAIL || ev == TXN_CANCEL ||
+                    ev == TXN_GIVE_UP) {
                     assert_int_equal(c.todo & (leave | TXN_TELL), 0);
                     assert_int_not_equal(c.next, TXN_GONE);
                 }

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Redirections that are followed: RFC 3261 §16.7 step 4. The watcher says where they may lead; what
+ * was asked in this context already is not asked again (§16.5), so that a loop ends. */
+#include "proxy/proxy_priv.h"
+
+struct proxy_redirect {
+    struct branch *branch; /* NULL: it has ended */
+};
+
+bool redirect_wanted(const struct branch *b, const struct rx *rx)
+{
+    const struct proxy_watch *w = b->ctx->watch;
+    uint16_t status = rx->msg.status;
+    /* 305 and 380 are for the caller: they ask for more than another address. */
+    return status >= 300 && status <= 302 && w && w->on_redirect && b->target &&
+           b->redirects < PROXY_REDIRECTS && b->ctx->step.n < PROXY_TARGETS_MAX &&
+           sipmsg_has(&rx->msg, SIP_H_CONTACT);
+}
+
+void redirect_forget(struct proxy_redirect *redirect)
+{
+    if (redirect)
+        redirect->branch = NULL;
+}
+
+/* It is the branch's final response after all. */
+static void refuse(struct branch *b)
+{
+    context_event(b->ctx, b, STEP_EV_FAILURE, b->final, 0);
+}
+
+void redirect_ask(struct branch *b)
+{
+    struct context *c = b->ctx;
+    struct proxy_redirect *redirect = MEM_NEW(struct proxy_redirect);
+    if (!redirect) {
+        refuse(b);
+        return;
+    }
+    redirect->branch = b;
+    b->redirect = redirect;
+    loop_timer_cancel(sip_loop(c->proxy->sip), &b->timer_c); /* nobody rings */
+    c->watch->on_redirect(c->watch_arg, redirect, b->final);
+}
+
+static bool tried(const struct context *c, const struct proxy_target *t)
+{
+    struct uri a, b;
+    if (!t->uri.p || uri_parse(t->uri, &a, NULL))
+        return false;
+    for (unsigned i = 0; i < c->step.n; i++) {
+        const struct proxy_target *other = c->branch[i]->target;
+        bool same = flow_equal(&other->dest.flow, &t->dest.flow) || !t->dest.flow.conn;
+        sv text = other->uri.p ? other->uri : c->plan->route.uri;
+        if (same && !uri_parse(text, &b, NULL) && uri_equal(&a, &b))
+            return true;
+    }
+    return false;
+}
+
+/* Adds what was not tried yet; the mask of the new ones of the highest rank. */
+static uint32_t add(struct branch *b, const struct proxy_target *targets, size_t n)
+{
+    struct context *c = b->ctx;
+    unsigned before = c->step.n;
+    int top = -1;
+    uint32_t mask = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (tried(c, &targets[i]))
+            continue;
+        struct branch *next = branch_new(c, &targets[i]);
+        if (!next) {
+            stat_refuse(&sip_loop(c->proxy->sip)->stats, STAT_LIMIT_BRANCHES);
+            break;
+        }
+        next->redirects = b->redirects + 1;
+        if (targets[i].rank > top)
+            top = targets[i].rank;
+    }
+    for (unsigned i = before; i < c->step.n; i++) {
+        if (c->step.branch[i].rank == top)
+            mask |= UINT32_C(1) << i;
+    }
+    return mask;
+}
+
+void proxy_redirected(struct proxy_redirect *redirect, const struct proxy_target *targets, size_t n)
+{
+    struct branch *b = redirect->branch;
+    mem_free(redirect);
+    if (!b)
+        return;
+    struct context *c = b->ctx;
+    b->redirect = NULL;
+    context_enter(c);
+    uint32_t mask = add(b, targets, n);
+    if (mask) {
+        for (unsigned i = 0; i < c->step.n; i++) {
+            if (mask >> i & 1)
+                c->step.branch[i].phase = STEP_TRYING;
+        }
+        b->share = 0; /* it goes to those that come */
+        context_event(c, b, STEP_EV_GAVE_WAY, NULL, 0);
+        context_begin(c, mask);
+    } else {
+        refuse(b);
+    }
+    context_leave(c);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* A 2xx's ACK goes on without state (§16.11), but for the look-up of a next hop that is a name. */
+#include "location/location.h"
+#include "proxy/proxy_priv.h"
+
+enum { RELAYS_MAX = 1000 };
+
+struct relay {
+    struct proxy *proxy;
+    struct link by_proxy;
+    struct rx *rx;
+    struct plan plan;
+    struct proxy_target target; /* in the request's arena */
+    struct locate_query *query;
+};
+
+static void relay_free(struct relay *r)
+{
+    locate_cancel(r->query);
+    list_unlink(&r->by_proxy);
+    r->proxy->relays_n--;
+    rx_unref(r->rx);
+    mem_free(r);
+}
+
+void relays_free(struct proxy *p)
+{
+    LIST_EACH_SAFE (r, &p->relays, struct relay, by_proxy)
+        relay_free(r);
+}
+
+static void send_to(struct proxy *p, struct rx *rx, const struct plan *plan,
+                    const struct proxy_target *t, const struct dest *d)
+{
+    struct block *block;
+    struct dest to = *d;
+    struct flow out;
+    struct uri hop;
+    if (branch_build(p, rx, plan, t, &to, 0, &block))
+        return;
+    if (!branch_hop(&plan->route, t, &hop) && branch_too_long(p, &to, &hop, block->n)) {
+        /* §18.1.1: nobody would hear that a connection is refused, so one must be there. */
+        to.transport = SIP_T_TCP;
+        if (sip_flow_for(p->sip, &to, &out) == ERR_OK && out.conn) {
+            block_unref(block);
+            if (branch_build(p, rx, plan, t, &to, 0, &block))
+                return;
+        } else {
+            to = *d;
+        }
+    }
+    /* An ACK that gets lost is asked for again by the 2xx that is repeated. */
+    enum err rc = sip_send(p->sip, &to, block, NULL);
+    (void)rc;
+    block_unref(block);
+}
+
+static bool allowed(void *arg, const struct addr *a)
+{
+    const struct relay *r = arg;
+    return r->target.trusted || location_allowed(r->proxy->sip, a, &r->rx->flow.remote);
+}
+
+static void on_located(void *arg, enum err rc, const struct locate_set *set)
+{
+    struct relay *r = arg;
+    r->query = NULL;
+    if (!rc)
+        send_to(r->proxy, r->rx, &r->plan, &r->target, &set->dest[0]);
+    relay_free(r);
+}
+
+static void send_later(struct proxy *p, struct rx *rx, const struct plan *plan,
+                       const struct proxy_target *t, const struct uri *hop)
+{
+    struct relay *r = p->relays_n < RELAYS_MAX ? MEM_NEW(struct relay) : NULL;
+    if (!r)
+        return;
+    r->proxy = p;
+    r->rx = rx_ref(rx);
+    r->plan = *plan;
+    r->target = *t;
+    list_push(&p->relays, &r->by_proxy);
+    p->relays_n++;
+    if ((t->uri.p && sv_dup(&rx->arena, t->uri, &r->target.uri)) ||
+        (t->path.p && sv_dup(&rx->arena, t->path, &r->target.path)) ||
+        locate_start(p->locate, hop, allowed, on_located, r, &r->query))
+        relay_free(r);
+}
+
+void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
+                 const struct proxy_target *t)
+{
+    struct plan plan = {.route = *route};
+    struct locate_set set = {.n = 1};
+    struct uri hop;
+    if (t->dest.flow.transport != SIP_T_NONE || t->dest.transport != SIP_T_NONE) {
+        send_to(p, rx, &plan, t, &t->dest);
+        return;
+    }
+    enum err rc = branch_hop(route, t, &hop);
+    if (!rc)
+        rc = p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);
+    if (rc == ERR_MORE)
+        send_later(p, rx, &plan, t, &hop);
+    else if (!rc && (t->trusted || location_allowed(p->sip, &set.dest[0].addr, &rx->flow.remote)))
+        send_to(p, rx, &plan, t, &set.dest[0]);
+}

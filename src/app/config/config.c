@@ -20,6 +20,10 @@ static enum err config_new(struct config_all **ret_c)
     c->listeners_end = &c->listeners;
     c->accounts_end = &c->accounts;
     c->includes_end = &c->includes;
+    c->zones_end = &c->zones;
+    c->sni_end = &c->sni;
+    c->exempt_end = &c->exempt;
+    c->routes_end = &c->routes;
     *ret_c = c;
     return ERR_OK;
 }
@@ -49,9 +53,9 @@ static void defaults(struct config_reader *r)
     }
 }
 
-void config_default_listeners(struct config_reader *r)
+void config_default_items(struct config_reader *r, enum config_id id)
 {
-    const struct config_row *key = config_key(CONFIG_K_LISTEN);
+    const struct config_row *key = config_key(id);
     for (size_t at = 0; at < key->def.n;) {
         size_t end = at + sv_chr(sv_sub(key->def, at, key->def.n), ' ');
         struct config_scalar s = {.text = sv_sub(key->def, at, end), .at = {SV("default"), 0, 0}};
@@ -69,7 +73,8 @@ enum err config_embedded(struct config_report *report, struct config_all **ret_c
     if (r) {
         *r = (struct config_reader){.c = c, .report = report, .arena = &c->pub.arena};
         defaults(r);
-        config_default_listeners(r);
+        config_default_items(r, CONFIG_K_LISTEN);
+        config_default_items(r, CONFIG_K_LOCAL_NETWORKS);
         good = !r->nomem;
     }
     mem_free(r);

@@ -49,6 +49,23 @@ struct config_file {
     sv octets;
 };
 
+/* A PEM file, as it was read. */
+struct config_pem {
+    sv octets;
+    sv path; /* absolute or as the working directory has it; absent: no file to watch */
+};
+struct config_pair_pem {
+    struct config_pem certificate, key;
+};
+struct config_tls {
+    struct config_pair_pem pairs[TLS_PAIRS_MAX]; /* none: our own authority */
+    unsigned n;
+    struct config_pem ca; /* no octets: the system's store */
+    enum tls_clients clients;
+    bool only_13;
+};
+
+enum { CONFIG_DNS_SERVERS_MAX = 8 };
 struct config_level {
     sv module;
     enum log_level level;
@@ -78,6 +95,10 @@ struct config {
     uint64_t journal_min;
     usec records_keep;
     bool listen_given;
+    struct config_tls tls;
+    struct addr dns_servers[CONFIG_DNS_SERVERS_MAX]; /* none: the system's */
+    unsigned dns_servers_n;
+    unsigned dns_cache; /* answers */
 };
 
 struct config_source {

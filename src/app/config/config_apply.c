@@ -98,7 +98,9 @@ static bool bound_before(struct config_reader *r, const struct config_listener *
         for (unsigned i = 0; i < x->addrs_n; i++) {
             if (&x->addrs[i] == a)
                 return false;
-            if (x->transport != l->transport || !addr_equal(&x->addrs[i], a))
+            /* All but UDP are TCP below. */
+            if ((x->transport == SIP_T_UDP) != (l->transport == SIP_T_UDP) ||
+                !addr_equal(&x->addrs[i], a))
                 continue;
             config_error(
                 r, l->at, SV("keep one of them"), "listen: " SV_FMT " is bound by %s as well",
@@ -109,10 +111,40 @@ static bool bound_before(struct config_reader *r, const struct config_listener *
     return false;
 }
 
+/* What is told of a listener's address: the zone's, else that of all. */
+static const struct config_value *told(const struct config_reader *r,
+                                       const struct config_listener *l)
+{
+    for (const struct config_zone *z = r->c->zones; z; z = z->next) {
+        if (z->advertise.set && sv_eq(z->name, sv_present(l->zone) ? l->zone : SV("default")))
+            return &z->advertise;
+    }
+    return value(r, CONFIG_K_ADVERTISE);
+}
+
+/* The long form's fields, for each address. */
+static void fill_listener(struct config_reader *r, const struct config_listener *l,
+                          struct sip_listen *x)
+{
+    x->freebind = l->freebind;
+    for (unsigned i = 0; i < l->origins_n; i++)
+        copy(r, l->origins[i], &x->origins[i]);
+    x->origins_n = l->origins_n;
+    for (const struct config_net *n = l->proxies; n; n = n->next)
+        x->proxies[x->proxies_n++] = n->net;
+}
+
 static void one_listener(struct config_reader *r, const struct config_listener *l)
 {
     struct sip_config *c = &r->c->pub.settings->sip;
-    const struct config_value *tell = value(r, CONFIG_K_ADVERTISE);
+    const struct config_value *tell = told(r, l);
+    unsigned zone = 0;
+    if (sv_present(l->zone) && !config_zone_of(r, l->zone, &zone)) {
+        config_error(r, l->zone_at, SV("name it under zones"),
+                     "listen[].zone: there is no zone " SV_FMT,
+                     SV_ARG(sv_sub(l->zone, 0, CONFIG_SHOWN_MAX)));
+        return;
+    }
     for (unsigned i = 0; i < l->addrs_n; i++) {
         if (bound_before(r, l, &l->addrs[i]))
             return;
@@ -121,7 +153,9 @@ static void one_listener(struct config_reader *r, const struct config_listener *
             return;
         }
         struct sip_listen *x = &c->listen[c->listeners++];
-        *x = (struct sip_listen){.transport = l->transport, .bind = l->addrs[i]};
+        *x = (struct sip_listen){
+            .transport = l->transport, .bind = l->addrs[i], .zone = (uint8_t)zone};
+        fill_listener(r, l, x);
         /* An address is told on listeners of its family; a name on all. */
         bool same = tell->addr.family == 0 || tell->addr.family == l->addrs[i].family;
         if (tell->text.n > 0 && same)
@@ -133,7 +167,7 @@ static void listeners(struct config_reader *r)
 {
     r->c->pub.listen_given = r->c->listeners_n > 0;
     if (!value(r, CONFIG_K_LISTEN)->set && r->c->listeners_n == 0)
-        config_default_listeners(r);
+        config_default_items(r, CONFIG_K_LISTEN);
     for (const struct config_listener *l = r->c->listeners; l; l = l->next)
         one_listener(r, l);
 }
@@ -273,12 +307,24 @@ static void scalars(struct config_reader *r)
     s->sip.mtu = (unsigned)v[CONFIG_K_SIP_MTU].n;
     s->sip.connections = connections(r);
     s->sip.connections_source = (unsigned)v[CONFIG_K_SECURITY_LIMITS_CONNECTIONS].n;
+    s->sip.new_connections = (unsigned)v[CONFIG_K_SECURITY_LIMITS_NEW_CONNECTIONS].n;
+    s->sip.handshake = v[CONFIG_K_SECURITY_LIMITS_HANDSHAKE].n;
     s->sip.idle = v[CONFIG_K_SECURITY_LIMITS_IDLE].n;
     s->ringing = v[CONFIG_K_SIP_RINGING].n;
     s->server_hidden = sv_eq(v[CONFIG_K_SIP_SERVER].text, SV("hidden"));
     if (!s->server_hidden)
         copy(r, v[CONFIG_K_SIP_SERVER].text, &s->server);
     s->breadth = (unsigned)v[CONFIG_K_SIP_BREADTH].n;
+    s->session_timer = v[CONFIG_K_SIP_SESSION_TIMER].n;
+    s->min_se = v[CONFIG_K_SIP_MIN_SE].n;
+    s->keepalive = v[CONFIG_K_REGISTRAR_KEEPALIVE].n;
+    s->outbound = v[CONFIG_K_REGISTRAR_OUTBOUND].n != 0;
+    s->require_tls = v[CONFIG_K_SECURITY_REQUIRE_TLS].n != 0;
+    s->push.hold = v[CONFIG_K_PUSH_HOLD].n;
+    if (v[CONFIG_K_PUSH_URL].text.n > 0)
+        copy(r, v[CONFIG_K_PUSH_URL].text, &s->push.url);
+    if (v[CONFIG_K_PUSH_SECRET].text.n > 0)
+        copy(r, v[CONFIG_K_PUSH_SECRET].text, &s->push.secret);
     s->expires_min = v[CONFIG_K_REGISTRAR_EXPIRES].n;
     s->expires_max = v[CONFIG_K_REGISTRAR_EXPIRES].n2;
     s->contacts = (unsigned)v[CONFIG_K_REGISTRAR_CONTACTS].n;
@@ -341,6 +387,7 @@ static void process(struct config_reader *r)
             (struct config_level){r->c->modules[i].module, r->c->modules[i].level};
     c->store_sync = v[CONFIG_K_STORE_SYNC].n;
     c->records_keep = v[CONFIG_K_RECORDS_KEEP].n;
+    c->dns_cache = (unsigned)v[CONFIG_K_DNS_CACHE].n;
     const char *journal = getenv("TANDEM_JOURNAL_MIN");
     c->journal_min = JOURNAL_MIN_DEFAULT;
     if (journal && !config_size_parse(sv_of(journal), &n))
@@ -349,6 +396,38 @@ static void process(struct config_reader *r)
 
 /* ---- across keys ---- */
 
+/* http://HOST[:PORT]… of the loopback, or https: the request carries who is called. */
+static bool push_url_fits(sv url)
+{
+    bool plain = sv_starts(url, SV("http://"));
+    sv rest = sv_sub(url, plain ? 7 : 8, url.n);
+    size_t slash = sv_chr(rest, '/');
+    sv host = sv_sub(rest, 0, slash);
+    struct addr a;
+    if ((!plain && !sv_starts(url, SV("https://"))) || host.n == 0 || sv_chr(host, '@') < host.n ||
+        sv_chr(url, ' ') < url.n)
+        return false;
+    if (!plain)
+        return true;
+    size_t bracket = host.p[0] == '[' ? sv_chr(host, ']') : 0;
+    host = sv_sub(host, 0, bracket + sv_chr(sv_sub(host, bracket, host.n), ':'));
+    return sv_ieq(host, SV("localhost")) ||
+           (!addr_parse_ip(host, 0, &a) && addr_class(&a) == ADDR_LOOPBACK);
+}
+
+static void push(struct config_reader *r)
+{
+    const struct config_value *url = value(r, CONFIG_K_PUSH_URL);
+    if (url->text.n == 0)
+        return;
+    if (!push_url_fits(url->text))
+        config_error(r, url->at, SV("such as https://push.example.test/wake; http on the loopback"),
+                     "push.url: is not where such a request may go");
+    else if (value(r, CONFIG_K_PUSH_SECRET)->text.n == 0)
+        config_finding(r, url->at, SV("secret: file:PATH"),
+                       "push.secret: is not set: whoever gets the requests cannot tell ours");
+}
+
 static void across(struct config_reader *r)
 {
     const struct config_value *t2 = value(r, CONFIG_K_SIP_T2),
@@ -356,11 +435,34 @@ static void across(struct config_reader *r)
     const struct config_value *t1 = value(r, CONFIG_K_SIP_T1);
     if (t2->n < t1->n) /* the later one in the file is the one to look at */
         config_error(r, t2->set ? t2->at : t1->at, SV_NONE, "sip.t2: is shorter than sip.t1");
+    const struct config_value *timer = value(r, CONFIG_K_SIP_SESSION_TIMER),
+                              *min = value(r, CONFIG_K_SIP_MIN_SE);
+    if (timer->n != 0 && timer->n < min->n)
+        config_error(r, min->set ? min->at : timer->at, SV_NONE,
+                     "sip.min_se: is longer than sip.session_timer");
+    if (value(r, CONFIG_K_DNS_DNSSEC)->n)
+        config_error(r, value(r, CONFIG_K_DNS_DNSSEC)->at, SV("false, or leave the key out"),
+                     "dns.dnssec: is not built yet");
     /* RFC 3261 §10.3 step 7: a registrar may refuse as too brief only what is shorter than one
      * hour. */
     if (expires->n > USEC_HOUR)
         config_error(r, expires->at, SV("such as 60s-1h"),
                      "registrar.expires: the shortest may be at most 1h");
+}
+
+static void idle_zones(struct config_reader *r)
+{
+    const struct sip_config *c = &r->c->pub.settings->sip;
+    for (const struct config_zone *z = r->c->zones; z; z = z->next) {
+        unsigned at = 0, i = 0;
+        if (!config_zone_of(r, z->name, &at))
+            continue;
+        while (i < c->listeners && c->listen[i].zone != at)
+            i++;
+        if (i == c->listeners)
+            config_finding(r, z->at, SV("such as listen: [{bind: udp:5060, zone: NAME}]"),
+                           "zones: no listener is in " SV_FMT, SV_ARG(z->name));
+    }
 }
 
 static void findings(struct config_reader *r)
@@ -381,6 +483,7 @@ static void findings(struct config_reader *r)
     if (digest->digest.n == 1 && digest->digest.list[0] == AUTH_MD5)
         config_finding(r, digest->at, SV("digest: auto"),
                        "security.digest: MD5 alone, although phones take SHA-256");
+    idle_zones(r);
 }
 
 void config_apply(struct config_reader *r)
@@ -391,9 +494,13 @@ void config_apply(struct config_reader *r)
         return;
     }
     domains(r);
+    config_apply_nets(r);
     listeners(r);
     scalars(r);
     accounts(r);
     across(r);
+    push(r);
+    config_apply_tls(r);
+    config_apply_routes(r);
     findings(r);
 }

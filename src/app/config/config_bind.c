@@ -36,6 +36,20 @@ const struct config_row *config_row_of(sv path)
     return NULL;
 }
 
+/* "listen[].bind" of "listen", "zones.NAME.networks" of "zones". */
+sv config_field_name(const struct config_row *row, sv list)
+{
+    sv rest = sv_sub(row->path, list.n, row->path.n);
+    return sv_starts(rest, SV("[].")) ? sv_sub(rest, 3, rest.n) : sv_sub(rest, 6, rest.n);
+}
+
+bool config_is_field(const struct config_row *row, sv list)
+{
+    sv rest = sv_sub(row->path, list.n, row->path.n);
+    return row->kind == CONFIG_ROW_FIELD && sv_starts(row->path, list) &&
+           (sv_starts(rest, SV("[].")) || sv_starts(rest, SV(".NAME.")));
+}
+
 static bool is_section(sv path)
 {
     for (size_t i = 0; i < config_rows_n; i++) {
@@ -274,7 +288,8 @@ static void walk_map(struct config_reader *r, struct config_doc *d, yaml_node_t 
                 take_digest(r, d, row, pair.value);
             else if (row->type > CONFIG_T_SCALARS)
                 config_items(r, d, row, pair.value);
-            else if (config_scalar(r, d, pair.value, row->path, &s))
+            else if (row->type == CONFIG_T_PEM ? config_plain(r, d, pair.value, row->path, &s)
+                                               : config_scalar(r, d, pair.value, row->path, &s))
                 config_take(r, row, &s);
         } else if (plain && !row && is_section(buf_sv(&b))) {
             buf_char(&b, '.'); /* sections nest as deep as config.def, no deeper */
@@ -306,8 +321,9 @@ void config_set(struct config_reader *r, const char *set)
     }
     if (row && row->kind == CONFIG_ROW_KEY &&
         (row->type <= CONFIG_T_SCALARS || row->type == CONFIG_T_DOMAINS ||
-         row->type == CONFIG_T_LISTEN)) {
-        if (!config_outside(r, row->path, &s))
+         row->type == CONFIG_T_LISTEN || row->type == CONFIG_T_NETWORKS ||
+         row->type == CONFIG_T_ADDRS)) {
+        if (row->type != CONFIG_T_PEM && !config_outside(r, row->path, &s))
             return;
         if (row->type <= CONFIG_T_SCALARS)
             config_take(r, row, &s);

@@ -6,8 +6,7 @@
 
 /* ---- helpers ---- */
 
-/* Children of a list; one value stands for a list of one, an empty one for an empty list. */
-static size_t items(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
+size_t config_list_n(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
 {
     if (node->type == YAML_SEQUENCE_NODE)
         return config_visit(r, d, node)
@@ -16,15 +15,14 @@ static size_t items(struct config_reader *r, struct config_doc *d, yaml_node_t *
     return config_is_null(node) ? 0 : 1;
 }
 
-static yaml_node_t *item(struct config_doc *d, yaml_node_t *node, size_t i)
+yaml_node_t *config_list_item(struct config_doc *d, yaml_node_t *node, size_t i)
 {
     return node->type == YAML_SEQUENCE_NODE
                ? yaml_document_get_node(&d->yaml, node->data.sequence.items.start[i])
                : node;
 }
 
-/* Host names in lower case. */
-static bool host_name(struct config_reader *r, sv key, const struct config_scalar *s, sv *ret_name)
+bool config_host_name(struct config_reader *r, sv key, const struct config_scalar *s, sv *ret_name)
 {
     char shown[CONFIG_SHOWN];
     sv name = s->text;
@@ -56,12 +54,12 @@ void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_n
         }
         return;
     }
-    size_t n = items(r, d, node);
+    size_t n = config_list_n(r, d, node);
     if (n == 0)
         config_error(r, config_place_of(d, node), SV("auto, or a list of sha-256 and md5"),
                      SV_FMT ": the list is empty", SV_ARG(key));
     for (size_t i = 0; i < n && !d->tired; i++) {
-        if (config_scalar(r, d, item(d, node, i), key, &s))
+        if (config_scalar(r, d, config_list_item(d, node, i), key, &s))
             *ret_listed = config_algorithm(r, key, &s, p);
     }
 }
@@ -84,7 +82,7 @@ static void append_domain(struct config_reader *r, const struct config_domain *d
 static void domain_text(struct config_reader *r, const struct config_scalar *s)
 {
     struct config_domain domain = {.at = s->at};
-    if (host_name(r, SV("domains"), s, &domain.name))
+    if (config_host_name(r, SV("domains"), s, &domain.name))
         append_domain(r, &domain);
 }
 
@@ -92,15 +90,15 @@ static void domain_aliases(struct config_reader *r, struct config_doc *d, yaml_n
                            struct config_domain *domain)
 {
     struct config_scalar s;
-    size_t n = items(r, d, node);
+    size_t n = config_list_n(r, d, node);
     for (size_t i = 0; i < n && !d->tired; i++) {
-        if (!config_scalar(r, d, item(d, node, i), SV("domains[].aliases"), &s))
+        if (!config_scalar(r, d, config_list_item(d, node, i), SV("domains[].aliases"), &s))
             continue;
         if (domain->aliases_n == SETTINGS_ALIASES_MAX) {
             config_error(r, s.at, SV_NONE, "domains[].aliases: more than %d", SETTINGS_ALIASES_MAX);
             return;
         }
-        if (host_name(r, SV("domains[].aliases"), &s, &domain->aliases[domain->aliases_n]))
+        if (config_host_name(r, SV("domains[].aliases"), &s, &domain->aliases[domain->aliases_n]))
             domain->aliases_n++;
     }
 }
@@ -118,7 +116,7 @@ static void domain_map(struct config_reader *r, struct config_doc *d, yaml_node_
         if (sv_eq(pair.name, SV("name"))) {
             named = true;
             if (config_scalar(r, d, pair.value, SV("domains[].name"), &s))
-                host_name(r, SV("domains[].name"), &s, &domain.name);
+                config_host_name(r, SV("domains[].name"), &s, &domain.name);
         } else if (sv_eq(pair.name, SV("realm"))) {
             if (config_scalar(r, d, pair.value, SV("domains[].realm"), &s) && s.text.n == 0)
                 config_error(r, s.at, SV("leave it out for the name"), "domains[].realm: is empty");
@@ -143,40 +141,31 @@ static void domain_map(struct config_reader *r, struct config_doc *d, yaml_node_
 
 /* ---- listeners ---- */
 
-static void listen_text(struct config_reader *r, const struct config_scalar *s)
+static void append_listener(struct config_reader *r, const struct config_listener *listener)
 {
     struct config_listener *l = ARENA_NEW(r->arena, struct config_listener);
     if (!l) {
         r->nomem = true;
         return;
     }
-    if (!config_listen_read(r, s, l))
-        return;
+    *l = *listener;
     *r->c->listeners_end = l;
     r->c->listeners_end = &l->next;
     r->c->listeners_n++;
 }
 
+static void listen_text(struct config_reader *r, const struct config_scalar *s)
+{
+    struct config_listener l;
+    if (config_listen_read(r, s, &l))
+        append_listener(r, &l);
+}
+
 static void listen_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
 {
-    size_t errors = r->report->errors, n = config_pairs(r, d, node, SV("listen[]"));
-    bool bound = false;
-    for (size_t i = 0; i < n; i++) {
-        struct config_pair pair;
-        struct config_scalar s;
-        if (!config_pair(r, d, node, i, SV("listen[]"), &pair))
-            continue;
-        if (!sv_eq(pair.name, SV("bind"))) {
-            config_unknown(r, pair.at, SV("listen[]."), pair.name);
-            continue;
-        }
-        bound = true;
-        if (config_scalar(r, d, pair.value, SV("listen[].bind"), &s))
-            listen_text(r, &s);
-    }
-    if (!bound && r->report->errors == errors)
-        config_error(r, config_place_of(d, node), SV("such as {bind: udp:5060}"),
-                     "listen[]: has no bind");
+    struct config_listener l;
+    if (config_listen_map(r, d, node, &l))
+        append_listener(r, &l);
 }
 
 /* ---- include ---- */
@@ -206,23 +195,22 @@ static bool user_clean(sv user)
     return user.n > 0 && user.n <= 128;
 }
 
-/* alice or alice@domain. */
-static bool account_user(struct config_reader *r, const struct config_scalar *s,
-                         struct config_account *a)
+bool config_user(struct config_reader *r, sv key, const struct config_scalar *s, sv *ret_user,
+                 sv *ret_domain)
 {
     char shown[CONFIG_SHOWN];
     size_t at = sv_chr(s->text, '@');
-    a->user = sv_sub(s->text, 0, at);
-    if (!user_clean(a->user)) {
+    sv user = sv_sub(s->text, 0, at);
+    if (!user_clean(user)) {
         config_error(r, s->at,
                      SV("letters, digits and -_.!~*'()&=+$, such as alice or alice@example.test"),
-                     "accounts[].user: %s is no user name", config_shown(s, shown));
+                     SV_FMT ": %s is no user name", SV_ARG(key), config_shown(s, shown));
         return false;
     }
     struct buf b;
     char mem[256];
     buf_init(&b, mem, sizeof(mem));
-    if (uri_user_canonical(a->user, &b) || sv_dup(r->arena, buf_sv(&b), &a->user)) {
+    if (uri_user_canonical(user, &b) || sv_dup(r->arena, buf_sv(&b), ret_user)) {
         r->nomem = true;
         return false;
     }
@@ -230,7 +218,7 @@ static bool account_user(struct config_reader *r, const struct config_scalar *s,
         return true;
     struct config_scalar domain = *s;
     domain.text = sv_sub(s->text, at + 1, s->text.n);
-    return host_name(r, SV("accounts[].user"), &domain, &a->domain);
+    return config_host_name(r, key, &domain, ret_domain);
 }
 
 /* What a phone can dial: digits, *, #, a + in front. */
@@ -251,9 +239,9 @@ static void account_numbers(struct config_reader *r, struct config_doc *d, yaml_
 {
     struct config_scalar s;
     char shown[CONFIG_SHOWN];
-    size_t n = items(r, d, node);
+    size_t n = config_list_n(r, d, node);
     for (size_t i = 0; i < n && !d->tired; i++) {
-        if (!config_scalar(r, d, item(d, node, i), SV("accounts[].number"), &s))
+        if (!config_scalar(r, d, config_list_item(d, node, i), SV("accounts[].number"), &s))
             continue;
         if (!number_clean(s.text))
             config_error(r, s.at, SV("digits, * and #, such as 101, \"+41445550101\""),
@@ -285,7 +273,7 @@ static void account_field(struct config_reader *r, struct config_doc *d,
     if (sv_eq(pair->name, SV("user"))) {
         *named = true;
         if (config_scalar(r, d, pair->value, SV("accounts[].user"), &s))
-            account_user(r, &s, a);
+            config_user(r, SV("accounts[].user"), &s, &a->user, &a->domain);
     } else if (sv_eq(pair->name, SV("name"))) {
         if (config_scalar(r, d, pair->value, SV("accounts[].name"), &s))
             a->name = s.text;
@@ -368,19 +356,32 @@ static void levels_map(struct config_reader *r, struct config_doc *d, yaml_node_
 
 /* ---- all ---- */
 
-void config_item_text(struct config_reader *r, const struct config_row *key,
-                      const struct config_scalar *s)
+/* --set stands in the place of all that the files list. */
+static void forget(struct config_all *c, const struct config_row *key)
 {
-    struct config_all *c = r->c;
-    if (r->sets && key->type == CONFIG_T_DOMAINS) { /* in the place of all that the files list */
+    if (key->type == CONFIG_T_DOMAINS) {
         c->domains = NULL;
         c->domains_end = &c->domains;
         c->domains_n = 0;
-    }
-    if (r->sets && key->type == CONFIG_T_LISTEN) {
+    } else if (key->type == CONFIG_T_LISTEN) {
         c->listeners = NULL;
         c->listeners_end = &c->listeners;
         c->listeners_n = 0;
+    } else if (key->id == CONFIG_K_LOCAL_NETWORKS) {
+        c->local = NULL;
+    } else if (key->id == CONFIG_K_SECURITY_TRUSTED) {
+        c->trusted = NULL;
+    } else if (key->type == CONFIG_T_ADDRS) {
+        c->servers = NULL;
+    }
+}
+
+void config_item_text(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s)
+{
+    if (r->sets) {
+        forget(r->c, key);
+        r->c->values[key->id] = (struct config_value){.set = true, .at = s->at};
     }
     if (key->type == CONFIG_T_DOMAINS)
         domain_text(r, s);
@@ -388,6 +389,10 @@ void config_item_text(struct config_reader *r, const struct config_row *key,
         listen_text(r, s);
     else if (key->type == CONFIG_T_INCLUDE)
         include_text(r, s);
+    else if (key->type == CONFIG_T_NETWORKS)
+        config_net_text(r, key, s);
+    else if (key->type == CONFIG_T_ADDRS)
+        config_address_text(r, key, s);
 }
 
 static void one_item(struct config_reader *r, struct config_doc *d, const struct config_row *key,
@@ -396,6 +401,12 @@ static void one_item(struct config_reader *r, struct config_doc *d, const struct
     struct config_scalar s;
     if (key->type == CONFIG_T_ACCOUNTS)
         account_map(r, d, node);
+    else if (key->type == CONFIG_T_SNI)
+        config_sni_map(r, d, node);
+    else if (key->type == CONFIG_T_EXEMPT)
+        config_exempt_map(r, d, node);
+    else if (key->type == CONFIG_T_ROUTES)
+        config_route_map(r, d, node);
     else if (key->type == CONFIG_T_DOMAINS && node->type == YAML_MAPPING_NODE)
         domain_map(r, d, node);
     else if (key->type == CONFIG_T_LISTEN && node->type == YAML_MAPPING_NODE)
@@ -414,10 +425,14 @@ void config_items(struct config_reader *r, struct config_doc *d, const struct co
         levels_map(r, d, node);
         return;
     }
-    size_t n = items(r, d, node);
+    if (key->type == CONFIG_T_ZONES) {
+        config_zones(r, d, node);
+        return;
+    }
+    size_t n = config_list_n(r, d, node);
     if (n == 0 && !d->tired && (key->type == CONFIG_T_DOMAINS || key->type == CONFIG_T_LISTEN))
         config_error(r, config_place_of(d, node), SV("name one, or leave the key out"),
                      SV_FMT ": the list is empty", SV_ARG(key->path));
     for (size_t i = 0; i < n && !r->nomem && !d->tired; i++)
-        one_item(r, d, key, item(d, node, i));
+        one_item(r, d, key, config_list_item(d, node, i));
 }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include "config/config_priv.h"
+#include "uri/uri.h"
 
 #define LISTEN_HINT \
     SV("such as udp:5060, tcp:192.0.2.1:5060, udp:[2001:db8::1]:5060, udp:eth0:5060")
@@ -14,11 +15,6 @@ static bool wrong(struct config_reader *r, const struct config_scalar *s, sv hin
     char shown[CONFIG_SHOWN];
     config_error(r, s->at, hint, "listen: %s %s", config_shown(s, shown), why);
     return false;
-}
-
-static bool later_transport(sv name)
-{
-    return sv_ieq(name, SV("tls")) || sv_ieq(name, SV("ws")) || sv_ieq(name, SV("wss"));
 }
 
 static void add(struct config_listener *l, struct addr a)
@@ -93,16 +89,9 @@ bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
     size_t colon = sv_chr(text, ':');
     sv name = sv_sub(text, 0, colon), rest = sv_sub(text, colon + 1, text.n);
     *l = (struct config_listener){.text = text, .at = s->at};
-    if (later_transport(name)) {
-        char shown[CONFIG_SHOWN];
-        config_error(r, s->at, SV("leave it out for now"),
-                     "listen: %s: " SV_FMT " is not built yet", config_shown(s, shown),
-                     SV_ARG(name));
-        return false;
-    }
-    l->transport = sv_ieq(name, SV("udp"))   ? SIP_T_UDP
-                   : sv_ieq(name, SV("tcp")) ? SIP_T_TCP
-                                             : SIP_T_NONE;
+    l->transport = sip_transport_of(name);
+    if (l->transport == SIP_T_OTHER)
+        l->transport = SIP_T_NONE;
     if (l->transport == SIP_T_NONE || colon == text.n)
         return wrong(r, s, LISTEN_HINT, "is no listener");
     size_t last = rest.n;
@@ -115,5 +104,114 @@ bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
         return read_address(r, s, sv_sub(rest, 0, last - 1), (uint16_t)port, l);
     add(l, addr_from_ip(any, 4, (uint16_t)port));
     add(l, addr_from_ip(any, 16, (uint16_t)port));
+    return true;
+}
+
+/* ---- the long form ---- */
+
+/* scheme "://" host [":" port], as browsers write it: lower case (RFC 6454 §6.2). */
+static bool read_origin(struct config_reader *r, const struct config_scalar *s, sv *ret_origin)
+{
+    char shown[CONFIG_SHOWN];
+    sv rest = SV_NONE;
+    uint64_t port = 1;
+    if (sv_starts(s->text, SV("https://")))
+        rest = sv_sub(s->text, 8, s->text.n);
+    else if (sv_starts(s->text, SV("http://")))
+        rest = sv_sub(s->text, 7, s->text.n);
+    size_t close = rest.n > 0 && rest.p[0] == '[' ? sv_chr(rest, ']') : 0;
+    size_t colon = close + sv_chr(sv_sub(rest, close, rest.n), ':');
+    sv host = sv_sub(rest, 0, colon);
+    bool ip6 = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+    if (ip6)
+        host = sv_sub(host, 1, host.n - 1);
+    bool good = rest.n > 0 && uri_is_host(host, ip6) &&
+                (colon == rest.n || !sv_u64(sv_sub(rest, colon + 1, rest.n), 65535, &port));
+    if (!good || port == 0) {
+        config_error(r, s->at, SV("such as https://app.example.test, without a path"),
+                     "listen[].origins: %s is no origin of a page", config_shown(s, shown));
+        return false;
+    }
+    if (!sv_dup_lower(r->arena, s->text, ret_origin))
+        return true;
+    r->nomem = true;
+    return false;
+}
+
+static void read_origins(struct config_reader *r, struct config_doc *d, yaml_node_t *node,
+                         struct config_listener *l)
+{
+    struct config_scalar s;
+    size_t n = config_list_n(r, d, node);
+    for (size_t i = 0; i < n && !d->tired; i++) {
+        if (!config_scalar(r, d, config_list_item(d, node, i), SV("listen[].origins"), &s))
+            continue;
+        if (l->origins_n == SIP_ORIGINS_MAX)
+            config_error(r, s.at, SV_NONE, "listen[].origins: more than %d", SIP_ORIGINS_MAX);
+        else if (read_origin(r, &s, &l->origins[l->origins_n]))
+            l->origins_n++;
+    }
+}
+
+static void read_field(struct config_reader *r, struct config_doc *d,
+                       const struct config_pair *pair, struct config_listener *l)
+{
+    static const struct config_row freebind = {.path = SV("listen[].freebind"),
+                                               .type = CONFIG_T_BOOL};
+    struct config_scalar s;
+    struct config_value v = {.n = 0};
+    if (sv_eq(pair->name, SV("zone"))) {
+        if (config_scalar(r, d, pair->value, SV("listen[].zone"), &s)) {
+            l->zone = s.text;
+            l->zone_at = s.at;
+        }
+    } else if (sv_eq(pair->name, SV("origins"))) {
+        read_origins(r, d, pair->value, l);
+    } else if (sv_eq(pair->name, SV("proxies"))) {
+        config_nets(r, d, SV("listen[].proxies"), pair->value, SIP_PROXIES_MAX, &l->proxies,
+                    &l->proxies_n);
+    } else if (sv_eq(pair->name, SV("freebind"))) {
+        config_field(r, d, &freebind, pair->value, &v);
+        l->freebind = v.n != 0;
+    } else {
+        config_unknown(r, pair->at, SV("listen[]."), pair->name);
+    }
+}
+
+bool config_listen_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node,
+                       struct config_listener *l)
+{
+    size_t errors = r->report->errors, n = config_pairs(r, d, node, SV("listen[]"));
+    struct config_listener rest = {.is_long = true};
+    struct config_place at = config_place_of(d, node);
+    bool bound = false;
+    *l = (struct config_listener){.at = at};
+    for (size_t i = 0; i < n; i++) {
+        struct config_pair pair;
+        struct config_scalar s;
+        if (!config_pair(r, d, node, i, SV("listen[]"), &pair))
+            continue;
+        if (!sv_eq(pair.name, SV("bind"))) {
+            read_field(r, d, &pair, &rest);
+            continue;
+        }
+        bound = true;
+        if (config_scalar(r, d, pair.value, SV("listen[].bind"), &s))
+            config_listen_read(r, &s, l);
+    }
+    if (!bound && r->report->errors == errors)
+        config_error(r, at, SV("such as {bind: udp:5060}"), "listen[]: has no bind");
+    bool web = l->transport == SIP_T_WS || l->transport == SIP_T_WSS;
+    if (bound && r->report->errors == errors && !web && (rest.origins_n || rest.proxies))
+        config_error(r, at, SV("leave it out"), "listen[].%s: is for ws and wss alone",
+                     rest.origins_n ? "origins" : "proxies");
+    if (r->report->errors != errors)
+        return false;
+    rest.text = l->text;
+    rest.transport = l->transport;
+    rest.at = l->at;
+    memcpy(rest.addrs, l->addrs, sizeof(rest.addrs));
+    rest.addrs_n = l->addrs_n;
+    *l = rest;
     return true;
 }

@@ -78,12 +78,11 @@ static void note(struct writer *w, const struct config_row *key, size_t depth)
     buf_str(w->b, key->restart ? " (restart)\n" : "\n");
     for (size_t i = 0; i < config_rows_n; i++) {
         const struct config_row *f = &config_rows[i];
-        size_t n = key->path.n;
-        if (f->kind != CONFIG_ROW_FIELD || !sv_starts(f->path, key->path) || f->path.p[n] != '[')
+        if (!config_is_field(f, key->path))
             continue;
         indent(w->b, depth);
         buf_printf(w->b, "#   " SV_FMT ": " SV_FMT ", " SV_FMT "\n",
-                   SV_ARG(sv_sub(f->path, n + 3, f->path.n)), SV_ARG(f->shape), SV_ARG(f->help));
+                   SV_ARG(config_field_name(f, key->path)), SV_ARG(f->shape), SV_ARG(f->help));
     }
 }
 
@@ -115,40 +114,40 @@ static void begin_item(struct writer *w, size_t *n)
     buf_str(w->b, "    - ");
 }
 
+/* Lists whose items have a line of their own each. */
+static bool in_lines(enum config_id id)
+{
+    return id == CONFIG_K_DOMAINS || id == CONFIG_K_LISTEN || id == CONFIG_K_ACCOUNTS ||
+           id == CONFIG_K_ROUTES;
+}
+
 static void put_list(struct writer *w, const struct config_row *key, size_t depth)
 {
     const struct config_all *c = w->c;
-    bool empty = (key->id == CONFIG_K_DOMAINS && !c->domains) ||
-                 (key->id == CONFIG_K_ACCOUNTS && !c->accounts) ||
-                 key->id == CONFIG_K_INCLUDE; /* what was included stands here already */
+    bool comment = (key->id == CONFIG_K_DOMAINS && !c->domains) ||
+                   (key->id == CONFIG_K_ACCOUNTS && !c->accounts) ||
+                   key->id == CONFIG_K_INCLUDE; /* what was included stands here already */
     size_t n = 0;
-    put_name(w, key, depth, empty);
-    if (key->id == CONFIG_K_LOG_LEVELS) {
-        buf_char(w->b, ' ');
-        config_put_items(w->b, c, key->id);
-    }
-    if (empty || key->id == CONFIG_K_LOG_LEVELS) {
+    put_name(w, key, depth, comment);
+    if (comment || !in_lines(key->id) || (key->id == CONFIG_K_ROUTES && !c->routes)) {
+        if (!comment) {
+            buf_char(w->b, ' ');
+            config_put_items(w->b, c, key->id);
+        }
         origin(w, c->values[key->id].at);
         return;
     }
-    for (const struct config_domain *d = key->id == CONFIG_K_DOMAINS ? c->domains : NULL; d;
-         d = d->next) {
-        begin_item(w, &n);
-        config_put_domain(w->b, d);
-        origin(w, d->at);
+#define LINES(key_id, type, list, put)                                                           \
+    for (const struct type *x = key->id == CONFIG_K_##key_id ? c->list : NULL; x; x = x->next) { \
+        begin_item(w, &n);                                                                       \
+        put(w->b, x);                                                                            \
+        origin(w, x->at);                                                                        \
     }
-    for (const struct config_listener *l = key->id == CONFIG_K_LISTEN ? c->listeners : NULL; l;
-         l = l->next) {
-        begin_item(w, &n);
-        config_put_text(w->b, l->text);
-        origin(w, l->at);
-    }
-    for (const struct config_account *a = key->id == CONFIG_K_ACCOUNTS ? c->accounts : NULL; a;
-         a = a->next) {
-        begin_item(w, &n);
-        config_put_account(w->b, a);
-        origin(w, a->at);
-    }
+    LINES(DOMAINS, config_domain, domains, config_put_domain)
+    LINES(LISTEN, config_listener, listeners, config_put_listener)
+    LINES(ACCOUNTS, config_account, accounts, config_put_account)
+    LINES(ROUTES, config_route, routes, config_put_route)
+#undef LINES
 }
 
 static enum err put_file(struct buf *b, const struct config_all *c, bool notes)
@@ -207,7 +206,7 @@ static bool same_value(const struct config_row *key, const struct config_value *
         return same;
     }
     return a->n == b->n && a->n2 == b->n2 && sv_eq(a->text, b->text) &&
-           addr_equal(&a->addr, &b->addr);
+           addr_equal(&a->addr, &b->addr) && sv_eq(a->pem.octets, b->pem.octets);
 }
 
 static void put_value(struct buf *b, const struct config_all *c, const struct config_row *key)
@@ -221,6 +220,18 @@ static void put_value(struct buf *b, const struct config_all *c, const struct co
         config_value_print(b, key, v);
 }
 
+/* The files behind the same names may have changed. */
+static bool same_sni(const struct config_all *a, const struct config_all *b)
+{
+    const struct config_pair_files *x = a->sni, *y = b->sni;
+    while (x && y && sv_eq(x->certificate.pem.octets, y->certificate.pem.octets) &&
+           sv_eq(x->key.pem.octets, y->key.pem.octets)) {
+        x = x->next;
+        y = y->next;
+    }
+    return !x && !y;
+}
+
 static void diff_key(const struct config_all *old, const struct config_all *now,
                      const struct config_row *key, struct buf *out)
 {
@@ -230,8 +241,9 @@ static void diff_key(const struct config_all *old, const struct config_all *now,
     put_value(&before, old, key);
     put_value(&after, now, key);
     bool same_text = sv_eq(buf_sv(&before), buf_sv(&after));
+    bool other_files = key->type == CONFIG_T_SNI && !same_sni(old, now);
     bool differs = key->type > CONFIG_T_SCALARS
-                       ? !same_text || before.rc || after.rc
+                       ? !same_text || before.rc || after.rc || other_files
                        : !same_value(key, &old->values[key->id], &now->values[key->id]);
     if (differs && (same_text || before.rc || after.rc)) {
         buf_put(out, key->path);

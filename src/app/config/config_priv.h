@@ -29,6 +29,7 @@ enum {
     CONFIG_OUTSIDE_MAX = 64 * 1024, /* octets of a file: or credential: */
     CONFIG_SHOWN_MAX = 64,          /* octets of a value that a message repeats */
     CONFIG_LISTEN_ADDRS = SIP_LISTENERS_MAX,
+    CONFIG_NETWORKS_MAX = 256, /* items of one list of networks, before its own cap */
 };
 
 enum config_type {
@@ -42,6 +43,10 @@ enum config_type {
     CONFIG_T_PATH,
     CONFIG_T_HOST,                      /* address or host name, or the word: absent */
     CONFIG_T_BIND,                      /* address and port, or the word: family 0 */
+    CONFIG_T_BOOL,                      /* true: 1 */
+    CONFIG_T_RATE,                      /* per second */
+    CONFIG_T_SECRET,                    /* a TEXT that has to come from elsewhere */
+    CONFIG_T_PEM,                       /* a PATH, or from elsewhere; its octets are read */
     CONFIG_T_DIGEST,                    /* the word, or algorithms */
     CONFIG_T_SCALARS = CONFIG_T_DIGEST, /* up to here one value is enough */
     CONFIG_T_DOMAINS,
@@ -49,6 +54,12 @@ enum config_type {
     CONFIG_T_INCLUDE,
     CONFIG_T_ACCOUNTS,
     CONFIG_T_LEVELS,
+    CONFIG_T_NETWORKS, /* list of CIDR */
+    CONFIG_T_ADDRS,    /* list of ADDRESS[:PORT] */
+    CONFIG_T_ZONES,
+    CONFIG_T_SNI,
+    CONFIG_T_EXEMPT,
+    CONFIG_T_ROUTES,
     CONFIG_TYPES
 };
 
@@ -75,6 +86,10 @@ const struct config_row *config_key(enum config_id id);
 /* The row of path, or NULL. */
 const struct config_row *config_row_of(sv path);
 
+/* row is a field of the items of list; its name there. */
+bool config_is_field(const struct config_row *row, sv list);
+sv config_field_name(const struct config_row *row, sv list);
+
 struct config_place {
     sv file;               /* as named; "default", "--set" or "$NAME" */
     unsigned line, column; /* from 1; 0: none */
@@ -95,8 +110,70 @@ struct config_value {
     struct addr addr; /* BIND */
     struct auth_policy digest;
     bool digest_listed; /* may be added to by another file */
+    struct config_pem pem;
     sv from;
     struct config_place at;
+};
+
+/* One word of a list that is understood when the whole file is known. */
+struct config_word {
+    struct config_word *next;
+    sv text;
+    struct config_place at;
+    unsigned step; /* of a TARGET: its place in the outer list */
+};
+
+struct config_net {
+    struct config_net *next;
+    struct addr_net net;
+    struct config_place at;
+};
+
+struct config_address {
+    struct config_address *next;
+    struct addr addr;
+    struct config_place at;
+};
+
+struct config_zone {
+    struct config_zone *next;
+    sv name;
+    struct config_value advertise; /* a HOST; set: given */
+    struct config_net *networks;
+    unsigned networks_n;
+    struct config_place at;
+};
+
+struct config_pair_files {
+    struct config_pair_files *next;
+    struct config_value certificate, key;
+    struct config_place at;
+};
+
+struct config_exempt {
+    struct config_exempt *next;
+    struct addr_net from;
+    struct config_value connections, new_connections; /* set: given */
+    struct config_place at;
+};
+
+struct config_when {
+    struct config_word *from, *user, *domain, *method, *zone;
+    struct config_place at;
+};
+
+struct config_route {
+    struct config_route *next;
+    sv name; /* absent: its place */
+    struct config_when when, unless;
+    bool has_unless;
+    unsigned actions; /* how many of to, redirect, reject stand there */
+    enum settings_action action;
+    struct config_word *targets;
+    sv reject;
+    struct config_value timeout;
+    struct config_place at, reject_at;
+    struct settings_route *out; /* what was made of it */
 };
 
 struct config_domain {
@@ -116,6 +193,14 @@ struct config_listener {
     struct addr addrs[CONFIG_LISTEN_ADDRS];
     unsigned addrs_n;
     struct config_place at;
+    /* of the long form */
+    bool is_long, freebind;
+    sv zone; /* absent: default */
+    struct config_place zone_at;
+    sv origins[SIP_ORIGINS_MAX];
+    unsigned origins_n;
+    struct config_net *proxies;
+    unsigned proxies_n;
 };
 
 struct config_account {
@@ -150,6 +235,13 @@ struct config_all {
     size_t domains_n, listeners_n, accounts_n;
     struct config_module modules[32];
     unsigned modules_n;
+    struct config_net *local, *trusted;
+    struct config_address *servers;
+    struct config_zone *zones, **zones_end;
+    struct config_pair_files *sni, **sni_end;
+    struct config_exempt *exempt, **exempt_end;
+    struct config_route *routes, **routes_end;
+    size_t routes_n;
 };
 static inline struct config_all *config_all(struct config *c)
 {
@@ -247,6 +339,13 @@ bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *n
                    struct config_scalar *ret_s);
 /* Replaces env:, file:, credential: by what they name; false: reported. */
 bool config_outside(struct config_reader *r, sv key, struct config_scalar *s);
+/* The scalar at node as it stands there; false: reported. */
+bool config_plain(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
+                  struct config_scalar *ret_s);
+/* Path of the credential, in the folder that the service manager names. Absent: reported. */
+sv config_credential(struct config_reader *r, sv key, const struct config_scalar *s, sv name);
+/* "file:" before path. */
+sv config_prefixed(struct config_reader *r, sv prefix, sv text);
 /* Octets of a scalar node, which they live as long as. */
 sv config_text_of(const yaml_node_t *node);
 /* False: the node has a tag of its own (reported). */
@@ -258,6 +357,9 @@ bool config_value_read(struct config_reader *r, const struct config_row *key,
 /* Word i of "a|b|c"; absent beyond the last. */
 sv config_word(sv words, size_t i);
 MUST_USE enum err config_size_parse(sv text, uint64_t *ret_bytes);
+/* A value of this key's type and bounds; ret_v->set when it is right. For fields of items. */
+bool config_field(struct config_reader *r, struct config_doc *d, const struct config_row *as,
+                  yaml_node_t *node, struct config_value *ret_v);
 /* Adds the algorithm that s names to p; false: reported. */
 bool config_algorithm(struct config_reader *r, sv key, const struct config_scalar *s,
                       struct auth_policy *p);
@@ -277,7 +379,18 @@ void config_put_account(struct buf *b, const struct config_account *a);
 /* The value of a list or map with rows of its own, on one line. */
 void config_put_items(struct buf *b, const struct config_all *c, enum config_id id);
 
+void config_put_listener(struct buf *b, const struct config_listener *l);
+void config_put_route(struct buf *b, const struct config_route *x);
+
 /* ---- config_items.c ---- */
+/* Children of a list; one value stands for a list of one, an empty one for an empty list. */
+size_t config_list_n(struct config_reader *r, struct config_doc *d, yaml_node_t *node);
+yaml_node_t *config_list_item(struct config_doc *d, yaml_node_t *node, size_t i);
+/* A host name in lower case; false: reported. */
+bool config_host_name(struct config_reader *r, sv key, const struct config_scalar *s, sv *ret_name);
+/* alice, or alice@domain: canonical; domain stays as it is when none is given. False: reported. */
+bool config_user(struct config_reader *r, sv key, const struct config_scalar *s, sv *ret_user,
+                 sv *ret_domain);
 /* node: the value of a list or map with rows of its own. */
 void config_items(struct config_reader *r, struct config_doc *d, const struct config_row *key,
                   yaml_node_t *node);
@@ -290,9 +403,40 @@ void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_n
 bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
                         struct config_listener *l);
 
+/* A map of the long form; false: reported. */
+bool config_listen_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node,
+                       struct config_listener *l);
+
+/* ---- config_nets.c: networks, addresses, zones, exempt sources ---- */
+bool config_net_read(struct config_reader *r, sv key, const struct config_scalar *s,
+                     struct addr_net *ret_net);
+/* Appends what node lists; max: of this list. */
+void config_nets(struct config_reader *r, struct config_doc *d, sv key, yaml_node_t *node,
+                 unsigned max, struct config_net **list, unsigned *n);
+/* Appends one. */
+void config_net_text(struct config_reader *r, const struct config_row *key,
+                     const struct config_scalar *s);
+void config_address_text(struct config_reader *r, const struct config_row *key,
+                         const struct config_scalar *s);
+void config_zones(struct config_reader *r, struct config_doc *d, yaml_node_t *node);
+void config_exempt_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node);
+void config_apply_nets(struct config_reader *r);
+/* Number of the zone in the settings; false: there is none. */
+bool config_zone_of(const struct config_reader *r, sv name, unsigned *ret_zone);
+
+/* ---- config_tls.c ---- */
+bool config_pem(struct config_reader *r, const struct config_row *key,
+                const struct config_scalar *s, struct config_value *v);
+void config_sni_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node);
+void config_apply_tls(struct config_reader *r);
+
+/* ---- config_route.c: reading; config_policy.c: what the routes mean ---- */
+void config_route_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node);
+void config_apply_routes(struct config_reader *r);
+
 /* ---- config.c ---- */
-/* The listeners of config.def. */
-void config_default_listeners(struct config_reader *r);
+/* The items that config.def gives a list. */
+void config_default_items(struct config_reader *r, enum config_id id);
 /* Defaults alone: no file, no environment, nothing applied (settings is NULL). Errors:
  * ERR_NOMEM. */
 MUST_USE enum err config_embedded(struct config_report *report, struct config_all **ret_c);

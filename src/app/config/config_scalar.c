@@ -81,25 +81,30 @@ static bool outside_env(struct config_reader *r, sv key, struct config_scalar *s
     return !sv_dup(r->arena, sv_of(value), &s->text) || (r->nomem = true, false);
 }
 
-static bool outside_credential(struct config_reader *r, sv key, struct config_scalar *s, sv name)
+sv config_credential(struct config_reader *r, sv key, const struct config_scalar *s, sv name)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
     if (name.n == 0 || sv_chr(name, '/') < name.n || sv_eq(name, SV(".."))) {
         config_error(r, s->at, SV("such as credential:alice"),
                      SV_FMT ": a credential is a name without /", SV_ARG(key));
-        return false;
+        return SV_NONE;
     }
     if (!folder || !*folder) {
         config_error(r, s->at, SV("start it by systemd with LoadCredential=, or use file:PATH"),
                      SV_FMT ": there are no credentials: $CREDENTIALS_DIRECTORY is not set",
                      SV_ARG(key));
-        return false;
+        return SV_NONE;
     }
-    sv path = config_join(r, sv_of(folder), name);
+    return config_join(r, sv_of(folder), name);
+}
+
+static bool outside_credential(struct config_reader *r, sv key, struct config_scalar *s, sv name)
+{
+    sv path = config_credential(r, key, s, name);
     return sv_present(path) && outside_file(r, key, s, path);
 }
 
-static sv prefixed(struct config_reader *r, sv prefix, sv text)
+sv config_prefixed(struct config_reader *r, sv prefix, sv text)
 {
     struct buf b;
     sv all = SV_NONE;
@@ -130,7 +135,7 @@ bool config_outside(struct config_reader *r, sv key, struct config_scalar *s)
     } else if (sv_starts(all, SV("file:"))) {
         /* Printed by `tandem config` it has to name the same file: the path is made whole. */
         sv path = config_join(r, s->folder, sv_sub(all, 5, all.n));
-        s->from = prefixed(r, SV("file:"), path);
+        s->from = config_prefixed(r, SV("file:"), path);
         good = sv_present(path) && outside_file(r, key, s, path);
     }
     if (!good)
@@ -148,8 +153,8 @@ bool config_outside(struct config_reader *r, sv key, struct config_scalar *s)
     return false;
 }
 
-bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
-                   struct config_scalar *ret_s)
+bool config_plain(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
+                  struct config_scalar *ret_s)
 {
     struct config_place at = config_place_of(d, node);
     if (!config_visit(r, d, node) || !config_tag_fits(r, d, node))
@@ -172,5 +177,11 @@ bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *n
         r->nomem = true;
         return false;
     }
-    return config_outside(r, key, ret_s);
+    return true;
+}
+
+bool config_scalar(struct config_reader *r, struct config_doc *d, yaml_node_t *node, sv key,
+                   struct config_scalar *ret_s)
+{
+    return config_plain(r, d, node, key, ret_s) && config_outside(r, key, ret_s);
 }

@@ -34,8 +34,11 @@ static json_t *words(sv list, bool *bad)
 {
     json_t *all = json_array();
     sv word;
-    for (size_t i = 0; sv_present(word = config_word(list, i)); i++)
+    for (size_t i = 0; sv_present(word = config_word(list, i)); i++) {
         *bad |= json_array_append_new(all, text(word)) != 0;
+        if (word.n > 0 && word.p[0] >= '0' && word.p[0] <= '9') /* 1.2 is a number to an editor */
+            *bad |= json_array_append_new(all, json_real(strtod(word.p, NULL))) != 0;
+    }
     return json_pack("{s:o}", "enum", all);
 }
 
@@ -48,6 +51,9 @@ static json_t *own_schema(const struct config_row *key, bool *bad)
     case CONFIG_T_COUNT:
         return json_pack("{s:[o, o]}", "anyOf", whole(key->lo, key->hi), words(key->words, bad));
     case CONFIG_T_DURATION:
+        if (key->words.n > 0)
+            return json_pack("{s:[o, o]}", "anyOf", pattern("^[0-9]+(ms|s|m|h|d)$"),
+                             words(key->words, bad));
         return pattern("^[0-9]+(ms|s|m|h|d)$");
     case CONFIG_T_RANGE:
         return pattern("^[0-9]+(ms|s|m|h|d)(-[0-9]+(ms|s|m|h|d))?$");
@@ -65,13 +71,28 @@ static json_t *own_schema(const struct config_row *key, bool *bad)
     case CONFIG_T_LEVELS:
         return json_pack("{s:s, s:o}", "type", "object", "additionalProperties",
                          words(config_key(CONFIG_K_LOG_LEVEL)->words, bad));
+    case CONFIG_T_BOOL:
+        return json_pack("{s:s}", "type", "boolean");
+    case CONFIG_T_RATE:
+        return pattern("^[0-9]+/s$");
+    case CONFIG_T_SECRET:
+        return pattern("^(env|file|credential):");
+    case CONFIG_T_NETWORKS:
+    case CONFIG_T_ADDRS:
+        return json_pack("{s:[{s:s}, {s:s, s:{s:s}}]}", "anyOf", "type", "string", "type", "array",
+                         "items", "type", "string");
     case CONFIG_T_TEXT:
     case CONFIG_T_PATH:
+    case CONFIG_T_PEM:
     case CONFIG_T_HOST:
     case CONFIG_T_BIND:
     case CONFIG_T_DOMAINS:
     case CONFIG_T_LISTEN:
     case CONFIG_T_ACCOUNTS:
+    case CONFIG_T_ZONES:
+    case CONFIG_T_SNI:
+    case CONFIG_T_EXEMPT:
+    case CONFIG_T_ROUTES:
     case CONFIG_TYPES:
         break;
     }
@@ -79,36 +100,84 @@ static json_t *own_schema(const struct config_row *key, bool *bad)
     return json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean");
 }
 
+static json_t *scalar(void)
+{
+    return json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean");
+}
+
+static json_t *one_or_list(json_t *item)
+{
+    return json_pack("{s:[O, {s:s, s:o}]}", "anyOf", item, "type", "array", "items", item);
+}
+
 static json_t *field_schema(const struct config_row *f, bool *bad)
 {
-    json_t *o = json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean");
-    if (sv_starts(f->shape, SV("list")) || sv_eq(f->shape, SV("DIGEST")))
-        o = json_pack("{s:[O, {s:s, s:o}]}", "anyOf", o, "type", "array", "items", o);
+    json_t *o;
+    if (sv_eq(f->shape, SV("BOOL")))
+        o = json_pack("{s:s}", "type", "boolean");
+    else if (sv_eq(f->shape, SV("map")))
+        o = json_pack("{s:s}", "type", "object");
+    else if (sv_eq(f->shape, SV("list of TARGET"))) /* a list inside it rings together */
+        o = one_or_list(one_or_list(scalar()));
+    else if (sv_starts(f->shape, SV("list")) || sv_eq(f->shape, SV("DIGEST")))
+        o = one_or_list(scalar());
+    else
+        o = scalar();
     member(o, "description", text(f->help), bad);
     return o;
 }
 
-/* A list of maps; an item of all but accounts may be one text. */
-static json_t *list_schema(const struct config_row *key, bool *bad)
+/* The map that the last part of name is a member of: "when.from" is from in the properties of when. */
+static json_t *field_map(json_t *fields, sv name, sv *ret_last, bool *bad)
+{
+    char section[64];
+    size_t dot = sv_chr(name, '.');
+    *ret_last = dot == name.n ? name : sv_sub(name, dot + 1, name.n);
+    if (dot == name.n)
+        return fields;
+    snprintf(section, sizeof(section), SV_FMT, SV_ARG(sv_sub(name, 0, dot)));
+    json_t *inner = json_object_get(fields, section);
+    if (!inner) {
+        inner = json_pack("{s:[s, s], s:{}, s:b}", "type", "object", "null", "properties",
+                          "additionalProperties", 0);
+        member(fields, section, inner, bad);
+    }
+    return json_object_get(inner, "properties");
+}
+
+/* A map by the rows of its fields. must: a field that it has; NULL: none. */
+static json_t *map_schema(const struct config_row *key, const char *must, bool *bad)
 {
     json_t *fields = json_object();
     for (size_t i = 0; i < config_rows_n; i++) {
         const struct config_row *f = &config_rows[i];
-        size_t n = key->path.n;
-        if (f->kind != CONFIG_ROW_FIELD || !sv_starts(f->path, key->path) || f->path.p[n] != '[')
+        sv last;
+        if (!config_is_field(f, key->path))
             continue;
-        member(fields, f->path.p + n + 3, field_schema(f, bad),
-               bad); /* rows are literals: NUL-terminated */
+        json_t *at = field_map(fields, config_field_name(f, key->path), &last, bad);
+        /* Rows are literals: NUL-terminated. */
+        member(at, last.p, field_schema(f, bad), bad);
     }
-    const char *must = key->type == CONFIG_T_ACCOUNTS ? "user"
-                       : key->type == CONFIG_T_LISTEN ? "bind"
-                                                      : "name";
-    json_t *map = json_pack("{s:s, s:o, s:[s], s:b}", "type", "object", "properties", fields,
-                            "required", must, "additionalProperties", 0);
-    json_t *item = key->type == CONFIG_T_ACCOUNTS
-                       ? map
-                       : json_pack("{s:[{s:s}, o]}", "anyOf", "type", "string", map);
-    return json_pack("{s:[O, {s:s, s:o}]}", "anyOf", item, "type", "array", "items", item);
+    json_t *map = json_pack("{s:s, s:o, s:b}", "type", "object", "properties", fields,
+                            "additionalProperties", 0);
+    if (must)
+        member(map, "required", json_pack("[s]", must), bad);
+    return map;
+}
+
+/* Lists of maps and maps of maps; an item of domains and listen may be one text. */
+static json_t *items_schema(const struct config_row *key, bool *bad)
+{
+    static const char *const must[CONFIG_TYPES] = {
+        [CONFIG_T_DOMAINS] = "name",    [CONFIG_T_LISTEN] = "bind", [CONFIG_T_ACCOUNTS] = "user",
+        [CONFIG_T_SNI] = "certificate", [CONFIG_T_EXEMPT] = "from", [CONFIG_T_ROUTES] = "when",
+    };
+    json_t *map = map_schema(key, must[key->type], bad);
+    if (key->type == CONFIG_T_ZONES)
+        return json_pack("{s:[s, s], s:o}", "type", "object", "null", "additionalProperties", map);
+    if (key->type == CONFIG_T_DOMAINS || key->type == CONFIG_T_LISTEN)
+        map = json_pack("{s:[{s:s}, o]}", "anyOf", "type", "string", map);
+    return one_or_list(map);
 }
 
 static json_t *key_schema(const struct config_row *key, bool *bad)
@@ -117,9 +186,10 @@ static json_t *key_schema(const struct config_row *key, bool *bad)
     struct buf b;
     json_t *o;
     if (key->type == CONFIG_T_DOMAINS || key->type == CONFIG_T_LISTEN ||
-        key->type == CONFIG_T_ACCOUNTS)
-        o = list_schema(key, bad);
-    else if (key->type == CONFIG_T_INCLUDE || key->type == CONFIG_T_LEVELS)
+        key->type == CONFIG_T_ACCOUNTS || key->type == CONFIG_T_ZONES ||
+        key->type == CONFIG_T_SNI || key->type == CONFIG_T_EXEMPT || key->type == CONFIG_T_ROUTES)
+        o = items_schema(key, bad);
+    else if (key->type > CONFIG_T_SCALARS)
         o = own_schema(key, bad);
     else
         o = json_pack("{s:[o, {s:s}]}", "anyOf", own_schema(key, bad), "$ref", "#/$defs/elsewhere");
@@ -133,8 +203,9 @@ static json_t *key_schema(const struct config_row *key, bool *bad)
     member(o, "description", text(buf_sv(&b)), bad);
     if (key->type <= CONFIG_T_SCALARS && key->def.n > 0)
         member(o, "default",
-               key->type == CONFIG_T_INT ? json_integer(strtoll(key->def.p, NULL, 10))
-                                         : text(key->def),
+               key->type == CONFIG_T_INT    ? json_integer(strtoll(key->def.p, NULL, 10))
+               : key->type == CONFIG_T_BOOL ? json_boolean(sv_eq(key->def, SV("true")))
+                                            : text(key->def),
                bad);
     return o;
 }
@@ -218,6 +289,16 @@ static void put_type(struct buf *b, const struct config_row *key)
         [CONFIG_T_INCLUDE] = "list of PATH",
         [CONFIG_T_ACCOUNTS] = "list of maps",
         [CONFIG_T_LEVELS] = "map of levels",
+        [CONFIG_T_BOOL] = "`true`, `false`",
+        [CONFIG_T_RATE] = "RATE",
+        [CONFIG_T_SECRET] = "SECRET",
+        [CONFIG_T_PEM] = "PATH",
+        [CONFIG_T_NETWORKS] = "list of CIDR",
+        [CONFIG_T_ADDRS] = "list of addresses",
+        [CONFIG_T_ZONES] = "map of maps",
+        [CONFIG_T_SNI] = "list of maps",
+        [CONFIG_T_EXEMPT] = "list of maps",
+        [CONFIG_T_ROUTES] = "list of maps",
     };
     sv word;
     buf_str(b, names[key->type]);
@@ -232,16 +313,19 @@ static void put_type(struct buf *b, const struct config_row *key)
     }
 }
 
-static void put_fields(struct buf *b, sv list)
+static void put_fields(struct buf *b, const struct config_row *key)
 {
-    buf_printf(b, "\nItems of `" SV_FMT "`:\n\n| field | type | meaning |\n|---|---|---|\n",
-               SV_ARG(list));
+    bool any = false;
     for (size_t i = 0; i < config_rows_n; i++) {
         const struct config_row *f = &config_rows[i];
-        if (f->kind != CONFIG_ROW_FIELD || !sv_starts(f->path, list) || f->path.p[list.n] != '[')
+        if (!config_is_field(f, key->path))
             continue;
-        buf_printf(b, "| `" SV_FMT "` | " SV_FMT " | ",
-                   SV_ARG(sv_sub(f->path, list.n + 3, f->path.n)), SV_ARG(f->shape));
+        if (!any)
+            buf_printf(b, "\nItems of `" SV_FMT "`:\n\n| field | type | meaning |\n|---|---|---|\n",
+                       SV_ARG(key->path));
+        any = true;
+        buf_printf(b, "| `" SV_FMT "` | " SV_FMT " | ", SV_ARG(config_field_name(f, key->path)),
+                   SV_ARG(f->shape));
         put_cell(b, f->help);
         buf_str(b, " |\n");
     }
@@ -252,7 +336,9 @@ enum err config_print_reference(struct buf *b)
     buf_str(b, "# Every key of the configuration\n\n"
                "DURATION is a number and `ms`, `s`, `m`, `h` or `d`; RANGE two of them with a dash "
                "between; SIZE a number and\n"
-               "`B`, `KiB`, `MiB` or `GiB`. A PATH that is relative starts at the folder of its "
+               "`B`, `KiB`, `MiB` or `GiB`; RATE a number and `/s`; CIDR a network or an address; "
+               "LISTENER `TRANSPORT:[ADDRESS:]PORT`; TARGET\n"
+               "where a call can go. A PATH that is relative starts at the folder of its "
                "file. Any single value may\n"
                "come from elsewhere: `env:NAME`, `file:PATH`, `credential:NAME`; a SECRET has to. "
                "One value may stand where\n"
@@ -271,9 +357,10 @@ enum err config_print_reference(struct buf *b)
         put_cell(b, row->help);
         buf_str(b, " |\n");
     }
-    put_fields(b, SV("domains"));
-    put_fields(b, SV("listen"));
-    put_fields(b, SV("accounts"));
+    for (size_t i = 0; i < config_rows_n; i++) {
+        if (config_rows[i].kind == CONFIG_ROW_KEY)
+            put_fields(b, &config_rows[i]);
+    }
     buf_str(b, "\nNames kept for what is not built yet (writing one is an error that says so):");
     for (size_t i = 0, n = 0; i < config_rows_n; i++) {
         if (config_rows[i].kind == CONFIG_ROW_LATER)

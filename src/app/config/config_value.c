@@ -84,12 +84,16 @@ static void put_unit(struct buf *b, int64_t v, const struct unit *units, size_t 
 
 void config_put_number(struct buf *b, enum config_type type, int64_t v)
 {
-    if (type == CONFIG_T_DURATION || type == CONFIG_T_RANGE)
+    if (type == CONFIG_T_DURATION || type == CONFIG_T_RANGE) {
         put_unit(b, v, durations, DURATIONS);
-    else if (type == CONFIG_T_SIZE)
-        put_unit(b, v, sizes, SIZES);
-    else
+    } else if (type == CONFIG_T_RATE) {
         buf_i64(b, v);
+        buf_str(b, "/s");
+    } else if (type == CONFIG_T_SIZE) {
+        put_unit(b, v, sizes, SIZES);
+    } else {
+        buf_i64(b, v);
+    }
 }
 
 void config_put_bounds(struct buf *b, const struct config_row *key)
@@ -211,6 +215,54 @@ static bool read_enum(struct config_reader *r, const struct config_row *key,
     return false;
 }
 
+static bool read_bool(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, struct config_value *v)
+{
+    char shown[CONFIG_SHOWN];
+    v->n = sv_eq(s->text, SV("true"));
+    if (v->n || sv_eq(s->text, SV("false")))
+        return true;
+    config_error(r, s->at, SV("say true or false"), SV_FMT ": %s is neither true nor false",
+                 SV_ARG(key->path), config_shown(s, shown));
+    return false;
+}
+
+/* NUMBER/s: what has a rate here is counted by the second. */
+static bool read_rate(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, struct config_value *v)
+{
+    char shown[CONFIG_SHOWN], mem[64];
+    struct buf b;
+    size_t slash = sv_chr(s->text, '/');
+    sv number = sv_sub(s->text, 0, slash), per = sv_sub(s->text, slash, s->text.n);
+    uint64_t n;
+    bool bare = slash == s->text.n && all_digits(number) && number.n < 20 && !sv_present(s->from);
+    if (sv_eq(per, SV("/s")) && !sv_u64(number, INT64_MAX, &n)) {
+        v->n = (int64_t)n;
+        return in_bounds(r, key, s, v->n);
+    }
+    buf_init(&b, mem, sizeof(mem));
+    if (bare)
+        buf_printf(&b, "say " SV_FMT "/s", SV_ARG(number));
+    else
+        buf_str(&b, "a number a second, such as 20/s");
+    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s %s", SV_ARG(key->path), config_shown(s, shown),
+                 bare ? "has no unit" : "is no rate that this can have");
+    return false;
+}
+
+static bool read_secret(struct config_reader *r, const struct config_row *key,
+                        const struct config_scalar *s, struct config_value *v)
+{
+    if (!sv_present(s->from)) {
+        config_error(r, s->at, SV("file:PATH, env:NAME or credential:NAME"),
+                     SV_FMT ": a secret may not stand in the file itself", SV_ARG(key->path));
+        return false;
+    }
+    v->text = s->text;
+    return true;
+}
+
 static bool copy_text(struct config_reader *r, sv text, sv *ret_copy)
 {
     if (!sv_dup(r->arena, text, ret_copy))
@@ -290,7 +342,8 @@ bool config_value_read(struct config_reader *r, const struct config_row *key,
                        const struct config_scalar *s, struct config_value *v)
 {
     bool one_word = key->type == CONFIG_T_COUNT || key->type == CONFIG_T_HOST ||
-                    key->type == CONFIG_T_BIND || key->type == CONFIG_T_DIGEST;
+                    key->type == CONFIG_T_BIND || key->type == CONFIG_T_DIGEST ||
+                    (key->type == CONFIG_T_DURATION && key->words.n > 0);
     if (one_word && sv_eq(s->text, key->words))
         return true; /* all zero */
     switch (key->type) {
@@ -321,13 +374,42 @@ bool config_value_read(struct config_reader *r, const struct config_row *key,
     case CONFIG_T_DIGEST:
         v->digest_listed = true;
         return config_algorithm(r, key->path, s, &v->digest);
+    case CONFIG_T_BOOL:
+        return read_bool(r, key, s, v);
+    case CONFIG_T_RATE:
+        return read_rate(r, key, s, v);
+    case CONFIG_T_SECRET:
+        return read_secret(r, key, s, v);
+    case CONFIG_T_PEM:
+        return config_pem(r, key, s, v);
     case CONFIG_T_DOMAINS:
     case CONFIG_T_LISTEN:
     case CONFIG_T_INCLUDE:
     case CONFIG_T_ACCOUNTS:
     case CONFIG_T_LEVELS:
+    case CONFIG_T_NETWORKS:
+    case CONFIG_T_ADDRS:
+    case CONFIG_T_ZONES:
+    case CONFIG_T_SNI:
+    case CONFIG_T_EXEMPT:
+    case CONFIG_T_ROUTES:
     case CONFIG_TYPES:
         break;
     }
     return false;
+}
+
+bool config_field(struct config_reader *r, struct config_doc *d, const struct config_row *as,
+                  yaml_node_t *node, struct config_value *ret_v)
+{
+    struct config_scalar s;
+    if (!(as->type == CONFIG_T_PEM ? config_plain(r, d, node, as->path, &s)
+                                   : config_scalar(r, d, node, as->path, &s)))
+        return false;
+    struct config_value v = {.from = s.from, .at = s.at};
+    if (!config_value_read(r, as, &s, &v))
+        return false;
+    v.set = true;
+    *ret_v = v;
+    return true;
 }

@@ -37,15 +37,25 @@ enum err settings_default(sv domain, struct settings **ret_settings)
         .mtu = 1300,
         .connections = 8192,
         .connections_source = 200,
+        .new_connections =
+            0, /* a simulated crowd shares few addresses; the file's default is 20/s */
+        .handshake = 5 * USEC_S,
+        .zones = 1,
         .idle = 15 * USEC_MIN,
         .message_time = 10 * USEC_S,
         .transactions = 200000,
     };
+    s->sip.zone[0].name = SV("default");
     s->ringing = 200 * USEC_S;
     s->server_hidden = true;
     s->breadth = SETTINGS_BREADTH_DEFAULT;
+    s->session_timer = 30 * USEC_MIN;
+    s->min_se = 90 * USEC_S;
     s->expires_min = 60 * USEC_S;
     s->expires_max = USEC_HOUR;
+    s->keepalive = 25 * USEC_S;
+    s->outbound = true;
+    s->push.hold = 20 * USEC_S;
     s->contacts = 10;
     s->digest.mode = AUTH_MODE_AUTO;
     s->password_min = 12;

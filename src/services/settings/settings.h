@@ -45,9 +45,9 @@ enum { SETTINGS_ROUTES_MAX = 1024, SETTINGS_MATCH_MAX = 16, SETTINGS_TARGETS_MAX
 enum settings_from { FROM_ACCOUNTS, FROM_ACCOUNT, FROM_STRANGERS, FROM_NETWORK, FROM_TLS };
 struct settings_source {
     enum settings_from kind;
-    sv user, domain;            /* FROM_ACCOUNT; domain empty: any of ours */
+    sv user, domain;         /* FROM_ACCOUNT; domain empty: any of ours */
     struct addr_net network; /* FROM_NETWORK: the source address */
-    sv name;                    /* FROM_TLS: an identity of its verified certificate (RFC 5922) */
+    sv name;                 /* FROM_TLS: an identity of its verified certificate (RFC 5922) */
 };
 /* All that is given must hold; a list means any of. */
 struct settings_when {
@@ -101,10 +101,10 @@ struct settings {
     bool server_hidden;    /* sip.server: hidden */
     sv server;             /* else this */
     unsigned breadth;      /* targets rung at once, at most */
-    usec session_timer, min_se;    /* sip.session_timer, sip.min_se (RFC 4028) */
+    usec session_timer, min_se;    /* sip.session_timer (0: none), sip.min_se (RFC 4028) */
     usec expires_min, expires_max; /* registrar.expires */
-    usec
-        keepalive; /* registrar.keepalive: NAT bindings of phones are kept open so often; Flow-Timer */
+    /* registrar.keepalive: NAT bindings of phones are kept open so often; Flow-Timer. 0: never */
+    usec keepalive;
     bool outbound;    /* registrar.outbound (RFC 5626) */
     bool require_tls; /* security.require_tls: accounts only over tls and wss */
     struct settings_push push;

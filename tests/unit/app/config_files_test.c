@@ -242,7 +242,7 @@ static void set_overrides_one_value(void **state)
                         "--set: error: nothing: no such key\n"
                         "--set: error: accounts: is not a single value; write it into a file\n"
                         "--set: error: sip.mtuu: no such key; did you mean 'mtu'?\n"
-                        "--set: error: tls: is not built yet; leave it out for now\n"
+                        "--set: error: tls: is a section; name one key of it\n"
                         "--set: error: a.b.c: no such key\n");
 }
 

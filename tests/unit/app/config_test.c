@@ -4,6 +4,17 @@
 
 /* ---- values ---- */
 
+static bool is_local(const struct settings *s, const char *ip)
+{
+    struct addr a;
+    assert_int_equal(addr_parse_ip(sv_of(ip), 0, &a), ERR_OK);
+    for (unsigned i = 0; i < s->sip.local_n; i++) {
+        if (addr_net_has(&s->sip.local[i], &a))
+            return true;
+    }
+    return false;
+}
+
 static void an_empty_file_gives_every_default(void **state)
 {
     (void)state;
@@ -12,11 +23,40 @@ static void an_empty_file_gives_every_default(void **state)
     assert_false(c->domains_given);
     assert_int_equal(s->domains_n, 0);
     assert_false(c->listen_given);
-    assert_int_equal(s->sip.listeners, 4);
+    assert_int_equal(s->sip.listeners, 9);
     assert_addr(&s->sip.listen[0].bind, "0.0.0.0:5060");
     assert_addr(&s->sip.listen[1].bind, "[::]:5060");
     assert_int_equal(s->sip.listen[1].transport, SIP_T_UDP);
     assert_int_equal(s->sip.listen[2].transport, SIP_T_TCP);
+    assert_addr(&s->sip.listen[4].bind, "0.0.0.0:5061");
+    assert_int_equal(s->sip.listen[5].transport, SIP_T_TLS);
+    assert_addr(&s->sip.listen[7].bind, "[::]:5443");
+    assert_int_equal(s->sip.listen[7].transport, SIP_T_WSS);
+    assert_addr(&s->sip.listen[8].bind, "127.0.0.1:5080");
+    assert_int_equal(s->sip.listen[8].transport, SIP_T_WS);
+    assert_int_equal(s->sip.zones, 1);
+    assert_sv(s->sip.zone[0].name, "default");
+    assert_int_equal(s->sip.zone[0].networks_n, 0);
+    assert_true(is_local(s, "10.255.0.1") && is_local(s, "172.31.0.1"));
+    assert_true(is_local(s, "192.168.7.7") && is_local(s, "100.64.0.1"));
+    assert_true(is_local(s, "fd00::1") && is_local(s, "fe80::1") && is_local(s, "127.0.0.1"));
+    assert_false(is_local(s, "198.51.100.1"));
+    assert_int_equal(s->sip.trusted_n + s->sip.exempt_n, 0);
+    assert_int_equal(s->sip.new_connections, 20);
+    assert_int_equal(s->sip.handshake, 5 * USEC_S);
+    assert_int_equal(s->session_timer, 30 * USEC_MIN);
+    assert_int_equal(s->min_se, 90 * USEC_S);
+    assert_int_equal(s->keepalive, 25 * USEC_S);
+    assert_true(s->outbound);
+    assert_false(s->require_tls);
+    assert_false(sv_present(s->push.url));
+    assert_int_equal(s->push.hold, 20 * USEC_S);
+    assert_int_equal(s->routes_n, 0);
+    assert_int_equal(c->tls.n, 0);
+    assert_int_equal(c->tls.clients, TLS_CLIENTS_NONE);
+    assert_false(c->tls.only_13);
+    assert_int_equal(c->dns_servers_n, 0);
+    assert_int_equal(c->dns_cache, 10000);
     assert_false(sv_present(s->sip.listen[0].advertise));
     assert_int_equal(c->workers, 0);
     assert_sv(c->data, "./tandem-data");
@@ -308,8 +348,11 @@ static const struct {
      "algorithms\n"},
     /* listeners */
     {"listen: []\n", "1:9: error: listen: the list is empty; name one, or leave the key out\n"},
-    {"listen: tls:5061\n",
-     "1:9: error: listen: 'tls:5061': tls is not built yet; leave it out for now\n"},
+    {"listen: sctp:5061\n",
+     "1:9: error: listen: 'sctp:5061' is no listener; such as udp:5060, tcp:192.0.2.1:5060, "
+     "udp:[2001:db8::1]:5060, udp:eth0:5060\n"},
+    {"listen: [tcp:127.0.0.1:5061, tls:127.0.0.1:5061]\n",
+     "1:30: error: listen: tls:127.0.0.1:5061 is bound by t.yaml:1 as well; keep one of them\n"},
     {"listen: udp:1.2.3.4.5:1\n",
      "1:9: error: listen: 'udp:1.2.3.4.5:1' names neither an address nor an interface that has "
      "one; such as udp:5060, tcp:192.0.2.1:5060, udp:[2001:db8::1]:5060, udp:eth0:5060\n"},
@@ -324,10 +367,63 @@ static const struct {
     {"listen: [udp:5060, \"udp:[::]:5060\"]\n",
      "1:20: error: listen: udp:[::]:5060 is bound by t.yaml:1 as well; keep one of them\n"},
     {"listen: [{bind: udp:5060, zone: x}]\n",
-     "1:27: error: listen[].zone: is not built yet; leave it out for now\n"},
+     "1:33: error: listen[].zone: there is no zone x; name it under zones\n"},
     {"listen: [{}, {zone: x}]\n",
      "1:10: error: listen[]: has no bind; such as {bind: udp:5060}\n"
-     "t.yaml:1:15: error: listen[].zone: is not built yet; leave it out for now\n"},
+     "t.yaml:1:14: error: listen[]: has no bind; such as {bind: udp:5060}\n"},
+    {"listen: [{bind: udp:5060, origins: [https://a.test]}]\n",
+     "1:10: error: listen[].origins: is for ws and wss alone; leave it out\n"},
+    {"listen: [{bind: tls:5061, proxies: [10.0.0.7]}]\n",
+     "1:10: error: listen[].proxies: is for ws and wss alone; leave it out\n"},
+    {"listen: [{bind: ws:5080, origins: [https://a.test/path, a.test, \"*\"]}]\n",
+     "1:36: error: listen[].origins: 'https://a.test/path' is no origin of a page; such as "
+     "https://app.example.test, without a path\n"
+     "t.yaml:1:57: error: listen[].origins: 'a.test' is no origin of a page; such as "
+     "https://app.example.test, without a path\n"
+     "t.yaml:1:65: error: listen[].origins: '*' is no origin of a page; such as "
+     "https://app.example.test, without a path\n"},
+    {"listen: [{bind: ws:5080, freebind: yes}]\n",
+     "1:36: error: listen[].freebind: 'yes' is neither true nor false; say true or false\n"},
+    /* networks */
+    {"local_networks: [10.0.0.1/8, 10/8]\n",
+     "1:18: error: local_networks: '10.0.0.1/8' has bits behind its prefix, or a prefix that is "
+     "too long; such as 10.0.0.0/8, 192.0.2.7, \"2001:db8::/32\"\n"
+     "t.yaml:1:30: error: local_networks: '10/8' is no network; such as 10.0.0.0/8, 192.0.2.7, "
+     "\"2001:db8::/32\"\n"},
+    {"zones: {a b: {}}\n", "1:9: error: zones: 'a b' is no name; letters, digits, - and _\n"},
+    {"zones: {default: {network: 10.0.0.0/8}}\n",
+     "1:19: error: zones.NAME.network: no such key; did you mean 'networks'?\n"},
+    {"security: {exempt: [{connections: 5}]}\n",
+     "1:21: error: security.exempt[]: has no from; such as {from: 198.51.100.0/28, connections: "
+     "1000}\n"},
+    {"security: {exempt: [{from: 10.0.0.0/8, new_connections: 5}]}\n",
+     "1:57: error: security.exempt[].new_connections: '5' has no unit; say 5/s\n"},
+    {"security: {limits: {new_connections: 30/m}}\n",
+     "1:38: error: security.limits.new_connections: '30/m' is no rate that this can have; a number "
+     "a second, such as 20/s\n"},
+    {"dns: {servers: [127.0.0.1:5353, dns.test]}\n",
+     "1:33: error: dns.servers: 'dns.test' is neither ADDRESS nor ADDRESS:PORT; such as "
+     "192.0.2.53, 127.0.0.1:5353, \"[2001:db8::53]:53\"\n"},
+    {"dns: {dnssec: true}\n",
+     "1:15: error: dns.dnssec: is not built yet; false, or leave the key out\n"},
+    {"registrar: {outbound: on}\n",
+     "1:23: error: registrar.outbound: 'on' is neither true nor false; say true or false\n"},
+    {"sip: {session_timer: 2m, min_se: 3m}\n",
+     "1:34: error: sip.min_se: is longer than sip.session_timer\n"},
+    {"push: {url: \"http://push.example.test/wake\"}\n",
+     "1:13: error: push.url: is not where such a request may go; such as "
+     "https://push.example.test/wake; http on the loopback\n"},
+    {"push: {url: \"http://127.0.0.1.example.test/\"}\n",
+     "1:13: error: push.url: is not where such a request may go; such as "
+     "https://push.example.test/wake; http on the loopback\n"},
+    {"push: {secret: hunter2}\n",
+     "1:16: error: push.secret: a secret may not stand in the file itself; file:PATH, env:NAME or "
+     "credential:NAME\n"},
+    {"tls: {minimum: 1.1}\n",
+     "1:16: error: tls.minimum: '1.1' is not a word that can stand here; say 1.2 or 1.3\n"},
+    {"tls: {certificate: none.pem}\n",
+     "1:20: error: tls.certificate: cannot read none.pem: no such file; relative paths start "
+     "at the folder of the file\n"},
     /* accounts */
     {"accounts: [{name: A}]\n",
      "1:12: error: accounts[]: has no user; such as {user: alice, number: 101}\n"},
@@ -394,21 +490,21 @@ static void what_is_not_built_yet_says_so(void **state)
     };
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         char text[256], wanted[256];
-        size_t n = 0, open = 0, lists = 0;
+        size_t n = 0, open = 0;
+        char close[16] = "";
         for (const char *p = later[i]; *p; p++) {
-            if (*p == '[') {
-                n += (size_t)snprintf(text + n, sizeof(text) - n, ": [{");
-                lists++;
-                p += 2; /* "].": the field follows */
-            } else if (*p == '.') {
-                n += (size_t)snprintf(text + n, sizeof(text) - n, ": {");
-                open++;
+            if (*p == '[' || *p == '.') {
+                bool list = *p == '[';
+                n += (size_t)snprintf(text + n, sizeof(text) - n, list ? ": [{" : ": {");
+                open += list ? 2 : 1;
+                memmove(close + (list ? 2 : 1), close, open);
+                memcpy(close, "}]", list ? 2 : 1);
+                p += list ? 2 : 0; /* "].": the field follows */
             } else {
                 text[n++] = *p;
             }
         }
-        n += (size_t)snprintf(text + n, sizeof(text) - n, ": 1%.*s%s\n", (int)open, "}}}}",
-                              lists ? "}]" : "");
+        n += (size_t)snprintf(text + n, sizeof(text) - n, ": 1%s\n", close);
         snprintf(wanted, sizeof(wanted), ": error: %s: is not built yet; leave it out for now\n",
                  later[i]);
         assert_null(load(text));

@@ -23,6 +23,12 @@ struct routing_shared {
     struct sip_shared *sip;
     struct store *store;
     struct auth_verifier *verifier;
+    struct locate_shared *locate; /* NULL: only numeric targets can be reached */
+    struct fetch *fetch;          /* NULL: no phone can be woken */
+    /* Requests to ws and wss ports that are no upgrade, on the thread of the worker that they came
+     * to; answered by http_reply. NULL: 426. */
+    void (*on_http)(void *arg, struct http *h, const struct http_request *rq, const struct flow *f);
+    void *http_arg;
 };
 
 /* Makes the worker's endpoint (sip_new, txn_start), proxy, accounting. No socket is open yet. set:

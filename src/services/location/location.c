@@ -21,6 +21,8 @@ bool location_by_flow(const struct uri *contact, const struct flow *flow, bool b
 {
     uint8_t ip[16];
     size_t n;
+    if (flow->transport != SIP_T_UDP && flow->transport != SIP_T_TCP)
+        return true;
     if (behind_nat || uri_host_ip(contact->host, ip, &n))
         return true; /* a name, such as <random>.invalid */
     struct addr host = addr_from_ip(ip, n, contact->port);

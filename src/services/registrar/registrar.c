@@ -22,6 +22,7 @@ struct registration {
     unsigned rounds;
     struct store_bindings read;
     struct store_update write;
+    struct registrar_input in;
     struct registrar_result result;
 };
 
@@ -43,7 +44,6 @@ static const struct stxn_handler handler = {.on_gone = on_gone};
 
 static void answer(struct registration *r, uint16_t status, const char *why)
 {
-    struct loop *l = sip_loop(r->sip);
     struct rx *rx = stxn_rx(r->txn);
     char tag[24];
     LOG_DEBUG("registrar", "register.answered", F_INT("status", status),
@@ -52,11 +52,13 @@ static void answer(struct registration *r, uint16_t status, const char *why)
     struct buf headers;
     buf_init_heap(&headers, HEADERS_MAX);
     if (status == 200)
-        registrar_put_bindings(&headers, r->result.bindings, r->result.n, loop_wall(l));
+        registrar_put_headers(&headers, &r->in, &r->result, r->set);
     else if (status == 423)
         buf_printf(&headers, "Min-Expires: %lld\r\n", (long long)(r->set->expires_min / USEC_S));
     else if (status == 503)
         buf_str(&headers, "Retry-After: 5\r\n");
+    else if (status == 420)
+        buf_str(&headers, "Unsupported: path\r\n");
     if (headers.rc) {
         status = 500;
         buf_reset(&headers);
@@ -101,9 +103,18 @@ static void on_read(struct store_op *op, enum err rc)
         .expires_max_s = (uint32_t)(r->set->expires_max / USEC_S),
         .expires_default_s = (uint32_t)(r->set->expires_max / USEC_S),
         .contacts = r->set->contacts,
+        .outbound = r->set->outbound,
     };
-    rc = registrar_apply(r->sip, &rx->msg, &rx->flow, store_epoch(r->store), r->read.bindings,
-                         r->read.n, &lim, loop_wall(l), &rx->arena, &r->result);
+    r->in = (struct registrar_input){.sip = r->sip,
+                                     .req = &rx->msg,
+                                     .flow = &rx->flow,
+                                     .aor = r->aor,
+                                     .old = r->read.bindings,
+                                     .old_n = r->read.n,
+                                     .epoch = store_epoch(r->store),
+                                     .chance = loop_random(l),
+                                     .now = loop_wall(l)};
+    rc = registrar_apply(&r->in, &lim, &rx->arena, &r->result);
     if (rc) {
         answer(r, rc == ERR_NOMEM ? 503 : 500, NULL);
         return;

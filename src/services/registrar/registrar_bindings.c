@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* What a REGISTER does to a set of bindings: RFC 3261 §10.3 steps 6 to 8, as a pure function.
- * All or nothing: a refusal leaves the old set as it was. */
+/* What a REGISTER does to a set of bindings: RFC 3261 §10.3 steps 6 to 8 with RFC 5626 §6, as a pure
+ * function. All or nothing: a refusal leaves the old set as it was. */
 #include "registrar/registrar_priv.h"
 #include "location/location.h"
 
-enum { AGENT_MAX = 128, PARAMS_MAX = 1024, CONTACT_MAX = 1024 };
+enum { AGENT_MAX = 128 };
 /* §20.10: a malformed expires parameter counts as one hour. §10.3: only intervals below an hour may
  * be refused as too brief. */
 enum { HOUR_S = 3600 };
 
 struct apply {
-    struct sipmsg *req;
-    const struct flow *flow;
+    const struct registrar_input *in;
     const struct registrar_limits *lim;
-    usec now;
-    uint64_t epoch;
     struct arena *arena;
     sv call_id;
     uint32_t cseq;
     bool has_expires;
     uint32_t expires_s; /* the header's */
     bool nat;           /* one stands between the phone and us */
+    bool sips;          /* the Request-URI, every Path and this hop are secure */
+    bool outbound;      /* reg-ids count */
     bool added;         /* a contact that was not there */
-    const struct sip *sip;
+    struct path path;
     struct registrar_result *out;
 };
 
@@ -30,91 +29,38 @@ static void refuse(struct registrar_result *out, uint16_t status, const char *wh
 {
     out->status = status;
     out->why = why;
-    out->changed = false;
+    out->changed = out->outbound = false;
 }
 
-/* Numbers of an expires parameter; what is malformed counts as 3600 (RFC 3261 §20.10). */
-static uint32_t expires_of(const struct apply *ap, sv contact_params)
-{
-    sv text;
-    if (!sip_param(contact_params, SV("expires"), &text))
-        return ap->has_expires ? ap->expires_s : ap->lim->expires_default_s;
-    uint64_t v;
-    if (sv_u64(text, UINT32_MAX, &v) != ERR_OK)
-        return HOUR_S;
-    return (uint32_t)v;
-}
-
-/* qvalue = "0" ["." 0*3DIGIT] / "1" ["." 0*3("0")] */
-static enum err q_of(sv contact_params, uint16_t *ret_q)
-{
-    sv text;
-    *ret_q = 1000;
-    if (!sip_param(contact_params, SV("q"), &text))
-        return ERR_OK;
-    if (text.n == 0 || text.n > 5 || (text.p[0] != '0' && text.p[0] != '1'))
-        return ERR_SYNTAX;
-    unsigned q = (unsigned)(text.p[0] - '0') * 1000;
-    if (text.n > 1 && text.p[1] != '.')
-        return ERR_SYNTAX;
-    for (size_t i = 2, unit = 100; i < text.n; i++, unit /= 10) {
-        if (text.p[i] < '0' || text.p[i] > '9')
-            return ERR_SYNTAX;
-        q += (unsigned)((text.p[i] - '0') * (int)unit);
-    }
-    if (q > 1000)
-        return ERR_SYNTAX;
-    *ret_q = (uint16_t)q;
-    return ERR_OK;
-}
-
-/* All parameters but expires and q come back as they came. */
-static enum err kept_params(struct arena *a, sv params, sv *ret)
-{
-    char mem[PARAMS_MAX];
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    sv name, value;
-    enum err rc = ERR_OK;
-    while (sip_param_next(&params, &name, &value, &rc)) {
-        if (sv_ieq(name, SV("expires")) || sv_ieq(name, SV("q")))
-            continue;
-        buf_char(&b, ';');
-        buf_put(&b, name);
-        if (value.p && value.n) {
-            buf_char(&b, '=');
-            for (size_t i = 0; i < value.n;
-                 i++) /* a fold becomes blanks: it goes into other lines */
-                buf_char(&b, value.p[i] == '\r' || value.p[i] == '\n' ? ' ' : value.p[i]);
-        }
-    }
-    TRY(rc);
-    TRY(b.rc);
-    return sv_dup(a, buf_sv(&b), ret);
-}
-
-static enum err make_binding(const struct apply *ap, const struct sip_addr *c, uint32_t expires_s,
+static enum err make_binding(const struct apply *ap, const struct contact *c, uint32_t expires_s,
                              struct binding *ret)
 {
-    sv agent = sipmsg_value(ap->req, SIP_H_USER_AGENT);
+    const struct flow *flow = ap->in->flow;
+    bool behind_proxies = ap->path.stored.n > 0;
+    sv agent = sipmsg_value(ap->in->req, SIP_H_USER_AGENT);
     *ret = (struct binding){
-        .uri = c->uri.text,
+        .uri = c->addr->uri.text,
         .call_id = ap->call_id,
         .cseq = ap->cseq,
-        .expires = ap->now + expires_s * USEC_S,
-        .since = ap->now,
+        .q = c->q,
+        .expires = ap->in->now + expires_s * USEC_S,
+        .since = ap->in->now,
         .agent = sv_sub(agent, 0, AGENT_MAX),
-        .transport = (uint8_t)ap->flow->transport,
-        .listener = ap->flow->listener,
-        .worker = ap->flow->worker,
-        .conn = ap->flow->conn,
-        .epoch = ap->epoch,
-        .local = ap->flow->local,
-        .remote = ap->flow->remote,
-        .by_flow = location_by_flow(&c->uri, ap->flow, ap->nat),
+        .path = ap->path.stored,
+        .instance = c->instance,
+        .reg_id = c->reg_id,
+        .push = c->push,
+        .transport = (uint8_t)flow->transport,
+        .listener = flow->listener,
+        .worker = flow->worker,
+        /* Behind proxies the connection is theirs: it says nothing of the phone. */
+        .conn = behind_proxies ? 0 : flow->conn,
+        .epoch = ap->in->epoch,
+        .local = flow->local,
+        .remote = flow->remote,
+        .by_flow = !behind_proxies && (c->reg_id || location_by_flow(&c->addr->uri, flow, ap->nat)),
     };
-    TRY(q_of(c->params, &ret->q));
-    return kept_params(ap->arena, c->params, &ret->params);
+    return contact_params(ap->arena, c->addr->params, &ret->params);
 }
 
 /* §10.3 step 7: an update from the same Call-ID needs a higher CSeq. What this request itself has
@@ -124,51 +70,110 @@ static bool in_order(const struct apply *ap, const struct binding *b)
     return b->call_id.p == ap->call_id.p || !sv_eq(b->call_id, ap->call_id) || ap->cseq > b->cseq;
 }
 
-static struct binding *find(struct binding *set, size_t n, const struct uri *u)
+/* peer may make us send to this numeric address (D5, D15, D16). */
+static bool may_name(const struct apply *ap, const struct addr *named)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct uri have;
-        if (uri_parse(set[i].uri, &have, NULL) == ERR_OK && uri_equal(&have, u))
-            return &set[i];
-    }
-    return NULL;
+    const struct addr *peer = &ap->in->flow->remote;
+    /* On the open network a phone speaks for its own address only: else anybody with an account could
+     * aim calls at anybody (D15). */
+    if (addr_class(named) == ADDR_GLOBAL && !addr_equal_ip(named, peer))
+        return false;
+    return !ap->in->sip || location_allowed(ap->in->sip, named, peer);
 }
 
-/* A contact that calls would be sent to must be an address that this peer may name (D5, D16). */
-static bool reachable(const struct apply *ap, const struct uri *u)
+/* A contact that calls would be sent to must be an address that this peer may name. */
+static bool reachable(const struct apply *ap, const struct contact *c)
 {
+    const struct uri *u = &c->addr->uri;
+    const struct sip *s = ap->in->sip;
     struct dest d;
     uint8_t ip[16];
     size_t n;
     if (uri_host_ip(u->host, ip, &n))
-        return true; /* a name: only ever reached by the flow */
+        return true; /* a name: only ever reached by the flow, or by others */
     struct addr named = addr_from_ip(ip, n, u->port ? u->port : 5060);
-    if (location_by_flow(u, ap->flow, ap->nat))
-        return !ap->sip || !sip_is_local(ap->sip, u->host, named.port);
-    if (location_dest(u, &d))
+    if (ap->path.stored.n || c->reg_id || location_by_flow(u, ap->in->flow, ap->nat))
+        return !s || !sip_is_local(s, u->host, named.port);
+    return location_dest(u, &d) == ERR_OK && may_name(ap, &d.addr);
+}
+
+/* The next hop of requests to these contacts. A proxy of the operator's may be named by anybody that
+ * it lets through; another one must be who it says. */
+static bool path_allowed(const struct apply *ap)
+{
+    const struct uri *u = &ap->path.first.uri;
+    const struct sip *s = ap->in->sip;
+    uint8_t ip[16];
+    size_t n;
+    if (ap->path.stored.n == 0)
+        return true;
+    const struct sip_config *c = s ? sip_config(s) : NULL;
+    for (unsigned i = 0; c && i < c->trusted_n; i++)
+        if (addr_net_has(&c->trusted[i], &ap->in->flow->remote))
+            return true;
+    if (uri_host_ip(u->host, ip, &n))
         return false;
-    /* On the open network a phone speaks for its own address only: else anybody with an account could
-     * aim calls at anybody (D15). */
-    if (addr_class(&d.addr) == ADDR_GLOBAL && !addr_equal_ip(&d.addr, &ap->flow->remote))
-        return false;
-    return !ap->sip || location_allowed(ap->sip, &d.addr, &ap->flow->remote);
+    struct addr named = addr_from_ip(ip, n, u->port ? u->port : 5060);
+    return may_name(ap, &named);
+}
+
+/* Why this Contact is not taken; NULL: it may be. */
+static const char *objection(const struct apply *ap, const struct contact *c, uint16_t *ret_status)
+{
+    const struct uri *u = &c->addr->uri;
+    *ret_status = 400;
+    if (u->scheme != URI_SIP && u->scheme != URI_SIPS) {
+        if (c->instance.n)
+            *ret_status = 403; /* RFC 5627 §5.1 */
+        return "Contact Is Not a SIP URI";
+    }
+    if (u->text.n > CONTACT_MAX)
+        return "Contact Is Too Long";
+    if (c->expires_s == 0)
+        return NULL;
+    /* RFC 5630 §5.2 */
+    if (u->scheme == URI_SIPS && !ap->sips)
+        return "SIPS Contact Needs SIPS All the Way";
+    *ret_status = 403;
+    /* RFC 5627 §5.1: it would be a loop. */
+    if (c->instance.n && contact_is_aor(u, ap->in->aor))
+        return "Contact Is the Address of Record";
+    return reachable(ap, c) ? NULL : "Contact Address Not Allowed";
+}
+
+/* Takes away all that c means. False: one of them is newer than this request.
+ *   ret_since  of the eldest, or as it was */
+static bool take_away(struct apply *ap, const struct contact *c, usec *ret_since)
+{
+    struct registrar_result *out = ap->out;
+    size_t kept = 0;
+    for (size_t i = 0; i < out->n; i++)
+        if (contact_means(c, &out->bindings[i]) && !in_order(ap, &out->bindings[i]))
+            return false;
+    for (size_t i = 0; i < out->n; i++) {
+        if (!contact_means(c, &out->bindings[i])) {
+            out->bindings[kept++] = out->bindings[i];
+            continue;
+        }
+        if (out->bindings[i].since < *ret_since)
+            *ret_since = out->bindings[i].since;
+    }
+    out->changed = out->changed || kept < out->n;
+    out->n = kept;
+    return true;
 }
 
 /* One Contact. A refusal stands in the result. */
-static enum err apply_contact(struct apply *ap, const struct sip_addr *c)
+static enum err apply_contact(struct apply *ap, const struct contact *c)
 {
     struct registrar_result *out = ap->out;
-    if (c->uri.scheme != URI_SIP && c->uri.scheme != URI_SIPS) {
-        refuse(out, 400, "Contact Is Not a SIP URI");
-        return ERR_OK;
-    }
-    if (c->uri.text.n > CONTACT_MAX) {
-        refuse(out, 400, "Contact Is Too Long");
-        return ERR_OK;
-    }
-    uint32_t expires_s = expires_of(ap, c->params);
-    if (expires_s > 0 && !reachable(ap, &c->uri)) {
-        refuse(out, 403, "Contact Address Not Allowed");
+    uint32_t expires_s = c->expires_s;
+    usec since = ap->in->now;
+    struct binding made = {0};
+    uint16_t status;
+    const char *why = objection(ap, c, &status);
+    if (why) {
+        refuse(out, status, why);
         return ERR_OK;
     }
     if (expires_s > 0 && expires_s < HOUR_S && expires_s < ap->lim->expires_min_s) {
@@ -177,36 +182,29 @@ static enum err apply_contact(struct apply *ap, const struct sip_addr *c)
     }
     if (expires_s > ap->lim->expires_max_s)
         expires_s = ap->lim->expires_max_s;
-
-    struct binding *have = find(out->bindings, out->n, &c->uri);
-    if (have && !in_order(ap, have)) {
+    if (expires_s) {
+        enum err rc = make_binding(ap, c, expires_s, &made);
+        if (rc == ERR_SYNTAX || rc == ERR_TOOBIG) {
+            refuse(out, 400, "Contact Parameters Are Malformed");
+            return ERR_OK;
+        }
+        TRY(rc);
+        TRY(gruu_seed(ap->in, out->bindings, out->n, &made, ap->arena));
+    }
+    size_t before = out->n;
+    if (!take_away(ap, c, &since)) {
         refuse(out, 500, "CSeq Out of Order");
         return ERR_OK;
     }
-    if (expires_s == 0) {
-        if (have) {
-            *have = out->bindings[--out->n];
-            out->changed = true;
-        }
+    if (!expires_s)
         return ERR_OK;
-    }
-    struct binding made;
-    enum err rc = make_binding(ap, c, expires_s, &made);
-    if (rc == ERR_SYNTAX || rc == ERR_TOOBIG) {
-        refuse(out, 400, "Contact Parameters Are Malformed");
-        return ERR_OK;
-    }
-    TRY(rc);
-    if (have) {
-        made.since = have->since;
-        *have = made;
-    } else if (out->n >= 2 * (size_t)ap->lim->contacts) {
+    if (out->n >= 2 * (size_t)ap->lim->contacts && out->n == before) {
         refuse(out, 403, "Too Many Contacts"); /* whatever follows: no more are compared */
         return ERR_OK;
-    } else {
-        out->bindings[out->n++] = made;
-        ap->added = true;
     }
+    ap->added = ap->added || out->n == before;
+    made.since = since;
+    out->bindings[out->n++] = made;
     out->changed = true;
     return ERR_OK;
 }
@@ -241,77 +239,124 @@ static void sort_bindings(struct binding *b, size_t n)
     }
 }
 
-enum err registrar_apply(const struct sip *s, struct sipmsg *req, const struct flow *flow,
-                         uint64_t epoch, const struct binding *old, size_t old_n,
-                         const struct registrar_limits *lim, usec now, struct arena *a,
-                         struct registrar_result *ret_result)
+/* RFC 5626 §6, before any Contact is looked at on its own. */
+static void check_outbound(struct apply *ap, const struct sip_addr *contacts, size_t n)
 {
-    struct registrar_result *out = ret_result;
-    *out = (struct registrar_result){.status = 200};
-    struct apply ap = {.sip = s,
-                       .req = req,
-                       .flow = flow,
-                       .lim = lim,
-                       .now = now,
-                       .epoch = epoch,
-                       .arena = a,
-                       .out = out};
+    bool supported = sipmsg_lists(ap->in->req, SIP_H_SUPPORTED, SV("outbound"));
+    unsigned reg_ids = 0, lasting = 0, lasting_reg_ids = 0;
+    for (size_t i = 0; i < n && !contacts[i].star; i++) {
+        struct contact c;
+        sv text;
+        bool has = sip_param(contacts[i].params, SV("reg-id"), &text);
+        uint32_t default_s = ap->has_expires ? ap->expires_s : ap->lim->expires_default_s;
+        bool lasts = contact_read(&contacts[i], default_s, ap->arena, &c) == ERR_OK && c.expires_s;
+        reg_ids += has;
+        lasting += lasts;
+        lasting_reg_ids += lasts && c.reg_id;
+        ap->out->outbound = ap->out->outbound || (has && c.reg_id);
+    }
+    ap->out->outbound = ap->out->outbound && ap->path.ob && supported;
+    ap->outbound = ap->path.ob;
+    if (!ap->path.ob && reg_ids && supported)
+        refuse(ap->out, 439, NULL);
+    else if (ap->path.ob && lasting > 1 && lasting_reg_ids)
+        refuse(ap->out, 400, "One Contact With reg-id at a Time");
+}
+
+/* What the request says beside its Contacts. A refusal stands in the result. */
+static enum err read_request(struct apply *ap)
+{
+    struct sipmsg *req = ap->in->req;
+    struct registrar_result *out = ap->out;
     const struct sip_cseq *cseq;
-    if (sipmsg_cseq(req, &cseq) || sipmsg_call_id(req, &ap.call_id)) {
+    const struct uri *uri;
+    if (sipmsg_cseq(req, &cseq) || sipmsg_call_id(req, &ap->call_id) || sipmsg_uri(req, &uri)) {
         refuse(out, 400, NULL);
         return ERR_OK;
     }
-    ap.cseq = cseq->number;
-    ap.has_expires = sipmsg_has(req, SIP_H_EXPIRES);
-    if (ap.has_expires && sipmsg_number(req, SIP_H_EXPIRES, &ap.expires_s))
-        ap.expires_s = HOUR_S;
-    ap.nat = location_behind_nat(req, flow);
+    ap->cseq = cseq->number;
+    ap->has_expires = sipmsg_has(req, SIP_H_EXPIRES);
+    if (ap->has_expires && sipmsg_number(req, SIP_H_EXPIRES, &ap->expires_s))
+        ap->expires_s = HOUR_S;
+    ap->nat = location_behind_nat(req, ap->in->flow);
+    enum err rc = path_read(ap->in->sip, req, ap->arena, &ap->path);
+    if (rc == ERR_NOMEM)
+        return rc;
+    if (rc)
+        refuse(out, 400, "Path Is Malformed");
+    /* RFC 3327 §5.3: the recommended policy; so a phone hears of proxies that should not be there. */
+    else if (ap->path.any && !sipmsg_lists(req, SIP_H_SUPPORTED, SV("path")))
+        refuse(out, 420, NULL);
+    else if (!path_allowed(ap))
+        refuse(out, 403, "Path Address Not Allowed");
+    ap->sips = uri->scheme == URI_SIPS && ap->path.secure && flow_secure(ap->in->flow);
+    out->direct = ap->path.direct;
+    return ERR_OK;
+}
 
+static enum err apply_contacts(struct apply *ap, const struct sip_addr *contacts, size_t n)
+{
+    struct registrar_result *out = ap->out;
+    uint32_t default_s = ap->has_expires ? ap->expires_s : ap->lim->expires_default_s;
+    /* A proxy before us that wakes the phones up says so, and we leave it to it (RFC 8599 §5.6.1.1).
+     */
+    bool woken =
+        sip_param(sipmsg_value_named(ap->in->req, SV("Feature-Caps")), SV("+sip.pns"), &(sv){0});
+    for (size_t i = 0; i < n && out->status == 200; i++) {
+        struct contact c;
+        if (contacts[i].star) {
+            apply_star(ap, n);
+            continue;
+        }
+        enum err rc = contact_read(&contacts[i], default_s, ap->arena, &c);
+        if (rc == ERR_NOMEM)
+            return rc;
+        if (rc) {
+            refuse(out, 400, "Contact Parameters Are Malformed");
+            break;
+        }
+        if (!ap->outbound)
+            c.reg_id = 0;
+        if (woken)
+            c.push = SV_NONE;
+        TRY(apply_contact(ap, &c));
+    }
+    return ERR_OK;
+}
+
+enum err registrar_apply(const struct registrar_input *in, const struct registrar_limits *lim,
+                         struct arena *a, struct registrar_result *ret_result)
+{
+    struct registrar_result *out = ret_result;
+    *out = (struct registrar_result){.status = 200};
+    struct apply ap = {.in = in, .lim = lim, .arena = a, .out = out};
     const struct sip_addr *contacts = NULL;
     size_t n = 0;
-    enum err rc = sipmsg_addrs(req, SIP_H_CONTACT, &contacts, &n);
+    TRY(read_request(&ap));
+    if (out->status != 200)
+        return ERR_OK;
+    enum err rc = sipmsg_addrs(in->req, SIP_H_CONTACT, &contacts, &n);
     if (rc != ERR_OK && rc != ERR_NOTFOUND) {
         if (rc == ERR_NOMEM)
             return rc;
         refuse(out, 400, "Contact Is Malformed");
         return ERR_OK;
     }
-    out->bindings = arena_calloc(a, old_n + n + 1, sizeof(*out->bindings));
+    if (lim->outbound)
+        check_outbound(&ap, contacts, n);
+    if (out->status != 200)
+        return ERR_OK;
+    out->bindings = arena_calloc(a, in->old_n + n + 1, sizeof(*out->bindings));
     if (!out->bindings)
         return ERR_NOMEM;
-    if (old_n)
-        memcpy(out->bindings, old, old_n * sizeof(*old));
-    out->n = old_n;
-
-    for (size_t i = 0; i < n && out->status == 200; i++) {
-        if (contacts[i].star)
-            apply_star(&ap, n);
-        else
-            TRY(apply_contact(&ap, &contacts[i]));
-    }
+    if (in->old_n)
+        memcpy(out->bindings, in->old, in->old_n * sizeof(*in->old));
+    out->n = in->old_n;
+    TRY(apply_contacts(&ap, contacts, n));
     /* The set that comes out counts: a phone may replace its contact at the cap. */
     if (out->status == 200 && ap.added && out->n > lim->contacts)
         refuse(out, 403, "Too Many Contacts");
     if (out->status == 200)
         sort_bindings(out->bindings, out->n);
     return ERR_OK;
-}
-
-void registrar_put_bindings(struct buf *b, const struct binding *bindings, size_t n, usec now)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct binding *x = &bindings[i];
-        buf_str(b, "Contact: <");
-        buf_put(b, x->uri);
-        buf_char(b, '>');
-        if (x->q != 1000)
-            buf_printf(b, ";q=0.%03u", x->q);
-        buf_put(b, x->params);
-        usec left = x->expires - now;
-        buf_printf(b, ";expires=%lld\r\n",
-                   (long long)(left > 0 ? (left + USEC_S - 1) / USEC_S : 0));
-    }
-    buf_str(b, "Date: ");
-    clock_rfc1123(b, now);
-    buf_str(b, "\r\n");
 }

@@ -549,8 +549,10 @@ static enum err send_op(struct stream *stream, const sv *pieces, size_t n)
         total += pieces[i].n;
     }
     if (total > room &&
-        (stream->queue_max < queued(q) || total - room > stream->queue_max - queued(q)))
+        (stream->queue_max < queued(q) || total - room > stream->queue_max - queued(q))) {
+        stat_refuse(&stream->loop->stats, STAT_LIMIT_WRITE_QUEUE);
         return ERR_TOOBIG;
+    }
     for (size_t i = 0; i < n; i++)
         pipe_put(q, pieces[i]);
     pump(e->conn, e->side);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/transport_conn.c: connections of this worker, and messages framed from their octets.
+/* transport/transport_conn.c: connections of this worker: life, deadlines, caps, reuse.
+ *
+ *   accepted ─ tls, wss: TLS ─ ws, wss: HTTP, upgrade ─► up ── first valid message ──► proved
+ *       └──────────── handshake time each ──┘             └── idle, message begun ── deadlines
  *
  * A record whose stream is NULL is dead: out of the tables, its watches failed, waiting for the end
  * of the turn to be reported (on_flow_gone) and buried. So a handler may end any connection, also
- * the one whose octets are being read. */
+ * the one whose octets are being read.
+ *
+ * At the cap the oldest connection on trial (accepted, nothing useful came yet) makes room: a crowd that
+ * only connects shuts out itself, not the phones. */
 #include "transport/transport_priv.h"
-
-enum { IN_MIN = 2048, IN_EXTRA = 64 };
 
 struct conn *conn_find(struct sip *s, uint64_t id)
 {
@@ -17,48 +21,99 @@ struct conn *conn_find(struct sip *s, uint64_t id)
     return c && c->flow.conn == id ? c : NULL;
 }
 
-/* One that we opened: who connects from a port has not shown that he is who listens there (RFC
- * 5923). */
-struct conn *conn_to(struct sip *s, enum sip_transport t, const struct addr *remote)
+struct conn *conn_of_flow(struct sip *s, const struct flow *f)
+{
+    struct conn *c = conn_find(s, f->conn);
+    return c && c->flow.transport == f->transport && addr_equal(&c->flow.remote, &f->remote) ? c
+                                                                                             : NULL;
+}
+
+/* ---- reuse ---- */
+
+/* Text of the name that a certificate must show: name 0 is the address. */
+static bool wanted_name(struct sip *s, uint32_t name, const struct addr *to,
+                        char mem[static SIP_NAME_MAX], sv *ret_name)
+{
+    struct buf b;
+    if (name)
+        return names_text(s->shared, name, mem, ret_name);
+    buf_init(&b, mem, SIP_NAME_MAX);
+    addr_print_ip(&b, to);
+    *ret_name = buf_sv(&b);
+    return !b.rc;
+}
+
+/* RFC 5923 §8.2: an accepted connection is used for requests only to the address that it named in
+ * Via and only to an identity that its certificate shows. */
+static bool alias_for(struct sip *s, const struct conn *c, const struct addr *remote, uint32_t name)
+{
+    char mem[SIP_NAME_MAX];
+    sv text;
+    return c->alias_port == remote->port && addr_equal_ip(&c->flow.remote, remote) && c->peer &&
+           wanted_name(s, name, remote, mem, &text) && tls_peer_is(c->peer, text);
+}
+
+/* Who connects from a port has not shown that he is who listens there, so of accepted ones only
+ * aliases. And one opened in one name is nobody else's, though the address be the same. */
+struct conn *conn_to(struct sip *s, enum sip_transport t, const struct addr *remote, uint32_t name)
 {
     HASH_EACH (c, &s->by_remote, sip_addr_hash(s, remote), struct conn, by_remote) {
-        if (!c->accepted && c->flow.transport == t && addr_equal(&c->flow.remote, remote))
+        if (c->flow.transport != t)
+            continue;
+        if (c->accepted
+                ? alias_for(s, c, remote, name)
+                : addr_equal(&c->flow.remote, remote) && (t != SIP_T_TLS || c->name == name))
             return c;
     }
     return NULL;
 }
 
-/* ---- life ---- */
-
-/* Whose connections are counted together: an IPv4 address, a /64 of IPv6. */
-static struct addr source_of(const struct addr *remote)
+bool conn_is_ours(struct sip *s, const struct flow *f)
 {
-    struct addr a = *remote;
-    a.port = 0;
-    if (a.family == 6) {
-        memset(a.ip + 8, 0, 8);
-        a.scope = 0;
-    }
-    return a;
+    if (f->conn == 0)
+        return true;
+    const struct conn *c = f->worker == s->loop->worker ? conn_find(s, f->conn) : NULL;
+    return c && !c->accepted;
 }
 
-static bool source_full(struct sip *s, const struct addr *remote)
+static void learn_alias(struct conn *c, struct rx *rx)
 {
-    struct addr source = source_of(remote);
-    unsigned n = 0, max = s->shared->config.connections_source;
-    HASH_EACH (c, &s->by_source, sip_addr_hash(s, &source), struct conn, by_source) {
-        struct addr other = source_of(&c->flow.remote);
-        if (addr_equal(&other, &source) && ++n >= max)
-            return true;
-    }
-    return false;
+    struct sip *s = c->sip;
+    const struct sip_via *via;
+    sv value;
+    if (!c->accepted || c->flow.transport != SIP_T_TLS || !rx->msg.request || !c->peer ||
+        !c->peer->verified || c->by_remote.pprev || sipmsg_via(&rx->msg, &via) ||
+        !sip_param(via->params, SV("alias"), &value))
+        return;
+    struct addr target = c->flow.remote;
+    target.port = via->port ? via->port : SIPS_PORT;
+    c->alias_port = target.port;
+    hash_insert(&s->by_remote, &c->by_remote, sip_addr_hash(s, &target));
+}
+
+void conn_proved(struct conn *c, struct rx *rx)
+{
+    list_unlink(&c->by_trial);
+    learn_alias(c, rx);
+}
+
+/* ---- life ---- */
+
+/* The pings of a WebSocket tell whether its peer lives (RFC 7118 §6); silence ends only those that
+ * never said anything. */
+static bool kept_by_pings(const struct conn *c)
+{
+    return (c->flow.transport == SIP_T_WS || c->flow.transport == SIP_T_WSS) &&
+           c->phase == CONN_UP && !list_linked(&c->by_trial);
 }
 
 static void on_idle(struct timer *t, void *arg)
 {
     struct conn *c = arg;
     usec quiet = c->sip->loop->now - c->active, idle = c->sip->shared->config.idle;
-    if (quiet >= idle)
+    if (kept_by_pings(c))
+        loop_timer(c->sip->loop, t, idle);
+    else if (quiet >= idle)
         conn_drop(c, false, ERR_TIMEOUT);
     else
         loop_timer(c->sip->loop, t, idle - quiet);
@@ -66,50 +121,75 @@ static void on_idle(struct timer *t, void *arg)
 
 static void on_deadline(struct timer *t, void *arg)
 {
+    struct conn *c = arg;
+    struct stats *stats = &c->sip->loop->stats;
     (void)t;
-    conn_drop(arg, false, ERR_TIMEOUT);
+    if (c->phase == CONN_HANDSHAKE)
+        stat_refuse(stats, STAT_LIMIT_HANDSHAKE);
+    else if (c->in)
+        stat_refuse(stats, STAT_LIMIT_MESSAGE_TIME);
+    conn_drop(c, false, ERR_TIMEOUT);
+}
+
+static void slot_set(struct sip *s, uint32_t slot, struct conn *c)
+{
+    s->conn[slot] = c;
+    atomic_store_explicit(&s->shared->up[s->loop->worker][slot], c ? c->flow.conn : 0,
+                          memory_order_relaxed);
 }
 
 static struct conn *conn_new(struct sip *s, const struct flow *f, bool accepted)
 {
-    struct conn *c = s->conns < s->conns_max ? pool_get(s->conn_pool) : NULL;
+    if (s->conns == s->conns_max) {
+        stat_refuse(&s->loop->stats, STAT_LIMIT_CONNECTIONS);
+        if (list_empty(&s->trial))
+            return NULL;
+        conn_drop(CONTAINER(s->trial.next, struct conn, by_trial), false, ERR_BUSY);
+    }
+    struct conn *c = pool_get(s->conn_pool);
     if (!c)
         return NULL;
     uint32_t slot = s->vacant[s->conns_max - ++s->conns];
     c->sip = s;
     c->flow = *f;
     c->flow.conn = (uint64_t)++s->generation[slot] << 32 | (slot + 1);
+    c->source = f->remote;
     c->accepted = accepted;
+    c->phase = CONN_UP;
     c->active = s->loop->now;
     list_init(&c->watches);
     timer_init(&c->idle, on_idle, c);
     timer_init(&c->deadline, on_deadline, c);
     loop_timer(s->loop, &c->idle, s->shared->config.idle);
-    s->conn[slot] = c;
+    slot_set(s, slot, c);
     list_push(&s->live, &c->by_life);
-    hash_insert(&s->by_remote, &c->by_remote, sip_addr_hash(s, &f->remote));
-    if (accepted) {
-        struct addr source = source_of(&f->remote);
-        hash_insert(&s->by_source, &c->by_source, sip_addr_hash(s, &source));
-    }
+    if (accepted)
+        list_push(&s->trial, &c->by_trial);
+    else
+        hash_insert(&s->by_remote, &c->by_remote, sip_addr_hash(s, &f->remote));
     stat_add(&s->loop->stats, STAT_TCP_CONNECTIONS, 1);
     return c;
 }
 
-/* The stream is gone, or about to be closed by the caller. */
-static void conn_end(struct conn *c, enum err why)
+void conn_end(struct conn *c, enum err why)
 {
     struct sip *s = c->sip;
     uint32_t slot = (uint32_t)(c->flow.conn & UINT32_MAX) - 1;
     c->stream = NULL;
+    c->http = NULL;
     loop_timer_cancel(s->loop, &c->idle);
     loop_timer_cancel(s->loop, &c->deadline);
+    list_unlink(&c->by_trial);
     hash_remove(&s->by_remote, &c->by_remote);
-    hash_remove(&s->by_source, &c->by_source);
-    s->conn[slot] = NULL;
+    if (c->counted)
+        source_leave(s, &c->source);
+    c->counted = false;
+    slot_set(s, slot, NULL);
     s->vacant[s->conns_max - s->conns--] = slot;
     block_unref(c->in);
     c->in = NULL;
+    tls_peer_unref(c->peer);
+    c->peer = NULL;
     stat_add(&s->loop->stats, STAT_TCP_CONNECTIONS, -1);
     for (struct link *l; (l = list_pop(&c->watches));)
         watch_fail(s, CONTAINER(l, struct sip_sent, by_pending), why);
@@ -119,13 +199,22 @@ static void conn_end(struct conn *c, enum err why)
     loop_defer(s->loop, &s->later);
 }
 
+static void close_lower(struct stream *stream, struct http *http, bool flush)
+{
+    if (http)
+        http_close(http, flush);
+    else
+        stream_close(stream, flush);
+}
+
 void conn_drop(struct conn *c, bool flush, enum err why)
 {
     struct stream *stream = c->stream;
+    struct http *http = c->http;
     if (!stream)
         return;
     conn_end(c, why);
-    stream_close(stream, flush);
+    close_lower(stream, http, flush);
 }
 
 void conn_bury(struct conn *c)
@@ -133,160 +222,48 @@ void conn_bury(struct conn *c)
     struct sip *s = c->sip;
     if (c->stream) { /* the endpoint ends: nobody is told */
         struct stream *stream = c->stream;
+        struct http *http = c->http;
         while (list_pop(&c->watches))
             ;
         c->users = 0;
         conn_end(c, ERR_CANCELLED);
-        stream_close(stream, true);
+        close_lower(stream, http, true);
     }
     list_unlink(&c->by_life);
     pool_put(s->conn_pool, c);
 }
 
-/* ---- octets in ---- */
+/* ---- the stream below ---- */
 
-/* RFC 5626 §4.4.1: the double CRLF of a client is answered with a single one. One answer for all
- * that came in one piece. */
-static void on_crlf(struct conn *c, size_t n)
+void conn_up(struct conn *c)
 {
-    c->crlf += n;
-    if (c->crlf >= 4) {
-        c->crlf = 0;
-        conn_send(c, SV("\r\n"));
-    }
+    size_t least = c->sip->shared->config.max_message + QUEUE_EXTRA;
+    loop_timer_cancel(c->sip->loop, &c->deadline);
+    c->phase = CONN_UP;
+    /* What a peer that does not read makes us hold; one message of any size fits. */
+    c->stream->queue_max = least > QUEUE_MIN ? least : QUEUE_MIN;
 }
 
-/* Appends what fits; 0: no memory. */
-static size_t append(struct conn *c, sv octets)
+static void on_open(void *arg)
 {
+    struct conn *c = arg;
     struct sip *s = c->sip;
-    size_t limit = s->shared->config.max_message + IN_EXTRA;
-    size_t held = c->in ? c->in->n - c->at : 0;
-    size_t want = held + octets.n < limit ? held + octets.n : limit;
-    if (!c->in || c->in->cap < want) {
-        size_t cap = c->in && want < 2 * (size_t)c->in->cap ? 2 * (size_t)c->in->cap : want;
-        struct block *b = block_new(s->loop->blocks, cap < IN_MIN ? IN_MIN : cap);
-        if (!b)
-            return 0;
-        if (held)
-            memcpy(b->p, c->in->p + c->at, held);
-        b->n = (uint32_t)held;
-        block_unref(c->in);
-        c->in = b;
-        c->at = 0;
-    } else if (c->in->cap - c->in->n < want - held && c->at) {
-        memmove(c->in->p, c->in->p + c->at, held);
-        c->in->n = (uint32_t)held;
-        c->at = 0;
-    }
-    size_t room = c->in->cap - c->in->n;
-    size_t take = octets.n < room ? octets.n : room;
-    memcpy(c->in->p + c->in->n, octets.p, take);
-    c->in->n += (uint32_t)take;
-    return take;
-}
-
-/* The first n unread octets are a message: a block of their own, so that what keeps the message
- * keeps no more. */
-static void message(struct conn *c, size_t n, enum err rc, const struct sipmsg_fault *fault)
-{
-    struct sip *s = c->sip;
-    struct block *b;
-    if (c->at == 0 && n == c->in->n) {
-        b = c->in;
-        c->in = NULL;
+    c->active = s->loop->now;
+    if (c->stream->tls_peer)
+        c->peer = tls_peer_ref(c->stream->tls_peer);
+    if (c->flow.transport == SIP_T_WSS) {
+        loop_timer(s->loop, &c->deadline, s->shared->config.handshake);
+        conn_await_upgrade(c);
     } else {
-        b = block_new(s->loop->blocks, n);
-        if (!b) {
-            conn_drop(c, false, ERR_NOMEM);
-            return;
-        }
-        memcpy(b->p, c->in->p + c->at, n);
-        b->n = (uint32_t)n;
-        c->at += n;
+        conn_up(c);
     }
-    bool is_sip = sip_receive(s, b, block_sv(b), &c->flow, rc, fault);
-    block_unref(b);
-    if (!is_sip && !rc && c->stream)
-        conn_drop(c, true, ERR_SYNTAX);
-}
-
-static void let_go_of_buffer(struct conn *c)
-{
-    block_unref(c->in);
-    c->in = NULL;
-    c->at = 0;
-}
-
-/* One message. False: more octets are needed, or the connection ended. */
-static bool next_message(struct conn *c)
-{
-    struct sip *s = c->sip;
-    if (!c->stream || !c->in)
-        return false;
-    sv rest = {c->in->p + c->at, c->in->n - c->at};
-    if (c->resume == 0) {
-        size_t n = sipmsg_skip_crlf(rest);
-        c->at += n;
-        rest = sv_sub(rest, n, rest.n);
-        if (n)
-            on_crlf(c, n);
-        if (!c->stream)
-            return false;
-    }
-    if (rest.n == 0) {
-        let_go_of_buffer(c);
-        return false;
-    }
-    struct sipmsg_fault fault = {0};
-    size_t n = 0, max = s->shared->config.max_message;
-    enum err rc = rest.n == 1 && rest.p[0] == '\r'
-                      ? ERR_MORE /* half of a keep-alive */
-                      : sipmsg_frame(rest, max, &c->resume, &n, &fault);
-    if (rc == ERR_MORE && rest.n <= max) {
-        if (!timer_armed(&c->deadline))
-            loop_timer(s->loop, &c->deadline, s->shared->config.message_time);
-        return false;
-    }
-    loop_timer_cancel(s->loop, &c->deadline);
-    c->resume = 0;
-    c->crlf = 0;
-    if (rc) {
-        /* Where the next message begins is not known any more: the answer is the last that is said.
-         */
-        if (rc == ERR_MORE)
-            rc = ERR_TOOBIG;
-        if (rc == ERR_TOOBIG)
-            stat_refuse(&s->loop->stats, STAT_LIMIT_MESSAGE_SIZE);
-        message(c, rest.n, rc, &fault);
-        conn_drop(c, true, rc);
-        return false;
-    }
-    message(c, n, ERR_OK, NULL);
-    return true;
 }
 
 static void on_data(void *arg, sv octets)
 {
     struct conn *c = arg;
     c->active = c->sip->loop->now;
-    while (c->stream && octets.n) {
-        size_t n = append(c, octets);
-        if (n == 0) {
-            conn_drop(c, false, ERR_NOMEM);
-            return;
-        }
-        octets = sv_sub(octets, n, octets.n);
-        while (next_message(c))
-            ;
-    }
-}
-
-static void on_open(void *arg)
-{
-    struct conn *c = arg;
-    loop_timer_cancel(c->sip->loop, &c->deadline);
-    c->active = c->sip->loop->now;
+    conn_octets(c, octets);
 }
 
 static void on_close(void *arg, enum err why)
@@ -299,47 +276,96 @@ static const struct stream_handler conn_handler = {
 
 /* ---- beginning ---- */
 
+/* stream goes over to c, or is closed. */
+static void begin(struct conn *c, struct stream *stream)
+{
+    struct sip *s = c->sip;
+    enum sip_transport t = c->flow.transport;
+    c->stream = stream;
+    if (t == SIP_T_TCP) {
+        stream_handle(stream, &conn_handler, c);
+        conn_up(c);
+        return;
+    }
+    c->phase = CONN_HANDSHAKE;
+    loop_timer(s->loop, &c->deadline, s->shared->config.handshake);
+    if (t == SIP_T_WS) {
+        conn_await_upgrade(c);
+    } else if (tls_accept(s->tls, stream, &conn_handler, c, &c->stream)) {
+        c->stream = stream;
+        conn_drop(c, false, ERR_NOMEM);
+    }
+}
+
+bool from_proxy(const struct sip_listen *l, const struct addr *peer)
+{
+    for (unsigned i = 0; i < l->proxies_n; i++)
+        if (addr_net_has(&l->proxies[i], peer))
+            return true;
+    return false;
+}
+
 static void on_accept(void *arg, struct stream *stream)
 {
     struct sip_port *p = arg;
     struct sip *s = p->sip;
-    struct flow f = {.transport = SIP_T_TCP,
+    const struct sip_listen *l = &s->shared->config.listen[p->index];
+    struct flow f = {.transport = l->transport,
                      .listener = p->index,
                      .worker = (uint8_t)s->loop->worker,
                      .local = stream->local,
                      .remote = stream->peer};
-    bool full = source_full(s, &f.remote);
-    struct conn *c = full ? NULL : conn_new(s, &f, true);
-    if (!c) {
-        stat_refuse(&s->loop->stats, full ? STAT_LIMIT_SOURCE_CONNECTIONS : STAT_LIMIT_CONNECTIONS);
+    /* Behind a proxy are many: each counts when it is known. */
+    bool counts = l->transport != SIP_T_WS || !from_proxy(l, &f.remote);
+    if ((flow_secure(&f) && !s->tls) || (counts && source_enter(s, &f.remote) != SOURCE_ENTERED)) {
         stream_close(stream, false);
         return;
     }
+    struct conn *c = conn_new(s, &f, true);
+    if (!c) {
+        if (counts)
+            source_leave(s, &f.remote);
+        stream_close(stream, false);
+        return;
+    }
+    c->counted = counts;
     if (addr_is_any(&p->local))
         sip_learn(s, &f.local);
-    c->stream = stream;
-    stream_handle(stream, &conn_handler, c);
+    begin(c, stream);
 }
 
 const struct listener_handler sip_listener_handler = {.on_accept = on_accept};
 
-enum err conn_connect(struct sip *s, enum sip_transport t, const struct addr *to,
+static enum err open_stream(struct conn *c, const struct addr *local)
+{
+    struct sip *s = c->sip;
+    char mem[SIP_NAME_MAX];
+    sv name;
+    if (c->flow.transport == SIP_T_TCP)
+        return stream_connect(s->loop, local, &c->flow.remote, &conn_handler, c, &c->stream);
+    if (!s->tls || !wanted_name(s, c->name, &c->flow.remote, mem, &name))
+        return ERR_UNREACHABLE;
+    return tls_connect(s->tls, s->loop, local, &c->flow.remote, name, true, &conn_handler, c,
+                       &c->stream);
+}
+
+enum err conn_connect(struct sip *s, enum sip_transport t, const struct addr *to, uint32_t name,
                       struct conn **ret_conn)
 {
     struct sip_port *p;
     struct flow f = {.transport = t, .worker = (uint8_t)s->loop->worker, .remote = *to};
+    if (!sip_connects(t))
+        return ERR_UNREACHABLE;
     TRY(sip_port_for(s, t, to, &p, &f.local));
     f.listener = p->index;
     struct conn *c = conn_new(s, &f, false);
-    if (!c) {
-        stat_refuse(&s->loop->stats, STAT_LIMIT_CONNECTIONS);
+    if (!c)
         return ERR_BUSY;
-    }
+    c->name = name;
     /* Our end has a port of its own; Via names the listener's. */
     struct addr local = f.local;
     local.port = 0;
-    enum err rc = stream_connect(s->loop, addr_is_any(&p->local) ? NULL : &local, to, &conn_handler,
-                                 c, &c->stream);
+    enum err rc = open_stream(c, addr_is_any(&p->local) ? NULL : &local);
     if (rc) {
         conn_end(c, rc);
         conn_bury(c); /* it never was: nobody is told */
@@ -352,13 +378,11 @@ enum err conn_connect(struct sip *s, enum sip_transport t, const struct addr *to
 
 void conn_send(struct conn *c, sv octets)
 {
-    enum err rc = stream_send(c->stream, &octets, 1);
+    enum err rc = c->http ? ERR_CLOSED : stream_send(c->stream, &octets, 1);
     if (!rc) {
         c->active = c->sip->loop->now;
         return;
     }
     /* A peer that does not read must not make us hold what it will not take. */
-    if (rc == ERR_TOOBIG)
-        stat_refuse(&c->sip->loop->stats, STAT_LIMIT_WRITE_QUEUE);
     conn_drop(c, false, rc == ERR_TOOBIG ? ERR_BUSY : ERR_CLOSED);
 }

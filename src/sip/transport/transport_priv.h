@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/transport_priv.h: what the parts of transport share.                layer: sip
  *
- * Parts   transport.c endpoints, listeners, what is local; transport_rx.c messages in, homes;
- * transport_conn.c connections and framing; transport_send.c messages out, watches, other workers'
- * connections; transport_reply.c answers without a transaction. */
+ * Parts   transport.c endpoints; _port.c listeners, what is local, our names; _conn.c life of connections;
+ *         _stream.c messages framed from octets; _ws.c HTTP and WebSocket; _rx.c messages in, homes;
+ *         _send.c messages out, watches, other workers' connections; _flow.c flows as values;
+ *         _source.c caps per source; _name.c names of TLS peers; _reply.c answers without a
+ *         transaction. */
 #ifndef TRANSPORT_TRANSPORT_PRIV_H
 #define TRANSPORT_TRANSPORT_PRIV_H
 #include "ds/hash.h"
@@ -11,10 +13,15 @@
 
 enum {
     SIP_PORT = 5060,          /* RFC 3261 §18.1.1 */
+    SIPS_PORT = 5061,
     SIP_RX_OCTETS = 4 * 1024, /* of the block that holds an rx: an ordinary message needs no heap */
     SIP_RX_ARENA = 256 * 1024, /* heap that one message's typed values may take beyond it */
     SIP_KNOWN = 32,            /* own addresses remembered on wildcard listeners */
     SIP_WAITING = 256,         /* buckets of watches */
+    SIP_NAME_MAX = 256,        /* a host name has 253 octets at most */
+    CONN_SLACK = 1024,
+    QUEUE_MIN = 64 * 1024,     /* octets that may wait for a peer */
+    QUEUE_EXTRA = 4 * 1024,
 };
 #define SIP_CONNECT_TIME (5 * USEC_S)
 
@@ -32,6 +39,11 @@ struct sip_shared {
     struct sip_config config;               /* RO once listening */
     struct arena memory;                    /* texts of config */
     struct sip *endpoint[LOOP_WORKERS_MAX]; /* RO once running */
+    struct sources *sources;
+    struct names *names;
+    size_t connections; /* of each worker, at most */
+    /* by worker and slot: the connection that is there, or 0; written by its worker */
+    _Atomic uint64_t *up[LOOP_WORKERS_MAX];
 };
 
 /* A listener's sockets on this worker. */
@@ -44,16 +56,30 @@ struct sip_port {
     struct addr local;
 };
 
+enum conn_phase {
+    CONN_HANDSHAKE, /* accepted: TLS, then HTTP until the upgrade */
+    CONN_UP         /* carries messages; also one that we open, which queues them */
+};
+
 struct conn {
-    struct hash_node by_remote, by_source;
-    struct link by_life; /* sip.live, then sip.dead */
+    /* opened: its remote address; accepted: the address that it is an alias of, if it is (RFC 5923) */
+    struct hash_node by_remote;
+    struct link by_life;  /* sip.live, then sip.dead */
+    struct link by_trial; /* accepted, and nothing useful came yet: sip.trial, oldest first */
     struct sip *sip;
     struct stream *stream; /* NULL: dead; the record stays until the turn's end */
+    struct http *http;     /* owns the stream; NULL: not before the upgrade */
+    struct tls_peer *peer;
     struct flow flow;
-    bool accepted;
+    struct addr source;  /* whom it counts for */
+    uint32_t name;       /* opened, TLS: whom the certificate had to show */
+    uint16_t alias_port; /* by_remote, when accepted */
+    uint8_t phase;
+    bool accepted, counted;
     uint64_t users; /* bit a worker: has sent through this connection */
     struct link watches;
-    struct timer idle, deadline; /* deadline: of the connect, then of a message begun */
+    /* deadline: of the connect or the handshake, then of a message begun */
+    struct timer idle, deadline;
     usec active;
     struct block *in; /* octets [at, n) are not yet a message */
     size_t at, resume;
@@ -74,8 +100,9 @@ struct sip {
     uint32_t *generation; /* by slot */
     uint32_t *vacant;     /* stack of slots */
     size_t conns, conns_max;
-    struct hash by_remote, by_source;
-    struct link live, dead;
+    struct hash by_remote;
+    struct link live, dead, trial;
+    struct tls *tls; /* NULL: none yet */
 
     struct link waiting[SIP_WAITING]; /* watches of datagrams and of other workers' connections, by
                                          target */
@@ -87,13 +114,22 @@ struct sip {
     unsigned known_n;
 };
 
-/* ---- transport.c ---- */
+/* ---- transport_port.c ---- */
 /* Octets came to this local address, so it is ours. */
 void sip_learn(struct sip *s, const struct addr *local);
 /* The listener for a request to `to`, and the local address it has towards it. Errors:
  * ERR_UNREACHABLE. */
 MUST_USE enum err sip_port_for(struct sip *s, enum sip_transport t, const struct addr *to,
                                struct sip_port **ret_port, struct addr *ret_local);
+/* host, without port, is what this listener is called or bound to. */
+bool sip_port_is(struct sip *s, unsigned listener, sv host);
+/* We can reach others by it; WebSocket is the client's to open. */
+static inline bool sip_connects(enum sip_transport t)
+{
+    return t == SIP_T_UDP || t == SIP_T_TCP || t == SIP_T_TLS;
+}
+
+/* ---- transport.c ---- */
 uint64_t sip_addr_hash(const struct sip *s, const struct addr *a);
 
 static inline void sip_tap(const struct sip *s, bool out, const struct addr *peer, sv octets)
@@ -102,25 +138,69 @@ static inline void sip_tap(const struct sip *s, bool out, const struct addr *pee
         s->user->on_octets(s->arg, out, peer, octets);
 }
 
+/* ---- transport_source.c ---- */
+struct source_limits {
+    unsigned connections, rate; /* rate: of new ones a second; 0: any */
+};
+enum source_verdict { SOURCE_ENTERED, SOURCE_FULL, SOURCE_FAST };
+/* Room for so many connections of all workers. Errors: ERR_NOMEM. */
+MUST_USE enum err sources_new(size_t connections, struct sources **ret_sources);
+void sources_free(struct sources *t);
+/* One connection more of this source, if it may; what is refused is counted. */
+enum source_verdict source_enter(struct sip *s, const struct addr *source);
+void source_leave(struct sip *s, const struct addr *source);
+
+/* ---- transport_name.c ---- */
+MUST_USE enum err names_new(struct names **ret_names);
+void names_free(struct names *t);
+uint32_t names_number(struct sip_shared *sh, sv name); /* as sip_name */
+/* False: forgotten. */
+bool names_text(struct sip_shared *sh, uint32_t number, char mem[static SIP_NAME_MAX],
+                sv *ret_name);
+
 /* ---- transport_rx.c ---- */
 extern const struct udp_handler sip_udp_handler;
-/* text lies in octets (a reference is taken). rc, fault: what framing said; ERR_OK: nothing against
- * it. False: it has no Via and may be no SIP at all. */
-bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
-                 const struct sipmsg_fault *fault);
+/* text lies in octets (a reference is taken). c: NULL for datagrams. rc, fault: what framing said;
+ * ERR_OK: nothing against it. False: it has no Via and may be no SIP at all. */
+bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, struct conn *c,
+                 enum err rc, const struct sipmsg_fault *fault);
 
 /* ---- transport_conn.c ---- */
 extern const struct listener_handler sip_listener_handler;
 struct conn *conn_find(struct sip *s, uint64_t id);
-struct conn *conn_to(struct sip *s, enum sip_transport t, const struct addr *remote);
-/* Errors: ERR_BUSY (cap), ERR_NOMEM, as stream_connect and sip_port_for. */
+/* The connection of this worker that f speaks of. */
+struct conn *conn_of_flow(struct sip *s, const struct flow *f);
+/* One that may carry requests to remote: opened to this very address and, over TLS, in this name. */
+struct conn *conn_to(struct sip *s, enum sip_transport t, const struct addr *remote, uint32_t name);
+/* Requests on this flow go by a connection that we opened or will open. */
+bool conn_is_ours(struct sip *s, const struct flow *f);
+/* Errors: ERR_BUSY (cap), ERR_NOMEM, ERR_UNREACHABLE (a forgotten name, no certificates yet), as
+ * stream_connect and sip_port_for. */
 MUST_USE enum err conn_connect(struct sip *s, enum sip_transport t, const struct addr *to,
-                               struct conn **ret_conn);
+                               uint32_t name, struct conn **ret_conn);
+/* A message that pass one accepts came on it. */
+void conn_proved(struct conn *c, struct rx *rx);
 /* Writes, or ends the connection: then its watches fail. */
 void conn_send(struct conn *c, sv octets);
 /* Closes; idempotent. */
 void conn_drop(struct conn *c, bool flush, enum err why);
 void conn_bury(struct conn *c);
+/* For handlers of what it stands on: that is gone, or about to be closed by the caller. */
+void conn_end(struct conn *c, enum err why);
+/* Whose X-Forwarded-For l believes. */
+bool from_proxy(const struct sip_listen *l, const struct addr *peer);
+/* It carries messages from now on. */
+void conn_up(struct conn *c);
+
+/* ---- transport_stream.c ---- */
+/* Octets of a connection without messages' borders. */
+void conn_octets(struct conn *c, sv octets);
+/* One whole message of a WebSocket. */
+void conn_message(struct conn *c, sv octets);
+
+/* ---- transport_ws.c ---- */
+/* Its stream is open: the peer's HTTP request is awaited. */
+void conn_await_upgrade(struct conn *c);
 
 /* ---- transport_send.c ---- */
 void watch_fail(struct sip *s, struct sip_sent *w, enum err why);

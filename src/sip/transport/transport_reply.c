@@ -10,10 +10,10 @@ struct dest sip_response_dest(const struct rx *rx)
     struct dest d = {.flow = rx->flow};
     const struct sip_via *via;
     struct rx *m = (struct rx *)rx; /* typed access remembers what it found */
-    if (sipmsg_via(&m->msg, &via))
+    if (!sip_connects(rx->flow.transport) || sipmsg_via(&m->msg, &via))
         return d;
     struct addr sent_by = rx->flow.remote;
-    sent_by.port = via->port ? via->port : SIP_PORT;
+    sent_by.port = via->port ? via->port : rx->flow.transport == SIP_T_TLS ? SIPS_PORT : SIP_PORT;
     /* RFC 3261 §18.2.2: on the request's connection, or a new one to the source address and the
      * port of sent-by; a
      * datagram to these two; RFC 3581 §4: with rport to the source port.
@@ -22,6 +22,9 @@ struct dest sip_response_dest(const struct rx *rx)
         d.addr = sent_by;
         d.transport = rx->flow.transport;
         d.or_connect = true;
+        /* Only who has proved a name has it asked for; of anyone else the address must do. */
+        if (rx->peer && rx->peer->verified && tls_peer_is(rx->peer, via->host))
+            d.name = names_number(rx->priv->shared, via->host);
     } else if (!via->rport) {
         d.flow.remote = sent_by;
     }
@@ -44,6 +47,9 @@ void sip_reply_via(const struct rx *rx, struct sip_reply *r, char mem[static 64]
     if (sipmsg_via(&m->msg, &via))
         return;
     const struct addr *source = &rx->flow.remote;
+    /* RFC 7118 §5.3: of a WebSocket it would tell a client the address of a proxy, and help nobody. */
+    if (!sip_connects(rx->flow.transport))
+        return;
     bool differs = uri_host_ip(via->host, ip, &n) != ERR_OK;
     if (!differs) {
         struct addr a = addr_from_ip(ip, n, 0);

@@ -29,11 +29,13 @@ void rx_unref(struct rx *rx)
         home_release_key(rx->priv->shared->home, rx->priv->key);
     struct block *self = rx->priv->self, *octets = rx->priv->octets;
     arena_done(&rx->arena);
+    tls_peer_unref(rx->peer);
     block_unref(octets);
     block_unref(self);
 }
 
-static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow *f)
+static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow *f,
+                         const struct conn *c)
 {
     struct block *self = block_new(s->loop->blocks, SIP_RX_OCTETS);
     if (!self)
@@ -47,6 +49,8 @@ static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow 
     rx->priv->self = self;
     rx->priv->octets = block_ref(octets);
     rx->flow = *f;
+    rx->source = c ? c->source : f->remote;
+    rx->peer = c && c->peer ? tls_peer_ref(c->peer) : NULL;
     rx->at = s->loop->now;
     arena_init(&rx->arena, cell + 1, self->cap - sizeof *cell, SIP_RX_ARENA);
     return rx;
@@ -169,15 +173,28 @@ static void count_request(struct sip *s, const struct rx *rx)
                           memory_order_relaxed);
 }
 
-bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, enum err rc,
-                 const struct sipmsg_fault *fault)
+/* RFC 7118 §5: a WebSocket message is one SIP message, no more. */
+static enum err nothing_behind(struct rx *rx, sv text)
+{
+    if ((rx->flow.transport != SIP_T_WS && rx->flow.transport != SIP_T_WSS) ||
+        rx->msg.text.n == text.n)
+        return ERR_OK;
+    rx->fault = (struct sipmsg_fault){
+        .status = 400, .at = (uint32_t)rx->msg.text.n, .why = "Octets behind the body"};
+    return ERR_SYNTAX;
+}
+
+bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, struct conn *c,
+                 enum err rc, const struct sipmsg_fault *fault)
 {
     bool is_sip = true;
-    sip_tap(s, false, &f->remote, text);
-    struct rx *rx = rx_new(s, octets, f);
+    sip_tap(s, false, c ? &c->source : &f->remote, text);
+    struct rx *rx = rx_new(s, octets, f, c);
     if (!rx)
         return true; /* over the cap of blocks: as if lost on the way */
     rx->rc = sipmsg_parse(text, &rx->arena, &rx->msg, &rx->fault);
+    if (!rx->rc)
+        rx->rc = nothing_behind(rx, text);
     if (!rx->rc && !rc)
         rx->rc = sipmsg_check(&rx->msg, &rx->fault);
     if (rc) {
@@ -188,6 +205,8 @@ bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
     }
     if (rx->msg.request && rx->msg.method_text.n > 0)
         count_request(s, rx);
+    if (!rx->rc && c)
+        conn_proved(c, rx);
     if (rx->rc) {
         stat_inc(&s->loop->stats, STAT_SIP_PARSE_ERRORS);
         is_sip = sipmsg_has(&rx->msg, SIP_H_VIA);
@@ -242,7 +261,7 @@ static void on_datagram(void *arg, struct block *b, const struct addr *from, con
     bool big = text.n > s->shared->config.max_message;
     if (big)
         stat_refuse(&s->loop->stats, STAT_LIMIT_MESSAGE_SIZE);
-    sip_receive(s, b, text, &f, big ? ERR_TOOBIG : ERR_OK, &fault);
+    sip_receive(s, b, text, &f, NULL, big ? ERR_TOOBIG : ERR_OK, &fault);
 }
 
 static void on_error(void *arg, const struct addr *to, enum err why, sv quoted)

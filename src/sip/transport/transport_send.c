@@ -25,6 +25,7 @@ struct hop {
     struct dest dest;
     uint64_t conn, watch; /* watch 0: all of the connection */
     unsigned owner, from;
+    bool message;
     enum err why;
 };
 
@@ -155,11 +156,11 @@ static void on_hop_failed(struct loop *at, struct mail *m)
 /* The connection that d asks for; NULL: it is gone, and d names no other way. */
 static struct conn *conn_of(struct sip *s, const struct dest *d)
 {
-    struct conn *c = conn_find(s, d->flow.conn);
+    struct conn *c = conn_of_flow(s, &d->flow);
     if (c || !d->or_connect)
         return c;
-    c = conn_to(s, d->transport, &d->addr);
-    if (!c && conn_connect(s, d->transport, &d->addr, &c))
+    c = conn_to(s, d->transport, &d->addr, d->name);
+    if (!c && conn_connect(s, d->transport, &d->addr, d->name, &c))
         return NULL;
     return c;
 }
@@ -171,7 +172,8 @@ static void on_hop(struct loop *at, struct mail *m)
     struct conn *c = s ? conn_of(s, &h->dest) : NULL;
     if (c) {
         c->users |= (uint64_t)1 << h->from;
-        sip_tap(s, true, &c->flow.remote, block_sv(h->octets));
+        if (h->message)
+            sip_tap(s, true, &c->source, block_sv(h->octets));
         conn_send(c, block_sv(h->octets)); /* failing, it ends the connection: hop_gone tells */
     } else if (s && h->watch) {
         h->why = ERR_CLOSED;
@@ -195,7 +197,7 @@ void hop_gone(struct conn *c)
 }
 
 static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block *octets,
-                               struct sip_sent *watch)
+                               bool message, struct sip_sent *watch)
 {
     const struct flow *f = &d->flow;
     if (f->worker >= s->shared->group->n)
@@ -205,6 +207,7 @@ static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block
         return ERR_BUSY;
     h->octets = block_ref(octets);
     h->dest = *d;
+    h->message = message;
     if (watch) {
         watch_wait(s, watch, watch_target_conn(s, f->worker, f->conn), NULL);
         h->watch = watch->id;
@@ -230,7 +233,7 @@ static enum err send_conn(struct sip *s, struct conn *c, struct block *octets,
     }
     if (watch)
         list_push(&c->watches, &watch->by_pending);
-    sip_tap(s, true, &c->flow.remote, block_sv(octets));
+    sip_tap(s, true, &c->source, block_sv(octets));
     conn_send(c, block_sv(octets));
     return ERR_OK;
 }
@@ -260,7 +263,7 @@ enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, str
                    : ERR_UNREACHABLE;
     if (f->transport != SIP_T_NONE && f->conn)
         return f->worker == s->loop->worker ? send_conn(s, conn_of(s, d), octets, watch)
-                                            : send_elsewhere(s, d, octets, watch);
+                                            : send_elsewhere(s, d, octets, true, watch);
     enum sip_transport t = f->transport != SIP_T_NONE ? f->transport : d->transport;
     const struct addr *to = f->transport != SIP_T_NONE ? &f->remote : &d->addr;
     if (t == SIP_T_UDP) {
@@ -269,8 +272,36 @@ enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, str
         TRY(sip_port_for(s, t, to, &p, &local));
         return send_udp(s, p, &local, to, octets, watch);
     }
-    struct conn *c = conn_to(s, t, to);
+    struct conn *c = conn_to(s, t, to, d->name);
     if (!c)
-        TRY(conn_connect(s, t, to, &c));
+        TRY(conn_connect(s, t, to, d->name, &c));
     return send_conn(s, c, octets, watch);
+}
+
+enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets)
+{
+    struct dest d = {.flow = *f};
+    if (f->transport == SIP_T_UDP) {
+        struct sip_port *p = f->listener < SIP_LISTENERS_MAX ? &s->port[f->listener] : NULL;
+        if (!p || !p->udp)
+            return ERR_UNREACHABLE;
+        return udp_send(p->udp, addr_is_any(&p->local) ? &f->local : NULL, &f->remote, &octets, 1);
+    }
+    if (f->conn == 0)
+        return ERR_UNREACHABLE;
+    if (f->worker == s->loop->worker) {
+        struct conn *c = conn_of_flow(s, f);
+        if (!c)
+            return ERR_UNREACHABLE;
+        conn_send(c, octets);
+        return ERR_OK;
+    }
+    struct block *b = sip_block(s, octets.n);
+    if (!b)
+        return ERR_BUSY;
+    memcpy(b->p, octets.p, octets.n);
+    b->n = (uint32_t)octets.n;
+    enum err rc = send_elsewhere(s, &d, b, false, NULL);
+    block_unref(b);
+    return rc;
 }

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/transport_port.c: listeners, own addresses, which listener reaches whom, what it is called. */
+#include "transport/transport_priv.h"
+#include <assert.h>
+
+/* ---- listening ---- */
+
+enum err sip_listen(struct sip *s, unsigned i)
+{
+    struct sip_listen *c = &s->shared->config.listen[i];
+    struct sip_port *p = &s->port[i];
+    unsigned flags = c->freebind ? SOCK_FREEBIND : 0;
+    assert(i < s->shared->config.listeners);
+    if (p->open)
+        return ERR_STATE;
+    if (c->transport < SIP_T_UDP || c->transport > SIP_T_WSS)
+        return ERR_UNSUPPORTED;
+    if (c->transport == SIP_T_UDP) {
+        TRY(udp_open_flags(s->loop, &c->bind, flags, &sip_udp_handler, p, &p->udp));
+        p->local = p->udp->local;
+    } else {
+        TRY(stream_listen_flags(s->loop, &c->bind, flags, &sip_listener_handler, p, &p->listener));
+        p->local = p->listener->local;
+    }
+    p->open = true;
+    /* During set-up only: the other workers open the port that the first one found. */
+    if (c->bind.port == 0)
+        c->bind.port = p->local.port;
+    return ERR_OK;
+}
+
+/* ---- own addresses ---- */
+
+static bool known(const struct sip *s, const struct addr *ip)
+{
+    for (unsigned i = 0; i < s->known_n; i++)
+        if (addr_equal_ip(&s->known[i], ip))
+            return true;
+    return false;
+}
+
+void sip_learn(struct sip *s, const struct addr *local)
+{
+    if (s->known_n < SIP_KNOWN && local->family && !addr_is_any(local) && !known(s, local))
+        s->known[s->known_n++] = *local;
+}
+
+/* ip is an address of this machine: octets came to it, or the routing table says that the way to it
+ * starts at it. */
+static bool own_ip(struct sip *s, const struct addr *ip)
+{
+    struct addr from;
+    if (known(s, ip))
+        return true;
+    if (addr_is_any(ip) || addr_class(ip) == ADDR_MULTICAST ||
+        sock_source_for(s->loop, ip, &from) || !addr_equal_ip(&from, ip))
+        return false;
+    sip_learn(s, ip);
+    return true;
+}
+
+/* RFC 3261 §19.1.2, RFC 7118 §5.5. */
+static uint16_t default_port(enum sip_transport t)
+{
+    switch (t) {
+    case SIP_T_TLS:
+        return SIPS_PORT;
+    case SIP_T_WS:
+        return 80;
+    case SIP_T_WSS:
+        return 443;
+    default:
+        return SIP_PORT;
+    }
+}
+
+/* host: and, when it is a number, ip. */
+static bool port_is(struct sip *s, unsigned i, sv host, const struct addr *ip)
+{
+    const struct sip_port *p = &s->port[i];
+    sv advertise = s->shared->config.listen[i].advertise;
+    if (sv_present(advertise) && sv_ieq(advertise, host))
+        return true;
+    if (ip->family == 0 || ip->family != p->local.family)
+        return false;
+    return addr_is_any(&p->local) ? own_ip(s, ip) : addr_equal_ip(&p->local, ip);
+}
+
+static struct addr numeric(sv host)
+{
+    uint8_t ip[16];
+    size_t n = 0;
+    return uri_host_ip(host, ip, &n) ? (struct addr){0} : addr_from_ip(ip, n, 0);
+}
+
+bool sip_is_local(const struct sip *cs, sv host, uint16_t port)
+{
+    struct sip *s = (struct sip *)cs; /* what is learnt is a cache */
+    const struct sip_config *c = &s->shared->config;
+    struct addr ip = numeric(host);
+    for (unsigned i = 0; i < c->listeners; i++) {
+        const struct sip_port *p = &s->port[i];
+        if (p->open && p->local.port == (port ? port : default_port(c->listen[i].transport)) &&
+            port_is(s, i, host, &ip))
+            return true;
+    }
+    return false;
+}
+
+bool sip_port_is(struct sip *s, unsigned listener, sv host)
+{
+    struct addr ip = numeric(host);
+    return port_is(s, listener, host, &ip);
+}
+
+/* ---- which listener ---- */
+
+/* How well a listener bound to `local` suits requests to `to`; 0: not at all. */
+static int suits(const struct addr *local, const struct addr *source, const struct addr *to)
+{
+    if (local->family != to->family)
+        return 0;
+    if (addr_is_any(local))
+        return source->family ? 2 : 0;
+    if (addr_equal_ip(local, source))
+        return 3;
+    /* The kernel sends nothing from a loopback address to the outside. */
+    return addr_class(local) == ADDR_LOOPBACK && addr_class(to) != ADDR_LOOPBACK ? 0 : 1;
+}
+
+/* Bits of the zone's longest network that holds `to`, and one; 0: none does. */
+static int zone_holds(const struct sip_config *c, unsigned zone, const struct addr *to)
+{
+    int most = 0;
+    if (zone >= c->zones)
+        return 0;
+    for (unsigned i = 0; i < c->zone[zone].networks_n; i++) {
+        const struct addr_net *n = &c->zone[zone].networks[i];
+        if (n->bits + 1 > most && addr_net_has(n, to))
+            most = n->bits + 1;
+    }
+    return most;
+}
+
+enum err sip_port_for(struct sip *s, enum sip_transport t, const struct addr *to,
+                      struct sip_port **ret_port, struct addr *ret_local)
+{
+    enum { ZONE_WEIGHT = 4 }; /* above every rank of suits() */
+    const struct sip_config *c = &s->shared->config;
+    struct addr source = {0};
+    struct sip_port *best = NULL;
+    int best_rank = 0;
+    if (sock_source_for(s->loop, to, &source))
+        source = (struct addr){0};
+    for (unsigned i = 0; i < c->listeners; i++) {
+        struct sip_port *p = &s->port[i];
+        if (!p->open || c->listen[i].transport != t)
+            continue;
+        int rank = suits(&p->local, &source, to);
+        if (rank)
+            rank += ZONE_WEIGHT * zone_holds(c, c->listen[i].zone, to);
+        if (rank > best_rank) {
+            best_rank = rank;
+            best = p;
+        }
+    }
+    if (!best)
+        return ERR_UNREACHABLE;
+    *ret_port = best;
+    *ret_local = best->local;
+    if (addr_is_any(&best->local)) {
+        *ret_local = source;
+        ret_local->port = best->local.port;
+        sip_learn(s, ret_local);
+    }
+    return ERR_OK;
+}
+
+enum err sip_flow_for(struct sip *s, const struct dest *d, struct flow *ret_flow)
+{
+    if (d->flow.transport != SIP_T_NONE && (d->flow.conn || !flow_reliable(&d->flow))) {
+        *ret_flow = d->flow;
+        return ERR_OK;
+    }
+    bool by_flow = d->flow.transport != SIP_T_NONE;
+    const struct addr *to = by_flow ? &d->flow.remote : &d->addr;
+    enum sip_transport t = by_flow ? d->flow.transport : d->transport;
+    if (!sip_connects(t))
+        return ERR_UNREACHABLE;
+    struct conn *c = t == SIP_T_UDP ? NULL : conn_to(s, t, to, d->name);
+    if (c) {
+        *ret_flow = c->flow;
+        return ERR_OK;
+    }
+    struct sip_port *p;
+    struct addr local;
+    TRY(sip_port_for(s, t, to, &p, &local));
+    *ret_flow = (struct flow){.transport = t,
+                              .listener = p->index,
+                              .worker = (uint8_t)s->loop->worker,
+                              .local = local,
+                              .remote = *to};
+    return ERR_OK;
+}
+
+/* ---- what we are called ---- */
+
+static bool told_real(const struct sip_config *c, const struct addr *peer)
+{
+    for (unsigned i = 0; i < c->local_n; i++)
+        if (addr_net_has(&c->local[i], peer))
+            return true;
+    return false;
+}
+
+void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f)
+{
+    const struct sip_config *c = &s->shared->config;
+    sv advertise = c->listen[f->listener].advertise;
+    if (sv_present(advertise) && !told_real(c, &f->remote))
+        buf_put(b, advertise);
+    else
+        addr_print_host(b, &f->local);
+    buf_char(b, ':');
+    buf_u64(b, f->local.port);
+}
+
+void sip_put_via(struct sip *s, struct buf *b, const struct flow *f, uint16_t slot, sv suffix,
+                 sv *ret_branch)
+{
+    buf_put(b, SV("SIP/2.0/"));
+    buf_put(b, sip_transport_name(f->transport));
+    buf_char(b, ' ');
+    sip_put_hostport(s, b, f);
+    buf_put(b, SV(";branch="));
+    size_t from = b->n;
+    buf_put(b, SV("z9hG4bK"));
+    home_mark(s->shared->home, slot, loop_random(s->loop), b);
+    buf_put(b, suffix);
+    size_t to = b->n;
+    /* RFC 3581 §3: the client adds rport; over streams the answer comes back on the connection. */
+    if (f->transport == SIP_T_UDP)
+        buf_put(b, SV(";rport"));
+    /* RFC 5923 §8.1: whom we connect to over TLS may send us requests on that connection. */
+    if (f->transport == SIP_T_TLS && conn_is_ours(s, f))
+        buf_put(b, SV(";alias"));
+    *ret_branch = sv_sub(buf_sv(b), from, to);
+}

@@ -2,8 +2,13 @@
 /* dns/dns.h: questions to the DNS.                                              layer: net
  *
  * Shape   one question, one event with the raw answer parsed by wire/dnsmsg. No cache here.
- * Real    c-ares on the loop, a fresh channel now and then for fresh ports (D33). Simulated: zones
- *         in text.
+ * Names   are absolute: no search domains, with or without a last dot.
+ * Real    c-ares on the loop, a fresh channel now and then for fresh ports (D33). A and AAAA of a
+ *         name in /etc/hosts (its first 64 KiB, read again within a minute) come from there, as
+ *         programs on a host expect; a name that it has with one family only has none of the
+ *         other. localhost and what lies under it are the loopback (RFC 6761 §6.3), of other types
+ *         they have nothing. All else, SRV and NAPTR of names in /etc/hosts too, the DNS is
+ *         asked. Simulated: zones in text.
  * Threads the owning loop's.
  */
 #ifndef DNS_DNS_H

@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* Questions to the DNS by c-ares, which gives the raw answer; wire/dnsmsg reads it.
  *
+ * c-ares gives every question an id by chance, and drops what does not come from the server that was
+ * asked or does not repeat the question; a truncated answer is fetched by TCP.
+ *
  * A channel keeps its UDP port while it has questions under way, so a busy one would keep it for
  * ever and give an off-path forger time to guess it (RFC 5452 §9.2). So a channel takes
  * CHANNEL_QUERIES questions or lives CHANNEL_LIFE, then a new one takes over and the old one ends
- * with its last answer. */
+ * with its last answer. With it come the servers of the system and /etc/hosts as they are then. */
 #include "worker/worker_priv.h"
 #include <ares.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum {
     DNS_QUERIES_MAX = 1024, /* under way on one worker */
     CHANNEL_QUERIES = 64,
     NAME_MAX_OCTETS = 253,
     ANSWER_ARENA = 256 * 1024,
-    TIMEOUT_MS = 1500, /* of the first try; c-ares doubles it */
-    TRIES = 3,
+    TIMEOUT_MS = 1000, /* of the first try; c-ares doubles it. With TRIES a silent server is left */
+    TRIES = 2,         /* after 3 s, so that a few questions one after the other end in 10 s */
     EDNS_OCTETS = 1232, /* fits any IPv6 path without fragments, which can be forged */
     SERVER_TEXT = 64,
+    HOSTS_MAX = 64 * 1024, /* octets read of /etc/hosts */
+    HOSTS_TTL_S = 60,
+    HOSTS_RECORDS = 16,
 };
 #define CHANNEL_LIFE (60 * USEC_S)
 
@@ -26,6 +34,8 @@ struct dns_channel {
     ares_channel ares;
     unsigned asked, live;
     usec born;
+    char *hosts; /* the text of /etc/hosts; NULL: none */
+    size_t hosts_n;
     struct timer timeout;
     struct deferred end; /* c-ares must not be destroyed in a call of its own */
     struct link sockets, answered, by_worker;
@@ -227,6 +237,111 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
     uv_poll_start(&s->poll, s->watched, on_poll);
 }
 
+/* ---- names that the DNS is not asked for ---- */
+
+static void read_hosts(struct dns_channel *c)
+{
+    int fd = open("/etc/hosts", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return;
+    c->hosts = mem_alloc(HOSTS_MAX);
+    ssize_t n = 1;
+    while (c->hosts && n > 0 && c->hosts_n < HOSTS_MAX) {
+        n = read(fd, c->hosts + c->hosts_n, HOSTS_MAX - c->hosts_n);
+        c->hosts_n += n > 0 ? (size_t)n : 0;
+    }
+    close(fd);
+}
+
+static sv next_word(sv *rest)
+{
+    size_t from = 0;
+    while (from < rest->n && (rest->p[from] == ' ' || rest->p[from] == '\t'))
+        from++;
+    size_t to = from;
+    while (to < rest->n && rest->p[to] != ' ' && rest->p[to] != '\t')
+        to++;
+    sv word = sv_sub(*rest, from, to);
+    *rest = sv_sub(*rest, to, rest->n);
+    return word;
+}
+
+/* "address name ... # comment": the address, if name is among the names. */
+static bool hosts_line(sv line, sv name, struct addr *ret_addr)
+{
+    line = sv_trim(sv_sub(line, 0, sv_chr(line, '#')));
+    sv ip = next_word(&line);
+    for (sv word; (word = next_word(&line)).n > 0;)
+        if (sv_ieq(word, name))
+            return addr_parse_ip(ip, 0, ret_addr) == ERR_OK;
+    return false;
+}
+
+static void add_address(struct dnsmsg *m, struct dns_rr *rrs, const struct addr *a)
+{
+    if ((a->family == 4) != (m->question_type == DNS_A) || m->n == HOSTS_RECORDS)
+        return;
+    struct dns_rr *rr = &rrs[m->n++];
+    *rr = (struct dns_rr){
+        .name = m->question, .type = (enum dns_type)m->question_type, .ttl_s = HOSTS_TTL_S};
+    memcpy(rr->ip, a->ip, sizeof rr->ip);
+}
+
+/* What /etc/hosts says of the question: false: nothing. */
+static bool in_hosts(const struct dns_channel *c, struct dnsmsg *m, struct dns_rr *rrs)
+{
+    sv rest = {c->hosts, c->hosts_n};
+    bool known = false;
+    while (rest.n > 0) {
+        size_t end = sv_chr(rest, '\n');
+        struct addr a;
+        if (hosts_line(sv_sub(rest, 0, end), m->question, &a)) {
+            known = true;
+            add_address(m, rrs, &a);
+        }
+        rest = sv_sub(rest, end + 1, rest.n);
+    }
+    return known;
+}
+
+/* RFC 6761 §6.3: localhost and what lies under it are the loopback, and nobody is asked. */
+static bool is_localhost(sv name)
+{
+    sv last = sv_sub(name, name.n > 10 ? name.n - 10 : 0, name.n);
+    return sv_ieq(name, SV("localhost")) || sv_ieq(last, SV(".localhost"));
+}
+
+/* Answers q from here. False: the DNS is to be asked. */
+static bool answer_here(struct worker_query *q)
+{
+    struct dns_rr rrs[HOSTS_RECORDS];
+    struct dnsmsg m = {.response = true,
+                       .question = sv_of(q->name),
+                       .question_type = (uint16_t)q->type,
+                       .rrs = rrs,
+                       .negative_ttl_s = HOSTS_TTL_S};
+    struct addr loopback = {.ip = {127, 0, 0, 1}, .family = 4};
+    struct buf b;
+    if (is_localhost(m.question)) {
+        if (q->type == DNS_AAAA)
+            loopback = (struct addr){.ip = {[15] = 1}, .family = 6};
+        if (q->type == DNS_A || q->type == DNS_AAAA)
+            add_address(&m, rrs, &loopback);
+    } else if ((q->type != DNS_A && q->type != DNS_AAAA) || !in_hosts(q->c, &m, rrs)) {
+        return false;
+    }
+    q->raw = block_new(q->c->w->base.blocks, EDNS_OCTETS * 8);
+    if (q->raw) {
+        buf_init(&b, q->raw->p, q->raw->cap);
+        q->rc = dnsmsg_print_answer(&b, &m);
+        q->raw->n = (uint32_t)b.n;
+    } else {
+        q->rc = ERR_NOMEM;
+    }
+    list_push(&q->c->answered, &q->by_answered);
+    return true;
+}
+
 /* ---- channels ---- */
 
 static void channel_free(struct dns_channel *c)
@@ -239,6 +354,7 @@ static void channel_free(struct dns_channel *c)
     loop_timer_cancel(&c->w->base, &c->timeout);
     loop_defer_cancel(&c->end);
     list_unlink(&c->by_worker);
+    mem_free(c->hosts);
     mem_free(c);
 }
 
@@ -294,6 +410,7 @@ static enum err channel_new(struct worker *w)
     list_init(&c->sockets);
     list_init(&c->answered);
     list_push(&w->dns_channels, &c->by_worker);
+    read_hosts(c);
     enum err rc = set_servers(c);
     if (rc) {
         channel_free(c);
@@ -372,7 +489,8 @@ enum err worker_dns_query(struct loop *l, sv name, unsigned type, dns_fn *fn, vo
     c->asked++;
     c->live++;
     w->dns_live++;
-    ares_query(c->ares, q->name, CLASS_IN, (int)type, on_answer, q);
+    if (!answer_here(q))
+        ares_query(c->ares, q->name, CLASS_IN, (int)type, on_answer, q);
     arm_timeout(c);
     *ret_query = &q->base;
     return ERR_OK;

@@ -2,6 +2,7 @@
 /* Questions by c-ares to a server of our own on the loopback. */
 #include "net_run.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "dns/dns.h"
 
@@ -40,7 +41,7 @@ static void answer_to(const struct dnsmsg *q, struct buf *b)
     if (sv_starts(q->question, SV("srv."))) {
         m.rrs = srv;
         m.n = 2;
-    } else if (sv_starts(q->question, SV("nx."))) {
+    } else if (sv_starts(q->question, SV("nx.")) || sv_eq(q->question, SV("nx"))) {
         m.rcode = 3;
         m.n = 0;
     } else if (sv_starts(q->question, SV("fail."))) {
@@ -322,6 +323,85 @@ static void end_with_questions_under_way(void **state)
     net_run();
 }
 
+/* ---- what is not asked ---- */
+
+static void localhost_is_the_loopback(void **state)
+{
+    (void)state;
+    ask("localhost", DNS_A);
+    assert_int_equal(told, 0);
+    net_run();
+    assert_int_equal(last_rc, ERR_OK);
+    assert_string_equal(first_target, "127.0.0.1");
+    assert_int_equal(heard, 0);
+}
+
+static void localhost_has_nothing_else(void **state)
+{
+    (void)state;
+    wanted = 3;
+    ask("Phone.LocalHost.", DNS_A);
+    ask("localhost", DNS_AAAA);
+    ask("_sip._udp.localhost", DNS_SRV);
+    net_run();
+    assert_int_equal(last_rc, ERR_OK);
+    assert_int_equal(last.n, 0); /* the SRV */
+    assert_int_equal(heard, 0);
+}
+
+/* The first name of /etc/hosts with an IPv4 address that is not localhost. */
+static bool first_host(char ip[static 64], char name[static 256])
+{
+    char line[1024];
+    bool found = false;
+    FILE *f = fopen("/etc/hosts", "r");
+    while (f && !found && fgets(line, sizeof line, f))
+        found = sscanf(line, "%63[0-9.]%*[ \t]%255[^ \t\r\n#]", ip, name) == 2 &&
+                !strstr(name, "localhost");
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static void hosts_file_comes_first(void **state)
+{
+    char ip[64], name[256];
+    (void)state;
+    if (!first_host(ip, name))
+        skip();
+    ask(name, DNS_A);
+    assert_int_equal(told, 0);
+    net_run();
+    assert_int_equal(last_rc, ERR_OK);
+    assert_string_equal(first_target, ip);
+    assert_int_equal(last.id, 60);
+    assert_int_equal(heard, 0);
+}
+
+static void hosts_file_has_addresses_alone(void **state)
+{
+    char ip[64], name[256];
+    (void)state;
+    if (!first_host(ip, name))
+        skip();
+    wanted = 2;
+    ask(name, DNS_SRV);
+    ask("notlocalhost", DNS_A);
+    net_run();
+    assert_int_equal(heard, 2);
+}
+
+/* A name of one label that the DNS does not know is not tried with a domain behind it. */
+static void names_are_absolute(void **state)
+{
+    (void)state;
+    setenv("LOCALDOMAIN", "search.example", 1);
+    ask("nx", DNS_A);
+    net_run();
+    unsetenv("LOCALDOMAIN");
+    assert_int_equal(heard, 1);
+}
+
 static struct dns_query *pair[2];
 
 static void cancel_the_other(void *arg, enum err rc, const struct dnsmsg *answer)
@@ -379,6 +459,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(forged_question_is_not_believed, dns_setup, dns_teardown),
         cmocka_unit_test_setup_teardown(truncated_answer_comes_by_tcp, dns_setup, dns_teardown),
         cmocka_unit_test_setup_teardown(ports_are_renewed, dns_setup, dns_teardown),
+        cmocka_unit_test_setup_teardown(localhost_is_the_loopback, dns_setup, dns_teardown),
+        cmocka_unit_test_setup_teardown(localhost_has_nothing_else, dns_setup, dns_teardown),
+        cmocka_unit_test_setup_teardown(hosts_file_comes_first, dns_setup, dns_teardown),
+        cmocka_unit_test_setup_teardown(hosts_file_has_addresses_alone, dns_setup, dns_teardown),
+        cmocka_unit_test_setup_teardown(names_are_absolute, dns_setup, dns_teardown),
         cmocka_unit_test_setup_teardown(cancelled_question_is_not_told, dns_setup, dns_teardown),
         cmocka_unit_test_setup_teardown(end_with_questions_under_way, dns_setup, dns_teardown),
         cmocka_unit_test_setup_teardown(answer_may_cancel_and_ask, dns_setup, dns_teardown),

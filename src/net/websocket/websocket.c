@@ -19,6 +19,8 @@ enum {
     PIECES_MAX = 16,   /* sent without joining them */
     FIN = 0x80,
     MASK = 0x80,
+    OPCODE = 0x0f,
+    CONTROL = 0x08,  /* of the opcode: §5.5 */
     LENGTH_16 = 126, /* §5.2: two octets of length follow */
     LENGTH_64 = 127,
 };
@@ -48,6 +50,7 @@ struct websocket {
     bool begun;    /* a message has begun */
     bool data;     /* the frame under way is one of a message */
     bool complete; /* the message is whole */
+    bool too_big;  /* it would be, with this frame */
     bool paused, pinged, gone;
 };
 
@@ -184,33 +187,16 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *p, size_t cap, int 
     return (ssize_t)n;
 }
 
-static void on_frame(wslay_event_context_ptr ctx,
-                     const struct wslay_event_on_frame_recv_start_arg *f, void *arg)
-{
-    struct websocket *w = arg;
-    (void)ctx;
-    w->data = !wslay_is_ctrl_frame(f->opcode);
-    if (w->begun)
-        w->cost += FRAME_COST;
-    else
-        w->cost = 0;
-    w->begun = w->begun || w->data;
-    size_t sum = w->cost + w->message.n;
-    if (sum > w->message_max || (w->data && f->payload_length > w->message_max - sum))
-        w->fail = WSLAY_CODE_MESSAGE_TOO_BIG;
-}
-
 static void on_chunk(wslay_event_context_ptr ctx,
                      const struct wslay_event_on_frame_recv_chunk_arg *c, void *arg)
 {
     struct websocket *w = arg;
     (void)ctx;
-    if (!w->data || w->fail)
+    if (!w->data || w->too_big || w->fail)
         return;
     buf_mem(&w->message, c->data, c->data_length);
     if (w->message.rc)
-        w->fail = w->message.rc == ERR_TOOBIG ? WSLAY_CODE_MESSAGE_TOO_BIG
-                                              : WSLAY_CODE_INTERNAL_SERVER_ERROR;
+        w->fail = WSLAY_CODE_INTERNAL_SERVER_ERROR;
 }
 
 static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *m,
@@ -240,7 +226,6 @@ static bool frames_new(struct websocket *w)
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = on_recv,
         .send_callback = on_send,
-        .on_frame_recv_start_callback = on_frame,
         .on_frame_recv_chunk_callback = on_chunk,
         .on_msg_recv_callback = on_message,
     };
@@ -258,7 +243,7 @@ static bool frames_new(struct websocket *w)
 /* A control frame is given to wslay whole: cut, it would overlook part of a Close's UTF-8. */
 static bool is_cut_control(const struct websocket *w, sv octets)
 {
-    if (w->header_n > 0 || !wslay_is_ctrl_frame(octets.p[0] & 0x0f))
+    if (w->header_n > 0 || !(octets.p[0] & CONTROL))
         return false;
     if (octets.n < 2)
         return true;
@@ -282,6 +267,18 @@ static uint64_t payload_length(const uint8_t header[static HEADER_MAX])
     return n;
 }
 
+/* A header is whole: what the frame adds to its message. wslay looks at the rest of it, some of it
+ * with the first octet of payload only. */
+static void frame_begins(struct websocket *w)
+{
+    w->left = payload_length(w->header);
+    w->data = !(w->header[0] & CONTROL);
+    w->cost = w->begun ? w->cost + FRAME_COST : 0;
+    w->begun = w->begun || w->data;
+    size_t sum = w->cost + w->message.n;
+    w->too_big = sum > w->message_max || (w->data && w->left > w->message_max - sum);
+}
+
 /* How many of the octets are of the frame under way, which may end with them. */
 static size_t of_frame(struct websocket *w, sv octets)
 {
@@ -291,7 +288,7 @@ static size_t of_frame(struct websocket *w, sv octets)
         if (w->header_n == 2)
             w->header_need = (uint8_t)header_length(w->header[1]);
         if (w->header_n == w->header_need)
-            w->left = payload_length(w->header);
+            frame_begins(w);
     }
     if (w->header_n < w->header_need)
         return n;
@@ -323,7 +320,7 @@ static void answer(struct websocket *w)
     sv payload = sv_sub(buf_sv(&b), 2, b.n);
     if (rc != 0 || b.rc || b.n < 2) {
         w->fail = WSLAY_CODE_INTERNAL_SERVER_ERROR;
-    } else if ((mem[0] & 0x0f) == WSLAY_PONG) {
+    } else if ((mem[0] & OPCODE) == WSLAY_PONG) {
         say_pong(w, payload);
     } else if (wslay_event_get_close_received(w->frames)) { /* §5.5.1: its code goes back */
         say_control(w, WSLAY_CONNECTION_CLOSE, payload);
@@ -349,6 +346,8 @@ static void read_frame(struct websocket *w, sv octets)
             rc == WSLAY_ERR_NOMEM ? WSLAY_CODE_INTERNAL_SERVER_ERROR : WSLAY_CODE_PROTOCOL_ERROR;
     if (!w->fail && wslay_event_want_write(w->frames))
         answer(w);
+    if (w->too_big && !w->fail && !w->gone)
+        w->fail = WSLAY_CODE_MESSAGE_TOO_BIG;
     if (w->fail)
         fail(w, w->fail,
              w->fail == WSLAY_CODE_MESSAGE_TOO_BIG         ? ERR_TOOBIG

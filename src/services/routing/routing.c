@@ -83,33 +83,52 @@ static void serve_us(struct routing *r, struct rx *rx, const struct proxy_route 
 
 /* ---- through us ---- */
 
-static void to_user(struct routing *r, struct rx *rx, const struct proxy_route *route,
-                    const struct uri *uri)
+/* RFC 3323 §5: who asks for a privacy that we do not give, and for nothing less, is refused. */
+static bool privacy_given(struct rx *rx)
 {
-    const struct sip_addr *from;
-    const struct settings_domain *target = settings_domain_of(r->set, r->sip, uri->host, uri->port);
-    if (sipmsg_from(&rx->msg, &from)) {
-        routing_refuse(r, rx, 400, NULL, SV_NONE);
-        return;
+    sv rest = sipmsg_value(&rx->msg, SIP_H_PRIVACY);
+    bool critical = false, more = false;
+    while (rest.n) {
+        size_t end = sv_chr(rest, ';');
+        sv word = sv_trim(sv_sub(rest, 0, end));
+        critical = critical || sv_ieq(word, SV("critical"));
+        more = more || sv_ieq(word, SV("header")) || sv_ieq(word, SV("session")) ||
+               sv_ieq(word, SV("user"));
+        rest = sv_sub(rest, end + 1, rest.n);
     }
-    const struct settings_domain *claimed =
-        settings_domain_of(r->set, r->sip, from->uri.host, from->uri.port);
+    return !(critical && more);
+}
+
+static void through_us(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    const struct settings_domain *claimed = routing_claimed(r, rx);
     if (r->draining && rx->msg.method == SIP_INVITE) {
         routing_refuse(r, rx, 503, "Shutting Down", SV("Retry-After: 30\r\n"));
         return;
     }
-    if (claimed && r->set->authenticate == SETTINGS_AUTH_ALL) {
-        routing_authenticate(r, rx, route, claimed, routing_to_user);
+    if (!privacy_given(rx)) {
+        routing_refuse(r, rx, 500, "Privacy Service Not Available", SV_NONE);
         return;
     }
-    /* Nobody we know: at most a local user is rung, and nothing leaves (D6). */
-    if (!target || (!claimed && r->set->strangers == SETTINGS_STRANGERS_REFUSE)) {
+    if (claimed && r->set->authenticate == SETTINGS_AUTH_ALL) {
+        routing_authenticate(r, rx, route, claimed, routing_outside);
+        return;
+    }
+    /* Nobody we know: unless a route says more, at most a local user is rung, and nothing leaves
+     * (D6); refused without state. */
+    struct destination to;
+    bool read = destination_read(r, r->set, rx, route->uri, NULL, &to);
+    if (!routing_strangers_route(r, rx, route) &&
+        (!read || !to.ours || (!claimed && r->set->strangers == SETTINGS_STRANGERS_REFUSE))) {
         routing_refuse(r, rx, 403, NULL, SV_NONE);
         return;
     }
     struct pending *p = pending_new(r, rx, route);
-    if (p)
-        routing_to_user(p);
+    if (!p)
+        return;
+    p->anybody = claimed != NULL;
+    p->domain = claimed;
+    routing_outside(p);
 }
 
 static void on_request(void *arg, struct rx *rx)
@@ -147,12 +166,21 @@ static void on_request(void *arg, struct rx *rx)
     else if (ours && rx->msg.method == SIP_REGISTER)
         routing_refuse(r, rx, 400, "Request-URI of REGISTER Has a User", SV_NONE); /* §10.2 */
     else
-        to_user(r, rx, &route, &uri);
+        through_us(r, rx, &route);
 }
 
 /* ---- life ---- */
 
-static const struct sip_user user = {.on_request = on_request};
+static void on_http(void *arg, struct http *h, const struct http_request *rq, const struct flow *f)
+{
+    struct routing *r = arg;
+    if (r->shared.on_http)
+        r->shared.on_http(r->shared.http_arg, h, rq, f);
+    else
+        http_reply(h, 426, SV("Upgrade: websocket\r\n"), SV_NONE, SV_NONE);
+}
+
+static const struct sip_user user = {.on_request = on_request, .on_http = on_http};
 
 enum err routing_new(struct loop *l, const struct routing_shared *sh, struct settings *set,
                      struct routing **ret_routing)
@@ -169,6 +197,10 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         rc = txn_start(r->sip);
     if (!rc)
         rc = proxy_new(r->sip, &r->proxy);
+    if (!rc && sh->locate)
+        rc = locate_new(r->sip, sh->locate, &r->locate);
+    if (!rc)
+        rc = push_new(l, sh->fetch, &r->push);
     if (!rc)
         rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
     if (rc) {
@@ -176,6 +208,8 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         return rc;
     }
     proxy_settings(r->proxy, set);
+    if (r->locate)
+        proxy_locate(r->proxy, r->locate);
     *ret_routing = r;
     return ERR_OK;
 }
@@ -189,6 +223,8 @@ void routing_free(struct routing *r)
         pending_free(p);
     }
     proxy_free(r->proxy);
+    push_free(r->push);
+    locate_free(r->locate);
     if (r->sip)
         sip_free(r->sip); /* ends the registrar's transactions */
     accounting_free(r->accounting);

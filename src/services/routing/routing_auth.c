@@ -66,8 +66,7 @@ void pending_free(struct pending *p)
 {
     if (p->find.op.done)
         store_op_cancel(&p->find.op);
-    if (p->bindings.op.done)
-        store_op_cancel(&p->bindings.op);
+    lookup_cancel(&p->lookup);
     list_unlink(&p->by_routing);
     rx_unref(p->rx);
     settings_unref(p->set);
@@ -127,26 +126,6 @@ static void challenge_pending(struct pending *p, bool stale)
     pending_answer(p, challenge_status(p->rx), NULL, lines);
 }
 
-/* The address that the sender claims is the account itself or one of its numbers. */
-static bool owns(struct pending *p)
-{
-    const struct sip_addr *addr;
-    bool registers = p->rx->msg.method == SIP_REGISTER;
-    const struct account *a = &p->find.account;
-    sv user;
-    if (registers ? sipmsg_to(&p->rx->msg, &addr) : sipmsg_from(&p->rx->msg, &addr))
-        return false;
-    if (!routing_canonical(p->rx, addr->uri.user, &user))
-        return false;
-    if (sv_eq(user, a->user))
-        return true;
-    for (unsigned i = 0; i < a->numbers_n; i++) {
-        if (sv_eq(user, a->numbers[i]))
-            return true;
-    }
-    return false;
-}
-
 static bool names_us(struct pending *p, sv digest_uri)
 {
     struct uri u;
@@ -179,6 +158,21 @@ static void log_failure(struct pending *p, bool known)
     r->log_left_out = 0;
 }
 
+/* The sender is this account. */
+static void proved(struct pending *p)
+{
+    if (!routing_owns(p)) {
+        pending_answer(p, 403, NULL, SV_NONE); /* D5, D7 */
+        return;
+    }
+    if (!routing_aor(&p->rx->arena, p->find.account.user, p->find.account.domain, &p->caller)) {
+        pending_answer(p, 500, NULL, SV_NONE);
+        return;
+    }
+    if (pending_transaction(p))
+        p->next(p);
+}
+
 static void on_account(struct store_op *op, enum err rc)
 {
     struct pending *p = op->arg;
@@ -187,6 +181,13 @@ static void on_account(struct store_op *op, enum err rc)
     bool known = rc == ERR_OK && sv_eq(p->find.account.realm, p->domain->realm);
     if (rc != ERR_OK && rc != ERR_NOTFOUND) {
         pending_answer(p, 503, NULL, SV("Retry-After: 5\r\n"));
+        return;
+    }
+    if (p->by_certificate) {
+        if (rc == ERR_OK)
+            proved(p);
+        else
+            pending_answer(p, 403, NULL, SV_NONE);
         return;
     }
     if (known) {
@@ -210,25 +211,33 @@ static void on_account(struct store_op *op, enum err rc)
         challenge_pending(p, false);
         return;
     }
-    if (!owns(p)) {
-        pending_answer(p, 403, NULL, SV_NONE); /* D5, D7 */
-        return;
+    proved(p);
+}
+
+/* A verified certificate with sip:user@domain of this domain says who it is (RFC 5922 §4 leaves users'
+ * certificates to policy: ours is that our own CA list decides whom tls.ca trusts). */
+static bool certificate_user(struct rx *rx, const struct settings_domain *domain, sv *ret_user)
+{
+    for (unsigned i = 0; rx->peer && rx->peer->verified && i < rx->peer->sip_uris_n; i++) {
+        struct uri u;
+        if (uri_parse(rx->peer->sip_uris[i], &u, NULL) == ERR_OK && u.user.n &&
+            sv_ieq(u.host, domain->name))
+            return routing_canonical(rx, u.user, ret_user);
     }
-    if (!routing_aor(p->rx, p->find.account.user, p->find.account.domain, &p->caller)) {
-        pending_answer(p, 500, NULL, SV_NONE);
-        return;
-    }
-    if (pending_transaction(p))
-        p->next(p);
+    return false;
 }
 
 void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_route *route,
                           const struct settings_domain *domain, void (*next)(struct pending *p))
 {
-    struct auth_claim claim;
+    struct auth_claim claim = {0};
     bool proxy = rx->msg.method != SIP_REGISTER;
+    sv certified;
+    bool by_certificate = certificate_user(rx, domain, &certified);
     enum err rc = auth_read(&rx->msg, proxy, domain->realm, &claim);
-    if (!rc && !auth_allows(policy_of(r->set, domain), claim.algorithm))
+    if (by_certificate)
+        rc = ERR_OK;
+    if (!rc && !by_certificate && !auth_allows(policy_of(r->set, domain), claim.algorithm))
         rc = ERR_UNSUPPORTED; /* bid down (D3) */
     if (rc == ERR_NOTFOUND || rc == ERR_UNSUPPORTED) {
         char mem[CHALLENGE_MAX];
@@ -250,11 +259,14 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
         return;
     p->domain = domain;
     p->claim = claim;
+    p->by_certificate = by_certificate;
     p->next = next;
     p->find.arena = &p->rx->arena;
     p->find.domain = domain->name;
     store_op_init(&p->find.op, on_account, p);
-    if (!routing_canonical(p->rx, claim.username, &p->find.user))
+    if (by_certificate)
+        p->find.user = certified;
+    else if (!routing_canonical(p->rx, claim.username, &p->find.user))
         p->find.user = SV("");
     store_find(r->shared.store, r->loop, &p->find);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where to: a user of ours by account or number, at all of its bindings; and requests that follow a
- * route set of ours. */
+/* On its way: a call that is watched, requests handed to the proxy, and those that follow a route set
+ * of ours. */
 #include "routing/routing_priv.h"
 
 bool routing_canonical(struct rx *rx, sv user, sv *ret_user)
@@ -16,10 +16,10 @@ bool routing_canonical(struct rx *rx, sv user, sv *ret_user)
     return true;
 }
 
-bool routing_aor(struct rx *rx, sv user, sv domain, sv *ret_aor)
+bool routing_aor(struct arena *a, sv user, sv domain, sv *ret_aor)
 {
     size_t n = user.n + 1 + domain.n;
-    char *mem = arena_alloc(&rx->arena, n + 1);
+    char *mem = arena_alloc(a, n + 1);
     struct buf b;
     if (!mem)
         return false;
@@ -31,43 +31,61 @@ bool routing_aor(struct rx *rx, sv user, sv domain, sv *ret_aor)
     return b.rc == ERR_OK;
 }
 
-/* ---- a watched call ---- */
-
-struct watched {
-    struct accounting *accounting;
-    struct call *call;
-};
+/* ---- what becomes of it ---- */
 
 static void on_response(void *arg, struct rx *rx, uint16_t status, const struct dest *via)
 {
     struct watched *w = arg;
-    accounting_response(w->accounting, w->call, rx, status, via);
+    if (w->call)
+        accounting_response(w->r->accounting, w->call, rx, status, via);
+}
+
+static void on_redirect(void *arg, struct proxy_redirect *redirect, struct rx *rx)
+{
+    routing_redirected(arg, redirect, rx);
 }
 
 static void on_gone(void *arg)
 {
     struct watched *w = arg;
-    accounting_setup_gone(w->accounting, w->call);
+    routing_redirects_end(w);
+    if (w->call)
+        accounting_setup_gone(w->r->accounting, w->call);
+    rx_unref(w->rx);
+    settings_unref(w->set);
     mem_free(w);
 }
 
-static const struct proxy_watch call_watch = {.on_response = on_response, .on_gone = on_gone};
+static const struct proxy_watch watch = {
+    .on_response = on_response,
+    .on_redirect = on_redirect,
+    .on_gone = on_gone,
+};
 
-static struct watched *watch_call(struct routing *r, struct rx *rx, sv caller)
+static struct watched *watched_new(struct pending *p)
 {
+    const struct sip_addr *to;
+    struct rx *rx = p->rx;
     struct watched *w = MEM_NEW(struct watched);
     if (!w)
         return NULL;
-    w->accounting = r->accounting;
-    w->call = accounting_begin(r->accounting, rx, caller);
-    if (!w->call) {
-        mem_free(w);
-        return NULL;
+    w->r = p->r;
+    w->rx = rx_ref(rx);
+    w->set = settings_ref(p->set);
+    w->secure = p->to.secure;
+    list_init(&w->redirected);
+    if (p->lookup.callee.p) {
+        size_t at = sv_chr(p->lookup.callee, '@');
+        w->callee = p->lookup.callee;
+        w->callee_user = sv_sub(p->lookup.callee, 0, at);
+        w->callee_domain = sv_sub(p->lookup.callee, at + 1, p->lookup.callee.n);
     }
+    if (rx->msg.method == SIP_INVITE && sipmsg_to(&rx->msg, &to) == ERR_OK && !to->tag.p)
+        w->call = accounting_begin(p->r->accounting, rx, p->caller);
     return w;
 }
 
-/* ---- to a user ---- */
+/* ---- to its targets ---- */
 
 static bool forms_dialog(const struct rx *rx)
 {
@@ -82,169 +100,24 @@ static bool forms_dialog(const struct rx *rx)
     }
 }
 
-static size_t targets_of(struct pending *p, struct proxy_target *t, size_t max)
+void routing_forward(struct pending *p)
 {
-    uint64_t epoch = store_epoch(p->r->shared.store);
-    size_t n = 0;
-    for (size_t i = 0; i < p->bindings.n && n < max; i++) {
-        const struct binding *b = &p->bindings.bindings[i];
-        struct flow flow = location_flow(b, epoch);
-        struct uri contact;
-        if (uri_parse(b->uri, &contact, NULL) ||
-            location_contact(&contact, &flow, b->by_flow, &t[n].dest))
-            continue;
-        /* When the flow is gone what is left is an address that nobody has judged yet (D16). */
-        if (t[n].dest.flow.transport == SIP_T_NONE &&
-            !location_allowed(p->r->sip, &t[n].dest.addr, &b->remote))
-            continue;
-        /* §26.2.2, §16.6 step 2: what asks for sips goes on over TLS or not at all (D24). */
-        if (p->secure && t[n].dest.transport != SIP_T_TLS && t[n].dest.transport != SIP_T_WSS)
-            continue;
-        t[n].uri = b->uri;
-        t[n].path = b->path.n ? b->path : SV_NONE;
-        t[n].rank = b->q;
-        n++;
-    }
-    return n;
-}
-
-static void on_bindings(struct store_op *op, enum err rc)
-{
-    struct pending *p = op->arg;
     struct routing *r = p->r;
-    struct proxy_target targets[PROXY_TARGETS_MAX];
-    const struct sip_addr *to;
-    if (rc) {
-        pending_answer(p, 500, NULL, SV_NONE);
-        return;
-    }
-    size_t n = targets_of(p, targets, PROXY_TARGETS_MAX);
-    if (n == 0) {
-        pending_answer(p, 480, NULL, SV_NONE);
-        return;
-    }
-    struct watched *w = NULL;
-    if (p->rx->msg.method == SIP_INVITE && sipmsg_to(&p->rx->msg, &to) == ERR_OK && !to->tag.p)
-        w = watch_call(r, p->rx, p->caller);
+    struct watched *w = watched_new(p);
     struct proxy_request q = {
         .server = p->txn,
         .route = &p->route,
-        .targets = targets,
-        .n = n,
+        .targets = p->lookup.targets,
+        .n = p->lookup.found,
         .record_route = forms_dialog(p->rx),
-        .watch = w ? &call_watch : NULL,
+        .secure = p->to.secure,
+        .step_time = p->rule ? p->rule->timeout : 0,
+        .identity = routing_identity(p),
+        .watch = w ? &watch : NULL,
         .watch_arg = w,
     };
     proxy_forward(r->proxy, &q);
     pending_free(p);
-}
-
-static void find_bindings(struct pending *p)
-{
-    if (!routing_aor(p->rx, p->find.account.user, p->find.account.domain, &p->callee)) {
-        pending_answer(p, 500, NULL, SV_NONE);
-        return;
-    }
-    p->bindings.arena = &p->rx->arena;
-    p->bindings.aor = p->callee;
-    p->bindings.wall = loop_wall(p->r->loop);
-    store_op_init(&p->bindings.op, on_bindings, p);
-    store_bindings(p->r->shared.store, p->r->loop, &p->bindings);
-}
-
-static void on_number(struct store_op *op, enum err rc)
-{
-    struct pending *p = op->arg;
-    if (rc == ERR_OK)
-        find_bindings(p);
-    else if (rc == ERR_NOTFOUND)
-        /* A stranger learns nothing from the difference between nobody and nobody there (D1). */
-        pending_answer(p, p->caller.p ? 404 : 480, NULL, SV_NONE);
-    else
-        pending_answer(p, 500, NULL, SV_NONE);
-}
-
-static void on_callee(struct store_op *op, enum err rc)
-{
-    struct pending *p = op->arg;
-    if (rc != ERR_NOTFOUND) {
-        on_number(op, rc);
-        return;
-    }
-    p->find.number = p->find.user;
-    p->find.user = SV_NONE;
-    store_op_init(&p->find.op, on_number, p);
-    store_find(p->r->shared.store, p->r->loop, &p->find);
-}
-
-/* ---- numbers (D42): one form before anything is looked up ---- */
-
-static bool is_number(const struct uri *u)
-{
-    sv kind;
-    return u->scheme == URI_TEL || (uri_param(u, SV("user"), &kind) && sv_ieq(kind, SV("phone")));
-}
-
-/* A telephone-subscriber without its parameters and visual separators (RFC 3966 §3). */
-static bool canonical_number(struct rx *rx, const struct uri *u, sv *ret_number)
-{
-    sv text;
-    if (!routing_canonical(rx, u->scheme == URI_TEL ? u->opaque : u->user, &text))
-        return false;
-    text = sv_sub(text, 0, sv_chr(text, ';'));
-    char *mem = arena_alloc(&rx->arena, text.n + 1);
-    struct buf b;
-    if (!mem)
-        return false;
-    buf_init(&b, mem, text.n + 1);
-    for (size_t i = 0; i < text.n; i++) {
-        if (sv_chr(SV("-.()"), text.p[i]) == 4)
-            buf_char(&b, text.p[i]);
-    }
-    *ret_number = buf_sv(&b);
-    return b.n > 0;
-}
-
-/* Whose plan a tel number belongs to: the domain of its context (RFC 3966 §5.1.5), else the
- * caller's, else the first. NULL: not ours. */
-static const struct settings_domain *number_domain(struct pending *p, const struct uri *tel)
-{
-    sv context;
-    if (uri_param(tel, SV("phone-context"), &context))
-        return settings_domain_of(p->set, NULL, context, 0);
-    return p->domain ? p->domain : &p->set->domains[0];
-}
-
-void routing_to_user(struct pending *p)
-{
-    struct routing *r = p->r;
-    struct uri uri;
-    sv user;
-    if (uri_parse(p->route.uri, &uri, NULL)) {
-        pending_answer(p, 400, NULL, SV_NONE);
-        return;
-    }
-    p->secure = uri.scheme == URI_SIPS;
-    if (uri.scheme == URI_TEL)
-        p->target = number_domain(p, &uri);
-    else
-        p->target = settings_domain_of(p->set, r->sip, uri.host, uri.port);
-    if (!p->target || p->route.next.p) {
-        /* Another's domain, or a route that somebody else wrote: not ours to carry (D6). */
-        pending_answer(p, 403, "Relaying Denied", SV_NONE);
-        return;
-    }
-    if (is_number(&uri) ? !canonical_number(p->rx, &uri, &user)
-                        : !routing_canonical(p->rx, uri.user, &user)) {
-        pending_answer(p, 404, NULL, SV_NONE);
-        return;
-    }
-    p->find.arena = &p->rx->arena;
-    p->find.user = user;
-    p->find.domain = p->target->name;
-    p->find.number = SV_NONE;
-    store_op_init(&p->find.op, on_callee, p);
-    store_find(r->shared.store, r->loop, &p->find);
 }
 
 /* ---- inside a dialog ---- */

@@ -3,15 +3,23 @@
  *
  *   routing.c         the endpoint's user: what kind of request is this
  *   routing_auth.c    who says so: challenge, verify, authorise
- *   routing_call.c    where to: accounts, numbers, bindings, the proxy; requests inside a dialog
+ *   routing_identity.c  who is shown as the caller, and to whom
+ *   routing_match.c   which route of the configuration
+ *   routing_where.c   where to, outside a dialog: destination, route, answer or targets
+ *   routing_lookup.c  targets: accounts, numbers, bindings
+ *   routing_redirect.c  a phone redirects
+ *   routing_call.c    handed to the proxy; requests inside a dialog
  */
 #ifndef ROUTING_PRIV_H
 #define ROUTING_PRIV_H
 #include "accounting/accounting.h"
 #include "location/location.h"
+#include "locate/locate.h"
 #include "proxy/proxy.h"
+#include "push/push.h"
 #include "registrar/registrar.h"
 #include "routing/routing.h"
+#include "routing/routing_match.h"
 
 struct routing {
     struct loop *loop;
@@ -19,12 +27,46 @@ struct routing {
     struct settings *set;
     struct sip *sip;
     struct proxy *proxy;
+    struct locate *locate; /* NULL: only numeric targets */
+    struct push *push;
     struct accounting *accounting;
     struct link pending;
     bool draining;
     /* auth.failure lines in this second, and those that were not written (D25) */
     usec log_second;
     unsigned log_lines, log_left_out;
+};
+
+/* Where a URI points, in one form for every check (D42). */
+struct destination {
+    sv uri;                             /* as it came */
+    sv user;                            /* canonical, or the digits of a number; empty: none */
+    sv domain;                          /* the domain of ours, or lower case */
+    const struct settings_domain *ours; /* NULL: foreign */
+    bool secure;                        /* sips */
+    const struct registrar_gruu *gruu;  /* one phone is meant (RFC 5627); NULL: all */
+};
+
+/* Targets being looked up. done: once, perhaps before lookup_start returns, unless cancelled. */
+struct lookup {
+    struct routing *r;
+    struct settings *set;
+    struct arena *arena;
+    const struct settings_target *list; /* NULL: `local` alone */
+    unsigned n, at;
+    sv uri, user, domain; /* of the request: what `uri` and `local` mean; domain empty: foreign */
+    const struct registrar_gruu *gruu;
+    bool routed; /* a Route is left that leads on */
+    bool secure;
+    struct store_find find;
+    struct store_bindings bindings;
+    struct proxy_target *targets; /* out */
+    unsigned found;
+    uint16_t status; /* out: why nothing was found; 0: nothing was asked for */
+    uint16_t reject; /* out: the list ends with a refusal */
+    sv reason;
+    sv callee; /* out: the first account that was found */
+    void (*done)(struct lookup *k);
 };
 
 /* A request on its way through authentication and look-up. Once its sender is proved it holds the
@@ -38,14 +80,15 @@ struct pending {
     struct proxy_route route;
     /* that the sender claims (From; To of a REGISTER); NULL: a stranger */
     const struct settings_domain *domain;
-    const struct settings_domain *target; /* of the Request-URI */
-    bool secure;                          /* a sips URI */
+    bool anybody; /* policy asks for no proof: `authenticate: register` */
+    struct destination to;
+    const struct settings_route *rule; /* NULL: built in */
     struct auth_claim claim;
-    struct store_find find;
-    struct store_bindings bindings;
+    bool by_certificate;    /* the account is named by a verified certificate: no digest */
+    struct store_find find; /* the caller's account, once proved */
+    struct lookup lookup;
     struct dest hop;                 /* inside a dialog: where it goes */
     sv caller;                       /* user@domain once proved; else SV_NONE */
-    sv callee;                       /* user@domain once found */
     void (*next)(struct pending *p); /* after the caller is known */
 };
 
@@ -66,14 +109,48 @@ void pending_free(struct pending *p);
 void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_route *route,
                           const struct settings_domain *domain, void (*next)(struct pending *p));
 
-/* Outside a dialog, for a user of ours; p->caller proved, or a stranger whom policy lets ring. */
-void routing_to_user(struct pending *p);
+/* Outside a dialog: route, look up, forward; p->caller proved, or a stranger. */
+void routing_outside(struct pending *p);
+/* The configuration has a route for this request of somebody unproved. */
+bool routing_strangers_route(struct routing *r, struct rx *rx, const struct proxy_route *route);
+/* text as a destination; callers: the domain of who asks, or NULL. False: no URI. */
+bool destination_read(struct routing *r, const struct settings *set, struct rx *rx, sv text,
+                      const struct settings_domain *callers, struct destination *ret);
+/* What routes look at, but for the account. */
+struct routing_facts routing_facts_of(struct routing *r, const struct rx *rx,
+                                      const struct destination *d);
+/* A request that the proxy has: what befalls it is told to the books, and redirections are judged. */
+struct watched {
+    struct routing *r;
+    struct call *call; /* NULL: no call, or it goes on unseen */
+    struct rx *rx;     /* the request; the texts below are in it */
+    struct settings *set;
+    bool secure;
+    sv callee;                     /* user@domain */
+    sv callee_user, callee_domain; /* the first account that was looked up; empty: none */
+    struct link redirected;
+};
+/* Answers redirect, now or later. */
+void routing_redirected(struct watched *w, struct proxy_redirect *redirect, struct rx *rx);
+void routing_redirects_end(struct watched *w);
+
+void lookup_start(struct lookup *k);
+void lookup_cancel(struct lookup *k);
+/* p's targets are found: the proxy takes it. */
+void routing_forward(struct pending *p);
+
+/* Whose name a request bears: the domain of ours that its sender claims to be of; NULL: none. */
+const struct settings_domain *routing_claimed(struct routing *r, struct rx *rx);
+/* The address that the sender claims is the account that was proved, or one of its numbers. */
+bool routing_owns(struct pending *p);
+/* "P-Asserted-Identity: …" lines for the proved caller, in the request's arena; SV_NONE: a stranger. */
+sv routing_identity(struct pending *p);
 /* Follows a route set of ours. */
 void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_route *route);
 /* The canonical user part in the request's arena; false: out of bounds. */
 bool routing_canonical(struct rx *rx, sv user, sv *ret_user);
-/* "user@domain" in the request's arena. */
-bool routing_aor(struct rx *rx, sv user, sv domain, sv *ret_aor);
+/* "user@domain" in a. */
+bool routing_aor(struct arena *a, sv user, sv domain, sv *ret_aor);
 
 #define ROUTING_ALLOW                                                                         \
     "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, SUBSCRIBE, NOTIFY, PUBLISH, " \

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* The places that a list of TARGETs stands for: accounts and numbers become their phones, one look-up
+ * after the other; URIs stay as they are and are found by the proxy (RFC 3263). */
+#include "routing/routing_priv.h"
+
+/* Ranks of the proxy: the steps of a route from above, within a step the q of the contacts. */
+enum { Q_RANKS = 1001, STEPS_MAX = UINT16_MAX / Q_RANKS };
+_Static_assert((STEPS_MAX - 1) * Q_RANKS + Q_RANKS <= UINT16_MAX, "ranks fit, none is 0");
+
+static void next(struct lookup *k);
+
+static uint16_t rank_of(const struct settings_target *t, unsigned q)
+{
+    unsigned step = t->step < STEPS_MAX ? t->step : STEPS_MAX - 1;
+    return (uint16_t)((STEPS_MAX - 1 - step) * Q_RANKS + q + 1);
+}
+
+/* The next free target; NULL: at the cap, which is counted. */
+static struct proxy_target *room(struct lookup *k)
+{
+    if (k->found == PROXY_TARGETS_MAX) {
+        stat_refuse(&k->r->loop->stats, STAT_LIMIT_BRANCHES);
+        return NULL;
+    }
+    struct proxy_target *t = &k->targets[k->found];
+    *t = (struct proxy_target){.uri = SV_NONE};
+    return t;
+}
+
+static void failed(struct lookup *k, uint16_t status)
+{
+    /* That somebody is there, only not now, says more than that one of a list is nobody. */
+    if (k->status == 0 || k->status == 404)
+        k->status = status;
+}
+
+/* trusted: the configuration wrote the URI. */
+static void add_uri(struct lookup *k, const struct settings_target *t, sv uri, bool trusted)
+{
+    struct proxy_target *out = room(k);
+    if (!out)
+        return;
+    out->uri = uri;
+    out->trusted = trusted;
+    out->rank = rank_of(t, Q_RANKS - 1);
+    k->found++;
+}
+
+/* The bindings that are meant: of a GRUU only those of its phone (RFC 5627 §5.3). */
+static size_t meant(struct lookup *k, const struct settings_target *t)
+{
+    size_t n = k->bindings.n;
+    if (k->gruu && t->kind != TARGET_ACCOUNT) {
+        n = registrar_gruu_bindings(k->gruu, k->bindings.bindings, n);
+        if (n == 0)
+            failed(k, k->gruu->temporary ? 404 : 480);
+    }
+    return n;
+}
+
+static void add_phones(struct lookup *k, const struct settings_target *t)
+{
+    struct routing *r = k->r;
+    struct location_query q = {
+        .sip = r->sip,
+        .epoch = store_epoch(r->shared.store),
+        .secure = k->secure,
+        .push = r->shared.fetch && k->set->push.url.n > 0,
+    };
+    struct location_target *phones;
+    size_t n = meant(k, t);
+    unsigned before = k->found;
+    if (location_targets(&q, k->bindings.bindings, n, k->arena, &phones, &n)) {
+        failed(k, 500);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct proxy_target *out = room(k);
+        if (!out)
+            break;
+        out->uri = phones[i].uri;
+        out->dest = phones[i].dest;
+        out->path = phones[i].path;
+        out->rank = rank_of(t, phones[i].rank);
+        out->flow_only = phones[i].flow_only;
+        k->found++;
+    }
+    if (k->found == before)
+        failed(k, 480);
+}
+
+static void on_bindings(struct store_op *op, enum err rc)
+{
+    struct lookup *k = op->arg;
+    if (rc)
+        failed(k, 500);
+    else
+        add_phones(k, &k->list[k->at]);
+    k->at++;
+    next(k);
+}
+
+static void find_bindings(struct lookup *k)
+{
+    sv aor;
+    if (!routing_aor(k->arena, k->find.account.user, k->find.account.domain, &aor)) {
+        failed(k, 500);
+        k->at++;
+        next(k);
+        return;
+    }
+    if (!k->callee.p)
+        k->callee = aor;
+    k->bindings.arena = k->arena;
+    k->bindings.aor = aor;
+    k->bindings.wall = loop_wall(k->r->loop);
+    store_op_init(&k->bindings.op, on_bindings, k);
+    store_bindings(k->r->shared.store, k->r->loop, &k->bindings);
+}
+
+static void on_found(struct store_op *op, enum err rc)
+{
+    struct lookup *k = op->arg;
+    if (rc == ERR_OK) {
+        find_bindings(k);
+        return;
+    }
+    failed(k, rc == ERR_NOTFOUND ? 404 : 500);
+    k->at++;
+    next(k);
+}
+
+/* No account of that name: a number? */
+static void on_account(struct store_op *op, enum err rc)
+{
+    struct lookup *k = op->arg;
+    if (rc != ERR_NOTFOUND) {
+        on_found(op, rc);
+        return;
+    }
+    k->find.number = k->find.user;
+    k->find.user = SV_NONE;
+    store_op_init(&k->find.op, on_found, k);
+    store_find(k->r->shared.store, k->r->loop, &k->find);
+}
+
+/* True: an event comes. */
+static bool find_account(struct lookup *k, sv user, sv domain)
+{
+    if (domain.n == 0 || user.n == 0) {
+        failed(k, 404);
+        return false;
+    }
+    k->find.arena = k->arena;
+    k->find.user = user;
+    k->find.domain = domain;
+    k->find.number = SV_NONE;
+    store_op_init(&k->find.op, on_account, k);
+    store_find(k->r->shared.store, k->r->loop, &k->find);
+    return true;
+}
+
+static bool look_up(struct lookup *k, const struct settings_target *t)
+{
+    switch (t->kind) {
+    case TARGET_LOCAL:
+        return find_account(k, k->user, k->domain);
+    case TARGET_ACCOUNT:
+        return find_account(k, t->user, t->domain);
+    case TARGET_SIP:
+        add_uri(k, t, t->uri, true);
+        return false;
+    case TARGET_URI:
+        /* What points at us is ours to answer. */
+        if (k->domain.n && !k->routed)
+            return find_account(k, k->user, k->domain);
+        add_uri(k, t, k->uri, false);
+        return false;
+    case TARGET_REJECT:
+        k->reject = t->status;
+        k->reason = t->reason;
+        k->at = k->n; /* nothing behind it is reached */
+        return false;
+    }
+    return false;
+}
+
+static void next(struct lookup *k)
+{
+    while (k->at < k->n) {
+        if (look_up(k, &k->list[k->at]))
+            return;
+        k->at++;
+    }
+    k->done(k);
+}
+
+void lookup_start(struct lookup *k)
+{
+    static const struct settings_target local = {.kind = TARGET_LOCAL};
+    if (!k->list) {
+        k->list = &local;
+        k->n = 1;
+    }
+    k->targets = arena_calloc(k->arena, PROXY_TARGETS_MAX, sizeof(*k->targets));
+    if (!k->targets) {
+        k->status = 500;
+        k->at = k->n;
+    }
+    next(k);
+}
+
+void lookup_cancel(struct lookup *k)
+{
+    if (k->find.op.done)
+        store_op_cancel(&k->find.op);
+    if (k->bindings.op.done)
+        store_op_cancel(&k->bindings.op);
+}

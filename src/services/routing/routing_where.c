@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Where a request outside a dialog goes: its destination in one canonical form (D42), the first route
+ * that matches, else the built-in rule; then its targets are looked up and the proxy takes it there. */
+#include "log/log.h"
+#include "routing/routing_match.h"
+#include "routing/routing_priv.h"
+
+/* ---- numbers ---- */
+
+static bool is_number(const struct uri *u)
+{
+    sv kind;
+    return u->scheme == URI_TEL || (uri_param(u, SV("user"), &kind) && sv_ieq(kind, SV("phone")));
+}
+
+/* A telephone-subscriber without its parameters and visual separators (RFC 3966 §3). */
+static bool canonical_number(struct rx *rx, const struct uri *u, sv *ret_number)
+{
+    sv text;
+    if (!routing_canonical(rx, u->scheme == URI_TEL ? u->opaque : u->user, &text))
+        return false;
+    text = sv_sub(text, 0, sv_chr(text, ';'));
+    char *mem = arena_alloc(&rx->arena, text.n + 1);
+    struct buf b;
+    if (!mem)
+        return false;
+    buf_init(&b, mem, text.n + 1);
+    for (size_t i = 0; i < text.n; i++) {
+        if (sv_chr(SV("-.()"), text.p[i]) == 4)
+            buf_char(&b, text.p[i]);
+    }
+    *ret_number = buf_sv(&b);
+    return b.n > 0;
+}
+
+/* Whose plan a tel number belongs to: the domain of its context (RFC 3966 §5.1.5), else the
+ * caller's. NULL: not ours. */
+static const struct settings_domain *number_domain(const struct settings *set,
+                                                   const struct settings_domain *callers,
+                                                   const struct uri *tel)
+{
+    sv context;
+    if (uri_param(tel, SV("phone-context"), &context))
+        return settings_domain_of(set, NULL, context, 0);
+    return callers;
+}
+
+/* False: no memory. One that is none of ours names nobody. */
+static bool read_gruu(struct routing *r, const struct settings *set, struct rx *rx,
+                      const struct uri *uri, struct destination *ret)
+{
+    struct registrar_gruu g, *copy;
+    enum err rc = registrar_gruu_read(r->sip, uri, &rx->arena, &g);
+    if (rc == ERR_NOTFOUND)
+        return true;
+    if (rc == ERR_DENIED) {
+        ret->user = SV("");
+        return true;
+    }
+    copy = rc ? NULL : ARENA_NEW(&rx->arena, struct registrar_gruu);
+    if (!copy)
+        return false;
+    *copy = g;
+    ret->gruu = copy;
+    if (g.temporary) {
+        ret->user = g.user;
+        ret->ours = settings_domain_of(set, r->sip, g.domain, 0);
+        ret->domain = ret->ours ? ret->ours->name : g.domain;
+    }
+    return true;
+}
+
+bool destination_read(struct routing *r, const struct settings *set, struct rx *rx, sv text,
+                      const struct settings_domain *callers, struct destination *ret)
+{
+    struct uri uri;
+    *ret = (struct destination){.uri = text};
+    if (uri_parse(text, &uri, NULL))
+        return false;
+    ret->secure = uri.scheme == URI_SIPS;
+    ret->ours = uri.scheme == URI_TEL ? number_domain(set, callers, &uri)
+                                      : settings_domain_of(set, r->sip, uri.host, uri.port);
+    if (ret->ours)
+        ret->domain = ret->ours->name;
+    else if (uri.host.n == 0)
+        ret->domain = SV("");
+    else if (sv_dup_lower(&rx->arena, uri.host, &ret->domain))
+        return false;
+    /* What stands for nobody that we could know still has a form that routes can look at. */
+    bool read = is_number(&uri) ? canonical_number(rx, &uri, &ret->user)
+                                : routing_canonical(rx, uri.user, &ret->user);
+    if (!read)
+        ret->user = SV("");
+    return !ret->ours || uri.scheme == URI_TEL || read_gruu(r, set, rx, &uri, ret);
+}
+
+/* ---- the rule ---- */
+
+struct routing_facts routing_facts_of(struct routing *r, const struct rx *rx,
+                                      const struct destination *d)
+{
+    return (struct routing_facts){
+        .method = rx->msg.method_text,
+        .source = rx->flow.remote,
+        .peer = rx->peer,
+        .zone = sip_zone_of(r->sip, &rx->flow),
+        .user = d->user,
+        .domain = d->domain,
+        .domain_ours = d->ours != NULL,
+    };
+}
+
+/* ---- answers ---- */
+
+/* 302 with the places that were found, best first (§8.3, §21.3.3). */
+static void redirect(struct pending *p)
+{
+    struct lookup *k = &p->lookup;
+    struct buf b;
+    buf_init_heap(&b, 64 * 1024);
+    for (unsigned rank = UINT16_MAX; rank > 0;) {
+        unsigned below = 0;
+        for (unsigned i = 0; i < k->found; i++) {
+            const struct proxy_target *t = &k->targets[i];
+            if (t->rank == rank) {
+                /* The q of a contact is relative to the others of this answer. */
+                unsigned q = 1000u * rank / k->targets[0].rank;
+                buf_printf(&b, "Contact: <" SV_FMT ">;q=%u.%03u\r\n", SV_ARG(t->uri), q / 1000,
+                           q % 1000);
+            } else if (t->rank < rank && t->rank > below) {
+                below = t->rank;
+            }
+        }
+        rank = below;
+    }
+    if (b.rc)
+        pending_answer(p, 500, NULL, SV_NONE);
+    else
+        pending_answer(p, 302, NULL, buf_sv(&b));
+    buf_done(&b);
+}
+
+static int by_rank(const struct proxy_target *a, const struct proxy_target *b)
+{
+    return (int)b->rank - (int)a->rank;
+}
+
+/* Stable: what is registered last stays first among equals. */
+static void sort_targets(struct proxy_target *t, unsigned n)
+{
+    for (unsigned i = 1; i < n; i++) {
+        struct proxy_target x = t[i];
+        unsigned at = i;
+        for (; at > 0 && by_rank(&t[at - 1], &x) > 0; at--)
+            t[at] = t[at - 1];
+        t[at] = x;
+    }
+}
+
+static void on_looked_up(struct lookup *k)
+{
+    struct pending *p = CONTAINER(k, struct pending, lookup);
+    if (k->found == 0 && k->reject) {
+        pending_answer(p, k->reject, k->reason.n ? k->reason.p : NULL, SV_NONE);
+        return;
+    }
+    if (k->found == 0) {
+        /* A stranger learns nothing from the difference between nobody and nobody there (D1). */
+        uint16_t status = k->status ? k->status : 480;
+        pending_answer(p, status == 404 && !p->caller.p ? 480 : status, NULL, SV_NONE);
+        return;
+    }
+    sort_targets(k->targets, k->found);
+    if (p->rule && p->rule->action == ACTION_REDIRECT)
+        redirect(p);
+    else
+        routing_forward(p);
+}
+
+static void go(struct pending *p)
+{
+    struct lookup *k = &p->lookup;
+    k->r = p->r;
+    k->set = p->set;
+    k->arena = &p->rx->arena;
+    k->uri = p->to.uri;
+    k->user = p->to.user;
+    k->domain = p->to.ours ? p->to.domain : SV("");
+    k->gruu = p->to.gruu;
+    k->routed = p->route.next.p != NULL;
+    k->secure = p->to.secure;
+    k->done = on_looked_up;
+    lookup_start(k);
+}
+
+/* ---- outside a dialog ---- */
+
+static void log_route(const struct pending *p)
+{
+    if (log_enabled("routing", LOG_LEVEL_DEBUG))
+        LOG_DEBUG("routing", "route", F_SV("name", p->rule ? p->rule->name : SV("built in")),
+                  F_SV("uri", p->to.uri), F_SV("caller", p->caller.p ? p->caller : SV("stranger")));
+}
+
+/* What nobody wrote a route for: a user of ours, and nothing leaves (D6). */
+static bool built_in(struct pending *p)
+{
+    bool stranger = p->caller.p == NULL && !p->anybody;
+    if (stranger && (!p->to.ours || p->set->strangers == SETTINGS_STRANGERS_REFUSE)) {
+        pending_answer(p, 403, NULL, SV_NONE);
+        return false;
+    }
+    if (!p->to.ours || p->route.next.p) {
+        /* Another's domain, or a route that somebody else wrote: not ours to carry (D6). */
+        pending_answer(p, 403, "Relaying Denied", SV_NONE);
+        return false;
+    }
+    if (p->to.user.n == 0) {
+        pending_answer(p, 404, NULL, SV_NONE);
+        return false;
+    }
+    return true;
+}
+
+/* Whose call it is. Where only REGISTER is challenged, From is believed. */
+static void facts_of_caller(struct pending *p, struct routing_facts *f)
+{
+    const struct sip_addr *from;
+    if (p->caller.p) {
+        f->account_user = p->find.account.user;
+        f->account_domain = p->find.account.domain;
+    } else if (p->anybody && sipmsg_from(&p->rx->msg, &from) == ERR_OK &&
+               routing_canonical(p->rx, from->uri.user, &f->account_user)) {
+        f->account_domain = p->domain->name;
+    }
+}
+
+void routing_outside(struct pending *p)
+{
+    struct routing *r = p->r;
+    if (!destination_read(r, p->set, p->rx, p->route.uri, p->domain, &p->to)) {
+        pending_answer(p, 400, NULL, SV_NONE);
+        return;
+    }
+    struct routing_facts facts = routing_facts_of(r, p->rx, &p->to);
+    facts_of_caller(p, &facts);
+    p->rule = routing_match(p->set, &facts);
+    log_route(p);
+    if (!p->rule) {
+        if (built_in(p))
+            go(p);
+        return;
+    }
+    if (p->rule->action == ACTION_REJECT) {
+        pending_answer(p, p->rule->status, p->rule->reason.n ? p->rule->reason.p : NULL, SV_NONE);
+        return;
+    }
+    p->lookup.list = p->rule->target;
+    p->lookup.n = p->rule->targets_n;
+    go(p);
+}
+
+bool routing_strangers_route(struct routing *r, struct rx *rx, const struct proxy_route *route)
+{
+    struct destination to;
+    if (r->set->routes_n == 0 || !destination_read(r, r->set, rx, route->uri, NULL, &to))
+        return false;
+    struct routing_facts facts = routing_facts_of(r, rx, &to);
+    return routing_match(r->set, &facts) != NULL;
+}

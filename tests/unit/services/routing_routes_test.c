@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* Routes of the configuration, redirections and identity, through a whole server. */
+#include "rig.h"
+
+#define BOB_AT   "sip:bob@192.0.2.12:5060"
+#define DESK_AT  "sip:bob@192.0.2.13:5060"
+#define OUTSIDE  "sip:carol@203.0.113.9:5060"
+#define FROM_A   "From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:bob@example.com>\r\n"
+#define FROM_X   "From: <sip:x@else.where>;tag=x1\r\nTo: <sip:bob@example.com>\r\n"
+#define FROM_ANY "From: <sip:anonymous@anonymous.invalid>;tag=n1\r\nTo: <sip:bob@example.com>\r\n"
+
+static struct settings_route routes[8];
+
+static int setup(void **state)
+{
+    struct rig *r = rig_new(SETTINGS_AUTH_ALL);
+    struct binding b[2] = {binding_of(r, BOB_AT, BOB), binding_of(r, DESK_AT, DESK)};
+    b[1].q = 500;
+    rig_bind(r, "bob@example.com", b, 2);
+    memset(routes, 0, sizeof(routes));
+    r->set->routes = routes;
+    *state = r;
+    return 0;
+}
+static int teardown(void **state)
+{
+    rig_free(*state);
+    return 0;
+}
+
+static unsigned serial;
+
+static unsigned status_of(const char *response)
+{
+    unsigned status = 0;
+    sscanf(response, "SIP/2.0 %u ", &status);
+    return status;
+}
+
+/* The final status that who gets at once; 0: none yet. */
+static unsigned ask(struct rig *r, int who, const char *method, const char *uri,
+                    const char *from_to, const char *more)
+{
+    char call[16];
+    snprintf(call, sizeof(call), "r%u", ++serial);
+    rig_clear(r);
+    say(r, who, request(r, who, method, uri, from_to, call, more));
+    rig_run(r, 50 * USEC_MS);
+    for (unsigned i = 0; i < r->peer[who].n && i < KEPT; i++) {
+        if (status_of(r->peer[who].got[i]) >= 200)
+            return status_of(r->peer[who].got[i]);
+    }
+    return 0;
+}
+
+/* The same as alice. */
+static unsigned ask_as_alice(struct rig *r, const char *method, const char *uri,
+                             const char *from_to, const char *more)
+{
+    unsigned status = ask(r, ALICE, method, uri, from_to, more);
+    if (status != 407)
+        return status;
+    char *lines = scratch();
+    snprintf(lines, MESSAGE, "%s%s",
+             credentials(find_raw(r, ALICE, "SIP/2.0 407"), method, uri, "alice", "secret", 1),
+             more);
+    return ask(r, ALICE, method, uri, from_to, lines);
+}
+
+static void test_reject_and_not(void **state)
+{
+    struct rig *r = *state;
+    routes[0] = (struct settings_route){
+        .name = SV("no messages but to bob"),
+        .when = {.method = {SV("MESSAGE")}, .method_n = 1},
+        .unless = {.user = {SV("bob")}, .user_n = 1},
+        .has_unless = true,
+        .action = ACTION_REJECT,
+        .status = 405,
+        .reason = SV("Not Here"),
+    };
+    r->set->routes_n = 1;
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:102@example.com", FROM_A, ""), 405);
+    assert_true(heard(r, ALICE, "SIP/2.0 405 Not Here\r\n"));
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 0);
+    assert_int_equal(heard(r, BOB, "MESSAGE " BOB_AT), 1);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE"), 200, "b", ""));
+    rig_quiet(r);
+}
+
+static void test_redirect(void **state)
+{
+    struct rig *r = *state;
+    routes[0] = (struct settings_route){
+        .action = ACTION_REDIRECT,
+        .target = {{.kind = TARGET_LOCAL}, {.kind = TARGET_SIP, .uri = SV(OUTSIDE), .step = 1}},
+        .targets_n = 2,
+    };
+    r->set->routes_n = 1;
+    assert_int_equal(ask_as_alice(r, "INVITE", "sip:bob@example.com", FROM_A, ""), 302);
+    const char *answer = find_got(r, ALICE, "SIP/2.0 302");
+    const char *one = strstr(answer, "Contact: <" BOB_AT ">;q=1.000\r\n");
+    const char *two = strstr(answer, "Contact: <" DESK_AT ">;q=0.");
+    const char *three = strstr(answer, "Contact: <" OUTSIDE ">;q=0.");
+    assert_non_null(one);
+    assert_true(one < two && two < three);
+    /* Nothing is known of nobody, but the route names somebody else besides. */
+    assert_int_equal(ask_as_alice(r, "INVITE", "sip:nobody@example.com", FROM_A, ""), 302);
+    assert_null(strstr(find_got(r, ALICE, "SIP/2.0 302"), BOB_AT));
+    /* Strangers get no contacts. */
+    r->set->routes_n = 0;
+    assert_int_equal(ask(r, STRANGER, "INVITE", "sip:bob@example.com", FROM_X, ""), 403);
+    rig_quiet(r);
+}
+
+static void test_to_account_then_reject(void **state)
+{
+    struct rig *r = *state;
+    routes[0] = (struct settings_route){
+        .when = {.user = {SV("sales*")}, .user_n = 1},
+        .action = ACTION_TO,
+        .target = {{.kind = TARGET_ACCOUNT, .user = SV("alice"), .domain = SV("example.com")},
+                   {.kind = TARGET_REJECT, .status = 486, .reason = SV("All Busy"), .step = 1}},
+        .targets_n = 2,
+    };
+    r->set->routes_n = 1;
+    /* alice has no phone: the list goes on to its end */
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:sales@example.com", FROM_A, ""), 486);
+    assert_true(heard(r, ALICE, "SIP/2.0 486 All Busy\r\n"));
+    routes[0].target[0].user = SV("bob");
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:sales-1@example.com", FROM_A, ""), 0);
+    assert_int_equal(heard(r, BOB, "MESSAGE " BOB_AT), 1);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE"), 200, "b", ""));
+    rig_quiet(r);
+}
+
+static void test_outbound_proxy(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(ask_as_alice(r, "MESSAGE", OUTSIDE, FROM_A, ""), 403);
+    routes[0] = (struct settings_route){
+        .when = {.from = {{.kind = FROM_ACCOUNTS}}, .from_n = 1},
+        .action = ACTION_TO,
+        .target = {{.kind = TARGET_URI}},
+        .targets_n = 1,
+    };
+    r->set->routes_n = 1;
+    assert_int_equal(ask_as_alice(r, "MESSAGE", OUTSIDE, FROM_A, ""), 0);
+    assert_int_equal(heard(r, STRANGER, "MESSAGE " OUTSIDE), 1);
+    say(r, STRANGER, reply(find_raw(r, STRANGER, "MESSAGE"), 200, "b", ""));
+    /* The route is for accounts: who is none is refused without state, as before. */
+    assert_int_equal(ask(r, STRANGER, "MESSAGE", OUTSIDE, FROM_X, ""), 403);
+    assert_int_equal(ask(r, BOB, "MESSAGE", OUTSIDE, FROM_X, ""), 403);
+    rig_quiet(r);
+}
+
+static void test_a_network_without_login(void **state)
+{
+    struct rig *r = *state;
+    struct addr_net net;
+    assert_int_equal(addr_net_parse(SV("203.0.113.8/29"), &net), ERR_OK);
+    routes[0] = (struct settings_route){
+        .when = {.from = {{.kind = FROM_NETWORK, .network = net}}, .from_n = 1},
+        .action = ACTION_TO,
+        .target = {{.kind = TARGET_LOCAL}},
+        .targets_n = 1,
+    };
+    r->set->routes_n = 1;
+    assert_int_equal(ask(r, STRANGER, "MESSAGE", "sip:bob@example.com", FROM_X, ""), 0);
+    assert_int_equal(heard(r, BOB, "MESSAGE " BOB_AT), 1);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE"), 200, "b", ""));
+    assert_int_equal(ask(r, DESK, "MESSAGE", "sip:bob@example.com", FROM_X, ""), 403);
+    /* A name of ours has still to be proved. */
+    assert_int_equal(ask(r, STRANGER, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 407);
+    rig_quiet(r);
+}
+
+static void expect_identity(struct rig *r, const char *from_to, const char *more, const char *want)
+{
+    char line[256];
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:bob@example.com", from_to, more), 0);
+    const char *raw = find_raw(r, BOB, "MESSAGE");
+    assert_int_equal(heard(r, BOB, "MESSAGE"), 1);
+    assert_null(strstr(raw, "P-Preferred-Identity"));
+    assert_null(strstr(raw, "evil"));
+    snprintf(line, sizeof(line), "\r\nP-Asserted-Identity: %s\r\n", want);
+    if (*want)
+        assert_non_null(strstr(raw, line));
+    else
+        assert_null(strstr(raw, "P-Asserted-Identity"));
+    say(r, BOB, reply(raw, 200, "b", ""));
+}
+
+static void test_identity(void **state)
+{
+    struct rig *r = *state;
+    r->dir.account[0].name = SV("Alice \"A\" Meier");
+#define ALICE_NAME "\"Alice \\\"A\\\" Meier\" "
+    expect_identity(r, FROM_A, "", ALICE_NAME "<sip:alice@example.com>");
+    expect_identity(r, FROM_A, "P-Asserted-Identity: <sip:evil@example.com>\r\n",
+                    ALICE_NAME "<sip:alice@example.com>");
+    expect_identity(r, FROM_A, "P-Preferred-Identity: <sip:101@example.com>\r\n",
+                    ALICE_NAME "<sip:101@example.com>");
+    expect_identity(r, FROM_A, "P-Preferred-Identity: <tel:+1-555-0101>\r\n",
+                    ALICE_NAME "<tel:+15550101>");
+    expect_identity(r, FROM_A, "P-Preferred-Identity: <sip:bob@example.com>\r\n",
+                    ALICE_NAME "<sip:alice@example.com>");
+    expect_identity(r, FROM_A, "Privacy: id\r\n", "");
+    /* Nameless to the callee, not to us. */
+    expect_identity(r, FROM_ANY, "Privacy: id\r\n", "");
+    expect_identity(r, FROM_ANY, "P-Preferred-Identity: <sip:101@example.com>\r\n",
+                    ALICE_NAME "<sip:101@example.com>");
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:bob@example.com", FROM_ANY,
+                                  "P-Preferred-Identity: <sip:bob@example.com>\r\n"),
+                     403);
+    assert_int_equal(ask(r, ALICE, "MESSAGE", "sip:bob@example.com", FROM_ANY, ""), 403);
+    assert_int_equal(
+        ask(r, ALICE, "MESSAGE", "sip:bob@example.com", FROM_A, "Privacy: header;critical\r\n"),
+        500);
+    rig_quiet(r);
+}
+
+static void test_a_phone_redirects(void **state)
+{
+    struct rig *r = *state;
+    struct binding at = binding_of(r, "sip:alice@192.0.2.13:5060", DESK);
+    rig_bind(r, "alice@example.com", &at, 1);
+    /* To another account: followed, as bob might call it. */
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 0);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE"), 302, "b", "Contact: <sip:101@example.com>\r\n"));
+    assert_int_equal(heard(r, DESK, "MESSAGE sip:alice@192.0.2.13:5060"), 1);
+    say(r, DESK, reply(find_raw(r, DESK, "MESSAGE sip:alice"), 200, "d", ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 200"), 1);
+    rig_quiet(r);
+}
+
+static void test_a_phone_redirects_to_the_outside(void **state)
+{
+    struct rig *r = *state;
+    struct binding b = binding_of(r, BOB_AT, BOB);
+    rig_bind(r, "bob@example.com", &b, 1);
+    /* Nothing leaves without a route: the caller is told (D6). */
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 0);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE"), 302, "b", "Contact: <" OUTSIDE ">\r\n"));
+    assert_int_equal(heard(r, STRANGER, "MESSAGE"), 0);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 302"), 1);
+    /* With one for bob it is followed; one for alice would not do. */
+    routes[0] = (struct settings_route){
+        .when = {.from = {{.kind = FROM_ACCOUNT, .user = SV("bob")}}, .from_n = 1},
+        .action = ACTION_TO,
+        .target = {{.kind = TARGET_URI}},
+        .targets_n = 1,
+    };
+    r->set->routes_n = 1;
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 0);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE"), 302, "b", "Contact: <" OUTSIDE ">\r\n"));
+    assert_int_equal(heard(r, STRANGER, "MESSAGE " OUTSIDE), 1);
+    say(r, STRANGER, reply(find_raw(r, STRANGER, "MESSAGE"), 200, "s", ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 200"), 1);
+    routes[0].when.from[0].user = SV("alice");
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 0);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE"), 302, "b", "Contact: <" OUTSIDE ">\r\n"));
+    assert_int_equal(heard(r, STRANGER, "MESSAGE"), 0);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 302"), 1);
+    rig_quiet(r);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_reject_and_not),          T(test_redirect),
+        T(test_to_account_then_reject),  T(test_outbound_proxy),
+        T(test_a_network_without_login), T(test_identity),
+        T(test_a_phone_redirects),       T(test_a_phone_redirects_to_the_outside),
+    };
+    return cmocka_run_group_tests_name("routing_routes", tests, NULL, NULL);
+}

@@ -2,8 +2,8 @@
 /* transport/transport_ws.c: from an HTTP request to SIP over WebSocket (RFC 7118), or to a page.
  *
  *   upgrade? ─ no ─► the user's on_http, 426
- *      └─ sub-protocol "sip" (§4.1), Origin allowed (D23: a page in somebody's browser must not use his
- *         phone), the client behind a proxy counted ─► 101, messages */
+ *      └─ Origin allowed (D23: a page in somebody's browser must not use his phone), the client
+ *         behind a proxy counted, sub-protocol "sip" offered (§4.1) ─► 101, messages */
 #include "transport/transport_priv.h"
 #include "websocket/websocket.h"
 
@@ -11,31 +11,6 @@ enum { HEAD_MAX = 8 * 1024, BODY_MAX = 4 * 1024, REQUESTS_MAX = 100 };
 #define PING (30 * USEC_S) /* before a proxy's or NAT's minute of patience ends */
 
 /* ---- who may ---- */
-
-/* An element of a list field: blanks around it are none of it. */
-static bool list_next(sv *rest, sv *ret_item)
-{
-    if (rest->n == 0)
-        return false;
-    size_t n = sv_chr(*rest, ',');
-    *ret_item = sv_trim(sv_sub(*rest, 0, n));
-    *rest = sv_sub(*rest, n + 1, rest->n);
-    return true;
-}
-
-/* RFC 7118 §4.1: the client MUST offer "sip". */
-static bool offers_sip(const struct http_request *rq)
-{
-    for (size_t i = 0; i < rq->n; i++) {
-        sv rest = rq->fields[i].value, item;
-        if (!sv_ieq(rq->fields[i].name, SV("Sec-WebSocket-Protocol")))
-            continue;
-        while (list_next(&rest, &item))
-            if (sv_eq(item, SV("sip")))
-                return true;
-    }
-    return false;
-}
 
 /* Host without port, brackets and all; port 0: none. */
 static sv split_port(sv hostport, sv *ret_port)
@@ -80,18 +55,10 @@ static bool own_origin(struct conn *c, const struct http_request *rq, sv origin)
 static bool origin_allowed(struct conn *c, const struct http_request *rq)
 {
     const struct sip_listen *l = &c->sip->shared->config.listen[c->flow.listener];
-    unsigned origins = 0;
-    sv origin = SV_NONE;
-    for (size_t i = 0; i < rq->n; i++) {
-        if (!sv_ieq(rq->fields[i].name, SV("Origin")))
-            continue;
-        origin = rq->fields[i].value;
-        origins++;
-    }
-    if (origins == 0)
-        return true; /* no browser */
-    if (origins > 1)
-        return false;
+    size_t origins = http_field_count(rq, SV("Origin"));
+    sv origin = http_field(rq, SV("Origin"));
+    if (origins != 1)
+        return origins == 0; /* no browser */
     if (l->origins_n == 0)
         return own_origin(c, rq, origin);
     for (unsigned i = 0; i < l->origins_n; i++)
@@ -175,10 +142,8 @@ static void upgrade(struct conn *c, const struct http_request *rq)
                                   .ping = PING};
     struct stream *stream;
     enum err rc = websocket_accept(c->http, rq, &ws, &ws_handler, c, &stream);
-    if (rc == ERR_SYNTAX) {
-        http_reply_last(c->http, 400, SV_NONE, SV_NONE, SV_NONE);
-        return;
-    }
+    if (rc == ERR_SYNTAX)
+        return; /* it is answered; on_end comes */
     if (rc) {
         conn_drop(c, false, rc);
         return;
@@ -186,6 +151,7 @@ static void upgrade(struct conn *c, const struct http_request *rq)
     c->http = NULL;
     c->stream = stream;
     conn_up(c);
+    stat_add(&s->loop->stats, STAT_WEBSOCKETS, 1);
 }
 
 static void on_request(void *arg, const struct http_request *rq)
@@ -205,8 +171,6 @@ static void on_request(void *arg, const struct http_request *rq)
     } else if (!origin_allowed(c, rq)) {
         stat_refuse(&s->loop->stats, STAT_LIMIT_ORIGIN);
         http_reply_last(c->http, 403, SV_NONE, SV_NONE, SV_NONE);
-    } else if (!offers_sip(rq)) {
-        http_reply_last(c->http, 400, SV_NONE, SV_NONE, SV_NONE);
     } else {
         upgrade(c, rq);
     }

@@ -78,7 +78,8 @@ static inline void world_flow_gone(void *arg, const struct flow *f)
     ((struct endpoint_arg *)arg)->w->flows_gone++;
 }
 
-static const struct sip_user world_user = {
+/* Worlds begin with a user like this; a test may give it more. */
+static struct sip_user world_user = {
     .on_request = world_request, .on_stray = world_stray, .on_flow_gone = world_flow_gone};
 
 /* ---- the peer ---- */
@@ -146,6 +147,7 @@ static const struct listener_handler peer_listener = {.on_accept = peer_accept};
 /* ---- beginning and end ---- */
 
 static size_t world_transactions = 100, world_max_message = 65536;
+static void (*world_configure)(struct sip_config *c); /* more listeners, other limits; or NULL */
 
 static inline struct world *world_new(unsigned workers, void (*start)(struct sip *s))
 {
@@ -174,6 +176,8 @@ static inline struct world *world_new(unsigned workers, void (*start)(struct sip
         .message_time = 10 * USEC_S,
         .transactions = world_transactions,
     };
+    if (world_configure)
+        world_configure(&w->config);
     assert_int_equal(sip_shared_new(secret, w->group, &w->config, &w->shared), ERR_OK);
     for (unsigned i = 0; i < workers; i++) {
         endpoint_args[i] = (struct endpoint_arg){w, i};
@@ -182,8 +186,8 @@ static inline struct world *world_new(unsigned workers, void (*start)(struct sip
             ERR_OK);
         if (start)
             start(w->sip[i]);
-        assert_int_equal(sip_listen(w->sip[i], 0), ERR_OK);
-        assert_int_equal(sip_listen(w->sip[i], 1), ERR_OK);
+        for (unsigned k = 0; k < w->config.listeners; k++)
+            assert_int_equal(sip_listen(w->sip[i], k), ERR_OK);
     }
     w->peer = w->peer_group->loop[0];
     assert_int_equal(udp_open(w->peer, &peer, &peer_udp, w, &w->udp), ERR_OK);
@@ -258,13 +262,18 @@ static inline void say_udp(struct world *w, const char *text)
     assert_int_equal(udp_send(w->udp, NULL, &to, &piece, 1), ERR_OK);
 }
 
-static inline void dial(struct world *w)
+static inline void dial_port(struct world *w, uint16_t port)
 {
-    struct addr to = address(SERVER_IP, 5060);
+    struct addr to = address(SERVER_IP, port);
     w->stream_open = w->stream_closed = false;
     assert_int_equal(stream_connect(w->peer, NULL, &to, &peer_stream, w, &w->stream), ERR_OK);
     run(w, 10 * USEC_MS);
     assert_true(w->stream_open);
+}
+
+static inline void dial(struct world *w)
+{
+    dial_port(w, 5060);
 }
 
 static inline void say_tcp(struct world *w, sv octets)

@@ -26,6 +26,7 @@ struct incoming {
     unsigned lines;          /* complete ones */
     size_t line_n;           /* octets of this line */
     char last;               /* the octet before */
+    char version[8];         /* what the request line ends with */
     bool head_done;
 
     char *body; /* body_n of body_cap octets, wiped when freed */

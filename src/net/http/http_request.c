@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* http/http_request.c: octets become a request. http-parser reads the head; the frame of its lines is
- * ours, because http-parser takes folded lines, bare line feeds and blanks in names, which other
- * readers understand otherwise (RFC 9112 §11.2). The body is counted here: its length is known. */
+ * ours, because http-parser takes folded lines, bare line feeds, blanks in names and other words than HTTP in
+ * the request line, which other readers understand otherwise (RFC 9112 §11.2). The body is counted here: its length is known. */
 #include "http/http_priv.h"
 #include "crypto/crypto.h"
 
@@ -73,8 +73,8 @@ static unsigned scan(struct incoming *in, char c)
             return 400;
         if (in->line_n == 1) /* an empty line; before the request it means nothing (§2.2) */
             in->head_done = in->lines > 0;
-        else
-            in->lines++;
+        else if (in->lines++ == 0 && memcmp(in->version, "HTTP/", 5) != 0)
+            return 400;
         in->line_n = 0;
         return 0;
     }
@@ -82,6 +82,10 @@ static unsigned scan(struct incoming *in, char c)
     if (before == '\r' || (in->line_n == 0 && (c == ' ' || c == '\t')) || c == '\0')
         return 400;
     in->line_n++;
+    if (in->lines == 0 && c != '\r') {
+        memmove(in->version, in->version + 1, sizeof(in->version) - 1);
+        in->version[sizeof(in->version) - 1] = c;
+    }
     return 0;
 }
 

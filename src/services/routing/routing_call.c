@@ -122,31 +122,54 @@ void routing_forward(struct pending *p)
 
 /* ---- inside a dialog ---- */
 
-/* Where a request that follows our route set goes: to the leg that we know, else to the address
- * that its URI names. */
+/* Where a request that follows our route set goes: to the leg that we know, else by the flow that our
+ * Record-Route carries (RFC 5626 §5.3), else where its URI points. False: nowhere that we can send to. */
 static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route *route,
-                     struct call **ret_call, unsigned *ret_leg, struct dest *ret_dest)
+                     struct call **ret_call, unsigned *ret_leg, struct hop *ret)
 {
     struct uri uri;
+    *ret = (struct hop){.flow_only = false};
     *ret_call = accounting_find(r->accounting, rx, ret_leg);
-    sv hop = route->next.p ? route->next : route->uri;
     if (*ret_call && !route->next.p) {
         const struct call_leg *leg = accounting_leg(*ret_call, *ret_leg);
         if (leg->dest.transport != SIP_T_NONE) {
-            *ret_dest = leg->dest;
+            ret->dest = leg->dest;
             return true;
         }
     }
+    if (!route->next.p && route->token.transport != SIP_T_NONE) {
+        ret->dest.flow = route->token;
+        ret->dest.transport = route->token.transport;
+        ret->flow_only = flow_reliable(&route->token);
+        return true;
+    }
     /* A call of an earlier process, or an early dialog of one fork among several. The mark proves
-     * that its route set was made here for this Call-ID. */
-    return uri_parse(hop, &uri, NULL) == ERR_OK && location_dest(&uri, ret_dest) == ERR_OK &&
-           location_allowed(r->sip, &ret_dest->addr, &rx->flow.remote);
+     * that its route set was made here for this Call-ID. A name is found by the proxy (RFC 3263). */
+    if (uri_parse(route->next.p ? route->next : route->uri, &uri, NULL) ||
+        (uri.scheme != URI_SIP && uri.scheme != URI_SIPS))
+        return false;
+    if (location_dest(&uri, &ret->dest) == ERR_OK)
+        return location_allowed(r->sip, &ret->dest.addr, &rx->flow.remote);
+    ret->dest = (struct dest){.transport = SIP_T_NONE};
+    return true;
+}
+
+static struct proxy_target target_of(const struct proxy_route *route, const struct hop *h)
+{
+    return (struct proxy_target){.uri = route->uri, .dest = h->dest, .flow_only = h->flow_only};
 }
 
 static void forward_in_dialog(struct pending *p)
 {
-    struct proxy_target target = {.uri = p->route.uri, .dest = p->hop};
-    struct proxy_request q = {.server = p->txn, .route = &p->route, .targets = &target, .n = 1};
+    struct uri uri;
+    struct proxy_target target = target_of(&p->route, &p->hop);
+    struct proxy_request q = {
+        .server = p->txn,
+        .route = &p->route,
+        .targets = &target,
+        .n = 1,
+        .secure = uri_parse(p->route.uri, &uri, NULL) == ERR_OK && uri.scheme == URI_SIPS,
+    };
     proxy_forward(p->r->proxy, &q);
     pending_free(p);
 }
@@ -192,14 +215,14 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
 {
     struct call *call;
     unsigned leg = 0;
-    struct dest hop;
+    struct hop hop;
     bool proved = r->set->authenticate == SETTINGS_AUTH_REGISTER;
     if (!next_hop(r, rx, route, &call, &leg, &hop)) {
         routing_refuse(r, rx, 404, NULL, SV_NONE);
         return;
     }
     if (rx->msg.method == SIP_ACK) {
-        struct proxy_target target = {.uri = route->uri, .dest = hop};
+        struct proxy_target target = target_of(route, &hop);
         proxy_relay(r->proxy, rx, route, &target);
         return;
     }

@@ -69,6 +69,12 @@ struct lookup {
     void (*done)(struct lookup *k);
 };
 
+/* Where a request inside a dialog goes; dest without flow and address: where its URI points. */
+struct hop {
+    struct dest dest;
+    bool flow_only;
+};
+
 /* A request on its way through authentication and look-up. Once its sender is proved it holds the
  * server transaction until the registrar or the proxy takes it. */
 struct pending {
@@ -87,7 +93,7 @@ struct pending {
     bool by_certificate;    /* the account is named by a verified certificate: no digest */
     struct store_find find; /* the caller's account, once proved */
     struct lookup lookup;
-    struct dest hop;                 /* inside a dialog: where it goes */
+    struct hop hop;                  /* inside a dialog: where it goes */
     sv caller;                       /* user@domain once proved; else SV_NONE */
     void (*next)(struct pending *p); /* after the caller is known */
 };

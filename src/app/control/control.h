@@ -8,7 +8,7 @@
  *         Host and Origin checked; /healthz, /readyz and, from the loopback, /metrics need none.
  *         All of it before a body is taken.
  * Limits  CONTROL_CONNECTIONS at once on each of the two, CONTROL_BODY_MAX a request,
- *         CONTROL_TIME for one to arrive, CONTROL_ANSWER_TIME for its answer. No chunked bodies,
+ *         CONTROL_TIME for its head and for its body, CONTROL_ANSWER_TIME for its answer. No chunked bodies,
  *         no pipelining.
  * Life    a request lives until its answer; those that have none when the control ends are freed
  *         with it, after control_on_end's function.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* control_priv.h: HTTP (control.c) and the routes (control_api.c) among themselves. */
+/* control_priv.h: connections (control.c) and the routes (control_api.c) among themselves. */
 #ifndef CONTROL_PRIV_H
 #define CONTROL_PRIV_H
 #include "control/control.h"

@@ -205,6 +205,30 @@ static void weights_are_shares(void **state)
     assert_int_equal(questions(), 9); /* SRV, A and AAAA of each: all from the cache */
 }
 
+static void weight_0_beside_1_is_as_likely(void **state)
+{
+    unsigned first = 0;
+    (void)state;
+    zone("_sip._udp.example.com SRV 86400 1 0 5060 a.example.com\n"
+         "_sip._udp.example.com SRV 86400 1 1 5060 b.example.com\n"
+         "a.example.com A 86400 192.0.2.1\n"
+         "b.example.com A 86400 192.0.2.2\n");
+    for (unsigned i = 0; i < 400; i++)
+        first += find("sip:example.com;transport=udp").set.dest[0].addr.ip[3] == 1;
+    assert_in_range(first, 150, 250); /* of the numbers 0 and 1, both included */
+}
+
+static void one_address_is_one_target(void **state)
+{
+    (void)state;
+    zone("_sip._udp.example.com SRV 60 1 1 5060 a.example.com\n"
+         "_sip._udp.example.com SRV 60 2 1 5060 b.example.com\n"
+         "_sip._udp.example.com SRV 60 3 1 5061 b.example.com\n"
+         "a.example.com A 60 192.0.2.1\n"
+         "b.example.com A 60 192.0.2.1\n");
+    gives("sip:example.com;transport=udp", "UDP 192.0.2.1:5060, UDP 192.0.2.1:5061");
+}
+
 static void same_seed_same_order(void **state)
 {
     char order[2][4096] = {"", ""};
@@ -345,6 +369,8 @@ int main(void)
         CASE(transport_and_port_save_questions),
         CASE(priorities_go_first),
         CASE(weights_are_shares),
+        CASE(weight_0_beside_1_is_as_likely),
+        CASE(one_address_is_one_target),
         CASE(same_seed_same_order),
         CASE(dot_is_a_no),
         CASE(port_0_is_dropped),

@@ -255,8 +255,9 @@ static void on_open(void *arg)
     struct conn *c = arg;
     struct sip *s = c->sip;
     c->active = s->loop->now;
-    if (c->stream->tls_peer)
-        c->peer = tls_peer_ref(c->stream->tls_peer);
+    struct tls_peer *peer = c->stream->tls_peer;
+    if (peer && (peer->verified || peer->sip_uris_n || peer->dns_n || peer->ips_n))
+        c->peer = tls_peer_ref(peer); /* a certificate was shown */
     if (c->flow.transport == SIP_T_WSS) {
         loop_timer(s->loop, &c->deadline, s->shared->config.handshake);
         conn_await_upgrade(c);

@@ -23,6 +23,7 @@
  */
 #ifndef TLS_TLS_H
 #define TLS_TLS_H
+#include "mem/arena.h"
 #include "sock/sock.h"
 
 enum { TLS_PAIRS_MAX = 32, TLS_NAMES_MAX = 64, TLS_HANDSHAKES_TURN = 1, TLS_TICKET_KEY = 80 };
@@ -102,6 +103,15 @@ MUST_USE enum err tls_make_leaf(sv ca_cert, sv ca_key, const struct tls_names *n
 /* What a PEM chain's first certificate is for and until when. Errors: ERR_SYNTAX. */
 MUST_USE enum err tls_cert_covers(sv cert, const struct tls_names *n, bool *ret_covers,
                                   usec *ret_expires);
+/* What people are told of a PEM chain's first certificate; texts live in the arena. Errors:
+ * ERR_SYNTAX, ERR_NOMEM. */
+struct tls_cert_view {
+    sv subject, issuer; /* common names; else the whole name, as RFC 2253 writes it */
+    sv names[TLS_NAMES_MAX]; /* host names and addresses of the subjectAltName */
+    unsigned names_n;
+    usec from, expires; /* wall */
+};
+MUST_USE enum err tls_cert_view(sv cert, struct arena *a, struct tls_cert_view *ret_view);
 /* "AB:CD:…", SHA-256 of the first certificate. Errors: ERR_SYNTAX. */
 MUST_USE enum err tls_cert_fingerprint(sv cert, struct buf *b);
 

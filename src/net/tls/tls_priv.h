@@ -43,11 +43,6 @@ MUST_USE enum err tls_peer_new(X509 *x, bool verified, struct tls_peer **ret_pee
 /* Every certificate of the chain may be used as this side of TLS. RFC 5280 §4.2.1.12, RFC 5924. */
 bool tls_peer_may(const STACK_OF(X509) * chain, bool server);
 
-/* ---- tls_stream.c: callbacks of OpenSSL that need the stream ---- */
-int tls_stream_verify(X509_STORE_CTX *x, void *arg);
-void tls_stream_message(int write, int version, int type, const void *p, size_t n, SSL *ssl,
-                        void *arg);
-
 /* ---- tls_gate.c: who may do an expensive step in this turn ---- */
 /* What a step costs; a turn has TLS_HANDSHAKES_TURN heavy ones' worth. */
 enum { TLS_LIGHT = 1, TLS_HEAVY = 4 };
@@ -64,5 +59,60 @@ static inline void tls_gate_leave(struct tls_wait *w)
 {
     list_unlink(&w->by_gate);
 }
+
+/* ---- tls_stream.c ---- */
+enum { TLS_PLAIN_MAX = 16384 }; /* octets in a record */
+
+struct octets {
+    char *p;
+    size_t n;
+};
+
+struct tls_stream {
+    struct stream base;
+    struct tls *t;
+    SSL *ssl;             /* NULL: nothing came yet */
+    struct stream *lower; /* NULL: it has ended */
+    const struct stream_handler *h;
+    void *arg;
+    sv in;               /* what OpenSSL may read now */
+    struct octets held;  /* came, and not read yet: part of a record, or paused, or waiting */
+    struct octets early; /* sent by the user before it was open */
+    struct tls_wait wait;
+    struct deferred later; /* failed, or goes on reading */
+    struct timer linger;
+    enum err why;      /* failed; on_close comes */
+    unsigned busy;     /* our functions on the stack */
+    uint64_t received; /* plain octets */
+    unsigned after;    /* handshake messages after the handshake */
+    uint8_t steps;     /* of the handshake */
+    bool server;       /* RO */
+    bool verify;       /* RO: of a client: chain and name must hold */
+    bool connected;    /* the lower stream is open */
+    bool granted;      /* the gate let this step pass */
+    bool answered;     /* our first flight is out */
+    bool refused;      /* the peer's certificate */
+    bool flooding;     /* by the peer */
+    bool open, broken; /* broken: OpenSSL wants no more calls */
+    bool paused;       /* by the user */
+    bool lower_paused;
+    bool closed; /* no callback any more */
+    bool gone;
+    size_t name_n;
+    char name[]; /* whom the certificate must show */
+};
+
+/* ---- tls_ssl.c: OpenSSL under a stream ---- */
+/* How many octets of s are whole records. What is no record counts as whole: OpenSSL says what is
+ * wrong with it. */
+size_t tls_whole_records(sv s);
+/* Makes s->ssl. False: no memory. */
+MUST_USE bool tls_ssl_start(struct tls_stream *s);
+/* What the failure of a call to OpenSSL means. Drains the thread's errors: one that is left there
+ * would be taken for the next connection's. */
+enum err tls_verdict(struct tls_stream *s);
+int tls_stream_verify(X509_STORE_CTX *x, void *arg);
+void tls_stream_message(int write, int version, int type, const void *p, size_t n, SSL *ssl,
+                        void *arg);
 
 #endif

@@ -16,62 +16,12 @@
  * Callbacks are made outside of OpenSSL's functions only, so a handler may close or free anything;
  * the struct itself outlives the outermost of our functions that is on the stack (busy). */
 #include "tls/tls_priv.h"
-#include <assert.h>
-#include <pthread.h>
 
 enum {
-    RECORD_HEAD = 5,
-    RECORD_MAX = 16384 + 2048, /* what a header may announce: RFC 5246 §6.2.3 */
-    PLAIN_MAX = 16384,         /* octets in a record */
-    SEALED_MORE = 32,          /* what a record has besides */
-    STEPS_MAX = 64,            /* of a handshake, each with a whole record at least */
-    /* Handshake messages after the handshake: KeyUpdates, tickets, attempts to renegotiate. So many
-     * at most, and one more for each so many octets of data. */
-    AFTER_MAX = 32,
-    AFTER_OCTETS = 1024 * 1024,
-    OWN_QUEUE_MAX =
-        64 * 1024, /* beyond queue_max: alerts and answers that the peer makes us send */
+    SEALED_MORE = 32, /* octets that a record has besides the plain ones */
+    STEPS_MAX = 64,   /* of a handshake, each with a whole record at least */
 };
 #define LINGER (5 * USEC_S)
-
-struct octets {
-    char *p;
-    size_t n;
-};
-
-struct tls_stream {
-    struct stream base;
-    struct tls *t;
-    SSL *ssl;             /* NULL: nothing came yet */
-    struct stream *lower; /* NULL: it has ended */
-    const struct stream_handler *h;
-    void *arg;
-    sv in;               /* what OpenSSL may read now */
-    struct octets held;  /* came, and not read yet: part of a record, or paused, or waiting */
-    struct octets early; /* sent by the user before it was open */
-    struct tls_wait wait;
-    struct deferred later; /* failed, or goes on reading */
-    struct timer linger;
-    enum err why;      /* failed; on_close comes */
-    unsigned busy;     /* our functions on the stack */
-    uint64_t received; /* plain octets */
-    unsigned after;    /* handshake messages after the handshake */
-    uint8_t steps;     /* of the handshake */
-    bool server;       /* RO */
-    bool verify;       /* RO: of a client: chain and name must hold */
-    bool connected;    /* the lower stream is open */
-    bool granted;      /* the gate let this step pass */
-    bool answered;     /* our first flight is out */
-    bool refused;      /* the peer's certificate */
-    bool flooding;     /* by the peer */
-    bool open, broken; /* broken: OpenSSL wants no more calls */
-    bool paused;       /* by the user */
-    bool lower_paused;
-    bool closed; /* no callback any more */
-    bool gone;
-    size_t name_n;
-    char name[]; /* whom the certificate must show */
-};
 
 static struct tls_stream *of(struct stream *stream)
 {
@@ -108,110 +58,6 @@ static void octets_take(struct octets *o, size_t n)
         char *p = mem_realloc(o->p, o->n);
         o->p = p ? p : o->p;
     }
-}
-
-/* How much of s are whole records. What is none counts as whole: OpenSSL says what is wrong. */
-static size_t whole_records(sv s)
-{
-    size_t at = 0;
-    while (s.n - at >= RECORD_HEAD) {
-        const uint8_t *head = (const uint8_t *)s.p + at;
-        size_t n = (size_t)head[3] << 8 | head[4];
-        if (head[0] < SSL3_RT_CHANGE_CIPHER_SPEC || head[0] > SSL3_RT_APPLICATION_DATA ||
-            head[1] != SSL3_VERSION_MAJOR || n > RECORD_MAX)
-            return s.n;
-        if (s.n - at - RECORD_HEAD < n)
-            break;
-        at += RECORD_HEAD + n;
-    }
-    /* the first octet alone tells that this is something else */
-    if (at < s.n && ((uint8_t)s.p[at] < SSL3_RT_CHANGE_CIPHER_SPEC ||
-                     (uint8_t)s.p[at] > SSL3_RT_APPLICATION_DATA))
-        return s.n;
-    return at;
-}
-
-/* ---- what OpenSSL reads and writes ---- */
-
-static int bio_read(BIO *b, char *p, int n)
-{
-    struct tls_stream *s = BIO_get_data(b);
-    BIO_clear_retry_flags(b);
-    if (s->flooding || n <= 0)
-        return -1;
-    if (s->in.n == 0) {
-        BIO_set_retry_read(b);
-        return -1;
-    }
-    size_t k = (size_t)n < s->in.n ? (size_t)n : s->in.n;
-    memcpy(p, s->in.p, k);
-    s->in = sv_sub(s->in, k, s->in.n);
-    return (int)k;
-}
-
-static int bio_write(BIO *b, const char *p, int n)
-{
-    struct tls_stream *s = BIO_get_data(b);
-    BIO_clear_retry_flags(b);
-    if (n <= 0)
-        return 0;
-    if (!s->lower)
-        return -1;
-    if (s->lower->queued > s->base.queue_max &&
-        s->lower->queued - s->base.queue_max > OWN_QUEUE_MAX) {
-        s->flooding = true;
-        return -1;
-    }
-    if (stream_send(s->lower, &(sv){p, (size_t)n}, 1) != ERR_OK)
-        return -1;
-    return n;
-}
-
-static long bio_ctrl(BIO *b, int what, long num, void *p)
-{
-    (void)b;
-    (void)num;
-    (void)p;
-    return what == BIO_CTRL_FLUSH;
-}
-
-static BIO_METHOD *bio_method;
-static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
-
-static void bio_start(void)
-{
-    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
-    if (m && BIO_meth_set_read(m, bio_read) && BIO_meth_set_write(m, bio_write) &&
-        BIO_meth_set_ctrl(m, bio_ctrl))
-        bio_method = m;
-}
-
-static bool ssl_start(struct tls_stream *s)
-{
-    pthread_once(&bio_once, bio_start);
-    SSL *ssl = SSL_new(s->server ? s->t->pair[0].ctx : s->t->client);
-    BIO *b = bio_method ? BIO_new(bio_method) : NULL;
-    struct addr ip;
-    if (!ssl || !b || SSL_set_app_data(ssl, s) != 1) {
-        SSL_free(ssl);
-        BIO_free(b);
-        ERR_clear_error();
-        return false;
-    }
-    BIO_set_data(b, s);
-    BIO_set_init(b, 1);
-    SSL_set_bio(ssl, b, b);
-    s->ssl = ssl;
-    if (s->server) {
-        SSL_set_accept_state(ssl);
-        return true;
-    }
-    SSL_set_connect_state(ssl);
-    if (s->verify)
-        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-    /* RFC 6066 §3: literal addresses are not permitted there. */
-    return s->name_n == 0 || addr_parse_ip((sv){s->name, s->name_n}, 0, &ip) == ERR_OK ||
-           SSL_set_tlsext_host_name(ssl, s->name) == 1;
 }
 
 /* ---- the end ---- */
@@ -271,7 +117,7 @@ static void finish(struct tls_stream *s, enum err why)
     bool told = s->closed;
     s->closed = true;
     s->busy++;
-    if (!s->open)
+    if (s->connected && !s->open)
         stat_inc(&s->base.loop->stats, STAT_TLS_FAILURES);
     end(s, true); /* an alert or an answer may be on its way out */
     if (!told)
@@ -284,71 +130,6 @@ static void fail_later(struct tls_stream *s, enum err why)
 {
     s->why = why;
     loop_defer(s->base.loop, &s->later);
-}
-
-/* What the failure of a call to OpenSSL means. Drains the thread's errors: one that is left there
- * would be taken for the next connection's. */
-static enum err verdict(struct tls_stream *s)
-{
-    unsigned long e = ERR_peek_error();
-    int reason = ERR_GET_REASON(e);
-    ERR_clear_error();
-    s->broken = true;
-    if (s->refused)
-        return ERR_AUTH;
-    if (s->flooding)
-        return ERR_CORRUPT;
-    if (ERR_GET_LIB(e) == ERR_LIB_SSL) {
-        if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-            return ERR_AUTH;
-        if (reason > SSL_AD_REASON_OFFSET)
-            return ERR_REFUSED;
-    }
-    if (reason == ERR_R_MALLOC_FAILURE)
-        return ERR_NOMEM;
-    return e == 0 ? ERR_CLOSED : ERR_CORRUPT; /* no error: the lower stream took no more */
-}
-
-/* ---- callbacks of OpenSSL ---- */
-
-int tls_stream_verify(X509_STORE_CTX *x, void *arg)
-{
-    SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct tls_stream *s = SSL_get_app_data(ssl);
-    struct tls_peer *peer = NULL;
-    (void)arg;
-    if (!s->server && !s->verify)
-        return 1;
-    bool ok = X509_verify_cert(x) > 0;
-    if (ok && !tls_peer_may(X509_STORE_CTX_get0_chain(x), !s->server)) {
-        X509_STORE_CTX_set_error(x, X509_V_ERR_INVALID_PURPOSE);
-        ok = false;
-    }
-    if (ok && !s->server) {
-        ok = tls_peer_new(X509_STORE_CTX_get0_cert(x), true, &peer) == ERR_OK &&
-             tls_peer_is(peer, (sv){s->name, s->name_n});
-        if (!ok)
-            X509_STORE_CTX_set_error(x, X509_V_ERR_HOSTNAME_MISMATCH);
-        tls_peer_unref(peer);
-    }
-    s->refused = !ok;
-    return ok;
-}
-
-/* Sees every message of the handshake protocol. */
-void tls_stream_message(int write, int version, int type, const void *p, size_t n, SSL *ssl,
-                        void *arg)
-{
-    struct tls_stream *s = SSL_get_app_data(ssl);
-    (void)version;
-    (void)arg;
-    if (!s || type != SSL3_RT_HANDSHAKE || n == 0)
-        return;
-    uint8_t message = *(const uint8_t *)p;
-    if (write && (message == SSL3_MT_FINISHED || message == SSL3_MT_SERVER_DONE))
-        s->answered = true;
-    if (!write && s->open && ++s->after > AFTER_MAX + s->received / AFTER_OCTETS)
-        s->flooding = true;
 }
 
 /* ---- reading ---- */
@@ -367,7 +148,7 @@ static void steer(struct tls_stream *s)
 /* One record's octets for the user. False: no more now. */
 static bool read_one(struct tls_stream *s)
 {
-    char plain[PLAIN_MAX];
+    char plain[TLS_PLAIN_MAX];
     size_t n = 0;
     ERR_clear_error();
     int rc = SSL_read_ex(s->ssl, plain, sizeof(plain), &n);
@@ -384,7 +165,7 @@ static bool read_one(struct tls_stream *s)
         finish(s, ERR_OK);
         break;
     default:
-        finish(s, verdict(s));
+        finish(s, tls_verdict(s));
     }
     return false;
 }
@@ -392,7 +173,7 @@ static bool read_one(struct tls_stream *s)
 /* Reads the whole records of octets; returns how many octets were used. */
 static size_t read_records(struct tls_stream *s, sv octets)
 {
-    s->in = sv_sub(octets, 0, whole_records(octets));
+    s->in = sv_sub(octets, 0, tls_whole_records(octets));
     while (!s->closed && !s->paused && s->in.n > 0 && read_one(s))
         continue;
     size_t used = s->in.p ? (size_t)(s->in.p - octets.p) : 0;
@@ -424,7 +205,7 @@ static enum err write_plain(struct tls_stream *s, const char *p, size_t n)
     ERR_clear_error();
     if (SSL_write_ex(s->ssl, p, n, &done) == 1)
         return ERR_OK;
-    return verdict(s);
+    return tls_verdict(s);
 }
 
 static void set_queued(struct tls_stream *s)
@@ -486,7 +267,7 @@ static unsigned step_cost(const struct tls_stream *s)
 /* One step with what is held, now or when the gate lets it. */
 static void shake(struct tls_stream *s)
 {
-    size_t whole = whole_records((sv){s->held.p, s->held.n});
+    size_t whole = tls_whole_records((sv){s->held.p, s->held.n});
     if (whole == 0 && (s->server || s->ssl))
         return;
     if (!s->granted) {
@@ -499,7 +280,7 @@ static void shake(struct tls_stream *s)
             return;
     }
     s->granted = false;
-    if (!s->ssl && !ssl_start(s)) {
+    if (!s->ssl && !tls_ssl_start(s)) {
         finish(s, ERR_NOMEM);
         return;
     }
@@ -514,7 +295,7 @@ static void shake(struct tls_stream *s)
         return;
     }
     if (SSL_get_error(s->ssl, rc) != SSL_ERROR_WANT_READ)
-        finish(s, verdict(s));
+        finish(s, tls_verdict(s));
     ERR_clear_error();
 }
 
@@ -615,7 +396,7 @@ static const struct stream_handler lower_handler = {
 /* Small pieces share records. */
 static enum err write_pieces(struct tls_stream *s, const sv *pieces, size_t n)
 {
-    char record[PLAIN_MAX];
+    char record[TLS_PLAIN_MAX];
     size_t have = 0;
     for (size_t i = 0; i < n; i++) {
         sv rest = pieces[i];
@@ -643,7 +424,7 @@ static enum err send_op(struct stream *stream, const sv *pieces, size_t n)
     size_t room = s->base.queued < s->base.queue_max ? s->base.queue_max - s->base.queued : 0;
     for (size_t i = 0; i < n && total <= room; i++)
         total = pieces[i].n > room ? room + 1 : total + pieces[i].n;
-    size_t records = (total + PLAIN_MAX - 1) / PLAIN_MAX;
+    size_t records = (total + TLS_PLAIN_MAX - 1) / TLS_PLAIN_MAX;
     if (total > room || records * SEALED_MORE > room - total) {
         stat_refuse(&s->base.loop->stats, STAT_LIMIT_WRITE_QUEUE);
         return ERR_TOOBIG;

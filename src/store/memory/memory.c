@@ -157,6 +157,7 @@ static enum err update(struct memory *m, struct memory_worker *w, struct store_u
     }
     memory_record_seal(&w->pending, begin, u->version);
     stat_add(&w->loop->stats, STAT_REGISTRATIONS, (before == 0) - (u->n == 0));
+    memory_flow_add(m, u->aor, u->bindings, u->n);
     return ERR_OK;
 }
 
@@ -202,6 +203,25 @@ static enum err each_op(struct store_location *loc, usec wall, store_aor_fn *fn,
     struct walk k = {wall, fn, arg, ERR_OK};
     TRY(table_each(memory_of(loc)->table, walk_one, &k));
     return k.rc;
+}
+
+static unsigned slices_op(const struct store_location *loc)
+{
+    return table_shards(CONTAINER(loc, const struct memory, base)->table);
+}
+
+static enum err each_in_op(struct store_location *loc, unsigned slice, usec wall, store_aor_fn *fn,
+                           void *arg)
+{
+    struct walk k = {wall, fn, arg, ERR_OK};
+    TRY(table_each_shard(memory_of(loc)->table, slice, walk_one, &k, NULL));
+    return k.rc;
+}
+
+static enum err take_flow_op(struct store_location *loc, unsigned worker, uint64_t conn,
+                             struct arena *a, sv **ret_aors, size_t *ret_n)
+{
+    return memory_flow_take(memory_of(loc), worker, conn, a, ret_aors, ret_n);
 }
 
 static size_t count_op(const struct store_location *loc)
@@ -281,6 +301,7 @@ static void memory_free(struct memory *m)
     }
     mem_free(m->worker);
     table_free(m->table);
+    table_free(m->flows);
     mem_free(m);
 }
 
@@ -293,6 +314,9 @@ static const struct store_location_ops memory_ops = {
     .bindings = bindings_op,
     .update = update_op,
     .each = each_op,
+    .slices = slices_op,
+    .each_in = each_in_op,
+    .take_flow = take_flow_op,
     .count = count_op,
     .epoch = epoch_op,
     .close = close_op,
@@ -329,6 +353,7 @@ static enum err set_up(struct memory *m, const struct memory_config *c,
         init_worker(m, &m->worker[i], c->group->loop[i]);
     memory_compact_init(m);
     TRY(table_new(c->seed, 0, &m->table)); /* the cap may be lower than what is to be recovered */
+    TRY(table_new(c->seed, 0, &m->flows)); /* bounded by the connections that there may be */
     TRY(memory_recover(m, c->wall, ret_report));
     table_set_cap(m->table, c->cap);
     return ERR_OK;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* memory/memory_priv.h: what the parts of memory share.
  *
- * Parts   memory.c operations, flush, sync, sweep; memory_set.c sets as octets; memory_file.c
- * names, headers, records; memory_recover.c reading them back; memory_compact.c new generation and
+ * Parts   memory.c operations, flush, sync, sweep; memory_set.c sets as octets; memory_flow.c who
+ * came over a connection; memory_file.c names, headers, records; memory_recover.c reading them back; memory_compact.c new generation and
  * snapshot. Invariant  a log is written by its worker alone, through `append`; `sync` is a second
  * handle of the same file, used by one helper thread at a time. A log whose append or sync failed
  * is `broken`: its tail is undefined, so nothing is appended to it again. A new generation, with a
@@ -60,6 +60,7 @@ enum memory_phase { MEMORY_IDLE, MEMORY_OPENING, MEMORY_MOVING, MEMORY_SNAPSHOT 
 struct memory {
     struct store_location base;
     struct table *table;
+    struct table *flows; /* memory_flow.c */
     struct disk *disk;
     char folder[MEMORY_FOLDER_MAX];
     size_t folder_n;
@@ -89,6 +90,13 @@ MUST_USE enum err memory_set_unpack(sv set, usec wall, struct arena *a,
                                     struct binding **ret_bindings, size_t *ret_n);
 /* When the last of them expires. */
 usec memory_set_expiry(sv set);
+
+/* ---- memory_flow.c ---- */
+/* aor has these bindings now. */
+void memory_flow_add(struct memory *m, sv aor, const struct binding *b, size_t n);
+/* As store_location_ops.take_flow. */
+MUST_USE enum err memory_flow_take(struct memory *m, unsigned worker, uint64_t conn,
+                                   struct arena *a, sv **ret_aors, size_t *ret_n);
 
 /* ---- memory_file.c ---- */
 enum memory_name { MEMORY_OTHER, MEMORY_LOG, MEMORY_LEFTOVER, MEMORY_SNAP };

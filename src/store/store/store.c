@@ -6,15 +6,9 @@
  *   directory REMOVE ─► bindings of user@domain ─► update to none ─► the caller's done
  *                         ▲                             │ ERR_BUSY: somebody registered meanwhile
  *                         └─────────────────────────────┘ */
-#include "store/store.h"
+#include "store/store_priv.h"
 
 enum { AOR_MAX = 2 * 1024 + 2, REMOVAL_MEMORY = 1024 * 1024 };
-
-struct store {
-    struct store_location *loc;
-    struct store_directory *dir;
-    struct link removals[LOOP_WORKERS_MAX]; /* under way, by the worker that owns them */
-};
 
 /* Outlives the caller's operation, which may be cancelled at any time. */
 struct removal {
@@ -159,8 +153,10 @@ enum err store_new(struct store_location *loc, struct store_directory *dir,
         return ERR_NOMEM;
     s->loc = loc;
     s->dir = dir;
-    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++)
+    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
         list_init(&s->removals[i]);
+        list_init(&s->amendments[i]);
+    }
     *ret_store = s;
     return ERR_OK;
 }
@@ -172,6 +168,7 @@ void store_close(struct store *s)
     for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++)
         LIST_EACH_SAFE (r, &s->removals[i], struct removal, by_worker)
             removal_free(r);
+    store_amendments_end(s);
     s->dir->ops->close(s->dir);
     s->loc->ops->close(s->loc);
     mem_free(s);
@@ -213,6 +210,16 @@ enum err store_each_account(struct store *s, store_account_fn *fn, void *arg)
 enum err store_each_aor(struct store *s, usec wall, store_aor_fn *fn, void *arg)
 {
     return s->loc->ops->each(s->loc, wall, fn, arg);
+}
+
+unsigned store_slices(const struct store *s)
+{
+    return s->loc->ops->slices(s->loc);
+}
+
+enum err store_each_in(struct store *s, unsigned slice, usec wall, store_aor_fn *fn, void *arg)
+{
+    return s->loc->ops->each_in(s->loc, slice, wall, fn, arg);
 }
 
 size_t store_aors(const struct store *s)

@@ -119,6 +119,21 @@ void store_update(struct store *s, struct loop *l, struct store_update *u);
  * counted. */
 void store_record(struct store *s, struct loop *l, const struct call_record *r);
 
+/* ---- changes that nobody waits for ---- */
+enum { STORE_AMEND_ARG = 1024 };
+/* Changes the *n bindings of b in place; those that stay are the first *n then. False: nothing is to
+ * be changed. Called once for each reading: again when another worker was first. */
+typedef bool store_amend_fn(struct binding *b, size_t *n, const void *arg);
+/* The bindings of aor, as fn says. arg: so many octets, copied; at most STORE_AMEND_ARG. Bindings that
+ * go count as STAT_FLOWS_GONE. Where it fails (no memory, ERR_IO) all stays as it was. */
+void store_amend(struct store *s, struct loop *l, sv aor, store_amend_fn *fn, const void *arg,
+                 size_t arg_n);
+/* The same for each address of record that was bound over connection conn of this worker, since the
+ * process began; then they are forgotten. A connection's first STORE_FLOW_AORS are known. */
+enum { STORE_FLOW_AORS = 64 };
+void store_amend_flow(struct store *s, struct loop *l, uint64_t conn, store_amend_fn *fn,
+                      const void *arg, size_t arg_n);
+
 /* Administration: accounts are written to the directory first, then seen by all workers. What is in
  * the struct is copied before the call returns; a cancelled change may still happen. A number that
  * another account has: ERR_EXISTS. Also ERR_TOOBIG (a text over 1024 octets), ERR_IO, ERR_BUSY,
@@ -138,6 +153,11 @@ typedef bool store_account_fn(const struct account *a, void *arg);
 typedef bool store_aor_fn(sv aor, const struct binding *b, size_t n, void *arg);
 MUST_USE enum err store_each_account(struct store *s, store_account_fn *fn, void *arg);
 MUST_USE enum err store_each_aor(struct store *s, usec wall, store_aor_fn *fn, void *arg);
+/* All addresses of record are divided into store_slices() parts, by their names alone; a walk of one
+ * part. */
+unsigned store_slices(const struct store *s);
+MUST_USE enum err store_each_in(struct store *s, unsigned slice, usec wall, store_aor_fn *fn,
+                                void *arg);
 size_t store_aors(
     const struct store *s); /* with at least one binding (expired ones not yet swept included) */
 size_t store_accounts(const struct store *s);
@@ -156,6 +176,13 @@ struct store_location_ops {
     void (*bindings)(struct store_location *loc, struct loop *l, struct store_bindings *b);
     void (*update)(struct store_location *loc, struct loop *l, struct store_update *u);
     enum err (*each)(struct store_location *loc, usec wall, store_aor_fn *fn, void *arg);
+    unsigned (*slices)(const struct store_location *loc);
+    enum err (*each_in)(struct store_location *loc, unsigned slice, usec wall, store_aor_fn *fn,
+                        void *arg);
+    /* The addresses of record bound over this connection, in a, and forgets them. NULL: none are
+     * ever known. Errors: ERR_NOMEM. */
+    enum err (*take_flow)(struct store_location *loc, unsigned worker, uint64_t conn,
+                          struct arena *a, sv **ret_aors, size_t *ret_n);
     size_t (*count)(const struct store_location *loc);
     uint64_t (*epoch)(const struct store_location *loc);
     void (*close)(struct store_location *loc);

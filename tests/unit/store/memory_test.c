@@ -697,7 +697,7 @@ static void running_out_of_memory_is_told_and_changes_nothing(void **state)
     arena_done(&a);
     world_down(&w, END_KILL);
     enum err rc = ERR_NOMEM;
-    for (size_t n = 1; rc; n += n < 20 || n > 500 ? 1 : 97) {
+    for (size_t n = 1; rc; n += n < 20 || n > 1000 ? 1 : 97) {
         assert_int_equal(sim_process(w.h, 1, &w.g), ERR_OK);
         w.c.group = w.g;
         w.loc = NULL;

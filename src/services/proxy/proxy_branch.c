@@ -439,23 +439,28 @@ static bool allowed(void *arg, const struct addr *a)
     return b->target->trusted || location_allowed(c->proxy->sip, a, &c->rx->flow.remote);
 }
 
-/* Those that may be used. A sips URI goes on over TLS or not at all (§26.2.2, D24). */
+/* Those that may be used. What asks for sips goes on to a sips URI, over TLS, or not at all (RFC 3261
+ * §26.2.2, RFC 5630 §5.3, D24); a sips contact is reached over TLS, whoever asks. */
 static enum err take_servers(struct branch *b, const struct dest *d, unsigned n)
 {
     struct context *c = b->ctx;
+    struct uri uri = {.scheme = URI_OTHER};
+    if (b->target->uri.p)
+        TRY(uri_parse(b->target->uri, &uri, NULL));
     struct dest *mine = arena_alloc(&c->rx->arena, n * sizeof(*mine));
     if (!mine)
         return ERR_NOMEM;
+    bool tls = c->plan->secure || uri.scheme == URI_SIPS;
     b->servers = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (!c->plan->secure || secure(&d[i]))
+        if (!tls || secure(&d[i]))
             mine[b->servers++] = d[i];
     }
     b->server = mine;
     b->next = 0;
-    if (b->servers)
+    if (b->servers && !(c->plan->secure && uri.scheme == URI_SIP))
         return ERR_OK;
-    c->sips_refused = true;
+    c->sips_refused = c->plan->secure;
     return ERR_UNSUPPORTED;
 }
 

@@ -123,7 +123,9 @@ static sv transport_param(const struct flow *f, bool sips)
     switch (f->transport) {
     case SIP_T_TCP:
         return SV(";transport=tcp");
-    case SIP_T_TLS: /* RFC 5630 §3.1.4: sips says it already */
+    case SIP_T_TLS:
+        /* DEVIATES: RFC 5630 §5.3 has no transport=tls. Without it a sip URI would say UDP, and every
+         * phone that was asked by sip over TLS takes it so. */
         return sips ? SV_NONE : SV(";transport=tls");
     case SIP_T_WS: /* RFC 7118 §5.2.1 knows one name for both */
     case SIP_T_WSS:
@@ -196,13 +198,14 @@ static void edit_record_route(struct making *k, sv uri)
 /* ---- Request-URI and Routes ---- */
 
 /* A contact's URI as a Request-URI: headers and the method parameter do not belong there (§19.1.1
- * table 1). */
-static enum err request_uri(struct arena *a, sv text, sv *ret)
+ * table 1); what was asked for by sip does not become sips (RFC 5630 §5.3), though TLS stays. */
+static enum err request_uri(struct making *k, sv text, sv *ret)
 {
     struct uri u;
     TRY(uri_parse(text, &u, NULL));
     sv method;
-    if (!u.headers.p && !uri_param(&u, SV("method"), &method)) {
+    bool plain = u.scheme == URI_SIPS && !k->plan->secure && !is_sips(k->rx->msg.uri_text);
+    if (!plain && !u.headers.p && !uri_param(&u, SV("method"), &method)) {
         *ret = text;
         return ERR_OK;
     }
@@ -212,6 +215,10 @@ static enum err request_uri(struct arena *a, sv text, sv *ret)
     sv params = u.params;
     u.params = SV_NONE;
     u.headers = SV_NONE;
+    if (plain) {
+        u.scheme = URI_SIP;
+        u.scheme_text = SV("sip");
+    }
     uri_print(&b, &u);
     sv name, value;
     while (uri_param_next(&params, &name, &value)) {
@@ -225,7 +232,7 @@ static enum err request_uri(struct arena *a, sv text, sv *ret)
         }
     }
     TRY(b.rc);
-    return sv_dup(a, buf_sv(&b), ret);
+    return sv_dup(k->a, buf_sv(&b), ret);
 }
 
 /* Our Routes on top go; Path values come instead. §16.4, §16.6 step 6, RFC 3327 §5.3. */
@@ -433,7 +440,7 @@ static enum err make(struct making *k, unsigned breadth, struct buf *b)
     struct sipmsg *m = &k->rx->msg;
     sipedit_init(&k->e, m);
     sv uri = k->t->uri.p ? k->t->uri : route->uri;
-    TRY(request_uri(k->a, uri, &uri));
+    TRY(request_uri(k, uri, &uri));
     edit_via(k, breadth == 0);
     edit_received(k);
     if (k->plan->record_route)

@@ -132,7 +132,7 @@ void redirect_ask(struct branch *b);
 /* The branch has ended before the answer. NULL is fine. */
 void redirect_forget(struct proxy_redirect *redirect);
 /* A 3xx whose contacts may be asked for. */
-bool redirect_wanted(const struct branch *b, const struct rx *rx);
+bool redirect_wanted(const struct branch *b, struct rx *rx);
 
 /* ---- proxy_relay.c ---- */
 void relays_free(struct proxy *p);

@@ -7,14 +7,28 @@ struct proxy_redirect {
     struct branch *branch; /* NULL: it has ended */
 };
 
-bool redirect_wanted(const struct branch *b, const struct rx *rx)
+/* RFC 5630 §5.3: between sip and sips nobody is led but by his own phone. */
+static bool schemes_agree(const struct context *c, struct rx *rx)
+{
+    const struct sip_addr *contacts;
+    size_t n;
+    if (sipmsg_addrs(&rx->msg, SIP_H_CONTACT, &contacts, &n))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if ((contacts[i].uri.scheme == URI_SIPS) != c->plan->secure)
+            return false;
+    }
+    return n > 0;
+}
+
+bool redirect_wanted(const struct branch *b, struct rx *rx)
 {
     const struct proxy_watch *w = b->ctx->watch;
     uint16_t status = rx->msg.status;
     /* 305 and 380 are for the caller: they ask for more than another address. */
     return status >= 300 && status <= 302 && w && w->on_redirect && b->target &&
            b->redirects < PROXY_REDIRECTS && b->ctx->step.n < PROXY_TARGETS_MAX &&
-           sipmsg_has(&rx->msg, SIP_H_CONTACT);
+           schemes_agree(b->ctx, rx);
 }
 
 void redirect_forget(struct proxy_redirect *redirect)

@@ -17,7 +17,9 @@ struct bench {
     enum err why;
     struct proxy_redirect *redirect; /* to be answered later */
     void (*on_redirect)(struct bench *b, struct proxy_redirect *redirect, struct rx *rx);
-    struct flow token; /* of the last request that followed a route set */
+    void (*on_rx)(struct bench *b, struct rx *rx, const struct proxy_route *route); /* instead */
+    bool marked; /* the last request followed a route set of ours */
+    struct flow token;
 };
 
 static void bench_response(void *arg, struct rx *rx, uint16_t status, const struct dest *via)
@@ -61,10 +63,15 @@ static void bench_request(void *arg, struct rx *rx)
     if (rx->rc || !proxy_validate(b->proxy, rx) || rx->msg.method == SIP_CANCEL)
         return;
     assert_int_equal(proxy_route(b->proxy, rx, &route), ERR_OK);
+    if (b->on_rx) {
+        b->on_rx(b, rx, &route);
+        return;
+    }
     struct proxy_request q = b->next;
     struct proxy_target along = {.uri = route.uri};
+    b->marked = route.mark_ok;
+    b->token = route.token;
     if (route.mark_ok) {
-        b->token = route.token;
         if (route.token.transport != SIP_T_NONE) {
             along.dest = (struct dest){.flow = route.token,
                                        .addr = route.token.remote,

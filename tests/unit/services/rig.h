@@ -125,6 +125,8 @@ static void put_plain(char *out, sv text)
             skip = 7;
         else if (sv_starts(rest, SV("<sip:")))
             skip = 5;
+        else if (sv_starts(rest, SV("<sips:")))
+            skip = 6;
         if (!skip) {
             out[o++] = text.p[i++];
             continue;
@@ -134,8 +136,10 @@ static void put_plain(char *out, sv text)
         memcpy(out + o, rest.p, skip);
         o += skip;
         i += skip;
-        if (run >= 30 && run <= 31) {
+        if (run >= 30) {
             out[o++] = '*';
+            if (run > 31) /* with a flow token */
+                out[o++] = '+';
             i += run;
         }
     }

@@ -121,12 +121,192 @@ static void test_flow(void **state)
     assert_int_equal(location_flow(&b, 8).transport, SIP_T_UDP); /* datagrams outlive it */
 }
 
+/* ---- a set of bindings as targets ---- */
+
+static struct rig *rig;
+static struct binding bound(const char *uri, enum sip_transport t, uint64_t conn, usec expires)
+{
+    struct binding b = binding_of(rig, uri, 0);
+    b.transport = (uint8_t)t;
+    b.conn = conn;
+    b.by_flow = conn != 0;
+    b.expires = expires;
+    return b;
+}
+
+static struct location_target *targets(struct arena *a, bool secure, bool push,
+                                       const struct binding *b, size_t n, size_t *ret_n)
+{
+    struct location_target *t;
+    struct location_query q = {
+        .sip = rig->sip, .epoch = store_epoch(rig->store), .secure = secure, .push = push};
+    arena_reset(a);
+    assert_int_equal(location_targets(&q, b, n, a, &t, ret_n), ERR_OK);
+    return t;
+}
+
+static void expect_uri(const struct location_target *t, const char *uri)
+{
+    if (!sv_eq(t->uri, sv_of(uri)))
+        fail_msg("%.*s instead of %s", SV_ARG(t->uri), uri);
+}
+
+/* RFC 5626 §7: one contact of an instance at a time, the newest first, the rest behind it. */
+static void test_one_phone_rings_once(void **state)
+{
+    (void)state;
+    struct arena a;
+    size_t n;
+    rig = rig_new(SETTINGS_AUTH_ALL);
+    arena_init(&a, NULL, 0, 1 << 20);
+    struct binding b[6] = {
+        bound("sip:old@x.invalid", SIP_T_TCP, 5, 100),
+        bound("sip:low@x.invalid", SIP_T_TCP, 6, 900),
+        bound("sip:new@x.invalid", SIP_T_TCP, 7, 300),
+        bound("sip:plain@192.0.2.11", SIP_T_UDP, 0, 50),
+        bound("sip:two@x.invalid", SIP_T_WSS, 8, 10),
+        bound("sip:q@x.invalid", SIP_T_TCP, 9, 400),
+    };
+    b[0].instance = b[1].instance = b[2].instance = SV("<urn:uuid:aa>");
+    b[2].instance = SV("<urn:uuid:AA>"); /* the same: UUIDs have no case */
+    b[4].instance = SV("<urn:uuid:bb>");
+    for (int i = 0; i < 3; i++)
+        b[i].reg_id = (uint32_t)i + 1;
+    b[1].q = 200;
+    b[5].q = 500;
+    struct location_target *t = targets(&a, false, false, b, 6, &n);
+    static const struct {
+        const char *uri;
+        uint16_t rank;
+        bool alternative, flow_only;
+    } want[] = {
+        {"sip:new@x.invalid", 1000, false, true}, {"sip:old@x.invalid", 1000, true, true},
+        {"sip:low@x.invalid", 1000, true, true},  {"sip:plain@192.0.2.11", 1000, false, false},
+        {"sip:two@x.invalid", 1000, false, true}, {"sip:q@x.invalid", 500, false, true},
+    };
+    assert_int_equal(n, 6);
+    for (size_t i = 0; i < n; i++) {
+        expect_uri(&t[i], want[i].uri);
+        if (t[i].rank != want[i].rank || t[i].alternative != want[i].alternative ||
+            t[i].flow_only != want[i].flow_only)
+            fail_msg("%s", want[i].uri);
+    }
+    assert_true(t[0].binding == &b[2]);
+    assert_int_equal(t[0].dest.flow.conn, 7);
+    arena_done(&a);
+    rig_free(rig);
+}
+
+/* What hangs on a connection goes with it; who may listen is tried there. */
+static void test_dead_connections(void **state)
+{
+    (void)state;
+    struct arena a;
+    size_t n;
+    rig = rig_new(SETTINGS_AUTH_ALL);
+    arena_init(&a, NULL, 0, 1 << 20);
+    static const struct {
+        const char *uri;
+        enum sip_transport transport;
+        uint32_t reg_id;
+        bool there, hangs;
+    } cases[] = {
+        {"sip:a@192.0.2.11:5066;transport=tcp", SIP_T_TCP, 0, true, false},
+        {"sip:a@192.0.2.11:5066;transport=tcp", SIP_T_TCP, 1, false, true},
+        {"sip:a@x.invalid", SIP_T_TCP, 0, false, true},
+        {"sip:a@192.0.2.11", SIP_T_TLS, 0, false, true}, /* never in clear what came over TLS */
+        {"sip:a@192.0.2.11", SIP_T_WS, 0, false, true},
+        {"sip:a@192.0.2.11", SIP_T_WSS, 0, false, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct binding b = bound(cases[i].uri, cases[i].transport, 5, 100);
+        b.reg_id = cases[i].reg_id;
+        if (location_hangs_on_flow(&b) != cases[i].hangs)
+            fail_msg("case %zu", i);
+        targets(&a, false, false, &b, 1, &n);
+        assert_int_equal(n, 1);
+        b.epoch--; /* of an earlier process */
+        struct location_target *t = targets(&a, false, false, &b, 1, &n);
+        if (n != cases[i].there)
+            fail_msg("case %zu: %zu", i, n);
+        if (n)
+            assert_int_equal(t->dest.flow.transport, SIP_T_NONE);
+        b.push = SV("pn-provider=x;pn-prid=y"); /* can be woken, where somebody does */
+        targets(&a, false, false, &b, 1, &n);
+        assert_int_equal(n, cases[i].there);
+        t = targets(&a, false, true, &b, 1, &n);
+        assert_int_equal(n, 1);
+        assert_true(t->asleep);
+    }
+    struct binding b = bound("sip:a@x.invalid", SIP_T_TCP, 5, 100);
+    b.push = SV("pn-provider=x;pn-prid=y");
+    assert_false(targets(&a, false, true, &b, 1, &n)->asleep); /* connected is awake */
+    b = bound("sip:a@192.0.2.11", SIP_T_UDP, 0, 100);
+    assert_false(targets(&a, false, true, &b, 1, &n)->asleep);
+    b.push = SV("pn-provider=x;pn-prid=y");
+    assert_true(targets(&a, false, true, &b, 1, &n)->asleep); /* datagrams prove nothing */
+    b = bound("sip:a@10.1.1.1", SIP_T_TCP, 0, 100); /* D16: a class that the phone is not in */
+    targets(&a, false, false, &b, 1, &n);
+    assert_int_equal(n, 0);
+    arena_done(&a);
+    rig_free(rig);
+}
+
+static void test_path_and_sips(void **state)
+{
+    (void)state;
+    struct arena a;
+    size_t n;
+    rig = rig_new(SETTINGS_AUTH_ALL);
+    arena_init(&a, NULL, 0, 1 << 20);
+    struct binding b = bound("sip:a@10.1.1.1", SIP_T_TCP, 0, 100);
+    b.reg_id = 1;
+    b.path = SV("\"e\" <sip:192.0.2.11;lr>, <sips:10.0.0.1;lr;ob>");
+    struct location_target *t = targets(&a, false, false, &b, 1, &n);
+    assert_int_equal(n, 1);
+    assert_true(sv_eq(t->path, b.path));
+    assert_true(t->dest.flow.transport == SIP_T_NONE && t->dest.addr.family == 0 && !t->flow_only);
+    targets(&a, true, false, &b, 1, &n);
+    assert_int_equal(n, 0);
+    b.path = SV("<sips:192.0.2.11;lr>");
+    targets(&a, true, false, &b, 1, &n);
+    assert_int_equal(n, 1);
+
+    static const struct {
+        const char *uri;
+        enum sip_transport transport;
+        bool secure;
+        const char *target; /* NULL: none */
+    } cases[] = {
+        {"sip:a@x.invalid", SIP_T_TCP, true, NULL},
+        {"sip:a@x.invalid;transport=ws", SIP_T_WSS, true, "sip:a@x.invalid;transport=ws"},
+        {"sip:a@x.invalid", SIP_T_TLS, true, "sip:a@x.invalid"},
+        {"sips:a@x.invalid", SIP_T_TLS, true, "sips:a@x.invalid"},
+        /* RFC 5630 §5.3: replace the scheme, use TLS all the same */
+        {"sips:a@x.invalid;x=1", SIP_T_TLS, false, "sip:a@x.invalid;x=1"},
+        {"sips:a@x.invalid", SIP_T_TCP, false, NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        b = bound(cases[i].uri, cases[i].transport, 5, 100);
+        t = targets(&a, cases[i].secure, false, &b, 1, &n);
+        if (n != (cases[i].target != NULL))
+            fail_msg("case %zu: %zu", i, n);
+        if (n)
+            expect_uri(t, cases[i].target);
+    }
+    arena_done(&a);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dest),
         cmocka_unit_test(test_allowed),
         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_one_phone_rings_once),
+        cmocka_unit_test(test_dead_connections),
+        cmocka_unit_test(test_path_and_sips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,8 @@
  *         Host and Origin checked; /healthz, /readyz and, from the loopback, /metrics need none.
  *         All of it before a body is taken.
  * Limits  CONTROL_CONNECTIONS at once on each of the two, CONTROL_BODY_MAX a request,
- *         CONTROL_TIME for its head and for its body, CONTROL_ANSWER_TIME for its answer. No chunked bodies,
- *         no pipelining.
+ *         CONTROL_TIME for its head and for its body, CONTROL_ANSWER_TIME for its answer. No
+ *         chunked bodies, no pipelining.
  * Life    a request lives until its answer; those that have none when the control ends are freed
  *         with it, after control_on_end's function.
  * Threads worker 0.
@@ -39,6 +39,10 @@ struct control_env {
     struct settings *settings; /* current; the daemon swaps it */
     sv config_file;            /* or SV_NONE */
     sv restart;                /* lines "key: …": what waits for a restart */
+    /* PEM: the certificate that is shown first, and our own authority's; empty: none */
+    sv certificate, ca;
+    sv fingerprint;           /* of the certificate */
+    usec certificate_expires; /* wall: the first of all; 0: there is none */
     /* Answers rq (now or later) with the outcome of a reload. */
     void (*reload)(void *arg, struct control_request *rq, bool rollback);
     void *arg;

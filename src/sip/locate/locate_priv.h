@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* locate/locate_priv.h: what the parts of locate share.                         layer: sip
  *
- * Parts   locate.c queries, from a URI to the set; locate_order.c which record first;
+ * Parts   locate.c queries; locate_work.c from a URI to the set; locate_order.c which record first;
  * locate_ask.c questions to the DNS and what is believed of their answers; locate_shared.c the
  * cache and the memory of failures. */
 #ifndef LOCATE_LOCATE_PRIV_H
@@ -100,6 +100,41 @@ void locate_order_srv(const struct locate_answer *a, uint64_t *seed,
                       uint8_t ret_index[static LOCATE_RECORDS]);
 
 /* ---- locate.c ---- */
+struct locate_goal {
+    sv host;        /* the TARGET: lower case, no last dot */
+    sv domain;      /* whom TLS must show (RFC 5922 §7.3); absent: the address */
+    struct addr ip; /* family 0: a name */
+    uint16_t port;
+    enum sip_transport transport; /* NONE: not said */
+    bool secure;                  /* TLS or nothing */
+};
+
+struct locate_query {
+    struct locate *l;
+    struct link by_locate, by_ready;
+    struct timer timer;
+    bool (*allowed)(void *arg, const struct addr *a);
+    locate_fn *done;
+    void *arg;
+    struct locate_goal goal; /* its texts are below */
+    char host[LOCATE_NAME_MAX + 1], domain[LOCATE_NAME_MAX + 1];
+    uint64_t seed;
+    usec end;
+    bool impatient;
+    unsigned slots;
+    struct locate_slot slot[LOCATE_QUESTIONS];
+};
+
+/* One working-out. */
+struct locate_work {
+    struct locate_query *q;
+    struct locate_set *set;
+    unsigned pending; /* questions under way */
+    unsigned waiting; /* names among them that will give targets */
+    bool refused;     /* a record, or a limit */
+    enum err rc;      /* why the DNS said nothing, first */
+};
+
 struct locate {
     struct sip *sip;
     struct loop *loop;
@@ -112,5 +147,13 @@ struct locate {
 };
 /* An answer came for it. */
 void locate_query_ready(struct locate_query *q);
+
+/* ---- locate_work.c ---- */
+bool locate_has(const struct locate *l, enum sip_transport t);
+enum sip_transport locate_transport(const struct locate *l, const struct locate_goal *g);
+uint16_t locate_port(const struct locate_goal *g, enum sip_transport t);
+struct dest locate_dest(const struct addr *ip, uint16_t port, enum sip_transport t);
+/* Writes set, but for failures and names, from the answers that are here; asks for what is missing. */
+void locate_work_out(struct locate_query *q, struct locate_work *ret_work, struct locate_set *set);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What locate remembers, and what it does when the DNS, the caller or the memory misbehaves. */
 #include "locate_world.h"
+#include <pthread.h>
+#include "locate/locate_priv.h"
 
 /* ---- the cache ---- */
 
@@ -129,6 +131,60 @@ static void equal_questions_are_one(void **state)
         assert_string_equal(text_of(&r[i]), "TLS 192.0.2.11:5071=example.com");
     }
     assert_int_equal(questions(), 4); /* NAPTR, SRV, A, AAAA */
+}
+
+/* ---- many threads ---- */
+
+enum { THREADS = 4, TURNS = 20000, NAMES = 40 };
+
+static struct locate_answer *answer(uint64_t hash, const char *name, usec until)
+{
+    size_t n = strlen(name);
+    struct locate_answer *a = mem_alloc(sizeof *a + n);
+    if (!a)
+        return NULL;
+    *a = (struct locate_answer){.hash = hash, .type = DNS_A, .until = until};
+    atomic_init(&a->refs, 1);
+    a->text = (char *)(a + 1);
+    memcpy(a->text, name, n);
+    a->name = (sv){a->text, n};
+    return a;
+}
+
+/* What one thread puts there another finds whole, or not at all; arg counts what was found. */
+static void *use_shared(void *arg)
+{
+    unsigned *hits = arg;
+    struct dest d = {.addr = {.family = 4}, .transport = SIP_T_UDP};
+    for (unsigned i = 0; i < TURNS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "n%u.example.com", i * 7 % NAMES);
+        uint64_t hash = locate_hash(shared, sv_of(name), DNS_A);
+        struct locate_answer *a = locate_cache_get(shared, hash, sv_of(name), DNS_A, i);
+        if (a) {
+            *hits += sv_eq(a->name, sv_of(name)) && a->until > i;
+        } else if ((a = answer(hash, name, i + 50)) != NULL) {
+            locate_cache_put(shared, a, i);
+        }
+        locate_answer_unref(a);
+        d.addr.port = (uint16_t)(i % 64 + 1);
+        locate_failed_set(shared, &d, i % 3 ? i + 100 : 0, i);
+        (void)locate_failed_until(shared, &d, i);
+    }
+    return NULL;
+}
+
+static void threads_share_the_tables(void **state)
+{
+    pthread_t thread[THREADS];
+    unsigned hits[THREADS] = {0};
+    (void)state;
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, use_shared, &hits[i]), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        assert_true(hits[i] > 0);
+    }
 }
 
 /* ---- failures ---- */
@@ -561,6 +617,7 @@ int main(void)
         CASE(no_is_kept_for_five_minutes_at_most),
         CASE(cache_is_shared_and_of_fixed_size),
         CASE(equal_questions_are_one),
+        CASE(threads_share_the_tables),
         CASE(failed_are_left_out_until_the_ttl_ends),
         CASE(when_all_failed_all_are_there),
         CASE(failures_have_a_least_and_a_most),

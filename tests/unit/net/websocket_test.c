@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "crypto/crypto.h"
+#include "net_run.h"
 #include "puppet.h"
 #include "sim/sim.h"
 #include "websocket/websocket.h"
@@ -1027,6 +1028,142 @@ static void memory_may_end_anywhere(void **state)
     buf_done(&b);
 }
 
+/* ---- over real and simulated streams ---- */
+
+/* A server that echoes, and a client that sends messages in one go and
+ * keeps what it hears. */
+struct exchange {
+    struct user u;
+    struct listener *listener;
+    struct stream *client;
+    struct buf say, heard;
+    bool closed;
+    struct loop_group *group; /* real: to stop */
+};
+
+static void net_accept(void *arg, struct stream *s)
+{
+    struct exchange *n = arg;
+    assert_int_equal(http_new(s->loop, s, &limits, &http_handler, &n->u, &n->u.http), ERR_OK);
+}
+
+static void client_open(void *arg)
+{
+    struct exchange *n = arg;
+    sv all = buf_sv(&n->say);
+    assert_int_equal(stream_send(n->client, &all, 1), ERR_OK);
+}
+
+static void client_data(void *arg, sv octets)
+{
+    struct exchange *n = arg;
+    buf_put(&n->heard, octets);
+}
+
+static void client_close(void *arg, enum err why)
+{
+    struct exchange *n = arg;
+    assert_int_equal(why, ERR_OK);
+    n->closed = true;
+    n->client = NULL;
+    if (n->group)
+        worker_group_stop(n->group);
+}
+
+static const struct listener_handler net_listening = {.on_accept = net_accept};
+static const struct stream_handler net_client = {
+    .on_open = client_open, .on_data = client_data, .on_close = client_close};
+
+enum { NET_MESSAGES = 40 };
+
+static void net_begin(struct exchange *n, struct loop *l, struct addr *at, char *text)
+{
+    user_init(&n->u);
+    n->u.echo = true;
+    n->closed = false;
+    buf_init_heap(&n->say, 1024 * 1024);
+    buf_init_heap(&n->heard, 1024 * 1024);
+    buf_put(&n->say, SV(HELLO));
+    for (unsigned i = 0; i < NET_MESSAGES; i++)
+        frame(&n->say, i % 2 ? TEXT : BINARY, (sv){text, i * 150});
+    frame(&n->say, CLOSE, SV("\x03\xe8"));
+    assert_int_equal(stream_listen(l, at, &net_listening, n, &n->listener), ERR_OK);
+    *at = n->listener->local;
+    assert_int_equal(stream_connect(l, NULL, at, &net_client, n, &n->client), ERR_OK);
+}
+
+static void net_check(struct exchange *n, const char *text)
+{
+    sv said = buf_sv(&n->heard), payload;
+    assert_true(n->closed);
+    assert_int_equal(n->u.messages, NET_MESSAGES);
+    assert_int_equal(n->u.closed, 1);
+    assert_int_equal(n->u.why, ERR_OK);
+    assert_true(sv_starts(said, SV("HTTP/1.1 101 ")));
+    while (said.n && !sv_starts(said, SV("\r\n\r\n")))
+        said = sv_sub(said, 1, said.n);
+    said = sv_sub(said, 4, said.n);
+    for (unsigned i = 0; i < NET_MESSAGES; i++) {
+        assert_int_equal(said_frame(&said, &payload), TEXT);
+        assert_true(sv_eq(payload, (sv){text, i * 150}));
+    }
+    assert_int_equal(said_frame(&said, &payload), CLOSE);
+    assert_int_equal(said.n, 0);
+}
+
+static void net_finish(struct exchange *n)
+{
+    http_close(n->u.http, false);
+    stream_close(n->u.ws, false);
+    stream_close(n->client, false);
+    listener_close(n->listener);
+    buf_done(&n->say);
+    buf_done(&n->heard);
+    buf_done(&n->u.heard);
+}
+
+static void it_works_in_the_simulation(void **state)
+{
+    (void)state;
+    char *text = pattern(NET_MESSAGES * 150);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        size_t live = mem_live();
+        struct exchange n = {0};
+        struct sim *sim;
+        struct sim_host *host;
+        struct loop_group *g;
+        struct addr ip, at;
+        assert_int_equal(addr_parse_ip(SV("192.0.2.1"), 0, &ip), ERR_OK);
+        assert_int_equal(addr_parse(SV("192.0.2.1:80"), &at), ERR_OK);
+        assert_int_equal(sim_new(seed, &sim), ERR_OK);
+        assert_int_equal(sim_host_new(sim, "pbx", &ip, 1, &host), ERR_OK);
+        assert_int_equal(sim_process(host, 1, &g), ERR_OK);
+        net_begin(&n, g->loop[0], &at, text);
+        sim_run_until(sim, 60 * USEC_S);
+        net_check(&n, text);
+        net_finish(&n);
+        sim_free(sim);
+        assert_int_equal(mem_live(), live);
+    }
+    free(text);
+}
+
+static void it_works_on_a_real_loop(void **state)
+{
+    (void)state;
+    char *text = pattern(NET_MESSAGES * 150);
+    struct exchange n = {0};
+    struct addr any = net_addr("127.0.0.1:0");
+    net_setup(1);
+    n.group = group;
+    net_begin(&n, at, &any, text);
+    net_run();
+    net_check(&n, text);
+    net_finish(&n);
+    net_end();
+    free(text);
+}
+
 /* ---- memory and time ---- */
 
 static size_t heap_now(void)
@@ -1138,6 +1275,8 @@ int main(void)
         cmocka_unit_test(paused_it_says_nothing),
         cmocka_unit_test(the_user_may_close_anywhere),
         cmocka_unit_test(memory_may_end_anywhere),
+        cmocka_unit_test(it_works_in_the_simulation),
+        cmocka_unit_test(it_works_on_a_real_loop),
         cmocka_unit_test(an_idle_connection_costs_little),
         cmocka_unit_test(what_a_message_costs),
     };

@@ -217,6 +217,8 @@ static void by_name(struct locate_work *w)
     if (tls == THERE)
         return;
     enum found udp = service(w, SIP_T_UDP), tcp = service(w, SIP_T_TCP);
+    if (tls == PENDING)
+        w->set->n = 0; /* slowness is no reason to speak in the clear either */
     if (tls == PENDING || udp == PENDING || tcp == PENDING || udp == THERE || tcp == THERE)
         return;
     enum sip_transport t = locate_transport(w->q->l, &w->q->goal);

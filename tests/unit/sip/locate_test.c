@@ -139,6 +139,18 @@ static void tls_is_not_talked_down(void **state)
     gives("sip:example.com", "UDP 192.0.2.12:5062");
 }
 
+static void tls_is_waited_for(void **state)
+{
+    (void)state;
+    zone("_sips._tcp.example.com TIMEOUT\n"
+         "_sip._udp.example.com SRV 60 1 1 5062 udp.example.com\n"
+         "udp.example.com A 60 192.0.2.12\n");
+    usec begun = sim_now(sim);
+    struct result r = find("sip:example.com");
+    assert_string_equal(text_of(&r), "UDP 192.0.2.12:5062");
+    assert_in_range(r.at - begun, 5 * USEC_S, 6 * USEC_S); /* what the simulated DNS takes */
+}
+
 static void transport_and_port_save_questions(void **state)
 {
     (void)state;
@@ -366,6 +378,7 @@ int main(void)
         CASE(naptr_without_srv_gives_addresses_by_its_transport),
         CASE(without_naptr_each_srv_is_asked),
         CASE(tls_is_not_talked_down),
+        CASE(tls_is_waited_for),
         CASE(transport_and_port_save_questions),
         CASE(priorities_go_first),
         CASE(weights_are_shares),

@@ -18,6 +18,7 @@ enum {
     HEADER_MAX = 14,   /* octets of a frame's header, with its mask */
     PIECES_MAX = 16,   /* sent without joining them */
     FIN = 0x80,
+    RESERVED = 0x70,
     MASK = 0x80,
     OPCODE = 0x0f,
     CONTROL = 0x08,  /* of the opcode: §5.5 */
@@ -192,7 +193,7 @@ static void on_chunk(wslay_event_context_ptr ctx,
 {
     struct websocket *w = arg;
     (void)ctx;
-    if (!w->data || w->too_big || w->fail)
+    if (!w->data || w->fail)
         return;
     buf_mem(&w->message, c->data, c->data_length);
     if (w->message.rc)
@@ -267,16 +268,31 @@ static uint64_t payload_length(const uint8_t header[static HEADER_MAX])
     return n;
 }
 
-/* A header is whole: what the frame adds to its message. wslay looks at the rest of it, some of it
- * with the first octet of payload only. */
+/* wslay refuses the frame under way by its header, perhaps with the first octet of payload only. */
+static bool is_disorderly(const struct websocket *w)
+{
+    unsigned first = w->header[0], opcode = first & OPCODE;
+    unsigned length = w->header[1] & 0x7f;
+    if ((first & RESERVED) || !(w->header[1] & MASK))
+        return true;
+    if ((length == LENGTH_16 && w->left < LENGTH_16) ||
+        (length == LENGTH_64 && (w->left <= UINT16_MAX || w->left > INT64_MAX)))
+        return true; /* §5.2: as short as can be, and no sign */
+    if (opcode & CONTROL)
+        return opcode > WSLAY_PONG || !(first & FIN) || w->left > CONTROL_MAX;
+    return opcode > WSLAY_BINARY_FRAME || (opcode == WSLAY_CONTINUATION_FRAME) != w->begun;
+}
+
+/* A header is whole: what the frame adds to its message. */
 static void frame_begins(struct websocket *w)
 {
     w->left = payload_length(w->header);
     w->data = !(w->header[0] & CONTROL);
     w->cost = w->begun ? w->cost + FRAME_COST : 0;
-    w->begun = w->begun || w->data;
     size_t sum = w->cost + w->message.n;
-    w->too_big = sum > w->message_max || (w->data && w->left > w->message_max - sum);
+    w->too_big =
+        !is_disorderly(w) && (sum > w->message_max || (w->data && w->left > w->message_max - sum));
+    w->begun = w->begun || w->data;
 }
 
 /* How many of the octets are of the frame under way, which may end with them. */
@@ -334,6 +350,10 @@ static void answer(struct websocket *w)
 /* Octets of one frame. */
 static void read_frame(struct websocket *w, sv octets)
 {
+    if (w->too_big) {
+        fail(w, WSLAY_CODE_MESSAGE_TOO_BIG, ERR_TOOBIG);
+        return;
+    }
     if (!w->frames && !frames_new(w)) {
         fail(w, WSLAY_CODE_INTERNAL_SERVER_ERROR, ERR_NOMEM);
         return;
@@ -346,13 +366,8 @@ static void read_frame(struct websocket *w, sv octets)
             rc == WSLAY_ERR_NOMEM ? WSLAY_CODE_INTERNAL_SERVER_ERROR : WSLAY_CODE_PROTOCOL_ERROR;
     if (!w->fail && wslay_event_want_write(w->frames))
         answer(w);
-    if (w->too_big && !w->fail && !w->gone)
-        w->fail = WSLAY_CODE_MESSAGE_TOO_BIG;
     if (w->fail)
-        fail(w, w->fail,
-             w->fail == WSLAY_CODE_MESSAGE_TOO_BIG         ? ERR_TOOBIG
-             : w->fail == WSLAY_CODE_INTERNAL_SERVER_ERROR ? ERR_NOMEM
-                                                           : ERR_SYNTAX);
+        fail(w, w->fail, w->fail == WSLAY_CODE_INTERNAL_SERVER_ERROR ? ERR_NOMEM : ERR_SYNTAX);
     else if (!w->gone && w->complete)
         deliver(w);
 }

@@ -655,8 +655,9 @@ static void no_alias_script(void)
 {
     BEGIN
     dial(&client, L_TLS, alias_client);
-    AWAIT(client.open);
-    say(&client, alias_request);
+    AWAIT(client.open || client.closed);
+    if (client.stream) /* whom nobody vouches for may be gone already */
+        say(&client, alias_request);
     AWAIT(requests == 1 || client.closed);
     assert_int_equal(way_to(ALIAS_PORT, "peer.test"), 0);
     assert_int_equal(way_to(client.stream ? last->flow.remote.port : 1, "peer.test"), 0);

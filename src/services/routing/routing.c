@@ -171,6 +171,12 @@ static void on_request(void *arg, struct rx *rx)
 
 /* ---- life ---- */
 
+static void on_flow_gone(void *arg, const struct flow *f)
+{
+    struct routing *r = arg;
+    registrar_flow_gone(r->sip, r->shared.store, f);
+}
+
 static void on_http(void *arg, struct http *h, const struct http_request *rq, const struct flow *f)
 {
     struct routing *r = arg;
@@ -180,7 +186,8 @@ static void on_http(void *arg, struct http *h, const struct http_request *rq, co
         http_reply(h, 426, SV("Upgrade: websocket\r\n"), SV_NONE, SV_NONE);
 }
 
-static const struct sip_user user = {.on_request = on_request, .on_http = on_http};
+static const struct sip_user user = {
+    .on_request = on_request, .on_flow_gone = on_flow_gone, .on_http = on_http};
 
 enum err routing_new(struct loop *l, const struct routing_shared *sh, struct settings *set,
                      struct routing **ret_routing)

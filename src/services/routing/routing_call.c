@@ -45,6 +45,15 @@ static void on_redirect(void *arg, struct proxy_redirect *redirect, struct rx *r
     routing_redirected(arg, redirect, rx);
 }
 
+/* RFC 5626 §7: a flow that failed is no way to its phone any more. */
+static void on_unreachable(void *arg, const struct proxy_target *t, enum err why)
+{
+    struct watched *w = arg;
+    (void)why;
+    if (t->flow_only && w->callee.n)
+        registrar_unreachable(w->r->sip, w->r->shared.store, w->callee, t->uri, &t->dest.flow);
+}
+
 static void on_gone(void *arg)
 {
     struct watched *w = arg;
@@ -59,6 +68,7 @@ static void on_gone(void *arg)
 static const struct proxy_watch watch = {
     .on_response = on_response,
     .on_redirect = on_redirect,
+    .on_unreachable = on_unreachable,
     .on_gone = on_gone,
 };
 

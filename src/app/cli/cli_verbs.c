@@ -264,6 +264,64 @@ int cli_registrations(struct cli *c)
     return show(c, "/api/v1/registrations", "account", registrations_text);
 }
 
+static void put_member_line(const char *title, json_t *o, const char *name)
+{
+    printf("%-14s ", title);
+    cli_put(stdout, member(o, name));
+    printf("\n");
+}
+
+static void cert_text(json_t *a)
+{
+    json_t *c = json_object_get(a, "certificate"), *ca = json_object_get(a, "ca"), *v;
+    size_t i;
+    put_member_line("subject", c, "subject");
+    printf("%-14s ", "names");
+    json_array_foreach(json_object_get(c, "names"), i, v)
+    {
+        printf("%s", i ? ", " : "");
+        cli_put(stdout, json_string_value(v));
+    }
+    printf("\n");
+    put_member_line("issuer", c, "issuer");
+    put_member_line("fingerprint", c, "fingerprint");
+    put_member_line("since", c, "since");
+    put_member_line("expires", c, "expires");
+    if (json_is_object(ca))
+        put_member_line("ca fingerprint", ca, "fingerprint");
+}
+
+int cli_cert(struct cli *c)
+{
+    bool ca = c->args_n == 1 && strcmp(c->args[0], "ca") == 0;
+    bool known = ca || (c->args_n == 1 && strcmp(c->args[0], "show") == 0);
+    unsigned status;
+    json_t *a;
+    if (!known)
+        return cli_usage(c, "say show or ca");
+    if (ca && c->on[CLI_JSON])
+        return cli_usage(c, "the authority is printed as PEM");
+    int code = cli_ask(c, "GET", "/api/v1/certificates", NULL, CLI_ONLINE, &status, &a);
+    if (code)
+        return code;
+    if (status != 200)
+        return cli_refused(c, status, a);
+    if (!ca) {
+        if (c->on[CLI_JSON])
+            cli_print_json(a);
+        else
+            cert_text(a);
+    } else if (json_is_object(json_object_get(a, "ca"))) {
+        fputs(member(json_object_get(a, "ca"), "pem"), stdout);
+    } else {
+        fprintf(stderr, "tandem cert: the certificate is of the configuration: there is no "
+                        "authority of our own\n");
+        code = CLI_NO;
+    }
+    json_decref(a);
+    return code;
+}
+
 static void calls_text(json_t *a)
 {
     size_t i;

@@ -49,11 +49,23 @@ struct config_file {
     sv octets;
 };
 
+/* What tells that a file is another one now. All zero: it is not there. */
+struct config_stamp {
+    uint64_t device, inode;
+    int64_t size, changed_ns;
+};
 /* A PEM file, as it was read. */
 struct config_pem {
     sv octets;
     sv path; /* absolute or as the working directory has it; absent: no file to watch */
+    struct config_stamp stamp;
 };
+/* Reads path again: octets into a, stamp. Blocking. Errors: ERR_NOTFOUND, ERR_DENIED, ERR_TOOBIG,
+ * ERR_IO, ERR_NOMEM. */
+MUST_USE enum err config_pem_read(struct arena *a, struct config_pem *pem);
+/* The stamp that the file has now. Blocking. */
+struct config_stamp config_stamp_of(sv path);
+bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
 struct config_pair_pem {
     struct config_pem certificate, key;
 };

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Networks and addresses: local networks, zones, trusted and exempt sources, DNS servers. */
-#include <ifaddrs.h>
-#include <netinet/in.h>
-
 #include "config/config_priv.h"
 #include "worker/worker.h"
 
@@ -215,58 +212,23 @@ void config_exempt_map(struct config_reader *r, struct config_doc *d, yaml_node_
 
 /* ---- into the settings ---- */
 
-static uint8_t prefix_of(const struct sockaddr *mask)
-{
-    uint8_t ip[16] = {0}, bits = 0;
-    size_t n = 0;
-    if (mask && mask->sa_family == AF_INET) {
-        memcpy(ip, (const char *)mask + offsetof(struct sockaddr_in, sin_addr), n = 4);
-    } else if (mask && mask->sa_family == AF_INET6) {
-        memcpy(ip, (const char *)mask + offsetof(struct sockaddr_in6, sin6_addr), n = 16);
-    }
-    while (bits < 8 * n && (ip[bits / 8] >> (7 - bits % 8) & 1))
-        bits++;
-    return bits;
-}
-
-/* The network of an address of ours. False: an address that is none, or no network. */
-static bool own_network(const struct ifaddrs *i, struct addr_net *ret_net)
-{
-    const struct sockaddr *sa = i->ifa_addr;
-    uint8_t bits = prefix_of(i->ifa_netmask), ip[16] = {0};
-    size_t n = sa && sa->sa_family == AF_INET ? 4 : sa && sa->sa_family == AF_INET6 ? 16 : 0;
-    if (n == 0 || bits == 0)
-        return false;
-    memcpy(ip,
-           (const char *)sa + (n == 4 ? offsetof(struct sockaddr_in, sin_addr)
-                                      : offsetof(struct sockaddr_in6, sin6_addr)),
-           n);
-    for (unsigned k = bits; k < 8 * n; k++)
-        ip[k / 8] &= (uint8_t) ~(1u << (7 - k % 8));
-    *ret_net = (struct addr_net){.base = addr_from_ip(ip, n, 0), .bits = bits};
-    return ret_net->base.family == (n == 4 ? 4 : 6);
-}
-
 /* Those of the file, then our own subnets as far as there is room. */
 static void local_networks(struct config_reader *r)
 {
     struct sip_config *c = &r->c->pub.settings->sip;
-    struct ifaddrs *all;
+    struct addr_net own[SIP_ZONE_NETWORKS_MAX];
+    size_t n = worker_subnets(own, SIP_ZONE_NETWORKS_MAX);
     if (!r->c->values[CONFIG_K_LOCAL_NETWORKS].set && !r->c->local)
         config_default_items(r, CONFIG_K_LOCAL_NETWORKS);
-    for (const struct config_net *n = r->c->local; n; n = n->next)
-        c->local[c->local_n++] = n->net;
-    if (getifaddrs(&all))
-        return;
-    for (const struct ifaddrs *i = all; i && c->local_n < SIP_ZONE_NETWORKS_MAX; i = i->ifa_next) {
-        struct addr_net net;
-        bool known = !own_network(i, &net);
+    for (const struct config_net *x = r->c->local; x; x = x->next)
+        c->local[c->local_n++] = x->net;
+    for (size_t i = 0; i < n && c->local_n < SIP_ZONE_NETWORKS_MAX; i++) {
+        bool known = own[i].bits == 0; /* a tunnel to everywhere is no subnet */
         for (unsigned k = 0; k < c->local_n && !known; k++)
-            known = c->local[k].bits <= net.bits && addr_net_has(&c->local[k], &net.base);
+            known = c->local[k].bits <= own[i].bits && addr_net_has(&c->local[k], &own[i].base);
         if (!known)
-            c->local[c->local_n++] = net;
+            c->local[c->local_n++] = own[i];
     }
-    freeifaddrs(all);
 }
 
 bool config_zone_of(const struct config_reader *r, sv name, unsigned *ret_zone)

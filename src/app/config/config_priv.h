@@ -255,6 +255,7 @@ static inline const struct config_all *config_all_const(const struct config *c)
 struct config_seen {
     dev_t device;
     ino_t inode;
+    struct config_stamp stamp;
 };
 
 /* One load. */

@@ -45,6 +45,33 @@ static enum err read_all(struct arena *a, int fd, size_t max, sv *ret_octets)
     return rc;
 }
 
+static struct config_stamp stamp_of(const struct stat *st)
+{
+    return (struct config_stamp){
+        .device = (uint64_t)st->st_dev,
+        .inode = (uint64_t)st->st_ino,
+        .size = (int64_t)st->st_size,
+        .changed_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+    };
+}
+
+struct config_stamp config_stamp_of(sv path)
+{
+    char mem[4096];
+    struct stat st;
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    buf_put(&b, path);
+    buf_char(&b, '\0');
+    return b.rc || stat(mem, &st) != 0 ? (struct config_stamp){.size = 0} : stamp_of(&st);
+}
+
+bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->changed_ns == b->changed_ns;
+}
+
 enum err config_slurp(struct arena *a, const char *path, size_t max, sv *ret_octets,
                       struct config_seen *ret_seen, unsigned *ret_mode)
 {
@@ -59,7 +86,7 @@ enum err config_slurp(struct arena *a, const char *path, size_t max, sv *ret_oct
         rc = read_all(a, fd, max, ret_octets);
     close(fd);
     if (!rc && ret_seen)
-        *ret_seen = (struct config_seen){st.st_dev, st.st_ino};
+        *ret_seen = (struct config_seen){st.st_dev, st.st_ino, stamp_of(&st)};
     if (!rc && ret_mode)
         *ret_mode = st.st_mode;
     return rc;

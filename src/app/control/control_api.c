@@ -70,7 +70,14 @@ static void get_status(struct control_request *rq)
         addr_print(&b, &sip->listen[i].bind);
         buf_char(&b, '"');
     }
-    buf_str(&b, "], \"needs_restart\": [");
+    buf_str(&b, "], ");
+    if (env->fingerprint.n) {
+        put_member(&b, "certificate", env->fingerprint);
+        buf_str(&b, ", ");
+        put_time(&b, "certificate_expires", env->certificate_expires);
+        buf_str(&b, ", ");
+    }
+    buf_str(&b, "\"needs_restart\": [");
     for (sv lines = env->restart; lines.n;
          lines = sv_sub(lines, sv_chr(lines, '\n') + 1, lines.n)) {
         buf_str(&b, lines.p == env->restart.p ? "\"" : ", \"");
@@ -90,7 +97,8 @@ static void get_metrics(struct control_request *rq)
 {
     struct control_env *env = control_env_of(rq);
     struct metrics_extra x = {
-        .version = env->version, .reload_ok = env->reload_ok, .started = env->started};
+        .version = env->version, .reload_ok = env->reload_ok, .started = env->started,
+        .certificate_expires = env->certificate_expires};
     struct buf b;
     buf_init_heap(&b, BODY_OUT_MAX);
     metrics_print(env->group, &x, &b);
@@ -299,6 +307,7 @@ static const struct {
     {"POST", "/api/v1/accounts", false, false, control_account_add},
     {"PUT", "/api/v1/accounts/", true, false, control_account_set},
     {"DELETE", "/api/v1/accounts/", true, false, control_account_remove},
+    {"GET", "/api/v1/certificates", false, false, control_certificates},
     {"POST", "/api/v1/reload", false, false, post_reload},
     {"POST", "/api/v1/rollback", false, false, post_reload},
 };

@@ -86,9 +86,23 @@ static int setup_sip(struct daemon *d)
     enum err rc = auth_verifier_new(d->secrets.nonces, NONCE_COUNTS, &d->verifier);
     if (!rc)
         rc = sip_shared_new(d->secrets.marks, d->group, &set->sip, &d->sip);
-    struct routing_shared shared = {.sip = d->sip, .store = d->store, .verifier = d->verifier};
-    for (unsigned i = 0; i < d->group->n && !rc; i++)
+    if (!rc)
+        rc = locate_shared_new(d->secrets.cache_seed, d->config->dns_cache, &d->locate);
+    if (!rc && d->mode != DAEMON_OFFLINE)
+        rc = fetch_new(&d->fetch);
+    struct routing_shared shared = {.sip = d->sip,
+                                    .store = d->store,
+                                    .verifier = d->verifier,
+                                    .locate = d->locate,
+                                    .fetch = d->fetch,
+                                    .on_http = page_answer};
+    for (unsigned i = 0; i < d->group->n && !rc; i++) {
+        struct page *page = &d->page[i];
+        *page = (struct page){.d = d, .worker = i};
+        page_show(page, set, d->certs);
+        shared.http_arg = page;
         rc = routing_new(d->group->loop[i], &shared, set, &d->routing[i]);
+    }
     if (rc)
         return start_failed("out of memory", rc);
     for (unsigned i = 0; i < d->group->n; i++) {
@@ -98,6 +112,7 @@ static int setup_sip(struct daemon *d)
                 return start_failed("a listener cannot be opened", rc);
         }
     }
+    tls_give(d);
     /* With the ports that were found where the file says 0. */
     if (d->group->n)
         d->boot->sip = *sip_config(routing_sip(d->routing[0]));
@@ -184,19 +199,28 @@ static void tell_systemd(const char *state)
 
 /* ---- running ---- */
 
+static void put_transport(struct buf *b, enum sip_transport t)
+{
+    sv name = sip_transport_name(t);
+    for (size_t i = 0; i < name.n; i++)
+        buf_char(b, sv_lower(name.p[i]));
+    buf_char(b, ':');
+}
+
 static void on_ready(struct daemon *d)
 {
     const struct sip_config *c = &d->boot->sip;
-    char mem[2048];
+    char mem[4096];
     struct buf b;
     if (d->signals) /* asked to end before it began */
         return;
     buf_init(&b, mem, sizeof(mem));
     for (unsigned i = 0; i < c->listeners; i++) {
         buf_str(&b, i ? " " : "");
-        buf_str(&b, c->listen[i].transport == SIP_T_UDP ? "udp:" : "tcp:");
+        put_transport(&b, c->listen[i].transport);
         addr_print(&b, &c->listen[i].bind);
     }
+    tls_watch(d);
     d->env.ready = true;
     LOG_INFO("daemon", "ready", F_SV("listen", buf_sv(&b)),
              F_SV("domain", d->config->settings->domains[0].name),
@@ -290,7 +314,12 @@ static void take_down(struct daemon *d)
         routing_free(d->routing[i]);
     if (d->sip)
         sip_shared_free(d->sip);
+    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++)
+        page_done(&d->page[i]);
+    tls_free(d);
     auth_verifier_free(d->verifier);
+    locate_shared_free(d->locate);
+    fetch_free(d->fetch);
     if (d->store)
         store_close(d->store);
     worker_group_free(d->group);
@@ -319,6 +348,11 @@ static int set_up_state(struct daemon *d)
         code = state_domain(d);
     if (!code && reload_complete(d, d->config))
         code = start_failed("out of memory", ERR_NOMEM);
+    if (!code && d->config->dns_servers_n &&
+        worker_dns_servers(d->group, d->config->dns_servers, d->config->dns_servers_n))
+        code = start_failed("dns.servers cannot be used", ERR_SYNTAX);
+    if (!code && d->mode != DAEMON_OFFLINE)
+        code = tls_prepare(d);
     if (!code && d->mode != DAEMON_OFFLINE && saved_keep(d, d->config))
         LOG_WARN("daemon", "config.keep",
                  F_STR("why", "the configuration cannot be kept: no reload --rollback to it"));
@@ -422,6 +456,7 @@ int daemon_serve(const struct config_source *src, enum daemon_mode mode, const c
         d.config->settings->sip.listeners = 0;
         d.config->http.family = 0;
     }
+    pthread_mutex_init(&d.ca_lock, NULL);
     d.boot = settings_ref(d.config->settings);
     d.booted = d.config;
     buf_init_heap(&d.restart, DIFFERENCES_MAX);
@@ -433,5 +468,6 @@ int daemon_serve(const struct config_source *src, enum daemon_mode mode, const c
     config_free(d.config);
     buf_done(&d.restart);
     buf_done(&d.stranded);
+    pthread_mutex_destroy(&d.ca_lock);
     return code;
 }

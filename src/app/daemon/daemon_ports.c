@@ -17,7 +17,7 @@
 enum { PORTS_TRIED = 200 };
 
 /* 0, or the errno of a bind. */
-static int try_bind(const struct addr *a, int type)
+static int try_bind(const struct addr *a, int type, bool freebind)
 {
     union {
         struct sockaddr sa;
@@ -43,6 +43,8 @@ static int try_bind(const struct addr *a, int type)
     int one = 1;
     if (a->family == 6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    if (freebind)
+        setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
     if (type == SOCK_STREAM)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one,
                    sizeof(one)); /* TIME_WAIT of an earlier run */
@@ -154,18 +156,21 @@ static void put_holder(struct buf *b, bool udp, const struct addr *a)
     buf_str(b, "another process");
 }
 
-static int taken(const char *transport, const struct addr *a, int error)
+static int taken(enum sip_transport t, const struct addr *a, int error)
 {
-    char where[80], who[200];
+    char where[80], who[200], transport[8] = "";
     struct buf b, w;
     buf_init(&b, where, sizeof(where));
     addr_print(&b, a);
     buf_init(&w, who, sizeof(who));
+    sv name = sip_transport_name(t);
+    for (size_t i = 0; i < name.n && i + 1 < sizeof(transport); i++)
+        transport[i] = sv_lower(name.p[i]);
     const char *hint = error == EADDRNOTAVAIL ? "no interface of this machine has this address"
                        : error == EACCES      ? "ports under 1024 need root"
                                               : NULL;
     if (error == EADDRINUSE) {
-        put_holder(&w, strcmp(transport, "udp") == 0, a);
+        put_holder(&w, t == SIP_T_UDP, a);
         LOG_ERROR("daemon", "start.failed", F_STR("what", "the port is taken"),
                   F_STR("transport", transport), F_SV("address", buf_sv(&b)),
                   F_SV("by", buf_sv(&w)), F_STR("error", strerror(error)));
@@ -192,7 +197,8 @@ int ports_check(struct daemon *d)
         for (unsigned i = 0; i < c->listeners && !error;) {
             struct sip_listen *l = &c->listen[i];
             bool udp = l->transport == SIP_T_UDP;
-            error = l->bind.port ? try_bind(&l->bind, udp ? SOCK_DGRAM : SOCK_STREAM) : 0;
+            error =
+                l->bind.port ? try_bind(&l->bind, udp ? SOCK_DGRAM : SOCK_STREAM, l->freebind) : 0;
             if (!d->config->listen_given && l->bind.family == 6 &&
                 (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) {
                 /* A machine without IPv6 is no mistake of anybody's. */
@@ -201,7 +207,7 @@ int ports_check(struct daemon *d)
                 continue;
             }
             if (error && (t + 1 >= tries || error != EADDRINUSE))
-                return taken(udp ? "udp" : "tcp", &l->bind, error);
+                return taken(l->transport, &l->bind, error);
             i++;
         }
         if (!error)
@@ -219,11 +225,11 @@ int ports_check_http(struct addr *addr, bool move)
 {
     uint16_t first = addr->port;
     for (unsigned t = 0;; t++) {
-        int error = try_bind(addr, SOCK_STREAM);
+        int error = try_bind(addr, SOCK_STREAM, false);
         if (!error)
             break;
         if (!move || error != EADDRINUSE || t >= PORTS_TRIED)
-            return taken("tcp", addr, error);
+            return taken(SIP_T_TCP, addr, error);
         addr->port = (uint16_t)(addr->port + 1);
     }
     if (addr->port != first)

@@ -8,13 +8,18 @@
  *   daemon_reload.c    a new configuration, all or nothing
  *   daemon_saved.c     the configurations that took effect, kept for --rollback
  *   daemon_accounts.c  the accounts that the file names
+ *   daemon_ca.c        our own authority, when nobody gave a certificate
+ *   daemon_tls.c       certificates: to the workers, and watched
+ *   daemon_web.c       the page that browsers see
  *   daemon_demo.c      two accounts and a call between them
  */
 #ifndef DAEMON_PRIV_H
 #define DAEMON_PRIV_H
+#include <pthread.h>
 #include "auth/auth.h"
 #include "control/control.h"
 #include "daemon/daemon.h"
+#include "fetch/fetch.h"
 #include "memory/memory.h"
 #include "sqlite/sqlite.h"
 #include "worker/worker.h"
@@ -26,11 +31,45 @@ struct daemon_secrets {
     uint8_t nonces[32];
     uint8_t location_seed[16];
     uint8_t directory_seed[16];
+    uint8_t cache_seed[16];
+    uint8_t tickets[TLS_TICKET_KEY];
 };
 
 struct demo;
 struct reload;
 struct accounts;
+struct look;
+struct tls_mail;
+
+/* Our own authority and its certificate, as PEM. */
+struct ca {
+    sv ca, ca_key, ca_names;
+    sv leaf, leaf_key, names;
+    usec renew; /* wall: when the certificate is to be a new one */
+};
+/* May a new authority take the place of the one that there is? For a new name: always, since that
+ * is what somebody wrote down. */
+enum ca_change { CA_FOR_NAMES, CA_FOR_ADDRESSES };
+
+/* A set of certificates, and the snapshot made of it. */
+struct certs {
+    _Atomic unsigned refs;
+    struct arena arena;
+    struct config_tls files; /* as they were read */
+    bool own;                /* no files: our own authority's */
+    struct ca ca;            /* of own; else empty */
+    sv leaf;                 /* PEM: the first pair's */
+    sv fingerprint;          /* of it */
+    struct tls *tls;
+};
+
+/* What a worker shows browsers; its own thread's when the loops run. */
+struct page {
+    struct daemon *d;
+    unsigned worker;
+    struct settings *set;
+    struct certs *certs; /* NULL: no TLS */
+};
 
 struct daemon {
     const struct config_source *source;
@@ -52,6 +91,15 @@ struct daemon {
     struct store *store;
     struct auth_verifier *verifier;
     struct sip_shared *sip;
+    struct locate_shared *locate;
+    struct fetch *fetch;
+    struct certs *certs; /* NULL: no TLS */
+    struct page page[LOOP_WORKERS_MAX];
+    struct tls_mail *tls_mail[LOOP_WORKERS_MAX]; /* not sent yet */
+    struct timer tls_look, tls_again;
+    struct look *look; /* under way */
+    bool look_failed;
+    pthread_mutex_t ca_lock; /* the authority's files */
     struct routing *routing[LOOP_WORKERS_MAX];
     struct control_env env;
     struct control *control;
@@ -72,6 +120,8 @@ int state_secrets(struct daemon *d);
 /* The domain of an installation whose file names none: the host name of the first start. */
 int state_domain(struct daemon *d);
 void state_close(struct daemon *d);
+/* The host name in lower case; localhost when it cannot stand in a SIP address. */
+sv state_host_name(char mem[static 256]);
 /* The folder that the control socket is to stand in: made, mode 0750, when only it is missing.
  * as_root: before the rights of root go, for whom we become; what root's folder does not protect
  * is left to the second time. */
@@ -121,6 +171,42 @@ void reload_print(const struct config_report *r);
 MUST_USE enum err reload_complete(struct daemon *d, struct config *c);
 /* Levels of the log as c says. was: what held before, or NULL. */
 void reload_log_levels(const struct config *was, const struct config *c);
+
+/* ---- daemon_ca.c: blocking; any thread ---- */
+/* The authority and a certificate for all names of set and all addresses, made where they are
+ * missing or do not fit any more. What is made is said. Errors: ERR_IO, ERR_NOMEM, ERR_SYNTAX. */
+MUST_USE enum err ca_ensure(struct daemon *d, const struct settings *set, enum ca_change change,
+                            usec wall, struct arena *a, struct ca *ret_ca);
+/* There is nothing to make. */
+bool ca_stands(const struct settings *set, usec wall, const struct ca *c);
+
+/* ---- daemon_tls.c ---- */
+/* A listener or the configuration asks for certificates. */
+bool tls_wanted(const struct config *c);
+/* Blocking, before the loops run: the certificates of the configuration, or our own. Non-zero: exit
+ * code. */
+int tls_prepare(struct daemon *d);
+/* To every endpoint, before the loops run. */
+void tls_give(struct daemon *d);
+/* On worker 0, when it runs: says what there is, and looks after the files. */
+void tls_watch(struct daemon *d);
+void tls_free(struct daemon *d);
+/* Blocking; any thread. why: what is wrong. Errors: as tls_new and ca_ensure. */
+MUST_USE enum err certs_new(struct daemon *d, const struct settings *set,
+                            const struct config_tls *files, enum ca_change change, usec wall,
+                            struct buf *why, struct certs **ret_certs);
+struct certs *certs_ref(struct certs *c);
+void certs_unref(struct certs *c); /* NULL is fine */
+/* On worker 0: every worker gets c by mail; a reference is taken. Errors: ERR_NOMEM: nothing has
+ * changed. */
+MUST_USE enum err certs_install(struct daemon *d, struct certs *c);
+
+/* ---- daemon_web.c: the worker's thread ---- */
+/* From now on it shows these; references are taken. certs: NULL: as before. */
+void page_show(struct page *p, struct settings *set, struct certs *certs);
+void page_done(struct page *p);
+/* For routing_shared; arg: a struct page. */
+void page_answer(void *arg, struct http *h, const struct http_request *rq, const struct flow *f);
 
 /* ---- daemon_demo.c ---- */
 void demo_start(struct daemon *d);

@@ -68,6 +68,7 @@ void reload_log_levels(const struct config *was, const struct config *c)
 struct settings_mail {
     struct mail mail;
     struct routing *routing;
+    struct page *page;
     struct settings *set;
 };
 
@@ -80,18 +81,24 @@ struct reload {
     struct config_report report;
     struct arena saved; /* the files of a rollback */
     struct config *config;
+    struct certs *certs; /* of config; NULL: no TLS */
+    usec wall;
     struct settings_mail *mails[LOOP_WORKERS_MAX]; /* not sent yet */
     struct timer again;                            /* for those whose mailbox was full */
     struct buf changed, restart;
     enum err rc;
     const char *why; /* besides the report */
+    char why_mem[512];
+    struct buf why_tls;
 };
 
 static void take_settings(struct loop *at, struct mail *m)
 {
     struct settings_mail *sm = CONTAINER(m, struct settings_mail, mail);
-    if (!loop_stopping(at))
+    if (!loop_stopping(at)) {
         routing_settings(sm->routing, sm->set);
+        page_show(sm->page, sm->set, NULL);
+    }
     settings_unref(sm->set);
     mem_free(sm);
 }
@@ -106,6 +113,7 @@ static void reload_free(struct reload *r)
         mem_free(r->mails[i]);
     }
     config_free(r->config);
+    certs_unref(r->certs);
     config_report_done(&r->report);
     arena_done(&r->saved);
     buf_done(&r->changed);
@@ -260,6 +268,7 @@ static enum err prepare_mails(struct reload *r)
             return ERR_NOMEM; /* reload_free has the rest */
         m->mail.fn = take_settings;
         m->routing = d->routing[i];
+        m->page = &d->page[i];
         m->set = settings_ref(r->config->settings);
         r->mails[i] = m;
     }
@@ -272,9 +281,7 @@ static void take_effect(struct reload *r)
     struct config *old = d->config;
     config_diff(old, r->config, &r->changed, NULL);
     config_diff(d->booted, r->config, NULL, &r->restart);
-    /* What is open stays open under its number: listeners and timers change with a restart. */
-    r->config->settings->sip = d->boot->sip;
-    if (reload_complete(d, r->config) || prepare_mails(r)) {
+    if (prepare_mails(r) || (r->certs && certs_install(d, r->certs))) {
         reload_fail(r, ERR_NOMEM, "out of memory");
         return;
     }
@@ -303,6 +310,50 @@ static enum err read_saved(struct reload *r)
     return ERR_OK;
 }
 
+/* Zones change with a restart: what a route says of one means the one of that name that is there. */
+static uint32_t same_zones(uint32_t zones, const struct sip_config *now,
+                           const struct sip_config *boot)
+{
+    uint32_t out = 0;
+    for (unsigned i = 0; i < now->zones; i++) {
+        for (unsigned k = 0; k < boot->zones && (zones >> i & 1); k++)
+            out |= sv_eq(now->zone[i].name, boot->zone[k].name) ? 1u << k : 0;
+    }
+    return out;
+}
+
+static void adopt_when(struct settings_when *w, const struct sip_config *now,
+                       const struct sip_config *boot)
+{
+    uint32_t zones = same_zones(w->zones, now, boot);
+    w->never = w->zones != 0 && zones == 0;
+    w->zones = zones;
+}
+
+/* What is open stays open under its number: listeners and timers change with a restart. */
+static enum err adopt(struct reload *r)
+{
+    struct daemon *d = r->d;
+    struct settings *s = r->config->settings;
+    struct settings_route *routes = (struct settings_route *)s->routes;
+    for (size_t i = 0; i < s->routes_n; i++) {
+        adopt_when(&routes[i].when, &s->sip, &d->boot->sip);
+        if (routes[i].has_unless)
+            adopt_when(&routes[i].unless, &s->sip, &d->boot->sip);
+    }
+    s->sip = d->boot->sip;
+    TRY(reload_complete(d, r->config));
+    if (!tls_wanted(r->config))
+        return ERR_OK;
+    buf_init(&r->why_tls, r->why_mem, sizeof(r->why_mem) - 1);
+    enum err rc = certs_new(d, s, &r->config->tls, CA_FOR_NAMES, r->wall, &r->why_tls, &r->certs);
+    if (rc && rc != ERR_NOMEM) {
+        r->why_mem[r->why_tls.n] = '\0';
+        r->why = r->why_mem;
+    }
+    return rc;
+}
+
 static void work(struct job *j)
 {
     struct reload *r = CONTAINER(j, struct reload, job);
@@ -312,6 +363,8 @@ static void work(struct job *j)
                                        : "the earlier configuration cannot be read";
     else
         r->rc = config_load(&r->source, &r->report, &r->config);
+    if (!r->rc)
+        r->rc = adopt(r);
     if (r->rc == ERR_NOMEM)
         r->why = "out of memory";
 }
@@ -348,6 +401,7 @@ void reload_start(struct daemon *d, struct control_request *rq, bool rollback)
     r->rq = rq;
     r->rollback = rollback;
     r->was_ok = d->env.reload_ok;
+    r->wall = loop_wall(d->group->loop[0]);
     r->source = *d->source;
     r->job = (struct job){.work = work, .done = loaded};
     timer_init(&r->again, on_again, r);

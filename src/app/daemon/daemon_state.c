@@ -288,6 +288,18 @@ static void derive(const uint8_t secret[static 32], const char *use, void *to, s
     crypto_wipe(mac, sizeof(mac));
 }
 
+/* The ticket key is longer than one MAC: that of the use with a digit behind it, and the next. */
+static void derive_long(const uint8_t secret[static 32], uint8_t *to, size_t n)
+{
+    char use[] = "tickets 0";
+    for (; n; use[sizeof(use) - 2]++) {
+        size_t piece = n < SHA256_LEN ? n : SHA256_LEN;
+        derive(secret, use, to, piece);
+        to += piece;
+        n -= piece;
+    }
+}
+
 int state_secrets(struct daemon *d)
 {
     char path[1200];
@@ -299,6 +311,8 @@ int state_secrets(struct daemon *d)
     derive(secret, "nonces", d->secrets.nonces, sizeof(d->secrets.nonces));
     derive(secret, "location", d->secrets.location_seed, sizeof(d->secrets.location_seed));
     derive(secret, "directory", d->secrets.directory_seed, sizeof(d->secrets.directory_seed));
+    derive(secret, "names", d->secrets.cache_seed, sizeof(d->secrets.cache_seed));
+    derive_long(secret, d->secrets.tickets, sizeof(d->secrets.tickets));
     derive(secret, "token", token, sizeof(token));
     crypto_wipe(secret, sizeof(secret));
     struct buf b;
@@ -313,8 +327,7 @@ int state_secrets(struct daemon *d)
     return rc ? fail("the control token cannot be written", path) : 0;
 }
 
-/* What can stand in a SIP address, or "localhost". */
-static sv host_name(char mem[static 256])
+sv state_host_name(char mem[static 256])
 {
     bool good = gethostname(mem, 255) == 0 && mem[0] && mem[0] != '-' && mem[0] != '.';
     mem[255] = '\0';
@@ -333,7 +346,7 @@ int state_domain(struct daemon *d)
     arena_init(&a, mem, sizeof(mem), 4096);
     enum err rc = store_fact(d->store, SV("domain"), &a, &name);
     if (rc == ERR_NOTFOUND) {
-        name = host_name(host);
+        name = state_host_name(host);
         rc = ERR_OK;
         /* The digest realm hangs on it: a host that is renamed later must not void every password.
          */

@@ -77,6 +77,11 @@ void metrics_print(const struct loop_group *g, const struct metrics_extra *x, st
     print_setup(g, b);
     head(b, "tandem_config_reload_success", "Whether the last reload took effect", "gauge");
     buf_printf(b, "tandem_config_reload_success %d\n", x->reload_ok);
+    if (x->certificate_expires) {
+        static const char expiry[] = "tandem_tls_certificate_expiry_timestamp_seconds";
+        head(b, expiry, "When the first of our certificates expires", "gauge");
+        buf_printf(b, "%s %lld\n", expiry, (long long)(x->certificate_expires / USEC_S));
+    }
     head(b, "process_start_time_seconds", "When this process started", "gauge");
     buf_printf(b, "process_start_time_seconds %.3f\n", (double)x->started / 1e6);
     head(b, "tandem_build_info", "The version that runs", "gauge");

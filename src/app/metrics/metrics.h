@@ -12,6 +12,8 @@ struct metrics_extra {
     const char *version;
     bool reload_ok; /* tandem_config_reload_success */
     usec started;   /* wall */
+    /* wall; 0: no certificate. tandem_tls_certificate_expiry_timestamp_seconds */
+    usec certificate_expires;
 };
 void metrics_print(const struct loop_group *g, const struct metrics_extra *x, struct buf *b);
 

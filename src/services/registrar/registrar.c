@@ -144,6 +144,11 @@ static void on_written(struct store_op *op, enum err rc)
         answer(r, 503, NULL);
         return;
     }
+    /* A connection that ended in the meantime, on another worker perhaps, was told of before there
+     * was a binding on it. */
+    const struct flow *f = &stxn_rx(r->txn)->flow;
+    if (!rc && f->conn && !sip_flow_up(r->sip, f))
+        registrar_flow_gone(r->sip, r->store, f);
     answer(r, rc ? 500 : 200, NULL);
 }
 

@@ -60,7 +60,7 @@ void registrar_request(struct sip *s, struct store *st, struct settings *set, st
 
 /* ---- flows that end (RFC 5626 §7) ---- */
 
-/* A connection of this worker ended (sip_user.on_flow_gone): what hangs on it is unbound, whoever
+/* A connection ended (sip_user.on_flow_gone): what hangs on it is unbound, whoever
  * registered it. A phone that can be woken (RFC 8599) stays bound, asleep. */
 void registrar_flow_gone(struct sip *s, struct store *st, const struct flow *f);
 /* The target of aor with this Request-URI was answered 430, or its flow is gone (as proxy_watch.

@@ -41,7 +41,7 @@ void registrar_flow_gone(struct sip *s, struct store *st, const struct flow *f)
 {
     struct connection c = {.conn = f->conn, .epoch = store_epoch(st), .worker = f->worker};
     if (f->conn)
-        store_amend_flow(st, sip_loop(s), f->conn, drop_connection, &c, sizeof(c));
+        store_amend_flow(st, sip_loop(s), f->worker, f->conn, drop_connection, &c, sizeof(c));
 }
 
 /* ---- a target could not be reached ---- */

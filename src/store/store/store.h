@@ -128,11 +128,11 @@ typedef bool store_amend_fn(struct binding *b, size_t *n, const void *arg);
  * go count as STAT_FLOWS_GONE. Where it fails (no memory, ERR_IO) all stays as it was. */
 void store_amend(struct store *s, struct loop *l, sv aor, store_amend_fn *fn, const void *arg,
                  size_t arg_n);
-/* The same for each address of record that was bound over connection conn of this worker, since the
+/* The same for each address of record that was bound over connection conn of that worker, since the
  * process began; then they are forgotten. A connection's first STORE_FLOW_AORS are known. */
 enum { STORE_FLOW_AORS = 64 };
-void store_amend_flow(struct store *s, struct loop *l, uint64_t conn, store_amend_fn *fn,
-                      const void *arg, size_t arg_n);
+void store_amend_flow(struct store *s, struct loop *l, unsigned worker, uint64_t conn,
+                      store_amend_fn *fn, const void *arg, size_t arg_n);
 
 /* Administration: accounts are written to the directory first, then seen by all workers. What is in
  * the struct is copied before the call returns; a cancelled change may still happen. A number that

@@ -90,8 +90,8 @@ void store_amend(struct store *s, struct loop *l, sv aor, store_amend_fn *fn, co
     amendment_read(m);
 }
 
-void store_amend_flow(struct store *s, struct loop *l, uint64_t conn, store_amend_fn *fn,
-                      const void *arg, size_t arg_n)
+void store_amend_flow(struct store *s, struct loop *l, unsigned worker, uint64_t conn,
+                      store_amend_fn *fn, const void *arg, size_t arg_n)
 {
     struct arena a;
     sv *aors;
@@ -99,7 +99,7 @@ void store_amend_flow(struct store *s, struct loop *l, uint64_t conn, store_amen
     if (!s->loc->ops->take_flow)
         return;
     arena_init(&a, NULL, 0, FLOW_MEMORY);
-    enum err rc = s->loc->ops->take_flow(s->loc, l->worker, conn, &a, &aors, &n);
+    enum err rc = s->loc->ops->take_flow(s->loc, worker, conn, &a, &aors, &n);
     for (size_t i = 0; !rc && i < n; i++)
         store_amend(s, l, aors[i], fn, arg, arg_n);
     arena_done(&a);

@@ -75,7 +75,7 @@ static bool drop(struct binding *b, size_t *n, const void *arg)
 static void end_connection(struct both *b, uint8_t worker, uint64_t conn)
 {
     struct connection c = {conn, worker};
-    store_amend_flow(b->s, b->w.g->loop[worker], conn, drop, &c, sizeof(c));
+    store_amend_flow(b->s, b->w.g->loop[worker], worker, conn, drop, &c, sizeof(c));
     world_run(&b->w, 10 * USEC_MS);
 }
 

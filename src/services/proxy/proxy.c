@@ -83,6 +83,8 @@ static void forward_response(struct context *c, struct rx *rx, uint16_t status,
 {
     struct sip *s = c->proxy->sip;
     size_t room = status == 401 || status == 407 ? CHALLENGES_ROOM : 0;
+    if (status / 100 == 2 && c->session.expires)
+        room += SESSION_ROOM;
     struct block *out = sip_block(s, rx->msg.text.n + RESPONSE_ROOM + room);
     if (!out)
         return;
@@ -214,7 +216,9 @@ static void perform(struct context *c, struct branch *b, unsigned effects, uint3
     }
     if (effects & STEP_FORWARD) {
         struct sipedit e;
+        char mem[SESSION_LINE];
         edit_top_via(&e, rx);
+        session_response(&e, &rx->msg, &c->session, mem);
         forward_response(c, rx, rx->msg.status, &e, &b->dest);
     }
     if (effects & STEP_NEXT)
@@ -385,6 +389,8 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
                              .breadth = p->set->breadth};
     if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < c->plan->breadth)
         c->plan->breadth = asked;
+    session_plan(p->set, &c->rx->msg, &c->session);
+    c->plan->session = c->session;
     c->proxy = p;
     c->server = r->server;
     c->upstream = sip_response_dest(c->rx);

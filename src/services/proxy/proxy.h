@@ -100,11 +100,11 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r);
 void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
                  const struct proxy_target *t);
 
-/* §16.3 Request Validation: scheme, Max-Forwards, loop, Proxy-Require. A refusal is answered. True:
- * go on. */
+/* §16.3 Request Validation: scheme, Max-Forwards, loop, Proxy-Require, too short a session timer
+ * (RFC 4028 §8.1). A refusal is answered. True: go on. */
 bool proxy_validate(struct proxy *p, struct rx *rx);
 /* h, Require or Proxy-Require, asks for no extension; else 420 with what is not supported is
- * answered (§8.2.2.3, §16.3 step 5). No extension is known yet. True: go on. */
+ * answered (§8.2.2.3, §16.3 step 5). Known: path, outbound, gruu; to the proxy also timer. True: go on. */
 bool proxy_check_extensions(struct proxy *p, struct rx *rx, enum sip_header h);
 
 /* §16.4 Route Information Preprocessing.

@@ -457,6 +457,7 @@ static enum err make(struct making *k, unsigned breadth, struct buf *b)
     edit_credentials(k, SIP_H_AUTHORIZATION);
     /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
     edit_identity(k);
+    session_request(&k->e, m, &k->plan->session, k->a);
     return sipedit_write(&k->e, b);
 }
 

@@ -6,6 +6,7 @@
  *   proxy_redirect.c  3xx that are followed
  *   proxy_relay.c     ACKs, without state
  *   proxy_build.c     the request as it leaves
+ *   proxy_session.c   session timers
  *   proxy_route.c     before a request is routed
  *   proxy_step.c      what happens next, as a pure function */
 #ifndef PROXY_PRIV_H
@@ -48,11 +49,18 @@ struct branch {
     struct rx *final;                /* its final response, kept until the best is chosen */
 };
 
+/* RFC 4028 §8: what the request says of a session timer as it leaves. */
+struct session_plan {
+    uint32_t expires, min; /* seconds; 0: nothing is put in */
+    bool known;            /* the caller knows session timers */
+};
+
 /* What every branch is built from; in the request's arena. */
 struct plan {
     struct proxy_route route;
     bool record_route, secure;
     sv identity;
+    struct session_plan session;
     usec step_time;
     unsigned breadth;
 };
@@ -70,7 +78,8 @@ struct context {
     unsigned live;     /* client transactions */
     unsigned busy;     /* calls into the context on the stack: it is freed by the last */
     bool sips_refused; /* a target was left out because it has no TLS */
-    sv reason;         /* of the caller's CANCEL, while it is handled */
+    struct session_plan session;
+    sv reason; /* of the caller's CANCEL, while it is handled */
     const struct proxy_watch *watch;
     void *watch_arg;
 };
@@ -136,6 +145,17 @@ bool redirect_wanted(const struct branch *b, struct rx *rx);
 
 /* ---- proxy_relay.c ---- */
 void relays_free(struct proxy *p);
+
+/* ---- proxy_session.c ---- */
+enum { SESSION_LINE = 64, SESSION_ROOM = 80 }; /* octets that a response gains at most */
+/* §8.1: answer 422 with this Min-SE (seconds). */
+bool session_too_small(const struct settings *set, const struct sipmsg *m, uint32_t *ret_min);
+void session_plan(const struct settings *set, const struct sipmsg *m, struct session_plan *ret);
+void session_request(struct sipedit *e, const struct sipmsg *m, const struct session_plan *s,
+                     struct arena *a);
+/* §8.2: the callee knows no session timers, the caller does. mem lives as long as e. */
+void session_response(struct sipedit *e, const struct sipmsg *m, const struct session_plan *s,
+                      char mem[static SESSION_LINE]);
 
 /* ---- proxy_build.c ---- */
 /* §16.6 steps 1 to 9: the request as it goes to t at d, which it leaves to on flow out, into b.

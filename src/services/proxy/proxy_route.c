@@ -155,19 +155,45 @@ static bool looped(struct proxy *p, struct rx *rx)
     return false;
 }
 
-/* All that is asked for is unknown here: no extension is built yet. */
-static sv unsupported(struct buf *b, const struct sipmsg *m, enum sip_header h)
+/* Option tags that are served here: by the registrar (Require of a REGISTER), by the proxy
+ * (Proxy-Require). */
+static const struct extension {
+    const char *tag;
+    bool registrar, proxy;
+} extensions[] = {
+    {"path", true, true},     /* RFC 3327 */
+    {"outbound", true, true}, /* RFC 5626 */
+    {"gruu", true, true},     /* RFC 5627 */
+    {"timer", false, true},   /* RFC 4028 */
+};
+
+static bool supported(const struct proxy *p, const struct sipmsg *m, enum sip_header h, sv tag)
+{
+    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+        const struct extension *x = &extensions[i];
+        if (!sv_ieq(tag, sv_of(x->tag)))
+            continue;
+        if (sv_ieq(tag, SV("outbound")) && !p->set->outbound)
+            return false;
+        return h == SIP_H_PROXY_REQUIRE ? x->proxy : m->method == SIP_REGISTER && x->registrar;
+    }
+    return false;
+}
+
+/* "Unsupported: …" with what is asked for and not served; empty: nothing. */
+static void unsupported(const struct proxy *p, struct buf *b, const struct sipmsg *m,
+                        enum sip_header h)
 {
     struct sip_walk w = {.m = m, .id = h};
     struct sip_item item;
-    const char *sep = "Unsupported: ";
     while (sipmsg_next(&w, &item)) {
-        buf_str(b, sep);
+        if (supported(p, m, h, item.text))
+            continue;
+        buf_str(b, b->n ? ", " : "Unsupported: ");
         buf_put(b, item.text);
-        sep = ", ";
     }
-    buf_str(b, "\r\n");
-    return b->rc ? SV_NONE : buf_sv(b);
+    if (b->n)
+        buf_str(b, "\r\n");
 }
 
 bool proxy_check_extensions(struct proxy *p, struct rx *rx, enum sip_header h)
@@ -177,8 +203,25 @@ bool proxy_check_extensions(struct proxy *p, struct rx *rx, enum sip_header h)
     char mem[2048];
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
-    sv line = unsupported(&b, &rx->msg, h);
-    return refuse(p, rx, line.p ? 420 : 400, line);
+    unsupported(p, &b, &rx->msg, h);
+    if (b.rc)
+        return refuse(p, rx, 400, SV_NONE);
+    return b.n ? refuse(p, rx, 420, buf_sv(&b)) : true;
+}
+
+/* RFC 4028 §8.1. */
+static bool check_session(struct proxy *p, struct rx *rx)
+{
+    char mem[32];
+    struct buf b;
+    uint32_t min;
+    if (!session_too_small(p->set, &rx->msg, &min))
+        return true;
+    buf_init(&b, mem, sizeof(mem));
+    buf_str(&b, "Min-SE: ");
+    buf_u64(&b, min);
+    buf_str(&b, "\r\n");
+    return refuse(p, rx, 422, buf_sv(&b));
 }
 
 bool proxy_validate(struct proxy *p, struct rx *rx)
@@ -196,5 +239,5 @@ bool proxy_validate(struct proxy *p, struct rx *rx)
         return refuse(p, rx, 483, SV_NONE);
     if (looped(p, rx))
         return refuse(p, rx, 482, SV_NONE);
-    return proxy_check_extensions(p, rx, SIP_H_PROXY_REQUIRE);
+    return proxy_check_extensions(p, rx, SIP_H_PROXY_REQUIRE) && check_session(p, rx);
 }

@@ -3,7 +3,9 @@
 #include "txn/txn_priv.h"
 
 enum { HOST_MAX = 256, EXPECTED = 256 };
-#define TIMER_D_MIN  (32 * USEC_S)   /* RFC 6026 §8.4: at least 32 s */
+#define TIMER_D_MIN  (32 * USEC_S) /* RFC 6026 §8.4: at least 32 s */
+#define T1_USUAL     (500 * USEC_MS)
+#define T2_USUAL     (4 * USEC_S)
 #define TRYING_AFTER (200 * USEC_MS) /* RFC 3261 §17.2.1 */
 
 /* ---- keys ---- */
@@ -86,8 +88,11 @@ bool txn_reliable(const struct txn *t)
 
 usec txn_time_of_100(const struct txn_table *tt)
 {
-    usec after = 0;
-    for (usec e = tt->config->t1; e < tt->config->t2; e *= 2)
+    /* RFC 4320 §4.1: when the client's Timer E has reached T2. His T1 and T2 are not ours to lower:
+     * with the usual ones it is 3.5 s. */
+    usec after = 0, t1 = tt->config->t1 > T1_USUAL ? tt->config->t1 : T1_USUAL;
+    usec t2 = tt->config->t2 > T2_USUAL ? tt->config->t2 : T2_USUAL;
+    for (usec e = t1; e < t2; e *= 2)
         after += e;
     return after;
 }

@@ -278,6 +278,61 @@ static void a_dropped_invite_is_cancelled(void **state)
     world_free(w);
 }
 
+static void give_up_now(struct world *w)
+{
+    (void)w;
+    ctxn_give_up(tell.c);
+    ctxn_give_up(tell.c);
+    ctxn_cancel(tell.c, SV_NONE); /* it is */
+}
+
+/* RFC 3263 §4.3: another server was asked. This one is not asked again, but what it says is heard. */
+static void an_invite_that_was_given_up_is_not_repeated(void **state)
+{
+    (void)state;
+    struct world *w = start_client("INVITE", SIP_T_UDP);
+    run(w, 100 * USEC_MS);
+    act(w, loop0(w), give_up_now);
+    run(w, 10 * USEC_S);
+    assert_int_equal(w->datagrams, 1);
+    answer_udp(w, "INVITE", 180, "x");
+    assert_int_equal(heard(w, "CANCEL sip:"), 1);
+    assert_int_equal(tell.status[0], 180);
+    answer_udp(w, "CANCEL", 200, "x");
+    answer_udp(w, "INVITE", 200, "x");
+    assert_int_equal(tell.status[1], 200);
+    run(w, 40 * USEC_S);
+    assert_int_equal(tell.gone, 1);
+    assert_int_equal(live(w), 0);
+    world_free(w);
+    /* Nothing more comes: Timer B all the same. */
+    w = start_client("INVITE", SIP_T_UDP);
+    act(w, loop0(w), give_up_now);
+    run(w, 40 * USEC_S);
+    assert_int_equal(w->datagrams, 1);
+    assert_int_equal(tell.why, ERR_TIMEOUT);
+    near(tell.gone_at - w->at[0], 32 * USEC_S);
+    world_free(w);
+}
+
+static void a_request_that_was_given_up_is_not_repeated(void **state)
+{
+    (void)state;
+    for (int provisional = 0; provisional < 2; provisional++) {
+        struct world *w = start_client("OPTIONS", SIP_T_UDP);
+        if (provisional)
+            answer_udp(w, "OPTIONS", 100, "x");
+        act(w, loop0(w), give_up_now);
+        run(w, 10 * USEC_S);
+        assert_int_equal(w->datagrams, 1);
+        answer_udp(w, "OPTIONS", 200, "x");
+        assert_int_equal(tell.status[provisional], 200);
+        run(w, 10 * USEC_S);
+        assert_int_equal(live(w), 0);
+        world_free(w);
+    }
+}
+
 static void a_request_is_repeated_up_to_t2(void **state)
 {
     (void)state;
@@ -581,6 +636,8 @@ int main(void)
         cmocka_unit_test(a_cancel_is_repeated_and_the_invite_ends_without_an_answer),
         cmocka_unit_test(a_200_that_crosses_the_cancel_is_told),
         cmocka_unit_test(a_dropped_invite_is_cancelled),
+        cmocka_unit_test(an_invite_that_was_given_up_is_not_repeated),
+        cmocka_unit_test(a_request_that_was_given_up_is_not_repeated),
         cmocka_unit_test(a_request_is_repeated_up_to_t2),
         cmocka_unit_test(after_a_100_a_request_is_repeated_every_t2),
         cmocka_unit_test(streams_repeat_nothing_and_end_at_once),

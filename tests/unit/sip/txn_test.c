@@ -432,6 +432,28 @@ static void what_may_not_be_said_to_other_requests_is_refused(void **state)
     world_free(w);
 }
 
+static void low_timers(struct sip_config *c)
+{
+    c->t1 = 50 * USEC_MS;
+    c->t2 = 400 * USEC_MS;
+}
+
+/* RFC 4320 §4.1: the client's Timer E counts, and he has not heard that ours are lower. */
+static void lowered_timers_bring_no_100_early(void **state)
+{
+    (void)state;
+    world_configure = low_timers;
+    struct world *w = start();
+    world_configure = NULL;
+    say_udp(w, request("BYE", "UDP", "z9hG4bKa", "c1", ""));
+    run(w, 3400 * USEC_MS);
+    assert_int_equal(reply(100), ERR_STATE);
+    assert_int_equal(w->datagrams, 0);
+    run(w, 200 * USEC_MS);
+    assert_int_equal(heard(w, "SIP/2.0 100"), 1);
+    world_free(w);
+}
+
 static void requests_of_rfc_2543_are_matched_without_a_branch(void **state)
 {
     (void)state;
@@ -512,6 +534,7 @@ int main(void)
         cmocka_unit_test(the_user_may_drop_in_on_cancel),
         cmocka_unit_test(a_request_is_answered_once_and_again_on_demand),
         cmocka_unit_test(what_may_not_be_said_to_other_requests_is_refused),
+        cmocka_unit_test(lowered_timers_bring_no_100_early),
         cmocka_unit_test(requests_of_rfc_2543_are_matched_without_a_branch),
         cmocka_unit_test(the_same_request_by_another_way_is_merged),
         cmocka_unit_test(transactions_are_capped),

@@ -59,7 +59,6 @@ static pid_t clients(void (*run)(const struct addr *to), const struct addr *to)
         return pid;
     struct tls_config c = {.ca = buf_sv(&authority.cert)};
     alarm(60);
-    (void)!nice(19); /* what is measured is the server */
     if (worker_group_new(1, &group) != ERR_OK)
         _exit(2);
     at = group->loop[0];

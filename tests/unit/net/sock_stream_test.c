@@ -417,6 +417,132 @@ static void out_of_descriptors_sheds_and_recovers(void **state)
     streams_end();
 }
 
+static struct timer room;
+static struct stream *waits;
+
+static void fill_up(void)
+{
+    int highest = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(highest);
+    struct rlimit low = {(rlim_t)highest + 8, files_before.rlim_max};
+    struct addr to = listener->local;
+    when_accepted = NULL;
+    assert_int_equal(stream_connect(at, NULL, &to, &client_handler, NULL, &waits), ERR_OK);
+    setrlimit(RLIMIT_NOFILE, &low);
+    while (hogs < 64 && (hog[hogs] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        hogs++;
+    when_closed = net_stop;
+}
+
+static void make_room(struct timer *t, void *arg)
+{
+    (void)t;
+    (void)arg;
+    assert_null(server); /* still in the backlog */
+    setrlimit(RLIMIT_NOFILE, &files_before);
+}
+
+/* When it is given up, another thread can take the reserve's place: here, whatever is opened is too
+ * much for a while. Accepting goes on when there is room, and so does shedding when there is none
+ * again. */
+static void a_lost_reserve_is_taken_back(void **state)
+{
+    struct rlimit none = {3, 0};
+    (void)state;
+    getrlimit(RLIMIT_NOFILE, &files_before);
+    streams_setup();
+    none.rlim_max = files_before.rlim_max;
+    hogs = 0;
+    waits = NULL;
+    when_accepted = fill_up;
+    timer_init(&room, make_room, NULL);
+    loop_timer(at, &room, 250 * USEC_MS);
+    setrlimit(RLIMIT_NOFILE, &none);
+    net_run();
+    free_hogs();
+    assert_non_null(server);
+    assert_int_equal(client_closes, 1); /* the second was shed, not left waiting */
+    assert_int_equal(at->stats.refusals[STAT_LIMIT_CONNECTIONS], 1);
+    waits = NULL;
+    client = NULL; /* the handler of both says so */
+    streams_end();
+}
+
+/* ---- a crowd at the door ---- */
+
+enum { CROWD = 200, A_TURN = 16 };
+static int knock[CROWD];
+static unsigned this_turn, most_a_turn, in_all;
+static struct deferred turn_over;
+
+static void on_turn_over(struct deferred *d, void *arg)
+{
+    (void)d;
+    (void)arg;
+    most_a_turn = this_turn > most_a_turn ? this_turn : most_a_turn;
+    this_turn = 0;
+    if (in_all == CROWD)
+        net_stop();
+}
+
+static void count_accept(void *arg, struct stream *s)
+{
+    (void)arg;
+    this_turn++;
+    in_all++;
+    loop_defer(at, &turn_over);
+    stream_close(s, false);
+}
+static const struct listener_handler counting = {.on_accept = count_accept};
+
+static void a_turn_accepts_only_so_many(void **state)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    (void)state;
+    this_turn = most_a_turn = in_all = 0;
+    net_setup(1);
+    deferred_init(&turn_over, on_turn_over, NULL);
+    assert_int_equal(stream_listen(at, any_port("127.0.0.1"), &counting, NULL, &listener), ERR_OK);
+    sa.sin_port = htons(listener->local.port);
+    for (unsigned i = 0; i < CROWD; i++) {
+        knock[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(knock[i], (struct sockaddr *)&sa, sizeof(sa)), 0);
+    }
+    net_run();
+    for (unsigned i = 0; i < CROWD; i++)
+        close(knock[i]);
+    assert_int_equal(in_all, CROWD);
+    assert_int_equal(most_a_turn, A_TURN);
+    listener_close(listener);
+    net_end();
+}
+
+/* ---- addresses that are not there ---- */
+
+static void an_address_to_come_is_bound_freely(void **state)
+{
+    struct addr to_come = net_addr("192.0.2.77:0"); /* RFC 5737: nobody's */
+    struct listener *l;
+    struct udp *u;
+    static const struct udp_handler deaf = {0};
+    (void)state;
+    net_setup(1);
+    assert_int_equal(stream_listen(at, &to_come, &accept_handler, NULL, &l), ERR_UNREACHABLE);
+    assert_int_equal(udp_open(at, &to_come, &deaf, NULL, &u), ERR_UNREACHABLE);
+    assert_int_equal(stream_listen_flags(at, &to_come, SOCK_FREEBIND, &accept_handler, NULL, &l),
+                     ERR_OK);
+    assert_int_equal(udp_open_flags(at, &to_come, SOCK_FREEBIND, &deaf, NULL, &u), ERR_OK);
+    assert_true(addr_equal_ip(&l->local, &to_come));
+    /* With a port the address is probed first: that too is free. */
+    to_come.port = l->local.port;
+    listener_close(l);
+    assert_int_equal(stream_listen_flags(at, &to_come, SOCK_FREEBIND, &accept_handler, NULL, &l),
+                     ERR_OK);
+    listener_close(l);
+    udp_close(u);
+    net_end();
+}
+
 /* ---- Unix sockets ---- */
 
 static char path[108];
@@ -511,6 +637,9 @@ int main(void)
         cmocka_unit_test(stream_that_nobody_takes_is_closed),
         cmocka_unit_test(reset_is_told_once),
         cmocka_unit_test(out_of_descriptors_sheds_and_recovers),
+        cmocka_unit_test(a_lost_reserve_is_taken_back),
+        cmocka_unit_test(a_turn_accepts_only_so_many),
+        cmocka_unit_test(an_address_to_come_is_bound_freely),
         cmocka_unit_test(unix_socket_with_mode_and_credentials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -501,6 +501,26 @@ static void own_addresses_have_the_loopback(void **state)
     assert_int_equal(worker_addresses(all, 1), 1);
 }
 
+static void own_subnets_hold_own_addresses(void **state)
+{
+    struct addr all[64];
+    struct addr_net nets[64], loopback;
+    size_t n = worker_addresses(all, 64), nets_n = worker_subnets(nets, 64);
+    bool found = false;
+    (void)state;
+    assert_int_equal(addr_net_parse(SV("127.0.0.0/8"), &loopback), ERR_OK);
+    for (size_t i = 0; i < n; i++) {
+        bool held = false;
+        for (size_t k = 0; k < nets_n; k++)
+            held |= addr_net_has(&nets[k], &all[i]);
+        assert_true(held);
+    }
+    for (size_t k = 0; k < nets_n; k++)
+        found |= nets[k].bits == 8 && addr_equal(&nets[k].base, &loopback.base);
+    assert_true(found);
+    assert_int_equal(worker_subnets(nets, 1), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +539,7 @@ int main(void)
         cmocka_unit_test_setup(random_octets_differ, setup),
         cmocka_unit_test_setup(cores_follow_affinity, setup),
         cmocka_unit_test_setup(own_addresses_have_the_loopback, setup),
+        cmocka_unit_test_setup(own_subnets_hold_own_addresses, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

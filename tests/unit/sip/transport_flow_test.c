@@ -124,6 +124,15 @@ static void what_was_not_written_is_not_read(void **state)
     char big[4096];
     memset(big, 'A', sizeof big);
     assert_int_equal(flow_read((sv){big, sizeof big}, &g), ERR_SYNTAX);
+    /* a connection's number without its place */
+    struct flow odd = some_flow();
+    odd.transport = SIP_T_TCP;
+    odd.conn = (uint64_t)5 << 32;
+    char odd_text[FLOW_TOKEN_MAX];
+    struct buf o;
+    buf_init(&o, odd_text, sizeof odd_text);
+    flow_put(&o, &odd);
+    assert_int_equal(flow_read(buf_sv(&o), &g), ERR_SYNTAX);
     /* udp, v6 flag, IPv4-mapped addresses: they are IPv4 and written so */
     uint8_t mapped[39] = {1 | 8};
     mapped[3 + 10] = mapped[3 + 11] = mapped[3 + 18 + 10] = mapped[3 + 18 + 11] = 0xff;

@@ -28,6 +28,13 @@ static struct world *start_as(unsigned workers, void (*configure)(struct sip_con
     return w;
 }
 
+static void ipv6_too(struct sip_config *c)
+{
+    c->listen[c->listeners++] =
+        (struct sip_listen){.transport = SIP_T_TCP, .bind = address("::", 5060)};
+    c->connections = 64;
+}
+
 /* ---- many connections ---- */
 
 struct caller {
@@ -135,6 +142,25 @@ static void some_exempt(struct sip_config *c)
     c->exempt[1] = (struct sip_exempt){net_of("192.0.2.99/32"), 12, SIP_LIMIT_DEFAULT};
     c->exempt[2] = (struct sip_exempt){net_of("192.0.0.0/16"), 1, SIP_LIMIT_DEFAULT};
     c->exempt_n = 3;
+}
+
+static void a_network_of_ipv6_is_one_source(void **state)
+{
+    (void)state;
+    struct world *w = start_as(1, ipv6_too);
+    for (unsigned i = 0; i < 12; i++) {
+        struct addr to = address("2001:db8::1", 5060), local = address("2001:db8:1:1::1", 0);
+        local.ip[15] = (uint8_t)(1 + i % 4);
+        local.ip[7] = (uint8_t)(i < 8 ? 1 : 2); /* the last four are of another /64 */
+        crowd[i] = (struct caller){0};
+        assert_int_equal(
+            stream_connect(w->peer, &local, &to, &crowd_handler, &crowd[i], &crowd[i].s), ERR_OK);
+    }
+    run(w, 100 * USEC_MS);
+    assert_int_equal(left(8), 6);
+    assert_int_equal(left(12), 10);
+    leave_all(w);
+    world_free(w);
 }
 
 static void others_have_other_limits(void **state)
@@ -311,8 +337,8 @@ static void one_who_does_not_read_delays_nobody(void **state)
     assert_non_null(stalled);
     stream_pause(crowd[0].s, true);
     dial(w);
-    bool ended = false;
-    for (int i = 0; i < 30; i++) {
+    int ended = 0; /* in which round */
+    for (int i = 1; i <= 30; i++) {
         char id[32];
         act(w, w->group->loop[0], flood_stalled);
         snprintf(id, sizeof id, "z9hG4bKs%d", i);
@@ -323,10 +349,11 @@ static void one_who_does_not_read_delays_nobody(void **state)
             run(w, USEC_MS);
         if (sim_now(w->sim) - asked > slowest)
             slowest = sim_now(w->sim) - asked;
-        ended |= !sip_flow_up(w->sip[0], &stalled->flow);
+        if (!ended && !sip_flow_up(w->sip[0], &stalled->flow))
+            ended = i;
     }
     assert_true(slowest < 20 * USEC_MS);
-    assert_true(ended);
+    assert_in_range(ended, 1, 4); /* a message's worth may wait besides what the kernel takes */
     assert_true(refused(w, STAT_LIMIT_WRITE_QUEUE) >= 1);
     assert_int_equal(sip_connections(w->sip[0]), 1);
     rx_unref(stalled);
@@ -339,6 +366,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_source_is_counted_by_all_workers_together),
+        cmocka_unit_test(a_network_of_ipv6_is_one_source),
         cmocka_unit_test(others_have_other_limits),
         cmocka_unit_test(newcomers_come_at_a_rate),
         cmocka_unit_test(who_proved_useful_stays_at_the_cap),

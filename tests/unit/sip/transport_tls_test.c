@@ -568,6 +568,29 @@ static void each_name_has_its_connection(void **state)
     play(each_name_has_its_connection_script, server_tls, 0);
 }
 
+static void a_forgotten_name_is_nobodys_script(void)
+{
+    struct addr to = peer_listener->local;
+    BEGIN;
+    struct dest d = {.transport = SIP_T_TLS, .addr = to, .name = sip_name(s, SV("peer.test"))};
+    for (unsigned i = 0; i < SIP_NAMES; i++) {
+        char text[32];
+        int n = snprintf(text, sizeof text, "host%u.test", i);
+        assert_int_not_equal(sip_name(s, (sv){text, (size_t)n}), d.name);
+    }
+    struct block *b = sip_block(s, 1);
+    assert_int_equal(sip_send(s, &d, b, NULL), ERR_UNREACHABLE);
+    block_unref(b);
+    assert_int_equal(sip_connections(s), 0);
+    END;
+}
+
+static void a_forgotten_name_is_nobodys(void **state)
+{
+    (void)state;
+    play(a_forgotten_name_is_nobodys_script, server_tls, 0);
+}
+
 static void an_address_proves_itself_script(void)
 {
     struct addr to = loopback(port_of(L_TLS));
@@ -746,6 +769,7 @@ int main(void)
         cmocka_unit_test(a_websocket_comes_over_tls),
         cmocka_unit_test(the_name_decides),
         cmocka_unit_test(each_name_has_its_connection),
+        cmocka_unit_test(a_forgotten_name_is_nobodys),
         cmocka_unit_test(an_address_proves_itself),
         cmocka_unit_test(an_alias_is_used_backwards),
         cmocka_unit_test(an_alias_without_a_port_is_5061),

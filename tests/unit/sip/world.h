@@ -153,13 +153,20 @@ static inline struct world *world_new(unsigned workers, void (*start)(struct sip
 {
     static const uint8_t secret[HOME_SECRET] = "thirty-two octets of a test key.";
     struct world *w = MEM_NEW(struct world);
-    struct addr server = address(SERVER_IP, 5060), any = address("0.0.0.0", 5060);
-    struct addr peer = address(PEER_IP, PEER_PORT);
+    struct addr server[2] = {address(SERVER_IP, 5060), address("2001:db8::1", 5060)};
+    struct addr any = address("0.0.0.0", 5060), peer = address(PEER_IP, PEER_PORT), peers[9];
+    size_t peers_n = 0;
+    peers[peers_n++] = peer;
+    for (unsigned i = 0; i < 8; i++) { /* two networks of four addresses */
+        peers[peers_n] = address("2001:db8:1:1::1", 0);
+        peers[peers_n].ip[15] = (uint8_t)(1 + i % 4);
+        peers[peers_n++].ip[7] = (uint8_t)(1 + i / 4);
+    }
     assert_non_null(w);
     w->workers = workers;
     assert_int_equal(sim_new(7, &w->sim), ERR_OK);
-    assert_int_equal(sim_host_new(w->sim, "server", &server, 1, &w->server), ERR_OK);
-    assert_int_equal(sim_host_new(w->sim, "peer", &peer, 1, &w->other), ERR_OK);
+    assert_int_equal(sim_host_new(w->sim, "server", server, 2, &w->server), ERR_OK);
+    assert_int_equal(sim_host_new(w->sim, "peer", peers, peers_n, &w->other), ERR_OK);
     assert_int_equal(sim_process(w->server, workers, &w->group), ERR_OK);
     assert_int_equal(sim_process(w->other, 1, &w->peer_group), ERR_OK);
     w->config = (struct sip_config){

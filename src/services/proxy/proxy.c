@@ -11,6 +11,7 @@
 /* Octets that a message may grow by on its way through. A response is kept for 64·T1, so its
  * block should be no larger than it
  * needs: it loses a Via, and gains at most other branches' challenges. */
+enum { OC_MAX = 1024, OC_ROOM = 96 };
 enum { RESPONSE_ROOM = 64, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
 enum { CHALLENGES_ROOM = CHALLENGES_MAX + 2 * CHALLENGE_LINES_MAX };
 
@@ -37,6 +38,11 @@ void proxy_settings(struct proxy *p, struct settings *set)
 void proxy_locate(struct proxy *p, struct locate *l)
 {
     p->locate = l;
+}
+
+void proxy_overload(struct proxy *p, const struct overload *own)
+{
+    p->own = own;
 }
 
 size_t proxy_contexts(const struct proxy *p)
@@ -77,12 +83,28 @@ void proxy_free(struct proxy *p)
 
 /* ---- upstream ---- */
 
+/* RFC 7339 §5.2: how busy we are, for the one above who asked in his Via. */
+static size_t edit_oc(struct context *c, struct sipedit *e, struct rx *rx, char mem[static OC_MAX])
+{
+    const struct sip_via *vias;
+    struct buf b;
+    size_t n;
+    buf_init(&b, mem, OC_MAX);
+    if (!c->proxy->own || sipmsg_vias(&rx->msg, &vias, &n) || n < 2 ||
+        !overload_put_via(&b, c->proxy->own, &vias[1]))
+        return 0;
+    sipedit_cut(e, vias[1].text, buf_sv(&b));
+    return OC_ROOM;
+}
+
 /* A response of a branch goes upstream: our Via off, the rest as it came (§16.7 steps 3, 8, 9). */
-static void forward_response(struct context *c, struct rx *rx, uint16_t status,
-                             const struct sipedit *e, const struct dest *via)
+static void forward_response(struct context *c, struct rx *rx, uint16_t status, struct sipedit *e,
+                             const struct dest *via)
 {
     struct sip *s = c->proxy->sip;
+    char oc[OC_MAX];
     size_t room = status == 401 || status == 407 ? CHALLENGES_ROOM : 0;
+    room += edit_oc(c, e, rx, oc);
     if (status / 100 == 2 && c->session.expires)
         room += SESSION_ROOM;
     struct block *out = sip_block(s, rx->msg.text.n + RESPONSE_ROOM + room);

@@ -3,7 +3,7 @@
  *
  * Spec    RFC 3261 §16 (all), §9.2, §13.3.1.4, §18.1.1; RFC 3263 §4.3 (the next server); RFC 5658
  *         (double Record-Route); RFC 5393 (loops, breadth); RFC 5626 §5.3 (flow tokens); RFC 6026;
- *         RFC 4320, 4321; RFC 4028 §8; RFC 3325 §5; RFC 5630 §5.
+ *         RFC 4320, 4321; RFC 7339 (servers found by name); RFC 4028 §8; RFC 3325 §5; RFC 5630 §5.
  * Shape   proxy_forward takes a request, its targets, and where to report; it owns a response
  *         context: the server transaction, a branch for each target with its servers, one client
  *         transaction for each server that was asked, and Timer C. What happens next is decided by a
@@ -22,6 +22,7 @@
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
 #include "locate/locate.h"
+#include "overload/overload.h"
 #include "settings/settings.h"
 #include "txn/txn.h"
 
@@ -76,6 +77,8 @@ void proxy_settings(struct proxy *p,
                     struct settings *set); /* borrowed; the caller keeps the reference */
 /* What finds servers by name; borrowed. Before it, only numeric targets can be reached. */
 void proxy_locate(struct proxy *p, struct locate *l);
+/* Our own load, told upstream in responses that pass to who asks for it (RFC 7339); borrowed. */
+void proxy_overload(struct proxy *p, const struct overload *own);
 
 struct proxy_request {
     /* becomes the context's. Its request: not ACK, not CANCEL; passed proxy_validate */

@@ -114,7 +114,11 @@ static void remember(struct branch *b, const struct dest *d, bool works, usec re
 static void heard(struct attempt *a, struct rx *rx)
 {
     struct branch *b = a->branch;
+    struct proxy *p = b->ctx->proxy;
+    const struct sip_via *via;
     usec after = 0;
+    if (b->located && sipmsg_via(&rx->msg, &via) == ERR_OK)
+        overload_heard(&p->peers, &a->dest.addr, via, sip_loop(p->sip)->now);
     if (a == b->current)
         loop_timer_cancel(sip_loop(b->ctx->proxy->sip), &b->silence);
     if (rx->msg.status == 503) {
@@ -239,7 +243,7 @@ void branch_cancel(struct branch *b, sv reason)
 
 enum err branch_build(struct proxy *p, struct rx *rx, const struct plan *plan,
                       const struct proxy_target *t, const struct dest *d, unsigned breadth,
-                      struct block **ret_block)
+                      bool server, struct block **ret_block)
 {
     struct flow out;
     TRY(sip_flow_for(p->sip, d, &out));
@@ -248,7 +252,7 @@ enum err branch_build(struct proxy *p, struct rx *rx, const struct plan *plan,
         return ERR_NOMEM;
     struct buf b;
     buf_init(&b, block->p, block->cap);
-    enum err rc = proxy_build(p, rx, plan, t, d, &out, breadth, &b);
+    enum err rc = proxy_build(p, rx, plan, t, d, &out, breadth, server, &b);
     if (rc) {
         block_unref(block);
         return rc;
@@ -350,16 +354,15 @@ static enum err prefer_tcp(struct branch *b, const struct dest *d, struct block 
     struct uri hop;
     struct block *octets;
     *ret_dest = *d;
-    if (b->tcp || branch_hop(&c->plan->route, b->target, &hop) ||
-        !branch_too_long(p, d, &hop, (*io_octets)->n)) {
-        b->tcp = false;
+    b->tcp = false;
+    if (b->tcp_off || branch_hop(&c->plan->route, b->target, &hop) ||
+        !branch_too_long(p, d, &hop, (*io_octets)->n))
         return ERR_OK;
-    }
     struct dest tcp = *d;
     tcp.transport = SIP_T_TCP;
     if (p->locate && locate_is_failed(p->locate, &tcp))
         return ERR_OK;
-    TRY(branch_build(p, c->rx, c->plan, b->target, &tcp, b->share, &octets));
+    TRY(branch_build(p, c->rx, c->plan, b->target, &tcp, b->share, b->located, &octets));
     block_unref(*io_octets);
     *io_octets = octets;
     *ret_dest = tcp;
@@ -374,7 +377,13 @@ static enum err ask_next(struct branch *b)
     const struct dest *d = &b->server[b->next];
     struct block *octets;
     struct dest to;
-    TRY(branch_build(c->proxy, c->rx, c->plan, b->target, d, b->share, &octets));
+    struct loop *l = sip_loop(c->proxy->sip);
+    branch_step(b)->more = b->next + 1 < b->servers;
+    /* RFC 7339 §5.5: it has asked us to hold back; another one may take it. */
+    if (b->located &&
+        !overload_may_send(&c->proxy->peers, &d->addr, &c->rx->msg, l->now, loop_random(l)))
+        return ERR_BUSY;
+    TRY(branch_build(c->proxy, c->rx, c->plan, b->target, d, b->share, b->located, &octets));
     enum err rc = prefer_tcp(b, d, &octets, &to);
     branch_step(b)->more = b->tcp || b->next + 1 < b->servers;
     if (!rc)
@@ -417,8 +426,11 @@ void branch_next(struct branch *b)
         tcp.transport = SIP_T_TCP;
         if (p->locate)
             locate_failed(p->locate, &tcp, LOCATE_FAILED_MAX, 0);
+        b->tcp = false;
+        b->tcp_off = true;
     } else {
         b->next++;
+        b->tcp_off = false;
         stat_inc(&sip_loop(p->sip)->stats, STAT_FAILOVERS);
     }
     start(b);

@@ -13,6 +13,7 @@ struct making {
     const struct proxy_target *t;
     const struct dest *d;
     const struct flow *out;
+    bool server;
     struct arena *a; /* of the texts that are put in: one request may be built many times */
     struct sipedit e;
 };
@@ -386,6 +387,8 @@ static void edit_via(struct making *k, bool stateless)
     } else {
         sv branch;
         sip_put_via(p->sip, &b, out, slot, (sv){hash, sizeof(hash)}, &branch);
+        if (k->server)
+            buf_str(&b, ";oc;oc-algo=\"loss\"");
     }
     sv line = arena_text(k, &b);
     if (line.p)
@@ -463,12 +466,13 @@ static enum err make(struct making *k, unsigned breadth, struct buf *b)
 
 enum err proxy_build(struct proxy *p, struct rx *rx, const struct plan *plan,
                      const struct proxy_target *t, const struct dest *d, const struct flow *out,
-                     unsigned breadth, struct buf *b)
+                     unsigned breadth, bool server, struct buf *b)
 {
     char scratch[SCRATCH];
     struct arena a;
     arena_init(&a, scratch, sizeof(scratch), SCRATCH_MAX);
-    struct making k = {.p = p, .rx = rx, .plan = plan, .t = t, .d = d, .out = out, .a = &a};
+    struct making k = {
+        .p = p, .rx = rx, .plan = plan, .t = t, .d = d, .out = out, .server = server, .a = &a};
     enum err rc = make(&k, breadth, b);
     arena_done(&a);
     return rc;

@@ -41,6 +41,7 @@ struct branch {
     usec until;
     bool located; /* by name: what failed is remembered */
     bool tcp;     /* the current attempt stands in for one over UDP (§18.1.1) */
+    bool tcp_off; /* with this server that has failed */
     uint8_t redirects;
     uint16_t share;                  /* its Max-Breadth */
     enum err why;                    /* of its last transport error */
@@ -87,7 +88,9 @@ struct context {
 struct proxy {
     struct sip *sip;
     struct settings *set;
-    struct locate *locate; /* may be NULL */
+    struct locate *locate;      /* may be NULL */
+    const struct overload *own; /* may be NULL */
+    struct overload_peers peers;
     struct link contexts;
     struct link relays; /* ACKs that wait for a name */
     size_t count, relays_n;
@@ -128,10 +131,10 @@ bool branches_share(struct context *c, uint32_t starting);
 /* The URI that names the next hop of t (RFC 3263 §4). Errors: ERR_SYNTAX. */
 MUST_USE enum err branch_hop(const struct proxy_route *route, const struct proxy_target *t,
                              struct uri *ret_uri);
-/* The request to t at d. Errors: ERR_NOMEM, as sip_flow_for and sipedit_write. */
+/* The request to t at d. server: not a phone: overload is spoken of (RFC 7339 §4.1). Errors: ERR_NOMEM, as sip_flow_for and sipedit_write. */
 MUST_USE enum err branch_build(struct proxy *p, struct rx *rx, const struct plan *plan,
                                const struct proxy_target *t, const struct dest *d, unsigned breadth,
-                               struct block **ret_block);
+                               bool server, struct block **ret_block);
 /* §18.1.1: this many octets to d should not leave over UDP. */
 bool branch_too_long(struct proxy *p, const struct dest *d, const struct uri *hop, size_t n);
 
@@ -162,7 +165,7 @@ void session_response(struct sipedit *e, const struct sipmsg *m, const struct se
  * breadth: its Max-Breadth; 0: sent without state (§16.11), Max-Breadth as it came. */
 MUST_USE enum err proxy_build(struct proxy *p, struct rx *rx, const struct plan *plan,
                               const struct proxy_target *t, const struct dest *d,
-                              const struct flow *out, unsigned breadth, struct buf *b);
+                              const struct flow *out, unsigned breadth, bool server, struct buf *b);
 /* The part of our branches that tells a loop from a spiral (RFC 5393 §4.2): of what routing depends
  * on. */
 void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_HASH_LEN]);

@@ -36,14 +36,14 @@ static void send_to(struct proxy *p, struct rx *rx, const struct plan *plan,
     struct dest to = *d;
     struct flow out;
     struct uri hop;
-    if (branch_build(p, rx, plan, t, &to, 0, &block))
+    if (branch_build(p, rx, plan, t, &to, 0, false, &block))
         return;
     if (!branch_hop(&plan->route, t, &hop) && branch_too_long(p, &to, &hop, block->n)) {
         /* §18.1.1: nobody would hear that a connection is refused, so one must be there. */
         to.transport = SIP_T_TCP;
         if (sip_flow_for(p->sip, &to, &out) == ERR_OK && out.conn) {
             block_unref(block);
-            if (branch_build(p, rx, plan, t, &to, 0, &block))
+            if (branch_build(p, rx, plan, t, &to, 0, false, &block))
                 return;
         } else {
             to = *d;

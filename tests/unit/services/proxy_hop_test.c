@@ -308,7 +308,7 @@ static void build_hop(struct bench *b, struct rx *rx, const struct proxy_route *
     struct buf out;
     char mem[MESSAGE];
     buf_init(&out, mem, sizeof(mem));
-    assert_int_equal(proxy_build(b->proxy, rx, &plan, &t, &d, &d.flow, 5, &out), ERR_OK);
+    assert_int_equal(proxy_build(b->proxy, rx, &plan, &t, &d, &d.flow, 5, false, &out), ERR_OK);
     put_plain(r->stream_got, buf_sv(&out));
     rx->flow = in;
 }

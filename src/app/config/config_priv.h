@@ -239,6 +239,7 @@ struct config_all {
     struct config_address *servers;
     struct config_zone *zones, **zones_end;
     struct config_pair_files *sni, **sni_end;
+    bool pem_refused; /* a file that was named could not be read */
     struct config_exempt *exempt, **exempt_end;
     struct config_route *routes, **routes_end;
     size_t routes_n;

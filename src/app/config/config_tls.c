@@ -86,8 +86,8 @@ static bool pem_octets(struct config_reader *r, const struct config_row *key,
     return true;
 }
 
-bool config_pem(struct config_reader *r, const struct config_row *key,
-                const struct config_scalar *s, struct config_value *v)
+static bool read_pem(struct config_reader *r, const struct config_row *key,
+                     const struct config_scalar *s, struct config_value *v)
 {
     for (size_t i = 0; i < s->text.n; i++) {
         if ((unsigned char)s->text.p[i] < 0x20) {
@@ -102,6 +102,14 @@ bool config_pem(struct config_reader *r, const struct config_row *key,
         return false;
     }
     return pem_octets(r, key, s, v);
+}
+
+bool config_pem(struct config_reader *r, const struct config_row *key,
+                const struct config_scalar *s, struct config_value *v)
+{
+    bool good = read_pem(r, key, s, v);
+    r->c->pem_refused = r->c->pem_refused || !good;
+    return good;
 }
 
 void config_sni_map(struct config_reader *r, struct config_doc *d, yaml_node_t *node)
@@ -227,6 +235,8 @@ void config_apply_tls(struct config_reader *r)
     t->clients = (enum tls_clients)v[CONFIG_K_TLS_CLIENTS].n;
     t->only_13 = v[CONFIG_K_TLS_MINIMUM].n == 1;
     t->ca = ca->pem;
+    if (r->c->pem_refused)
+        return; /* what is missing has been said */
     if (certificate->set != key->set)
         config_error(r, certificate->set ? certificate->at : key->at,
                      SV("both, or none for a certificate of our own"), "tls.%s: has no tls.%s",

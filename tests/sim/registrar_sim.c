@@ -12,7 +12,13 @@
  * binding
  * that is gone, and a removed one that is back, is found.
  *
+ * Half of the phones register by instance and reg-id (RFC 5626) and are switched off and on again at any
+ * moment, with another Contact each time: none of them is ever bound twice.
+ *
  * Power cuts: what was acknowledged longer than the journal's window ago is there.
+ *
+ * Flows: all phones sit on connections. When one is switched off its binding goes, but never the one
+ * that it has made anew meanwhile; when all are off nothing is bound.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +26,7 @@
 #include "support/world.h"
 
 enum { PHONES = 7, LANES = PHONES + 1, LANE_OPS = 256, VISITED = 1 << 20 };
-enum part { PART_STEADY, PART_KILLED, PART_POWER };
+enum part { PART_STEADY, PART_KILLED, PART_POWER, PART_FLOWS };
 
 /* One that failed may still be on its way: the longest delay of a datagram, and a worker's mail. */
 static const usec straggling = USEC_S;
@@ -45,6 +51,8 @@ struct lane {
     unsigned n;
     bool busy;
     struct timer think;
+    bool flow;       /* it registers by instance and reg-id */
+    unsigned cycles; /* how often it was switched on */
 };
 
 struct scenario {
@@ -52,9 +60,10 @@ struct scenario {
     struct lane lane[LANES]; /* the last: looks into the store */
     unsigned want;           /* operations a phone */
     bool pause, stars;
+    enum part part;
     uint64_t *visited;
     uint64_t steps;
-    unsigned acknowledged, unacknowledged, restarts;
+    unsigned acknowledged, unacknowledged, restarts, cycles;
 };
 
 static usec between(struct world *w, usec from, usec to)
@@ -192,6 +201,68 @@ static void start(struct phone *p)
         world_fail(w, "phone %u cannot send REGISTER: %s", p->index, err_text(rc));
 }
 
+static void switch_on(struct phone *p)
+{
+    struct scenario *sc = p->test;
+    struct world *w = &sc->w;
+    struct lane *l = &sc->lane[p->index];
+    struct loop_group *g;
+    char instance[32];
+    int n = snprintf(instance, sizeof(instance), "<urn:uuid:%u>", p->index);
+    struct useragent_config c = {.transport = p->transport,
+                                 .bind = p->ip,
+                                 .server = w->server_ip,
+                                 .user = SV("user0"),
+                                 .domain = SV(WORLD_DOMAIN),
+                                 .password = SV(WORLD_PASSWORD),
+                                 .instance = {instance, (size_t)n},
+                                 .reg_id = 1 + p->index};
+    c.bind.port = (uint16_t)(5060 + l->cycles++); /* another Contact */
+    if (sim_process(p->host, 1, &g))
+        abort();
+    p->loop = g->loop[0];
+    if (useragent_new(p->loop, &c, w->handler, p, &p->ua))
+        abort();
+}
+
+/* Off, and on again; what it had asked for may happen or not, and its connection ends. */
+static void cycle(struct phone *p)
+{
+    struct scenario *sc = p->test;
+    struct world *w = &sc->w;
+    struct lane *l = &sc->lane[p->index];
+    usec now = sim_now(w->sim), least = 0;
+    if (!l->flow || l->n + 1 >= LANE_OPS)
+        return;
+    loop_timer_cancel(p->loop, &l->think);
+    phone_off(p, false);
+    sc->cycles++;
+    if (l->busy) {
+        last(l)->maybe = true;
+        last(l)->to = now + straggling;
+        l->busy = false;
+        least = straggling;
+    }
+    if (sc->part == PART_FLOWS)
+        l->op[l->n++] = (struct op){
+            .kind = REMOVE, .phone = p->index, .from = now, .to = now + straggling, .maybe = true};
+    switch_on(p);
+    loop_timer(p->loop, &l->think, between(w, least, least + 400 * USEC_MS));
+}
+
+/* Time goes on, and now and then somebody pulls a plug. */
+static void run_cycling(struct scenario *sc, usec duration)
+{
+    struct world *w = &sc->w;
+    usec until = sim_now(w->sim) + duration;
+    while (sim_now(w->sim) < until && !w->failed) {
+        usec step = between(w, 0, 300 * USEC_MS);
+        world_run(w, step < until - sim_now(w->sim) ? step : until - sim_now(w->sim));
+        if (sim_random(w->sim) % 3 == 0)
+            cycle(&w->phone[sim_random(w->sim) % PHONES]);
+    }
+}
+
 static void on_think(struct timer *t, void *arg)
 {
     (void)t;
@@ -210,6 +281,8 @@ static uint32_t listed(struct world *w, struct rx *rx)
         if (uri_host_ip(contacts[i].uri.host, ip, &ip_n) || ip_n != 4 || ip[3] == 0 ||
             ip[3] > PHONES)
             world_fail(w, "a 200 lists an unknown contact " SV_FMT, SV_ARG(contacts[i].text));
+        else if (set & UINT32_C(1) << (ip[3] - 1))
+            world_fail(w, "phone %u is bound twice", ip[3] - 1);
         else
             set |= UINT32_C(1) << (ip[3] - 1);
     }
@@ -303,10 +376,12 @@ static bool idle(void *arg)
 static bool finish(struct scenario *sc)
 {
     struct world *w = &sc->w;
-    if (sim_run_when(w->sim, sim_now(w->sim) + 600 * USEC_S, idle, sc))
-        return true;
-    world_fail(w, "the operations did not end");
-    return false;
+    usec until = sim_now(w->sim) + 600 * USEC_S;
+    while (!idle(sc) && sim_now(w->sim) < until && !w->failed)
+        run_cycling(sc, 500 * USEC_MS);
+    if (!idle(sc))
+        world_fail(w, "the operations did not end");
+    return !w->failed;
 }
 
 /* A request under way when the server dies may have happened already, and happens again when the
@@ -335,7 +410,7 @@ static void killed(struct scenario *sc)
 {
     struct world *w = &sc->w;
     for (unsigned i = 0; i < 3 && !idle(sc) && !w->failed; i++) {
-        world_run(w, between(w, 0, 3 * USEC_S));
+        run_cycling(sc, between(w, 0, 3 * USEC_S));
         if (sim_random(w->sim) % 2) {
             /* A crash inside a disk operation: nothing is done behind it. */
             sim_disk_fail_after(w->server.host, 1 + (unsigned)(sim_random(w->sim) % 12));
@@ -392,6 +467,20 @@ static void powerless(struct scenario *sc)
     }
 }
 
+/* RFC 5626 §7: with the last connection the last binding is gone. */
+static void all_off(struct scenario *sc)
+{
+    struct world *w = &sc->w;
+    for (unsigned i = 0; i < PHONES; i++) {
+        loop_timer_cancel(w->phone[i].loop, &sc->lane[i].think);
+        phone_off(&w->phone[i], false);
+    }
+    world_run(w, 10 * USEC_S);
+    uint32_t set = stored(sc);
+    if (set)
+        world_fail(w, "bound without a connection: %02x", set);
+}
+
 static void course(struct scenario *sc, enum part part)
 {
     struct world *w = &sc->w;
@@ -399,9 +488,15 @@ static void course(struct scenario *sc, enum part part)
     w->accounts = 1;
     world_server_start(w);
     for (unsigned i = 0; i < PHONES; i++) {
-        struct phone *p = world_phone(w, 0, SIP_T_UDP);
+        struct phone *p = world_phone(w, 0, part == PART_FLOWS ? SIP_T_TCP : SIP_T_UDP);
+        struct lane *l = &sc->lane[i];
         p->test = sc;
-        timer_init(&sc->lane[i].think, on_think, p);
+        timer_init(&l->think, on_think, p);
+        l->flow = part == PART_FLOWS || (part != PART_POWER && i % 2);
+        if (l->flow) {
+            phone_off(p, false);
+            switch_on(p);
+        }
         think(p);
     }
     if (part == PART_KILLED)
@@ -415,6 +510,8 @@ static void course(struct scenario *sc, enum part part)
         look(sc);
         check_history(sc);
     }
+    if (part == PART_FLOWS)
+        all_off(sc);
     for (unsigned s = 0; s < 300 && world_server_load(w, NULL); s++)
         world_run(w, USEC_S);
     if (world_server_load(w, NULL))
@@ -445,11 +542,13 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_tap(p, w->sim);
     sc->want = p->calls;
     sc->stars = p->part != PART_POWER;
-    course(sc, (enum part)p->part);
+    sc->part = (enum part)p->part;
+    course(sc, sc->part);
     *ret = (struct result){.hash = sim_trace_hash(w->sim), .events = sim_trace_count(w->sim)};
     program_count(ret, "acknowledged", sc->acknowledged);
     program_count(ret, "not acknowledged", sc->unacknowledged);
     program_count(ret, "restarts", sc->restarts);
+    program_count(ret, "phones off and on", sc->cycles);
     program_count(ret, "steps of the search", sc->steps);
     world_done(w);
     if (mem_live() != memory)
@@ -472,6 +571,10 @@ int main(int argc, char **argv)
                          .seeds = 300,
                          .sanitized_seeds = 12},
         [PART_POWER] = {.what = "registrar: power cuts",
+                        .calls = 12,
+                        .seeds = 300,
+                        .sanitized_seeds = 12},
+        [PART_FLOWS] = {.what = "registrar: flows that end",
                         .calls = 12,
                         .seeds = 300,
                         .sanitized_seeds = 12},

@@ -323,6 +323,7 @@ static enum err copy_config(struct useragent *ua, const struct useragent_config 
     if (from->password.p)
         TRY(sv_dup(a, from->password, &c->password));
     TRY(sv_dup(a, from->realm, &c->realm));
+    TRY(sv_dup(a, from->instance, &c->instance));
     TRY(sv_dup(a, from->agent.p ? from->agent : SV("Tandem/" TANDEM_VERSION), &c->agent));
     c->calls = from->calls ? from->calls : CALLS_DEFAULT;
     buf_init(&b, mem, sizeof(mem));

@@ -61,6 +61,9 @@ struct useragent_config {
     sv password;                  /* SV_NONE: by ha1 */
     sv realm;                     /* that ha1 was made for */
     struct auth_ha1 ha1;
+    /* RFC 5626 §4.1, §4.2: "<urn:…>" and a number from 1; empty and 0: no outbound registration */
+    sv instance;
+    uint32_t reg_id;
     sv agent;            /* User-Agent; SV_NONE: "Tandem" and its version */
     unsigned calls;      /* at a time; 0: 8 */
     usec t1, t2, t4;     /* 0: RFC 3261's */

@@ -51,7 +51,14 @@ static void put_binding(struct useragent *ua, struct buf *b, const struct flow *
         buf_str(b, "Contact: *\r\nExpires: 0\r\n");
         return;
     }
+    if (ua->c.reg_id)
+        buf_str(b, "Supported: path, outbound\r\n");
     request_put_contact(ua, b, f);
+    if (ua->c.reg_id) {
+        buf_str(b, ";+sip.instance=\"");
+        buf_quoted(b, ua->c.instance);
+        buf_printf(b, "\";reg-id=%u", ua->c.reg_id);
+    }
     buf_str(b, "\r\nExpires: ");
     buf_u64(b, ua->expires_s);
     buf_str(b, "\r\n");
@@ -122,7 +129,8 @@ static void put_request(const struct request *r, enum sip_method m, sv uri, cons
 
 static size_t size_of(const struct request *r, sv credentials)
 {
-    size_t n = ROOM + 2 * r->ua->local.n + credentials.n + r->ua->c.agent.n;
+    size_t n =
+        ROOM + 2 * r->ua->local.n + credentials.n + r->ua->c.agent.n + 2 * r->ua->c.instance.n;
     if (r->call)
         n += r->call->target.n + r->call->remote.n + r->call->call_id.n + r->call->local_sdp.n;
     if (r->dialog) {

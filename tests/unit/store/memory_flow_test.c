@@ -99,7 +99,14 @@ static void a_connection_takes_its_bindings_along(void **state)
     assert_int_equal(bound(&b, "d@x"), 1);
     assert_int_equal(loop_stat(b.w.g, STAT_FLOWS_GONE), 2);
     assert_int_equal(store_aors(b.s), 3);
-    end_connection(&b, 1, 7); /* forgotten */
+    struct arena a;
+    sv *aors;
+    size_t n = 9;
+    arena_init(&a, NULL, 0, 1 << 20);
+    assert_int_equal(b.w.loc->ops->take_flow(b.w.loc, 1, 7, &a, &aors, &n), ERR_OK);
+    assert_int_equal(n, 0); /* forgotten */
+    arena_done(&a);
+    end_connection(&b, 1, 7);
     assert_int_equal(loop_stat(b.w.g, STAT_FLOWS_GONE), 2);
     both_down(&b);
     /* Of another process: that the connection is dead shows by its epoch. */
@@ -109,6 +116,14 @@ static void a_connection_takes_its_bindings_along(void **state)
     assert_int_equal(bound(&b, "a@x"), 1);
     assert_int_equal(bound(&b, "c@x"), 1);
     assert_int_equal(bound(&b, "b@x"), 0); /* in the journal too */
+    bind(&b, 0, "a@x", 1, 3, 9);
+    arena_init(&a, NULL, 0, 1 << 20);
+    assert_int_equal(b.w.loc->ops->take_flow(b.w.loc, 1, 3, &a, &aors, &n), ERR_OK);
+    assert_int_equal(n, 1);
+    assert_true(sv_eq(aors[0], SV("a@x")));
+    assert_int_equal(b.w.loc->ops->take_flow(b.w.loc, 1, 8, &a, &aors, &n), ERR_OK);
+    assert_int_equal(n, 0);
+    arena_done(&a);
     both_down(&b);
     world_end(&b.w);
 }

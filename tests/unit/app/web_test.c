@@ -127,7 +127,9 @@ static unsigned ask(const char *request)
     sim_run_until(w.sim, sim_now(w.sim) + USEC_S);
     buf_char(&w.heard, '\0');
     assert_true(w.heard.n > 12);
-    return (unsigned)atoi(w.heard.p + 9);
+    uint64_t status = 0;
+    assert_int_equal(sv_u64(sv_sub(buf_sv(&w.heard), 9, 12), 999, &status), ERR_OK);
+    return (unsigned)status;
 }
 
 static bool heard(const char *text)

@@ -10,8 +10,6 @@ enum {
      * at most, and one more for each so many octets of data. */
     AFTER_MAX = 32,
     AFTER_OCTETS = 1024 * 1024,
-    OWN_QUEUE_MAX =
-        64 * 1024, /* beyond queue_max: alerts and answers that the peer makes us send */
 };
 
 size_t tls_whole_records(sv s)
@@ -56,11 +54,6 @@ static int bio_write(BIO *b, const char *p, int n)
         return 0;
     if (!s->lower)
         return -1;
-    if (s->lower->queued > s->base.queue_max &&
-        s->lower->queued - s->base.queue_max > OWN_QUEUE_MAX) {
-        s->flooding = true;
-        return -1;
-    }
     if (stream_send(s->lower, &(sv){p, (size_t)n}, 1) != ERR_OK)
         return -1;
     return n;

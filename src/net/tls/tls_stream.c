@@ -506,7 +506,8 @@ static enum err stream_new(struct tls *t, struct loop *l, sv name, const struct 
     return ERR_OK;
 }
 
-/* Our cap is queue_max of the stream above; records that must go out are bounded by bio_write. */
+/* Our cap is queue_max of the stream above. What OpenSSL writes of itself is a handshake, and then an
+ * alert or a KeyUpdate for each of the peer's messages, which are few: AFTER_MAX. */
 static void stand_on(struct tls_stream *s, struct stream *lower)
 {
     s->lower = lower;

@@ -89,6 +89,12 @@ static void leave_hard(struct end *e)
     e->s = NULL;
 }
 
+static void leave_and_stop(struct end *e)
+{
+    leave(e);
+    net_stop();
+}
+
 static void say(struct end *e, sv s)
 {
     assert_int_equal(stream_send(e->s, &s, 1), ERR_OK);
@@ -582,6 +588,81 @@ static void chains_that_do_not_hold(void **state)
         assert_int_equal(server.why, ERR_REFUSED);
         end();
     }
+}
+
+static bool opens_with(const struct pem *served, const struct pem *trusted)
+{
+    struct tls_config s = server_config(), c = client_config();
+    leaf_pair = pem_pair(served);
+    c.ca = buf_sv(&trusted->cert);
+    start_with(&s, &c);
+    stop_after = 2;
+    client.when_open = leave_and_stop;
+    dial();
+    net_run();
+    bool opened = client.opened;
+    if (!opened)
+        assert_int_equal(client.why, ERR_AUTH);
+    end();
+    return opened;
+}
+
+/* Signs itself, for example.test and this use. */
+static void pem_for_use(struct pem *p, const char *use)
+{
+    const struct {
+        int nid;
+        const char *value;
+    } ext[] = {{NID_subject_alt_name, "DNS:example.test"}, {NID_ext_key_usage, use}};
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+    X509V3_CTX ctx;
+    char *text;
+    X509_set_version(x, X509_VERSION_3);
+    X509_set_pubkey(x, key);
+    X509_gmtime_adj(X509_getm_notBefore(x), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
+    for (size_t i = 0; i < 2; i++) {
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, ext[i].nid, ext[i].value);
+        assert_int_equal(X509_add_ext(x, e, -1), 1);
+        X509_EXTENSION_free(e);
+    }
+    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+    BIO *b = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(b, x);
+    PEM_write_bio_PrivateKey(b, key, NULL, NULL, 0, NULL, NULL);
+    long n = BIO_get_mem_data(b, &text);
+    buf_init_heap(&p->cert, PEM_MAX);
+    buf_mem(&p->cert, text, (size_t)n);
+    buf_init_heap(&p->key, PEM_MAX);
+    buf_mem(&p->key, text, (size_t)n);
+    BIO_free(b);
+    X509_free(x);
+    EVP_PKEY_free(key);
+}
+
+/* RFC 5922 §7.1 */
+static void the_use_of_a_certificate_is_heeded(void **state)
+{
+    static const struct {
+        const char *use;
+        bool ok;
+    } row[] = {{"serverAuth", true}, {"1.3.6.1.5.5.7.3.20", true}, {"clientAuth", false}};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct pem p;
+        pem_for_use(&p, row[i].use);
+        assert_int_equal(opens_with(&p, &p), row[i].ok);
+        pem_done(&p);
+    }
+}
+
+static void what_is_in_ca_is_trusted_as_it_stands(void **state)
+{
+    (void)state;
+    assert_true(opens_with(&leaf, &leaf));
+    assert_false(opens_with(&leaf, &stranger));
 }
 
 static void our_own_authority_is_trusted_besides(void **state)
@@ -1213,6 +1294,8 @@ int main(void)
         cmocka_unit_test(a_name_is_needed_to_verify),
         cmocka_unit_test(who_is_not_verified_is_nobody),
         cmocka_unit_test(chains_that_do_not_hold),
+        cmocka_unit_test(the_use_of_a_certificate_is_heeded),
+        cmocka_unit_test(what_is_in_ca_is_trusted_as_it_stands),
         cmocka_unit_test(our_own_authority_is_trusted_besides),
         cmocka_unit_test(sni_chooses_the_certificate),
         cmocka_unit_test(certificates_of_clients),

@@ -383,6 +383,13 @@ enum err conn_connect(struct sip *s, enum sip_transport t, const struct addr *to
     return ERR_OK;
 }
 
+void conn_send_octets(struct conn *c, sv octets)
+{
+    if (sv_eq(octets, SV("\r\n\r\n")) && c->pings < UINT8_MAX)
+        c->pings++;
+    conn_send(c, octets);
+}
+
 void conn_send(struct conn *c, sv octets)
 {
     enum err rc = c->http ? ERR_CLOSED : stream_send(c->stream, &octets, 1);

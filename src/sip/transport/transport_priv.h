@@ -76,6 +76,7 @@ struct conn {
     uint16_t alias_port; /* by_remote, when accepted */
     uint8_t phase;
     bool accepted, counted;
+    uint8_t pings; /* of ours that were not answered yet */
     uint64_t users; /* bit a worker: has sent through this connection */
     struct link watches;
     /* deadline: of the connect or the handshake, then of a message begun */
@@ -182,6 +183,8 @@ MUST_USE enum err conn_connect(struct sip *s, enum sip_transport t, const struct
 void conn_proved(struct conn *c, struct rx *rx);
 /* Writes, or ends the connection: then its watches fail. */
 void conn_send(struct conn *c, sv octets);
+/* As conn_send, octets that are no message. */
+void conn_send_octets(struct conn *c, sv octets);
 /* Closes; idempotent. */
 void conn_drop(struct conn *c, bool flush, enum err why);
 void conn_bury(struct conn *c);

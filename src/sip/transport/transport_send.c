@@ -172,9 +172,13 @@ static void on_hop(struct loop *at, struct mail *m)
     struct conn *c = s ? conn_of(s, &h->dest) : NULL;
     if (c) {
         c->users |= (uint64_t)1 << h->from;
-        if (h->message)
+        /* Failing, it ends the connection: hop_gone tells. */
+        if (h->message) {
             sip_tap(s, true, &c->source, block_sv(h->octets));
-        conn_send(c, block_sv(h->octets)); /* failing, it ends the connection: hop_gone tells */
+            conn_send(c, block_sv(h->octets));
+        } else {
+            conn_send_octets(c, block_sv(h->octets));
+        }
     } else if (s && h->watch) {
         h->why = ERR_CLOSED;
         if (hop_mail(h, h->from, on_hop_failed))
@@ -293,7 +297,7 @@ enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets)
         struct conn *c = conn_of_flow(s, f);
         if (!c)
             return ERR_UNREACHABLE;
-        conn_send(c, octets);
+        conn_send_octets(c, octets);
         return ERR_OK;
     }
     struct block *b = sip_block(s, octets.n);

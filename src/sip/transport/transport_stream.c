@@ -9,6 +9,8 @@ enum { IN_MIN = 2048, IN_EXTRA = 64 };
  * that came in one piece. */
 static void on_crlf(struct conn *c, size_t n)
 {
+    for (; c->pings > 0 && n >= 2; n -= 2)
+        c->pings--; /* the answer to ours, which wants none */
     c->crlf += n;
     if (c->crlf >= 4) {
         c->crlf = 0;
@@ -145,7 +147,8 @@ void conn_message(struct conn *c, sv octets)
     struct sip *s = c->sip;
     sv text = sv_sub(octets, sipmsg_skip_crlf(octets), octets.n);
     if (text.n == 0) {
-        c->crlf = 0; /* each message speaks for itself */
+        c->crlf = 0; /* each message speaks for itself: one CRLF is the answer to ours */
+        c->pings = 0;
         on_crlf(c, octets.n);
         return;
     }

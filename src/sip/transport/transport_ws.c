@@ -162,8 +162,8 @@ static void on_request(void *arg, const struct http_request *rq)
     if (!counted(c, rq)) {
         http_reply_last(c->http, 503, SV("Retry-After: 60\r\n"), SV_NONE, SV_NONE);
     } else if (!rq->websocket) {
-        loop_timer_cancel(s->loop,
-                          &c->deadline); /* somebody who reads: http's own limits will do */
+        /* Somebody who reads: http's own limits will do. */
+        loop_timer_cancel(s->loop, &c->deadline);
         if (s->user->on_http)
             s->user->on_http(s->arg, c->http, rq, &c->flow);
         else

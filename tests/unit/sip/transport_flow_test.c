@@ -208,6 +208,34 @@ static void every_worker_knows_whether_a_flow_is_up(void **state)
     world_free(w);
 }
 
+static void ping(struct world *w)
+{
+    assert_int_equal(sip_send_octets(w->sip[0], &asked, SV("\r\n\r\n")), ERR_OK);
+}
+
+static void an_answer_to_our_ping_is_not_answered(void **state)
+{
+    (void)state;
+    struct world *w = start_as(1, NULL);
+    w->on_request = keep_request;
+    dial(w);
+    say_tcp(w, sv_of(request("OPTIONS", "TCP", "z9hG4bKa", "c1", "")));
+    run(w, 100 * USEC_MS);
+    asked = w->last->flow;
+    for (int i = 0; i < 4; i++) {
+        act(w, w->group->loop[0], ping);
+        run(w, 50 * USEC_MS);
+        say_tcp(w, SV("\r\n"));
+        run(w, 50 * USEC_MS);
+    }
+    assert_int_equal(w->inbox_n, 16); /* four pings, nothing else */
+    inbox_clear(w);
+    say_tcp(w, SV("\r\n\r\n")); /* his own */
+    run(w, 50 * USEC_MS);
+    assert_string_equal(w->inbox, "\r\n");
+    world_free(w);
+}
+
 static unsigned taps;
 static void count_octets(void *arg, bool out, const struct addr *peer, sv octets)
 {
@@ -454,6 +482,7 @@ int main(void)
         cmocka_unit_test(a_flow_is_read_as_it_was_written),
         cmocka_unit_test(what_was_not_written_is_not_read),
         cmocka_unit_test(every_worker_knows_whether_a_flow_is_up),
+        cmocka_unit_test(an_answer_to_our_ping_is_not_answered),
         cmocka_unit_test(keep_alives_are_no_messages),
         cmocka_unit_test(numbers_begin_anywhere),
         cmocka_unit_test(names_are_numbers_until_forgotten),

@@ -120,6 +120,19 @@ static inline enum err fake_aors(struct store_location *loc, usec wall, store_ao
     return ERR_OK;
 }
 
+static inline unsigned fake_slices(const struct store_location *loc)
+{
+    (void)loc;
+    return 1;
+}
+
+static inline enum err fake_aors_in(struct store_location *loc, unsigned slice, usec wall,
+                                    store_aor_fn *fn, void *arg)
+{
+    assert_int_equal(slice, 0);
+    return fake_aors(loc, wall, fn, arg);
+}
+
 static inline void fake_bindings(struct store_location *loc, struct loop *l,
                                  struct store_bindings *b)
 {
@@ -146,6 +159,8 @@ static inline void loc_close(struct store_location *loc)
 
 static const struct store_location_ops loc_ops = {.bindings = fake_bindings,
                                                   .each = fake_aors,
+                                                  .slices = fake_slices,
+                                                  .each_in = fake_aors_in,
                                                   .count = fake_count,
                                                   .epoch = fake_epoch,
                                                   .close = loc_close};

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Mistakes in the configuration are all named, with place and hint, and change nothing that runs."""
+import contextlib
 import re
 import signal
+import socket
+import subprocess
 import time
 
 import pytest
 
-from support.server import Server, tandem
+from support import server as servers
+from support.server import DOMAIN, Server, tandem
 from support.sip import Callee, Client, place_call
 
 MISTAKES = """\
@@ -150,3 +154,78 @@ def test_accounts_of_a_domain_that_is_gone_are_said_and_can_be_removed():
         assert server.verb("user", "remove", "olga@old.test").returncode == 0
         assert "warning" not in server.run("reload")
         assert "olga" not in server.run("user", "list")
+
+
+def openssl(folder, name):
+    """A certificate that signs itself, and its key."""
+    cert, key = folder / (name + ".pem"), folder / (name + ".key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-keyout", key, "-out", cert, "-days", "30", "-subj", "/CN=" + name,
+                    "-addext", "subjectAltName=DNS:" + DOMAIN], check=True, capture_output=True)
+    return cert, key
+
+
+def test_a_certificate_that_does_not_fit_changes_nothing(tmp_path):
+    one, other = openssl(tmp_path, "one"), openssl(tmp_path, "other")
+    tls = "tls: {certificate: %s, key: %s}\n"
+    with Server(tls % one, doors=("tls",)) as server:
+        before = server.json("status")["certificate"]
+        assert server.verb("cert", "ca").returncode == 1
+        server.configure(tls % (other[0], one[1]))
+        for verb in (["check"], ["reload"]):
+            refused = server.verb(*verb)
+            assert refused.returncode == 1, refused
+            found = errors(refused.stdout + refused.stderr, server.file)
+            assert [line for line, _, _ in found] == [5], refused
+            assert "tls.certificate: " in found[0][2] and "the key that belongs to it" in found[0][2]
+            assert server.json("status")["certificate"] == before
+        server.configure(tls % other)
+        assert "changed: tls.certificate" in server.run("reload")
+        after = server.json("status")["certificate"]
+        assert after != before
+        assert server.wait_log("tls.swapped")["fingerprint"] == after
+        # The file changes, not the configuration.
+        for path, now in zip(other, one):
+            path.write_bytes(now.read_bytes())
+        until = time.monotonic() + 15
+        while server.json("status")["certificate"] != before and time.monotonic() < until:
+            time.sleep(0.1)
+        assert server.json("status")["certificate"] == before
+        other[1].write_text("nothing")
+        assert "key" in server.wait_log("tls.reload.failed", timeout=15)["why"]
+        assert server.json("status")["certificate"] == before
+
+
+def test_routes_that_would_let_anybody_through_are_refused():
+    with Server() as server:
+        server.configure("routes:\n- {when: {user: \"9*\"}, to: uri}\n")
+        refused = server.verb("reload")
+        assert refused.returncode == 1
+        found = errors(refused.stdout + refused.stderr, server.file)
+        assert [(line, column) for line, column, _ in found] == [(6, 28)], refused
+        assert "strangers" in found[0][2] and "when.from" in found[0][2]
+        server.configure("routes:\n- {when: {user: \"9*\", from: accounts}, to: uri}\n")
+        assert "changed: routes" in server.run("reload")
+
+
+def test_without_a_file_every_taken_port_moves_on(tmp_path):
+    """Nine listeners of six transports, all as many steps further."""
+    taken = socket.socket()
+    with contextlib.suppress(OSError):  # somebody else's: taken as well
+        taken.bind(("127.0.0.1", 5061))
+        taken.listen()
+    with Server() as server, contextlib.closing(taken):
+        assert server.stop() == 0
+        server.starts += 1
+        with open(server.log_file(), "wb") as log:
+            server.process = subprocess.Popen(
+                [servers.TANDEM, "serve", "--set", "data=%s/data" % server.folder,
+                 "--set", "control.http=never"], cwd=tmp_path, env=server.environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        words = server.wait_log("ready", timeout=30)["listen"].split()
+        ports = {w.split(":")[0]: int(w.rsplit(":", 1)[1]) for w in words}
+        step = ports["udp"] - 5060
+        assert step > 0
+        assert ports == {"udp": 5060 + step, "tcp": 5060 + step, "tls": 5061 + step,
+                         "wss": 5443 + step, "ws": 5080 + step}
+        assert server.wait_log("port.moved")["to"] == 5060 + step

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The command line and the shapes of its --json, which others build on."""
+import hashlib
 import json
 import re
 import socket
+import ssl
 import subprocess
 
 import pytest
@@ -13,8 +15,8 @@ from support.sip import Call, Callee, Client
 
 PASSWORD = "a-long-password"
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
-VERBS = ["serve", "check", "config", "reload", "user", "status", "registrations", "calls", "version",
-         "completion"]
+VERBS = ["serve", "check", "config", "reload", "user", "status", "registrations", "cert", "calls",
+         "version", "completion"]
 
 
 # --- registrations, calls, status ------------------------------------------------------------------
@@ -66,6 +68,47 @@ def test_status(server):
     status = server.json("status")
     assert isinstance(status, dict) and status
     assert server.run("status").strip()
+
+
+FINGERPRINT = re.compile(r"^([0-9A-F]{2}:){31}[0-9A-F]{2}$")
+
+
+def test_certificate_of_our_own():
+    with Server(doors=("tls",)) as server:
+        shown = server.json("cert", "show")
+        certificate, ca = shown["certificate"], shown["ca"]
+        assert FINGERPRINT.match(certificate["fingerprint"]) and FINGERPRINT.match(ca["fingerprint"])
+        assert {DOMAIN, "127.0.0.1", "::1", "localhost"} <= set(certificate["names"])
+        assert certificate["issuer"] == ca["subject"]
+        assert RFC3339.match(certificate["expires"]) and RFC3339.match(ca["expires"])
+        text = server.run("cert", "show")
+        for value in (DOMAIN, certificate["fingerprint"], certificate["expires"], ca["fingerprint"]):
+            assert value in text
+        pem = server.run("cert", "ca")
+        assert pem == (server.folder / "data/ca.pem").read_text()
+        assert server.json("status")["certificate"] == certificate["fingerprint"]
+        assert server.wait_log("tls.ca")["fingerprint"] == ca["fingerprint"]
+        assert server.wait_log("tls.ready")["fingerprint"] == certificate["fingerprint"]
+        with ssl.create_default_context(cadata=pem).wrap_socket(
+                socket.create_connection(("127.0.0.1", server.ports["tls"])),
+                server_hostname=DOMAIN) as trusting:
+            octets = trusting.getpeercert(binary_form=True)
+        assert hashlib.sha256(octets).hexdigest().upper() == certificate["fingerprint"].replace(":", "")
+        # The next start has the same.
+        assert server.stop() == 0
+        server.start()
+        assert server.json("cert", "show")["certificate"]["fingerprint"] == certificate["fingerprint"]
+        assert server.run("cert", "ca") == pem
+        assert "tls.ca" not in server.log()
+        for wrong in ([], ["all"], ["show", "ca"], ["ca", "--json"]):
+            assert server.verb("cert", *wrong).returncode == 2, wrong
+
+
+def test_certificate_of_nobody(server):
+    ended = server.verb("cert", "show")
+    assert ended.returncode == 1 and "nothing listens with tls" in ended.stderr
+    assert "certificate" not in server.json("status")
+    assert not (server.folder / "data/ca.pem").exists()
 
 
 def test_without_a_server_the_answer_is_3_and_names_the_socket(tmp_path):

@@ -5,6 +5,9 @@
  *   every TLS_LOOK: look (helper) ─► something else now: new snapshot (helper) ─► mail to every
  *   worker; broken: the old one stays, and it is said
  */
+#include <errno.h>
+#include <unistd.h>
+
 #include "daemon/daemon_priv.h"
 
 enum { CERTS_ARENA_MAX = 64 * 1024 * 1024, WHY_MAX = 512 };
@@ -376,10 +379,24 @@ void tls_give(struct daemon *d)
         sip_tls(routing_sip(d->routing[i]), d->certs->tls);
 }
 
+/* Root read them for us, once. */
+static void say_unreadable(struct daemon *d)
+{
+    const struct config_pem *pem;
+    for (unsigned i = 0; (pem = pem_at(&d->certs->files, i)); i++) {
+        if (sv_present(pem->path) && access(pem->path.p, R_OK) != 0)
+            LOG_WARN("daemon", "tls.unreadable", F_SV("path", pem->path),
+                     F_STR("error", strerror(errno)),
+                     F_STR("what", "the user that we run as cannot read it again: a reload will be "
+                                   "refused"));
+    }
+}
+
 void tls_watch(struct daemon *d)
 {
     if (!d->certs)
         return;
+    say_unreadable(d);
     tell_env(d);
     say(d, "tls.ready");
     loop_timer(d->group->loop[0], &d->tls_look, TLS_LOOK);

@@ -188,6 +188,7 @@ static void secrets_are_made_once_and_kept_private(void **state)
     assert_int_equal(mode_of("data/control.token"), 0600);
     assert_int_equal(strlen(d.token), 32);
     assert_memory_not_equal(d.secrets.marks, d.secrets.nonces, sizeof(d.secrets.marks));
+    assert_memory_not_equal(d.secrets.tickets, d.secrets.tickets + SHA256_LEN, SHA256_LEN);
     state_close(&d);
     assert_int_equal(chmod(path_of("data/control.token"), 0666), 0);
     bare(&again, &c2);
@@ -432,6 +433,143 @@ static void the_folder_of_the_socket_is_made(void **state)
     assert_int_equal(access(path_of("a"), F_OK), -1);
 }
 
+/* ---- our own authority ---- */
+
+struct own {
+    struct daemon d;
+    struct config c;
+    struct settings *set;
+    struct arena arena;
+    struct ca ca;
+};
+
+static void own_up(struct own *o)
+{
+    bare(&o->d, &o->c);
+    assert_int_equal(state_open(&o->d), 0);
+    assert_int_equal(settings_default(SV("example.test"), &o->set), ERR_OK);
+    arena_init(&o->arena, NULL, 0, 16 * 1024 * 1024);
+}
+
+static void own_down(struct own *o)
+{
+    settings_unref(o->set);
+    arena_done(&o->arena);
+    state_close(&o->d);
+}
+
+static void ensure(struct own *o, enum ca_change change, usec wall)
+{
+    logged_n = 0;
+    logged[0] = '\0';
+    assert_int_equal(ca_ensure(&o->d, o->set, change, wall, &o->arena, &o->ca), ERR_OK);
+}
+
+static bool is_covered(const struct own *o, const char *ip)
+{
+    struct addr a;
+    bool covers;
+    usec expires;
+    assert_int_equal(addr_parse_ip(sv_of(ip), 0, &a), ERR_OK);
+    const struct tls_names n = {.ips = &a, .ips_n = 1};
+    assert_int_equal(tls_cert_covers(o->ca.leaf, &n, &covers, &expires), ERR_OK);
+    return covers;
+}
+
+static void an_authority_is_made_once_and_stays(void **state)
+{
+    (void)state;
+    struct own o;
+    const usec wall = 1800000000 * USEC_S, day = USEC_DAY;
+    own_up(&o);
+    ensure(&o, CA_FOR_ADDRESSES, wall);
+    assert_non_null(strstr(logged, "tls.ca"));
+    static const char *const files[] = {"data/ca.pem",  "data/ca.key",  "data/ca.names",
+                                        "data/tls.pem", "data/tls.key", "data/tls.names"};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        assert_int_equal(mode_of(files[i]), 0600);
+    assert_true(is_covered(&o, "127.0.0.1") && is_covered(&o, "::1"));
+    struct ca first = o.ca;
+    ensure(&o, CA_FOR_ADDRESSES, wall + day);
+    assert_string_equal(logged, "");
+    assert_true(sv_eq(o.ca.ca, first.ca) && sv_eq(o.ca.leaf, first.leaf));
+    assert_true(ca_stands(o.set, wall + day, &o.ca));
+    /* A third of its life is left. */
+    assert_true(ca_stands(o.set, wall + 59 * day, &o.ca));
+    assert_false(ca_stands(o.set, wall + 60 * day, &o.ca));
+    ensure(&o, CA_FOR_NAMES, wall + 61 * day);
+    assert_string_equal(logged, "");
+    assert_true(sv_eq(o.ca.ca, first.ca));
+    assert_false(sv_eq(o.ca.leaf, first.leaf));
+    /* And so with the authority itself, while a certificate's life is left of it. */
+    ensure(&o, CA_FOR_NAMES, wall + 3600 * day);
+    assert_non_null(strstr(logged, "it expires"));
+    assert_false(sv_eq(o.ca.ca, first.ca));
+    own_down(&o);
+}
+
+static void a_name_that_it_does_not_permit_makes_a_new_one(void **state)
+{
+    (void)state;
+    struct own o;
+    const usec wall = 1800000000 * USEC_S;
+    own_up(&o);
+    ensure(&o, CA_FOR_ADDRESSES, wall);
+    struct ca first = o.ca;
+    struct settings_domain *domain = &o.set->domains[0];
+    domain->aliases[domain->aliases_n++] = SV("pbx.example.test");
+    assert_false(ca_stands(o.set, wall, &o.ca));
+    ensure(&o, CA_FOR_NAMES, wall);
+    assert_string_equal(logged, ""); /* what is under a name that it permits it permits */
+    assert_true(sv_eq(o.ca.ca, first.ca));
+    assert_false(sv_eq(o.ca.leaf, first.leaf));
+    domain->aliases[domain->aliases_n++] = SV("xexample.test");
+    ensure(&o, CA_FOR_NAMES, wall);
+    assert_non_null(strstr(logged, "a name of ours is new"));
+    assert_false(sv_eq(o.ca.ca, first.ca));
+    /* An address that comes while we run waits for the next start. */
+    struct ca second = o.ca;
+    o.set->sip.listeners = 1;
+    assert_int_equal(addr_parse_ip(SV("198.51.100.9"), 0, &o.set->sip.listen[0].bind), ERR_OK);
+    assert_true(ca_stands(o.set, wall, &o.ca));
+    ensure(&o, CA_FOR_NAMES, wall);
+    assert_string_equal(logged, "");
+    assert_true(sv_eq(o.ca.leaf, second.leaf));
+    assert_false(is_covered(&o, "198.51.100.9"));
+    ensure(&o, CA_FOR_ADDRESSES, wall);
+    assert_non_null(strstr(logged, "an address of ours is new"));
+    assert_true(is_covered(&o, "198.51.100.9"));
+    own_down(&o);
+}
+
+static void files_that_are_not_whole_are_made_again(void **state)
+{
+    (void)state;
+    struct own o;
+    const usec wall = 1800000000 * USEC_S;
+    own_up(&o);
+    ensure(&o, CA_FOR_ADDRESSES, wall);
+    struct ca first = o.ca;
+    put("data/tls.key", "junk", 4, 0600);
+    ensure(&o, CA_FOR_ADDRESSES, wall);
+    assert_string_equal(logged, "");
+    assert_true(sv_eq(o.ca.ca, first.ca));
+    assert_false(sv_eq(o.ca.leaf, first.leaf));
+    unlink(path_of("data/tls.names"));
+    put("data/ca.key", first.leaf_key.p, first.leaf_key.n, 0600); /* another's */
+    ensure(&o, CA_FOR_ADDRESSES, wall);
+    assert_non_null(strstr(logged, "its files are not whole"));
+    assert_false(sv_eq(o.ca.ca, first.ca));
+    unlink(path_of("data/ca.names")); /* ended in the middle of making one */
+    ensure(&o, CA_FOR_ADDRESSES, wall);
+    assert_non_null(strstr(logged, "its files are not whole"));
+    unlink(path_of("data/ca.names"));
+    assert_int_equal(mkdir(path_of("data/ca.names"), 0700), 0);
+    put("data/ca.names/x", "", 0, 0600);
+    assert_int_equal(ca_ensure(&o.d, o.set, CA_FOR_NAMES, wall, &o.arena, &o.ca), ERR_IO);
+    own_down(&o);
+}
+
 /* ---- the whole, in a process of its own ---- */
 
 static int child(const char *config, bool leaks)
@@ -503,6 +641,15 @@ static void every_early_end_frees_what_was_made(void **state)
                          common, folder),
                      3);
     assert_int_equal(access(path_of("data/control.sock"), F_OK), -1);
+    assert_int_equal(mkdir(path_of("data/ca.key.new"), 0700), 0);
+    put("data/ca.key.new/x", "", 0, 0600);
+    assert_int_equal(run("%slisten: [\"tls:127.0.0.1:0\"]\ncontrol: {http: never}\n", common), 3);
+    assert_int_equal(access(path_of("data/ca.pem"), F_OK), -1);
+    remove_all(path_of("data/ca.key.new"));
+    assert_int_equal(run("%slisten: [\"wss:127.0.0.1:0\", \"tcp:127.0.0.1:%u\"]\ncontrol: {http: "
+                         "never}\n",
+                         common, tcp),
+                     3);
     put("data/secret", "short", 5, 0600);
     assert_int_equal(run("%slisten: [\"udp:127.0.0.1:0\"]\ncontrol: {http: never}\n", common), 3);
     unlink(path_of("data/secret"));
@@ -541,7 +688,8 @@ static void systemd_is_told_and_nothing_stays_behind(void **state)
     int fd;
     assert_int_equal(notified(&fd), 0);
     snprintf(text, sizeof(text),
-             "domains: [x.test]\ndata: %s\nlisten: [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n"
+             "domains: [x.test]\ndata: %s\nlisten: [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", "
+             "\"tls:127.0.0.1:0\", \"ws:127.0.0.1:0\"]\n"
              "control: {http: never}\naccounts: [{user: a, number: 1}]\n",
              path_of("data"));
     for (int i = 0; i < 2; i++) {
@@ -555,8 +703,9 @@ static void systemd_is_told_and_nothing_stays_behind(void **state)
         assert_int_equal(access(path_of("data/control.sock"), F_OK), -1);
     }
     /* Asked to end at each step of the set-up: in good order too, whatever it had made by then. */
-    static const char *const steps[] = {"data",           "data/lock",        "data/secret",
-                                        "data/tandem.db", "data/config.last", "data/control.sock"};
+    static const char *const steps[] = {
+        "data",        "data/lock",      "data/secret",      "data/tandem.db",
+        "data/ca.key", "data/tls.names", "data/config.last", "data/control.sock"};
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         remove_all(path_of("data"));
         pid_t pid = child(text, true);
@@ -577,7 +726,8 @@ static void root_becomes_another_and_his_are_the_files(void **state)
     if (geteuid() != 0 || !pw)
         skip();
     static const char *const files[] = {
-        "", "/lock", "/secret", "/control.token", "/tandem.db", "/config.last", "/control.sock"};
+        "",        "/lock",   "/secret",  "/control.token", "/tandem.db",
+        "/ca.key", "/ca.pem", "/tls.key", "/config.last",   "/control.sock"};
     char text[512];
     int fd;
     uid_t uid = pw->pw_uid;
@@ -592,7 +742,7 @@ static void root_becomes_another_and_his_are_the_files(void **state)
             assert_int_equal(link(path_of("victim"), path_of("data/link")), 0);
         }
         snprintf(text, sizeof(text),
-                 "domains: [x.test]\ndata: %s\nlisten: [\"udp:127.0.0.1:0\"]\n"
+                 "domains: [x.test]\ndata: %s\nlisten: [\"udp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\n"
                  "control: {http: never%s%s}\nrun_as: nobody\n",
                  path_of("data"), i ? ", socket: " : "", i ? path_of("run/control.sock") : "");
         pid_t pid = child(text, true);
@@ -644,6 +794,9 @@ int main(void)
         TEST(a_taken_port_is_named_or_passed_over),
         TEST(a_port_that_cannot_be_is_explained),
         TEST(the_folder_of_the_socket_is_made),
+        TEST(an_authority_is_made_once_and_stays),
+        TEST(a_name_that_it_does_not_permit_makes_a_new_one),
+        TEST(files_that_are_not_whole_are_made_again),
         TEST(every_early_end_frees_what_was_made),
         TEST(systemd_is_told_and_nothing_stays_behind),
         TEST(root_becomes_another_and_his_are_the_files),

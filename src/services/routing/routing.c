@@ -131,6 +131,20 @@ static void through_us(struct routing *r, struct rx *rx, const struct proxy_rout
     routing_outside(p);
 }
 
+/* New work is refused before it costs anything, what goes on never is. */
+static bool overloaded(struct routing *r, struct rx *rx)
+{
+    overload_probe_work(&r->probe);
+    overload_measure(&r->overload, loop_now(r->loop), r->probe.lag, sip_transactions(r->sip),
+                     sip_config(r->sip)->transactions);
+    if (!overload_sheds(&r->overload, &rx->msg, loop_random(r->loop)))
+        return false;
+    stat_refuse(&r->loop->stats, STAT_LIMIT_OVERLOAD);
+    enum err rc = overload_refuse(&r->overload, r->sip, rx);
+    (void)rc; /* an answer that is lost is asked for again */
+    return true;
+}
+
 static void on_request(void *arg, struct rx *rx)
 {
     struct routing *r = arg;
@@ -141,7 +155,7 @@ static void on_request(void *arg, struct rx *rx)
         routing_refuse(r, rx, rx->fault.status ? rx->fault.status : 400, rx->fault.why, SV_NONE);
         return;
     }
-    if (!proxy_validate(r->proxy, rx))
+    if (overloaded(r, rx) || !proxy_validate(r->proxy, rx))
         return;
     if (proxy_route(r->proxy, rx, &route) || uri_parse(route.uri, &uri, NULL)) {
         routing_refuse(r, rx, 400, NULL, SV_NONE);
@@ -199,6 +213,7 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     r->shared = *sh;
     r->set = settings_ref(set);
     list_init(&r->pending);
+    overload_probe_init(&r->probe, l);
     enum err rc = sip_new(l, sh->sip, &user, r, &r->sip);
     if (!rc)
         rc = txn_start(r->sip);
@@ -208,6 +223,8 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         rc = locate_new(r->sip, sh->locate, &r->locate);
     if (!rc)
         rc = push_new(l, sh->fetch, &r->push);
+    if (!rc)
+        rc = keepalive_new(r->sip, sh->store, set, &r->keepalive);
     if (!rc)
         rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
     if (rc) {
@@ -231,6 +248,8 @@ void routing_free(struct routing *r)
     }
     proxy_free(r->proxy);
     push_free(r->push);
+    keepalive_free(r->keepalive);
+    overload_probe_done(&r->probe);
     locate_free(r->locate);
     if (r->sip)
         sip_free(r->sip); /* ends the registrar's transactions */
@@ -262,6 +281,7 @@ void routing_settings(struct routing *r, struct settings *set)
     struct settings *old = r->set;
     r->set = settings_ref(set);
     proxy_settings(r->proxy, set);
+    keepalive_settings(r->keepalive, set);
     settings_unref(old);
 }
 

@@ -232,6 +232,10 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
 {
     struct auth_claim claim = {0};
     bool proxy = rx->msg.method != SIP_REGISTER;
+    if (r->set->require_tls && !flow_secure(&rx->flow)) {
+        routing_refuse(r, rx, 403, "TLS Required", SV_NONE);
+        return;
+    }
     sv certified;
     bool by_certificate = certificate_user(rx, domain, &certified);
     enum err rc = auth_read(&rx->msg, proxy, domain->realm, &claim);

@@ -14,7 +14,9 @@
 #define ROUTING_PRIV_H
 #include "accounting/accounting.h"
 #include "location/location.h"
+#include "keepalive/keepalive.h"
 #include "locate/locate.h"
+#include "overload/overload.h"
 #include "proxy/proxy.h"
 #include "push/push.h"
 #include "registrar/registrar.h"
@@ -29,6 +31,9 @@ struct routing {
     struct proxy *proxy;
     struct locate *locate; /* NULL: only numeric targets */
     struct push *push;
+    struct keepalive *keepalive;
+    struct overload overload;
+    struct overload_probe probe;
     struct accounting *accounting;
     struct link pending;
     bool draining;

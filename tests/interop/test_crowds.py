@@ -10,9 +10,9 @@ FULL, SAMPLE = 9000, 300  # connections of each kind
 PER_USER = 5
 RING = 0.1 if not SANITIZED else 0.5  # seconds from a call to the INVITE at the callee
 # The crowd comes from few addresses, as no crowd of strangers would.
-CONFIG = "security: {trusted: [127.0.0.0/8]}\nregistrar: {contacts: 10}\n"
+CONFIG = "security: {trusted: [127.0.0.0/8], limits: {total_connections: 19500}}\n"
 # KiB: no idle connection with its registration may cost more. It is 2 to 3 times what is measured.
-MOST = {"tls": 64, "wss": 64, "ws": 32}
+MOST = {"tls": 48, "wss": 48, "ws": 8}
 
 
 def test_idle_connections(heavy):

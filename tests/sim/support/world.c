@@ -87,6 +87,8 @@ static struct settings *make_settings(struct world *w)
     set->calls_max = 4096;
     if (w->c.ringing)
         set->ringing = w->c.ringing;
+    if (w->c.configure)
+        w->c.configure(set);
     return set;
 }
 
@@ -151,7 +153,9 @@ void world_server_start(struct world *w)
     s->set = make_settings(w);
     need(auth_verifier_new(secret, 4096, &s->verifier), "verifier");
     need(sip_shared_new(w->secret, s->group, &s->set->sip, &s->shared), "endpoint");
-    struct routing_shared sh = {.sip = s->shared, .store = s->store, .verifier = s->verifier};
+    need(locate_shared_new(secret, 256, &s->names), "names");
+    struct routing_shared sh = {
+        .sip = s->shared, .store = s->store, .verifier = s->verifier, .locate = s->names};
     for (unsigned i = 0; i < s->group->n; i++) {
         need(routing_new(s->group->loop[i], &sh, s->set, &s->routing[i]), "routing");
         for (unsigned k = 0; k < s->set->sip.listeners; k++)
@@ -169,6 +173,7 @@ static void free_server(struct world *w)
         s->routing[i] = NULL;
     }
     sip_shared_free(s->shared);
+    locate_shared_free(s->names);
     auth_verifier_free(s->verifier);
     store_close(s->store);
     settings_unref(s->set);
@@ -296,7 +301,7 @@ static bool all_registered(void *arg)
 {
     struct world *w = arg;
     for (unsigned i = 0; i < w->phones; i++) {
-        if (w->phone[i].loop && !w->phone[i].bound_s)
+        if (w->phone[i].loop && !w->phone[i].outside && !w->phone[i].bound_s)
             return false;
     }
     return true;
@@ -305,7 +310,7 @@ static bool all_registered(void *arg)
 bool world_register_all(struct world *w, usec within)
 {
     for (unsigned i = 0; i < w->phones; i++) {
-        if (w->phone[i].loop && !w->phone[i].bound_s)
+        if (w->phone[i].loop && !w->phone[i].outside && !w->phone[i].bound_s)
             phone_register(&w->phone[i], 3600);
     }
     return sim_run_when(w->sim, sim_now(w->sim) + within, all_registered, w);

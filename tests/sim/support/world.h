@@ -23,9 +23,11 @@ struct world_config {
     struct sim_wire wire;
     usec ringing;         /* Timer C; 0: the default */
     uint64_t compact_min; /* of the location journal; 0: the default */
-    const char *program;  /* for the replay line */
-    const char *replay;   /* its options besides the seed */
-    bool trace;           /* print the messages, too */
+    /* the scenario's own routes and values; may be NULL. What it points to lives in set->arena. */
+    void (*configure)(struct settings *set);
+    const char *program; /* for the replay line */
+    const char *replay;  /* its options besides the seed */
+    bool trace;          /* print the messages, too */
 };
 
 struct server {
@@ -36,6 +38,7 @@ struct server {
     struct store_directory *directory; /* of the store */
     struct store *store;
     struct auth_verifier *verifier;
+    struct locate_shared *names;
     struct routing *routing[WORLD_WORKERS_MAX];
     unsigned starts;
 };
@@ -52,7 +55,8 @@ struct phone {
     struct useragent *ua;
     uint16_t status; /* of the last REGISTER; 0: none yet */
     uint32_t bound_s;
-    void *test; /* the test's own */
+    bool outside; /* registers nowhere: a server that calls are sent to */
+    void *test;   /* the test's own */
 };
 
 struct world {

@@ -2,8 +2,6 @@
 /* tls/tls.c: a snapshot of certificates, trust and policy as OpenSSL's contexts: one for each pair
  * that we serve, chosen by SNI, and one for connecting. */
 #include "tls/tls_priv.h"
-#include <stdio.h>
-#include <time.h>
 #include "crypto/crypto.h"
 
 /* ECDHE and an AEAD, nothing else (RFC 9325 §4.2). TLS 1.3 has no others. */
@@ -18,57 +16,6 @@ enum {
     CHAIN_MAX = 16,           /* certificates of ours after the leaf */
     TRUST_MAX = 4096,         /* certificates in one ca */
 };
-
-/* ---- certificates as text ---- */
-
-BIO *tls_pem_open(sv pem)
-{
-    return pem.n > INT32_MAX ? NULL : BIO_new_mem_buf(pem.p ? pem.p : "", (int)pem.n);
-}
-
-X509 *tls_pem_next(BIO *pem)
-{
-    X509 *x = PEM_read_bio_X509(pem, NULL, NULL, NULL);
-    ERR_clear_error();
-    return x;
-}
-
-/* Nobody is there to be asked. */
-static int no_passphrase(char *p, int n, int writing, void *arg)
-{
-    (void)p;
-    (void)n;
-    (void)writing;
-    (void)arg;
-    return -1;
-}
-
-EVP_PKEY *tls_pem_key(sv pem)
-{
-    BIO *b = tls_pem_open(pem);
-    EVP_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
-    BIO_free(b);
-    ERR_clear_error();
-    return key;
-}
-
-usec tls_time_of(const ASN1_TIME *t)
-{
-    struct tm tm;
-    if (ASN1_TIME_to_tm(t, &tm) != 1)
-        return 0;
-    return (usec)timegm(&tm) * USEC_S;
-}
-
-void tls_put_fingerprint(const X509 *x, struct buf *b)
-{
-    uint8_t md[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    if (X509_digest(x, EVP_sha256(), md, &n) != 1)
-        n = 0;
-    for (unsigned i = 0; i < n; i++)
-        buf_printf(b, "%s%02X", i ? ":" : "", md[i]);
-}
 
 static enum err bad(struct buf *why, const char *part, const char *what)
 {

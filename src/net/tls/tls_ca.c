@@ -18,17 +18,12 @@ enum {
 
 /* ---- names ---- */
 
-static sv plain_name(sv name)
-{
-    return name.n > 1 && name.p[name.n - 1] == '.' ? sv_sub(name, 0, name.n - 1) : name;
-}
-
 static enum err check_names(const struct tls_names *n)
 {
     uint8_t ip[16];
     size_t ip_n;
     for (size_t i = 0; i < n->dns_n; i++) {
-        sv name = plain_name(n->dns[i]);
+        sv name = tls_without_dot(n->dns[i]);
         if (name.n > NAME_MAX_DNS || !uri_is_host(name, false) ||
             uri_host_ip(name, ip, &ip_n) == ERR_OK)
             return ERR_SYNTAX;
@@ -37,11 +32,6 @@ static enum err check_names(const struct tls_names *n)
         if (n->ips[i].family != 4 && n->ips[i].family != 6)
             return ERR_SYNTAX;
     return n->dns_n + n->ips_n > 0 ? ERR_OK : ERR_SYNTAX;
-}
-
-static size_t ip_size(const struct addr *a)
-{
-    return a->family == 4 ? 4 : 16;
 }
 
 /* NULL: no memory. */
@@ -83,9 +73,9 @@ static bool put_names(X509 *x, const struct tls_names *n)
     GENERAL_NAMES *names = GENERAL_NAMES_new();
     bool ok = names != NULL;
     for (size_t i = 0; ok && i < n->dns_n; i++)
-        ok = add_dns(names, plain_name(n->dns[i]));
+        ok = add_dns(names, tls_without_dot(n->dns[i]));
     for (size_t i = 0; ok && i < n->ips_n; i++)
-        ok = add_name(names, GEN_IPADD, n->ips[i].ip, ip_size(&n->ips[i]));
+        ok = add_name(names, GEN_IPADD, n->ips[i].ip, tls_ip_size(&n->ips[i]));
     ok = ok && X509_add1_ext_i2d(x, NID_subject_alt_name, names, 0, 0) == 1;
     GENERAL_NAMES_free(names);
     return ok;
@@ -129,11 +119,11 @@ static bool put_constraints(X509 *x, const struct tls_names *n)
     NAME_CONSTRAINTS *c = NAME_CONSTRAINTS_new();
     bool ok = c != NULL;
     for (size_t i = 0; ok && i < n->dns_n; i++) {
-        sv name = plain_name(n->dns[i]);
+        sv name = tls_without_dot(n->dns[i]);
         ok = add_subtree(&c->permittedSubtrees, GEN_DNS, name.p, name.n);
     }
     for (size_t i = 0; ok && i < n->ips_n; i++)
-        ok = add_ip_subtree(&c->permittedSubtrees, n->ips[i].ip, ip_size(&n->ips[i]), 0xff);
+        ok = add_ip_subtree(&c->permittedSubtrees, n->ips[i].ip, tls_ip_size(&n->ips[i]), 0xff);
     if (ok && n->dns_n == 0)
         ok = add_subtree(&c->excludedSubtrees, GEN_DNS, "", 0);
     if (ok && n->ips_n == 0)
@@ -194,7 +184,7 @@ static bool put_ca_name(X509 *x, const uint8_t *serial)
 
 static bool put_leaf_name(X509 *x, const struct tls_names *n)
 {
-    sv name = n->dns_n > 0 ? plain_name(n->dns[0]) : SV("Tandem");
+    sv name = n->dns_n > 0 ? tls_without_dot(n->dns[0]) : SV("Tandem");
     return put_common_name(x, name.n <= COMMON_NAME_MAX ? name : SV("Tandem"));
 }
 
@@ -276,19 +266,11 @@ enum err tls_make_ca(const struct tls_names *n, usec wall, struct buf *ret_cert,
     return make(NULL, NULL, n, wall, ret_cert, ret_key);
 }
 
-static X509 *first_of(sv pem)
-{
-    BIO *b = tls_pem_open(pem);
-    X509 *x = b ? tls_pem_next(b) : NULL;
-    BIO_free(b);
-    return x;
-}
-
 enum err tls_make_leaf(sv ca_cert, sv ca_key, const struct tls_names *n, usec wall,
                        struct buf *ret_chain, struct buf *ret_key)
 {
     TRY(check_names(n));
-    X509 *ca = first_of(ca_cert);
+    X509 *ca = tls_pem_first(ca_cert);
     EVP_PKEY *key = tls_pem_key(ca_key);
     enum err rc = ERR_SYNTAX;
     if (ca && key && X509_check_private_key(ca, key) == 1)
@@ -297,34 +279,4 @@ enum err tls_make_leaf(sv ca_cert, sv ca_key, const struct tls_names *n, usec wa
     EVP_PKEY_free(key);
     ERR_clear_error();
     return rc;
-}
-
-enum err tls_cert_covers(sv cert, const struct tls_names *n, bool *ret_covers, usec *ret_expires)
-{
-    X509 *x = first_of(cert);
-    bool covers = true;
-    if (!x)
-        return ERR_SYNTAX;
-    for (size_t i = 0; covers && i < n->dns_n; i++) {
-        sv name = plain_name(n->dns[i]);
-        covers = name.n > 0 &&
-                 X509_check_host(x, name.p, name.n, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
-    }
-    for (size_t i = 0; covers && i < n->ips_n; i++)
-        covers = X509_check_ip(x, n->ips[i].ip, ip_size(&n->ips[i]), 0) == 1;
-    *ret_covers = covers;
-    *ret_expires = tls_time_of(X509_get0_notAfter(x));
-    X509_free(x);
-    ERR_clear_error();
-    return ERR_OK;
-}
-
-enum err tls_cert_fingerprint(sv cert, struct buf *b)
-{
-    X509 *x = first_of(cert);
-    if (!x)
-        return ERR_SYNTAX;
-    tls_put_fingerprint(x, b);
-    X509_free(x);
-    return b->rc;
 }

@@ -19,20 +19,6 @@ static bool is_sip(sv s)
     return sv_ieq(sv_sub(s, 0, 4), SV("sip:"));
 }
 
-/* An IA5String as it stands. Names with octets that no name has are not seen at all: what comes
- * before a NUL is not the name that was certified (D24). */
-static bool plain(const ASN1_STRING *a, sv *ret_text)
-{
-    sv s = {(const char *)ASN1_STRING_get0_data(a), (size_t)ASN1_STRING_length(a)};
-    if (s.n == 0 || s.n > URI_MAX)
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] > '~')
-            return false;
-    *ret_text = s;
-    return true;
-}
-
 static sv keep(struct names *t, sv s, bool lower)
 {
     sv kept = {t->text + t->text_n, s.n};
@@ -58,11 +44,11 @@ static void put_general(struct names *t, const GENERAL_NAME *g)
     sv s;
     switch (g->type) {
     case GEN_URI:
-        if (plain(g->d.uniformResourceIdentifier, &s) && is_sip(s))
+        if (tls_plain(g->d.uniformResourceIdentifier, &s) && is_sip(s))
             put(t, t->sip_uris, &t->sip_uris_n, s, false);
         return;
     case GEN_DNS:
-        if (plain(g->d.dNSName, &s))
+        if (tls_plain(g->d.dNSName, &s))
             put(t, t->dns, &t->dns_n, s, true);
         return;
     case GEN_IPADD: {
@@ -92,7 +78,7 @@ static void put_common_name(struct names *t, const X509 *x)
     int type = ASN1_STRING_type(cn);
     if (type != V_ASN1_UTF8STRING && type != V_ASN1_PRINTABLESTRING && type != V_ASN1_IA5STRING)
         return;
-    if (plain(cn, &s) && uri_is_host(s, false))
+    if (tls_plain(cn, &s) && uri_is_host(s, false))
         put(t, t->dns, &t->dns_n, s, true);
 }
 
@@ -158,11 +144,6 @@ void tls_peer_unref(struct tls_peer *p)
 
 /* ---- who it is ---- */
 
-static sv without_dot(sv name)
-{
-    return name.n > 1 && name.p[name.n - 1] == '.' ? sv_sub(name, 0, name.n - 1) : name;
-}
-
 /* RFC 5922 §7.1: a sip URI without userinfo is a domain identity; *ret_host is its host. */
 static bool domain_of(sv text, sv *ret_host)
 {
@@ -176,7 +157,7 @@ static bool domain_of(sv text, sv *ret_host)
 /* RFC 5922 §7.2: whole names, without case, no wildcards. A "*" in either is a letter as others. */
 static bool same_name(sv a, sv b)
 {
-    return sv_ieq(without_dot(a), without_dot(b));
+    return sv_ieq(tls_without_dot(a), tls_without_dot(b));
 }
 
 bool tls_peer_is(const struct tls_peer *p, sv domain)

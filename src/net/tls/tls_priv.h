@@ -24,16 +24,29 @@ struct tls {
     usec expires;
 };
 
-/* ---- tls.c: certificates as text ---- */
-/* NULL at the end of the text or at what is no PEM. The caller frees. */
-X509 *tls_pem_next(BIO *pem);
-/* NULL: none, or locked by a passphrase. */
-EVP_PKEY *tls_pem_key(sv pem);
+/* ---- tls_cert.c ---- */
+enum { TLS_NAME_MAX = 4096 }; /* octets of a name in a certificate */
 /* Memory to read PEM from; NULL: none left. */
 BIO *tls_pem_open(sv pem);
+/* NULL at the end of the text or at what is no PEM. The caller frees. */
+X509 *tls_pem_next(BIO *pem);
+X509 *tls_pem_first(sv pem);
+/* NULL: none, or locked by a passphrase. */
+EVP_PKEY *tls_pem_key(sv pem);
 /* Wall time; 0: unreadable. */
 usec tls_time_of(const ASN1_TIME *t);
 void tls_put_fingerprint(const X509 *x, struct buf *b);
+/* A name as it stands. One with octets that no name has is not seen at all: what comes before a NUL
+ * is not the name that was certified (D24). */
+bool tls_plain(const ASN1_STRING *a, sv *ret_text);
+static inline sv tls_without_dot(sv name)
+{
+    return name.n > 1 && name.p[name.n - 1] == '.' ? sv_sub(name, 0, name.n - 1) : name;
+}
+static inline size_t tls_ip_size(const struct addr *a)
+{
+    return a->family == 4 ? 4 : 16;
+}
 
 /* ---- tls_peer.c ---- */
 /* Of who showed no certificate; counted as any. */

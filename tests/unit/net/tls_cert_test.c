@@ -380,6 +380,22 @@ static void what_a_certificate_covers(void **state)
     assert_int_equal(tls_cert_covers(SV("no certificate"), &n, &covers, &ends), ERR_SYNTAX);
 }
 
+static void a_certificate_in_words(void **state)
+{
+    struct tls_cert_view v;
+    struct arena a;
+    (void)state;
+    arena_init(&a, NULL, 0, 65536);
+    assert_int_equal(tls_cert_view(buf_sv(&leaf.cert), &a, &v), ERR_OK);
+    assert_true(sv_eq(v.subject, dns[0]));
+    assert_true(sv_starts(v.issuer, SV("Tandem private CA ")));
+    assert_int_equal(v.names_n, 4);
+    assert_true(sv_eq(v.names[1], dns[1]) && sv_eq(v.names[3], SV("2001:db8::1")));
+    assert_true(v.from < pem_now() && v.expires > pem_now());
+    assert_int_equal(tls_cert_view(SV("x"), &a, &v), ERR_SYNTAX);
+    arena_done(&a);
+}
+
 /* ---- snapshots ---- */
 
 static void refused(const struct tls_config *c, const char *words)
@@ -519,6 +535,7 @@ int main(void)
         cmocka_unit_test(a_kind_without_names_is_shut),
         cmocka_unit_test(what_is_no_name_gets_no_certificate),
         cmocka_unit_test(what_a_certificate_covers),
+        cmocka_unit_test(a_certificate_in_words),
         cmocka_unit_test(snapshots_say_what_is_wrong),
         cmocka_unit_test(snapshots_know_their_first_and_their_end),
         cmocka_unit_test(a_weak_or_old_certificate_is_no_error),

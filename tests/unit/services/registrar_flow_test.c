@@ -3,6 +3,7 @@
 #include "rig.h"
 #include "location/location.h"
 #include "registrar/registrar.h"
+#include "store/store_priv.h"
 
 #define AOR  "bob@example.com"
 #define PUSH SV("pn-provider=x;pn-prid=y")
@@ -161,8 +162,8 @@ static void client_close(void *arg, enum err why)
 static const struct stream_handler client_events = {
     .on_open = client_open, .on_data = client_data, .on_close = client_close};
 
-static void client_register(struct client *c, unsigned cseq, const char *credentials_line,
-                            const char *more)
+static void client_send(struct client *c, unsigned cseq, const char *credentials_line,
+                        const char *more)
 {
     char text[2048];
     int n = snprintf(text, sizeof(text),
@@ -175,6 +176,12 @@ static void client_register(struct client *c, unsigned cseq, const char *credent
     sv piece = {text, (size_t)n};
     c->n = 0;
     assert_int_equal(stream_send(c->stream, &piece, 1), ERR_OK);
+}
+
+static void client_register(struct client *c, unsigned cseq, const char *credentials_line,
+                            const char *more)
+{
+    client_send(c, cseq, credentials_line, more);
     rig_run(c->r, 200 * USEC_MS);
 }
 
@@ -220,12 +227,71 @@ static void a_phone_registers_a_flow_and_goes(void **state)
     rig_free(r);
 }
 
+/* A store that takes its time to read. */
+static struct {
+    const struct store_location_ops *real;
+    struct store_location *loc;
+    struct store_bindings *held;
+    struct timer timer;
+} slow;
+
+static void on_slow(struct timer *t, void *arg)
+{
+    (void)t;
+    slow.real->bindings(slow.loc, arg, slow.held);
+}
+
+static void slow_bindings(struct store_location *loc, struct loop *l, struct store_bindings *b)
+{
+    slow.loc = loc;
+    slow.held = b;
+    timer_init(&slow.timer, on_slow, l);
+    loop_timer(l, &slow.timer, 100 * USEC_MS);
+}
+
+/* The end of the connection is told before there is a binding on it. */
+static void a_connection_ends_while_the_register_is_served(void **state)
+{
+    (void)state;
+    static const char phone[] =
+        "Supported: outbound\r\n"
+        "Contact: <sip:a@x.invalid>;+sip.instance=\"<urn:uuid:7>\";reg-id=1\r\n";
+    struct rig *r = rig_new(SETTINGS_AUTH_ALL);
+    struct client c = {.r = r};
+    struct addr server = address(SERVER_IP, 5060);
+    assert_int_equal(
+        stream_connect(r->peer_group->loop[0], NULL, &server, &client_events, &c, &c.stream),
+        ERR_OK);
+    rig_run(r, 50 * USEC_MS);
+    client_register(&c, 1, "", phone);
+    const char *login = credentials(c.got, "REGISTER", "sip:example.com", "bob", "secret", 1);
+    slow.real = r->store->loc->ops;
+    struct store_location_ops ops = *slow.real;
+    ops.bindings = slow_bindings;
+    r->store->loc->ops = &ops;
+    client_send(&c, 2, login, phone);
+    rig_run(r, 50 * USEC_MS);
+    assert_true(timer_armed(&slow.timer));
+    stream_close(c.stream, false);
+    rig_run(r, 40 * USEC_MS);
+    assert_true(timer_armed(&slow.timer));
+    assert_int_equal(sip_connections(r->sip), 0);
+    rig_run(r, 10 * USEC_MS);
+    r->store->loc->ops = slow.real;
+    rig_run(r, USEC_S);
+    assert_false(timer_armed(&slow.timer));
+    assert_true(stat_get(&r->group->loop[0]->stats, STAT_JOURNAL_BYTES) > 0); /* it was bound */
+    assert_string_equal(users(r), "");
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_ends),
         cmocka_unit_test(a_target_cannot_be_reached),
         cmocka_unit_test(a_phone_registers_a_flow_and_goes),
+        cmocka_unit_test(a_connection_ends_while_the_register_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,13 +137,14 @@ static void edit_top_via(struct sipedit *e, struct rx *rx)
 }
 
 /* A response of our own. */
-static void answer(struct context *c, uint16_t status)
+static void answer(struct context *c, uint16_t status, sv reason)
 {
     char tag[24], mem[256];
     struct buf b;
     if (!c->server)
         return;
-    struct sip_reply r = {.status = status, .to_tag = sip_stateless_tag(c->proxy->sip, c->rx, tag)};
+    struct sip_reply r = {
+        .status = status, .reason = reason, .to_tag = sip_stateless_tag(c->proxy->sip, c->rx, tag)};
     buf_init(&b, mem, sizeof(mem));
     if (status == 503)
         r.headers = SV("Retry-After: 5\r\n");
@@ -192,11 +193,16 @@ static void send_best(struct context *c)
     const struct step_branch *s = &c->step.branch[i];
     struct branch *b = c->branch[i];
     uint16_t status = s->status;
+    if (c->plan->otherwise && !c->step.cancelled && !c->step.declined) {
+        c->step.sent = c->plan->otherwise;
+        answer(c, c->plan->otherwise, c->plan->otherwise_reason);
+        return;
+    }
     c->step.sent = status;
     if (s->made_up || !b->final) {
         /* §16.7 step 6: a 503 says that this whole server is out of service; that a phone cannot be
          * reached is a 480. */
-        answer(c, status == 503 ? 480 : status);
+        answer(c, status == 503 ? 480 : status, SV_NONE);
         return;
     }
     struct sipedit e;
@@ -315,6 +321,7 @@ static void settle(struct context *c)
         c->branch[i]->target = NULL;
         c->branch[i]->server = NULL;
         c->branch[i]->servers = 0;
+        c->branch[i]->alternatives = NULL;
     }
     rx_unref(c->rx);
     c->rx = NULL;
@@ -328,7 +335,7 @@ void context_leave(struct context *c)
 {
     if (c->busy == 1 && c->server && over(c) && !stxn_final(c->server)) {
         /* What was chosen could not be written or sent. */
-        answer(c, 500);
+        answer(c, 500, SV_NONE);
         if (!stxn_final(c->server)) {
             stxn_drop(c->server);
             c->server = NULL;
@@ -408,6 +415,7 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
                              .record_route = r->record_route,
                              .secure = r->secure,
                              .step_time = r->step_time,
+                             .otherwise = r->otherwise,
                              .breadth = p->set->breadth};
     if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < c->plan->breadth)
         c->plan->breadth = asked;
@@ -429,11 +437,15 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
 static void add_targets(struct context *c, const struct proxy_request *r)
 {
     struct proxy *p = c->proxy;
+    struct branch *b = NULL;
     for (size_t i = 0; i < r->n; i++) {
         unsigned same = 0;
+        if (r->targets[i].alternative && b && branch_alternative(b, &r->targets[i]) == ERR_OK)
+            continue;
         for (unsigned k = 0; k < c->step.n; k++)
             same += c->step.branch[k].rank == r->targets[i].rank;
-        if (same >= p->set->breadth || !branch_new(c, &r->targets[i]))
+        b = same < p->set->breadth ? branch_new(c, &r->targets[i]) : NULL;
+        if (!b)
             stat_refuse(&sip_loop(p->sip)->stats, STAT_LIMIT_BRANCHES);
     }
 }
@@ -441,12 +453,15 @@ static void add_targets(struct context *c, const struct proxy_request *r)
 void proxy_forward(struct proxy *p, const struct proxy_request *r)
 {
     struct context *c = context_new(p, r);
-    bool identity = !r->identity.n;
+    bool copied = !r->identity.n;
     if (c) {
         add_targets(c, r);
-        identity = identity || sv_dup(&c->rx->arena, r->identity, &c->plan->identity) == ERR_OK;
+        copied = copied || sv_dup(&c->rx->arena, r->identity, &c->plan->identity) == ERR_OK;
+        if (r->otherwise_reason.n &&
+            sv_dup(&c->rx->arena, r->otherwise_reason, &c->plan->otherwise_reason))
+            copied = false;
     }
-    if (!c || c->step.n == 0 || !identity) {
+    if (!c || c->step.n == 0 || !copied) {
         struct sip_reply reply = {.status = 503, .headers = SV("Retry-After: 5\r\n")};
         if (stxn_reply(r->server, &reply) == ERR_OK && r->watch && r->watch->on_response)
             r->watch->on_response(r->watch_arg, NULL, 503, NULL);

@@ -44,6 +44,12 @@ struct proxy_target {
     sv path;        /* Route values to put on top (Path of the binding); SV_NONE: none */
     uint16_t rank;  /* higher first: q of a contact (0..1000), or the order of a route's steps */
     bool flow_only; /* RFC 5626 §5.3: no other way than the flow; when it is gone: 430 */
+    /* RFC 5626 §7: another flow of the phone that the target before this one reaches: tried in the place
+     * of it when that was answered 408 or 430, or nobody was there; not after any other answer */
+    bool alternative;
+    /* not to be sent to yet: proxy_watch.on_held finds out where to (RFC 8599: a phone that sleeps) */
+    bool held;
+    sv account; /* the watcher's own: whose phone it is; not looked at here */
     /* the configuration names it: no address is refused, whoever calls (threats D16) */
     bool trusted;
 };
@@ -57,7 +63,11 @@ struct proxy_watch {
     /* A branch was redirected (300 to 302 with contacts): may it be followed, and where to? Answer,
      * now or later, with proxy_redirected, once and always, even when the context has ended in the
      * meantime. NULL: redirections go upstream. */
-    void (*on_redirect)(void *arg, struct proxy_redirect *redirect, struct rx *rx);
+    void (*on_redirect)(void *arg, struct proxy_redirect *redirect, const struct proxy_target *t,
+                        struct rx *rx);
+    /* A target that is held: its turn has come. Answered like a redirection. Must be there when a
+     * target is held. */
+    void (*on_held)(void *arg, struct proxy_redirect *held, const struct proxy_target *t);
     /* A target failed for good without an answer from it: its flow is gone, or nobody is there. */
     void (*on_unreachable)(void *arg, const struct proxy_target *t, enum err why);
     /* The context has ended; last call. */
@@ -65,7 +75,7 @@ struct proxy_watch {
 };
 /* The branch gives way to these targets, copied, which ring in the place of it: those of their highest
  * rank at once, the others when their rank comes. n 0, or none that was not tried before (§16.5): the
- * 3xx counts as its final response. At most PROXY_TARGETS_MAX branches and PROXY_REDIRECTS in a row. */
+ * 3xx counts as its final response, a target that was held as not available (480). At most PROXY_TARGETS_MAX branches and PROXY_REDIRECTS in a row. */
 void proxy_redirected(struct proxy_redirect *redirect, const struct proxy_target *targets,
                       size_t n);
 
@@ -92,6 +102,10 @@ struct proxy_request {
     /* Identity at the trust boundary (RFC 3325 §5): "P-Asserted-Identity: …" lines to add for who may
      * see them; SV_NONE: none. What came from the caller is always taken out. */
     sv identity;
+    /* What is answered when all targets have failed, in place of the best of their answers; 0: that.
+     * Not when the caller has given up, nor after a 6xx. */
+    uint16_t otherwise;
+    sv otherwise_reason;             /* SV_NONE: the usual one */
     const struct proxy_watch *watch; /* may be NULL */
     void *watch_arg;
 };

@@ -49,6 +49,8 @@ static enum err copy_target(struct arena *a, const struct proxy_target *t,
         TRY(sv_dup(a, t->uri, &copy->uri));
     if (t->path.p)
         TRY(sv_dup(a, t->path, &copy->path));
+    if (t->account.p)
+        TRY(sv_dup(a, t->account, &copy->account));
     *ret = copy;
     return ERR_OK;
 }
@@ -71,6 +73,20 @@ struct branch *branch_new(struct context *c, const struct proxy_target *t)
     c->step.branch[c->step.n] = (struct step_branch){.phase = STEP_WAITING, .rank = t->rank};
     c->step.n++;
     return b;
+}
+
+enum err branch_alternative(struct branch *b, const struct proxy_target *t)
+{
+    struct arena *a = &b->ctx->rx->arena;
+    struct alternative *alt = ARENA_NEW(a, struct alternative), **at = &b->alternatives;
+    if (!alt)
+        return ERR_NOMEM;
+    TRY(copy_target(a, t, &alt->target));
+    while (*at)
+        at = &(*at)->next;
+    *at = alt;
+    branch_step(b)->other = true;
+    return ERR_OK;
 }
 
 void branch_free(struct branch *b)
@@ -307,7 +323,7 @@ static void arm_silence(struct branch *b)
     struct loop *l = sip_loop(p->sip);
     usec most = (b->tcp ? TCP_T1 : SILENT_T1) * t1(p);
     if (c->step.invite) {
-        if (branch_step(b)->more)
+        if (branch_step(b)->more || branch_step(b)->other)
             loop_timer(l, &b->silence, most);
         return;
     }
@@ -428,6 +444,15 @@ void branch_next(struct branch *b)
             locate_failed(p->locate, &tcp, LOCATE_FAILED_MAX, 0);
         b->tcp = false;
         b->tcp_off = true;
+    } else if (b->next + 1 >= b->servers && b->alternatives) {
+        /* RFC 5626 §7: the same phone by another of its flows. */
+        b->target = b->alternatives->target;
+        b->alternatives = b->alternatives->next;
+        branch_step(b)->other = b->alternatives != NULL;
+        b->tcp_off = false;
+        stat_inc(&sip_loop(p->sip)->stats, STAT_FAILOVERS);
+        branch_begin(b);
+        return;
     } else {
         b->next++;
         b->tcp_off = false;
@@ -520,6 +545,10 @@ static void locate_hop(struct branch *b)
 void branch_begin(struct branch *b)
 {
     const struct dest *d = &b->target->dest;
+    if (b->target->held) {
+        redirect_hold(b);
+        return;
+    }
     if (d->flow.transport == SIP_T_NONE && d->transport == SIP_T_NONE) {
         locate_hop(b);
         return;

@@ -17,6 +17,12 @@
 struct context;
 struct branch;
 
+/* Another flow of a branch's phone. In the request's arena. */
+struct alternative {
+    const struct proxy_target *target;
+    struct alternative *next;
+};
+
 /* One server that was asked: a client transaction. */
 struct attempt {
     struct branch *branch;
@@ -30,6 +36,7 @@ struct branch {
     struct context *ctx;
     uint8_t index;
     const struct proxy_target *target; /* in the request's arena; NULL once a 2xx went up */
+    struct alternative *alternatives;  /* not yet tried, in order */
     struct link attempts;
     struct attempt *current; /* whose responses decide; NULL: none */
     struct timer timer_c, silence;
@@ -64,6 +71,8 @@ struct plan {
     struct session_plan session;
     usec step_time;
     unsigned breadth;
+    uint16_t otherwise;
+    sv otherwise_reason;
 };
 
 struct context {
@@ -119,6 +128,8 @@ static inline struct step_branch *branch_step(const struct branch *b)
 /* ---- proxy_branch.c ---- */
 /* One more branch, not begun; what t points to is copied. NULL: no memory, or too many. */
 struct branch *branch_new(struct context *c, const struct proxy_target *t);
+/* t as an alternative of b. Errors: ERR_NOMEM. */
+MUST_USE enum err branch_alternative(struct branch *b, const struct proxy_target *t);
 void branch_free(struct branch *b);
 /* Finds its servers and asks the first; it may fail within the call. */
 void branch_begin(struct branch *b);
@@ -141,6 +152,8 @@ bool branch_too_long(struct proxy *p, const struct dest *d, const struct uri *ho
 /* ---- proxy_redirect.c ---- */
 /* Asks the watcher about the branch's 3xx, b->final. */
 void redirect_ask(struct branch *b);
+/* Asks the watcher where a target that is held leads. */
+void redirect_hold(struct branch *b);
 /* The branch has ended before the answer. NULL is fine. */
 void redirect_forget(struct proxy_redirect *redirect);
 /* A 3xx whose contacts may be asked for. */

@@ -37,24 +37,45 @@ void redirect_forget(struct proxy_redirect *redirect)
         redirect->branch = NULL;
 }
 
-/* It is the branch's final response after all. */
+/* It is the branch's final response after all; of a target that was held, nobody is there. */
 static void refuse(struct branch *b)
 {
+    if (b->target && b->target->held) {
+        context_event(b->ctx, b, STEP_EV_UNREACHABLE, NULL, 480);
+        return;
+    }
     context_event(b->ctx, b, STEP_EV_FAILURE, b->final, 0);
+}
+
+/* NULL: no memory, the branch has ended. */
+static struct proxy_redirect *redirect_new(struct branch *b)
+{
+    struct proxy_redirect *redirect = MEM_NEW(struct proxy_redirect);
+    if (!redirect) {
+        refuse(b);
+        return NULL;
+    }
+    redirect->branch = b;
+    b->redirect = redirect;
+    return redirect;
+}
+
+void redirect_hold(struct branch *b)
+{
+    struct context *c = b->ctx;
+    struct proxy_redirect *held = redirect_new(b);
+    if (held)
+        c->watch->on_held(c->watch_arg, held, b->target);
 }
 
 void redirect_ask(struct branch *b)
 {
     struct context *c = b->ctx;
-    struct proxy_redirect *redirect = MEM_NEW(struct proxy_redirect);
-    if (!redirect) {
-        refuse(b);
+    struct proxy_redirect *redirect = redirect_new(b);
+    if (!redirect)
         return;
-    }
-    redirect->branch = b;
-    b->redirect = redirect;
     loop_timer_cancel(sip_loop(c->proxy->sip), &b->timer_c); /* nobody rings */
-    c->watch->on_redirect(c->watch_arg, redirect, b->final);
+    c->watch->on_redirect(c->watch_arg, redirect, b->target, b->final);
 }
 
 static bool tried(const struct context *c, const struct proxy_target *t)
@@ -64,6 +85,8 @@ static bool tried(const struct context *c, const struct proxy_target *t)
         return false;
     for (unsigned i = 0; i < c->step.n; i++) {
         const struct proxy_target *other = c->branch[i]->target;
+        if (other->held)
+            continue;
         bool same = flow_equal(&other->dest.flow, &t->dest.flow) || !t->dest.flow.conn;
         sv text = other->uri.p ? other->uri : c->plan->route.uri;
         if (same && !uri_parse(text, &b, NULL) && uri_equal(&a, &b))
@@ -76,13 +99,18 @@ static bool tried(const struct context *c, const struct proxy_target *t)
 static uint32_t add(struct branch *b, const struct proxy_target *targets, size_t n)
 {
     struct context *c = b->ctx;
+    struct branch *next = NULL;
     unsigned before = c->step.n;
     int top = -1;
     uint32_t mask = 0;
     for (size_t i = 0; i < n; i++) {
-        if (tried(c, &targets[i]))
+        if (targets[i].alternative && next && branch_alternative(next, &targets[i]) == ERR_OK)
             continue;
-        struct branch *next = branch_new(c, &targets[i]);
+        if (targets[i].held || tried(c, &targets[i])) {
+            next = NULL;
+            continue;
+        }
+        next = branch_new(c, &targets[i]);
         if (!next) {
             stat_refuse(&sip_loop(c->proxy->sip)->stats, STAT_LIMIT_BRANCHES);
             break;

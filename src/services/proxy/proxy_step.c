@@ -136,10 +136,16 @@ static unsigned fail(struct step_context *c, struct step_branch *b, uint16_t sta
     return advance(c);
 }
 
-/* RFC 3263 §4.3: this server has failed; another is left and still wanted. */
+static bool wanted(const struct step_context *c, const struct step_branch *b)
+{
+    return !b->cancelled && !c->sent && !c->declined;
+}
+
+/* RFC 3263 §4.3: this server has failed; another is left and still wanted; or, RFC 5626 §7, nobody was
+ * at this flow, and the phone has another. */
 static bool goes_on(const struct step_context *c, const struct step_branch *b)
 {
-    return b->more && !b->cancelled && !c->sent && !c->declined;
+    return (b->more || b->other) && wanted(c, b);
 }
 
 static unsigned next_server(struct step_branch *b)
@@ -170,7 +176,9 @@ static unsigned on_success(struct step_context *c, struct step_branch *b, unsign
 static unsigned on_failure(struct step_context *c, struct step_branch *b, unsigned branch,
                            uint16_t status, uint32_t *ret_cancel)
 {
-    if (status == 503 && goes_on(c, b))
+    if (status == 503 && b->more && wanted(c, b))
+        return next_server(b);
+    if ((status == 408 || status == 430) && b->other && !b->more && wanted(c, b))
         return next_server(b);
     /* A 6xx is not forwarded at once: a 2xx may still win the race; but nobody else shall ring
      * on. */

@@ -25,6 +25,7 @@ struct step_branch {
     bool cancelled;
     bool made_up;    /* no response of the branch: time-out or transport error */
     bool more;       /* another server of it has not been tried */
+    bool other;      /* another flow of its phone has not (RFC 5626 §7) */
     uint16_t status; /* of its final response; made-up ones too (408, 503); 0: it gave way */
     uint16_t rank;   /* higher first */
 };

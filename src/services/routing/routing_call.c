@@ -40,9 +40,10 @@ static void on_response(void *arg, struct rx *rx, uint16_t status, const struct 
         accounting_response(w->r->accounting, w->call, rx, status, via);
 }
 
-static void on_redirect(void *arg, struct proxy_redirect *redirect, struct rx *rx)
+static void on_redirect(void *arg, struct proxy_redirect *redirect, const struct proxy_target *t,
+                        struct rx *rx)
 {
-    routing_redirected(arg, redirect, rx);
+    routing_redirected(arg, redirect, t, rx);
 }
 
 /* RFC 5626 §7: a flow that failed is no way to its phone any more. */
@@ -50,14 +51,20 @@ static void on_unreachable(void *arg, const struct proxy_target *t, enum err why
 {
     struct watched *w = arg;
     (void)why;
-    if (t->flow_only && w->callee.n)
-        registrar_unreachable(w->r->sip, w->r->shared.store, w->callee, t->uri, &t->dest.flow);
+    if (t->flow_only && t->account.n)
+        registrar_unreachable(w->r->sip, w->r->shared.store, t->account, t->uri, &t->dest.flow);
+}
+
+static void on_held(void *arg, struct proxy_redirect *held, const struct proxy_target *t)
+{
+    routing_held(arg, held, t);
 }
 
 static void on_gone(void *arg)
 {
     struct watched *w = arg;
     routing_redirects_end(w);
+    routing_wakes_end(w);
     if (w->call)
         accounting_setup_gone(w->r->accounting, w->call);
     rx_unref(w->rx);
@@ -68,6 +75,7 @@ static void on_gone(void *arg)
 static const struct proxy_watch watch = {
     .on_response = on_response,
     .on_redirect = on_redirect,
+    .on_held = on_held,
     .on_unreachable = on_unreachable,
     .on_gone = on_gone,
 };
@@ -84,12 +92,7 @@ static struct watched *watched_new(struct pending *p)
     w->set = settings_ref(p->set);
     w->secure = p->to.secure;
     list_init(&w->redirected);
-    if (p->lookup.callee.p) {
-        size_t at = sv_chr(p->lookup.callee, '@');
-        w->callee = p->lookup.callee;
-        w->callee_user = sv_sub(p->lookup.callee, 0, at);
-        w->callee_domain = sv_sub(p->lookup.callee, at + 1, p->lookup.callee.n);
-    }
+    list_init(&w->wakes);
     if (rx->msg.method == SIP_INVITE && sipmsg_to(&rx->msg, &to) == ERR_OK && !to->tag.p)
         w->call = accounting_begin(p->r->accounting, rx, p->caller);
     return w;
@@ -123,6 +126,8 @@ void routing_forward(struct pending *p)
         .secure = p->to.secure,
         .step_time = p->rule ? p->rule->timeout : 0,
         .identity = routing_identity(p),
+        .otherwise = p->lookup.reject,
+        .otherwise_reason = p->lookup.reason,
         .watch = w ? &watch : NULL,
         .watch_arg = w,
     };

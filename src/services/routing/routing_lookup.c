@@ -58,6 +58,20 @@ static size_t meant(struct lookup *k, const struct settings_target *t)
     return n;
 }
 
+void routing_phone_target(struct proxy_target *ret, const struct location_target *phone, sv aor)
+{
+    *ret = (struct proxy_target){
+        .uri = phone->uri,
+        .dest = phone->dest,
+        .path = phone->path,
+        .rank = phone->rank,
+        .flow_only = phone->flow_only,
+        .alternative = phone->alternative,
+        .held = phone->asleep,
+        .account = aor,
+    };
+}
+
 static void add_phones(struct lookup *k, const struct settings_target *t)
 {
     struct routing *r = k->r;
@@ -78,11 +92,11 @@ static void add_phones(struct lookup *k, const struct settings_target *t)
         struct proxy_target *out = room(k);
         if (!out)
             break;
-        out->uri = phones[i].uri;
-        out->dest = phones[i].dest;
-        out->path = phones[i].path;
+        routing_phone_target(out, &phones[i], k->bindings.aor);
         out->rank = rank_of(t, phones[i].rank);
-        out->flow_only = phones[i].flow_only;
+        out->alternative = phones[i].alternative && k->found > before;
+        if (out->alternative)
+            out->rank = k->targets[k->found - 1].rank;
         k->found++;
     }
     if (k->found == before)
@@ -109,8 +123,6 @@ static void find_bindings(struct lookup *k)
         next(k);
         return;
     }
-    if (!k->callee.p)
-        k->callee = aor;
     k->bindings.arena = k->arena;
     k->bindings.aor = aor;
     k->bindings.wall = loop_wall(k->r->loop);

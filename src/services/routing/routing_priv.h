@@ -8,6 +8,7 @@
  *   routing_where.c   where to, outside a dialog: destination, route, answer or targets
  *   routing_lookup.c  targets: accounts, numbers, bindings
  *   routing_redirect.c  a phone redirects
+ *   routing_wake.c    a phone sleeps
  *   routing_call.c    handed to the proxy; requests inside a dialog
  */
 #ifndef ROUTING_PRIV_H
@@ -70,7 +71,6 @@ struct lookup {
     uint16_t status; /* out: why nothing was found; 0: nothing was asked for */
     uint16_t reject; /* out: the list ends with a refusal */
     sv reason;
-    sv callee; /* out: the first account that was found */
     void (*done)(struct lookup *k);
 };
 
@@ -137,13 +137,17 @@ struct watched {
     struct rx *rx;     /* the request; the texts below are in it */
     struct settings *set;
     bool secure;
-    sv callee;                     /* user@domain */
-    sv callee_user, callee_domain; /* the first account that was looked up; empty: none */
-    struct link redirected;
+    struct link redirected, wakes;
 };
 /* Answers redirect, now or later. */
-void routing_redirected(struct watched *w, struct proxy_redirect *redirect, struct rx *rx);
+void routing_redirected(struct watched *w, struct proxy_redirect *redirect,
+                        const struct proxy_target *t, struct rx *rx);
 void routing_redirects_end(struct watched *w);
+/* Wakes the phone and answers held when it has registered, or will not. */
+void routing_held(struct watched *w, struct proxy_redirect *held, const struct proxy_target *t);
+void routing_wakes_end(struct watched *w);
+/* phone as a target of the proxy. */
+void routing_phone_target(struct proxy_target *ret, const struct location_target *phone, sv aor);
 
 void lookup_start(struct lookup *k);
 void lookup_cancel(struct lookup *k);

@@ -12,7 +12,8 @@ struct redirected {
     struct link by_watched;
     struct watched *w;
     struct proxy_redirect *redirect;
-    struct rx *rx; /* the 3xx */
+    struct rx *rx;   /* the 3xx */
+    sv user, domain; /* the account whose phone said it */
     const struct sip_addr *contacts;
     size_t n, at;
     struct proxy_target targets[PROXY_TARGETS_MAX];
@@ -44,14 +45,13 @@ static bool follow(struct redirected *d, const struct sip_addr *contact)
 {
     struct routing *r = d->w->r;
     struct destination to;
-    const struct settings_domain *domain =
-        settings_domain_of(d->w->set, NULL, d->w->callee_domain, 0);
+    const struct settings_domain *domain = settings_domain_of(d->w->set, NULL, d->domain, 0);
     if (contact->star || !destination_read(r, d->w->set, d->rx, contact->uri.text, domain, &to) ||
         (d->w->secure && !to.secure))
         return false;
     struct routing_facts f = routing_facts_of(r, d->w->rx, &to);
-    f.account_user = d->w->callee_user;
-    f.account_domain = d->w->callee_domain;
+    f.account_user = d->user;
+    f.account_domain = d->domain;
     f.source = (struct addr){0}; /* where the caller is gives the forwarder nothing */
     f.peer = NULL;
     const struct settings_route *rule = routing_match(d->w->set, &f);
@@ -90,12 +90,15 @@ static void next(struct redirected *d)
     rx_unref(rx);
 }
 
-void routing_redirected(struct watched *w, struct proxy_redirect *redirect, struct rx *rx)
+void routing_redirected(struct watched *w, struct proxy_redirect *redirect,
+                        const struct proxy_target *t, struct rx *rx)
 {
     const struct sip_addr *contacts = NULL;
     size_t n = 0;
-    struct redirected *d = w->callee_user.n ? MEM_NEW(struct redirected) : NULL;
-    if (!d || sipmsg_addrs(&rx->msg, SIP_H_CONTACT, &contacts, &n)) {
+    struct redirected *d = t->account.n ? MEM_NEW(struct redirected) : NULL;
+    sv account;
+    if (!d || sv_dup(&rx->arena, t->account, &account) ||
+        sipmsg_addrs(&rx->msg, SIP_H_CONTACT, &contacts, &n)) {
         mem_free(d);
         proxy_redirected(redirect, NULL, 0);
         return;
@@ -103,6 +106,8 @@ void routing_redirected(struct watched *w, struct proxy_redirect *redirect, stru
     d->w = w;
     d->redirect = redirect;
     d->rx = rx_ref(rx);
+    d->user = sv_sub(account, 0, sv_chr(account, '@'));
+    d->domain = sv_sub(account, d->user.n + 1, account.n);
     d->contacts = contacts;
     d->n = n < CONTACTS_MAX ? n : CONTACTS_MAX;
     list_push(&w->redirected, &d->by_watched);

@@ -17,6 +17,8 @@ struct bench {
     enum err why;
     struct proxy_redirect *redirect; /* to be answered later */
     void (*on_redirect)(struct bench *b, struct proxy_redirect *redirect, struct rx *rx);
+    struct proxy_redirect *held; /* likewise */
+    unsigned holds;
     void (*on_rx)(struct bench *b, struct rx *rx, const struct proxy_route *route); /* instead */
     bool marked; /* the last request followed a route set of ours */
     struct flow token;
@@ -30,11 +32,20 @@ static void bench_response(void *arg, struct rx *rx, uint16_t status, const stru
     (void)via;
     b->responses++;
 }
-static void bench_redirect(void *arg, struct proxy_redirect *redirect, struct rx *rx)
+static void bench_redirect(void *arg, struct proxy_redirect *redirect, const struct proxy_target *t,
+                           struct rx *rx)
 {
     struct bench *b = arg;
+    assert_non_null(t);
     b->redirects++;
     b->on_redirect(b, redirect, rx);
+}
+static void bench_held(void *arg, struct proxy_redirect *held, const struct proxy_target *t)
+{
+    struct bench *b = arg;
+    assert_true(t->held);
+    b->holds++;
+    b->held = held;
 }
 static void bench_unreachable(void *arg, const struct proxy_target *t, enum err why)
 {
@@ -50,6 +61,7 @@ static void bench_gone(void *arg)
 }
 static const struct proxy_watch bench_watch = {.on_response = bench_response,
                                                .on_redirect = bench_redirect,
+                                               .on_held = bench_held,
                                                .on_unreachable = bench_unreachable,
                                                .on_gone = bench_gone};
 static const struct proxy_watch bench_watch_plain = {

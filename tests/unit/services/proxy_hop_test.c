@@ -100,6 +100,16 @@ static void test_long_falls_back(void **state)
     say(r, ALICE, request(r, ALICE, "ACK", BOB_URI, TO_BOB, "f3", padding()));
     assert_int_equal(heard(r, BOB, "ACK"), 1);
     bench_quiet(b);
+    /* Without a memory of servers it is tried each time, and once. */
+    rig_clear(r);
+    proxy_locate(b->proxy, NULL);
+    b->target[0].dest = (struct dest){.addr = r->peer[BOB].addr, .transport = SIP_T_UDP};
+    invite(b, BOB_URI, "f5", padding());
+    rig_run(r, 100 * USEC_MS);
+    assert_int_equal(heard(r, BOB, "INVITE"), 1);
+    b->target[0].dest.transport = SIP_T_NONE;
+    proxy_locate(b->proxy, b->locate);
+    bench_quiet(b);
     /* Nothing comes back of TCP at all: 4*T1, then UDP. */
     rig_clear(r);
     struct addr there = address("198.51.100.7", 5060), here[1] = {there};
@@ -264,6 +274,15 @@ static void test_sips(void **state)
             assert_non_null(strstr(find_got(r, ALICE, "SIP/2.0 480"),
                                    "Warning: 380 192.0.2.1:5060 \"SIPS Not Allowed\"\r\n"));
     }
+    /* A sip contact will not do, even where TLS leads (RFC 5630 §5.3). */
+    rig_clear(r);
+    b->target[0] = (struct proxy_target){.uri = SV("sip:bob@192.0.2.12"),
+                                         .dest = {.flow = {.transport = SIP_T_TLS,
+                                                           .conn = 7,
+                                                           .local = address(SERVER_IP, 5060),
+                                                           .remote = r->peer[BOB].addr}}};
+    invite(b, "sips:bob@example.com", "s4", CONTACT);
+    assert_non_null(strstr(find_got(r, ALICE, "SIP/2.0 480"), "Warning: 380 "));
     bench_quiet(b);
 }
 

@@ -147,6 +147,25 @@ static void test_message(void **state)
     bench_quiet(b);
 }
 
+/* However many ranks there are, the last one's answer is in time for the caller. */
+static void test_message_to_many(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    static char uris[12][64];
+    for (unsigned i = 0; i < 12; i++) {
+        snprintf(uris[i], sizeof(uris[i]), i < 11 ? "sip:x%u@192.0.2.12" : DESK_AT, i);
+        b->target[i] = (struct proxy_target){.uri = sv_of(uris[i]), .rank = (uint16_t)(20 - i)};
+    }
+    b->next.n = 12;
+    say(r, ALICE, request(r, ALICE, "MESSAGE", BOB_URI, TO_BOB, "mm", ""));
+    rig_run(r, 31 * USEC_S);
+    assert_true(heard(r, DESK, "MESSAGE") > 0);
+    say(r, DESK, reply(find_raw(r, DESK, "MESSAGE"), 200, "d", ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 200 "), 1);
+    bench_quiet(b);
+}
+
 /* RFC 5393 §5.3.3: what is under way together never has more than came. */
 static void test_breadth(void **state)
 {
@@ -212,6 +231,62 @@ static void test_unreachable_rank(void **state)
     bench_quiet(b);
 }
 
+/* RFC 5626 §7: another flow of the same phone comes in the place of one that leads nowhere. */
+static void test_flows_of_a_phone(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct addr local = address(SERVER_IP, 5060);
+    struct flow dead = {
+        .transport = SIP_T_TCP, .conn = 99, .local = local, .remote = r->peer[BOB].addr};
+    struct flow bob = {.transport = SIP_T_UDP, .local = local, .remote = r->peer[BOB].addr};
+    struct flow desk = {.transport = SIP_T_UDP, .local = local, .remote = r->peer[DESK].addr};
+    static const struct {
+        unsigned first, third; /* answers of BOB and of DESK; 0: none comes */
+        bool reached;
+        const char *then;
+    } table[] = {{430, 486, true, "SIP/2.0 486 "},
+                 {408, 486, true, "SIP/2.0 486 "},
+                 {0, 486, true, "SIP/2.0 486 "},
+                 {486, 0, false, "SIP/2.0 486 "},
+                 {503, 0, false, "SIP/2.0 500 "}};
+    b->target[0] = (struct proxy_target){
+        .uri = SV("sip:x@y.invalid"), .dest = {.flow = dead}, .flow_only = true};
+    b->target[1] = (struct proxy_target){
+        .uri = SV("sip:x@y.invalid"), .dest = {.flow = bob}, .alternative = true};
+    b->target[2] = (struct proxy_target){
+        .uri = SV("sip:x@y.invalid"), .dest = {.flow = desk}, .alternative = true};
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char call[8];
+        snprintf(call, sizeof(call), "f%u", i);
+        rig_clear(r);
+        invite(b, call, CONTACT);
+        rig_run(r, 20 * USEC_MS);
+        assert_int_equal(heard(r, BOB, "INVITE"), 1);
+        if (table[i].first)
+            respond(b, BOB, table[i].first, "");
+        else
+            rig_run(r, 4100 * USEC_MS);
+        assert_int_equal(heard(r, DESK, "INVITE") > 0, table[i].reached);
+        if (table[i].reached)
+            respond(b, DESK, table[i].third, "");
+        if (heard(r, ALICE, table[i].then) != 1)
+            fail_msg("case %u", i);
+        ack(b, call, find_got(r, ALICE, table[i].then));
+    }
+    bench_quiet(b);
+    /* The last one leads nowhere either: 430. */
+    rig_clear(r);
+    b->target[1].dest.flow = b->target[2].dest.flow = dead;
+    b->target[2].flow_only = true;
+    invite(b, "f9", CONTACT);
+    rig_run(r, 20 * USEC_MS);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 430 "), 1);
+    assert_int_equal(b->unreachable, 1);
+    ack(b, "f9", find_got(r, ALICE, "SIP/2.0 430"));
+    bench_quiet(b);
+}
+
 /* ---- redirections ---- */
 
 /* Each contact of the 3xx is a target. */
@@ -265,17 +340,22 @@ static void test_redirect(void **state)
     bench_quiet(b);
     /* Without a watcher, and by one that says no: it goes up. 305 is not even asked about. */
     static const struct {
-        const char *call;
+        const char *call, *contact;
         unsigned status, asked;
         bool watched;
-    } table[] = {{"r2", 302, 0, false}, {"r3", 302, 1, true}, {"r4", 305, 0, true}};
+    } table[] = {{"r2", DESK_AT, 302, 0, false},
+                 {"r3", DESK_AT, 302, 1, true},
+                 {"r4", DESK_AT, 305, 0, true},
+                 {"r5", "sips:desk@192.0.2.13", 302, 0, true}}; /* RFC 5630 §5.3 */
     b->on_redirect = follow_not;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
+        char more[96];
         rig_clear(r);
         b->redirects = 0;
         b->next.watch = table[i].watched ? &bench_watch : &bench_watch_plain;
         invite(b, table[i].call, CONTACT);
-        respond(b, BOB, table[i].status, "Contact: <" DESK_AT ">\r\n");
+        snprintf(more, sizeof(more), "Contact: <%s>\r\n", table[i].contact);
+        respond(b, BOB, table[i].status, more);
         assert_int_equal(heard(r, ALICE, "SIP/2.0 30"), 1);
         assert_int_equal(heard(r, DESK, ""), 0);
         assert_int_equal(b->redirects, table[i].asked);
@@ -378,9 +458,10 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_serial),         T(test_decided),          T(test_step_time), T(test_message),
-        T(test_breadth),        T(test_unreachable_rank), T(test_redirect),  T(test_redirect_depth),
-        T(test_redirect_later), T(test_rings_for_ever),
+        T(test_serial),           T(test_decided),          T(test_step_time),
+        T(test_message),          T(test_message_to_many),  T(test_breadth),
+        T(test_unreachable_rank), T(test_flows_of_a_phone), T(test_redirect),
+        T(test_redirect_depth),   T(test_redirect_later),   T(test_rings_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

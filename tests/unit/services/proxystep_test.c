@@ -14,8 +14,8 @@ enum { MOST = 3 };
 /* What the driver would have done so far. */
 struct world {
     struct step_context c;
-    unsigned finals, best, silence, success; /* sent upstream */
-    unsigned cancels[MOST], nexts[MOST], servers[MOST];
+    unsigned finals, best, silence, success;                         /* sent upstream */
+    unsigned cancels[MOST], nexts[MOST], servers[MOST], flows[MOST]; /* left */
     bool begun[MOST], redirecting[MOST], redirected;
     bool ended[MOST]; /* the branch's transaction has given its final response */
 };
@@ -24,7 +24,7 @@ static unsigned visits;
 
 static uint16_t status_of(enum step_event ev, int alternative)
 {
-    static const uint16_t failures[] = {486, 603, 503};
+    static const uint16_t failures[] = {486, 603, 503, 430};
     switch (ev) {
     case STEP_EV_PROVISIONAL:
         return 180;
@@ -114,9 +114,12 @@ static void perform(struct world *w, unsigned effects, unsigned branch, uint32_t
         w->cancels[i]++;
     }
     if (effects & STEP_NEXT) {
-        assert_true(w->servers[branch] > 0);
+        unsigned *left = w->servers[branch] ? &w->servers[branch] : &w->flows[branch];
+        assert_true(*left > 0);
         assert_false(c->branch[branch].cancelled);
-        c->branch[branch].more = --w->servers[branch] > 0;
+        (*left)--;
+        c->branch[branch].more = w->servers[branch] > 0;
+        c->branch[branch].other = w->flows[branch] > 0;
         w->nexts[branch]++;
     }
     if (effects & STEP_REDIRECT)
@@ -208,7 +211,7 @@ static void walk(const struct world *before, unsigned depth)
         return;
     for (int ev = 0; ev < STEP_EVENTS; ev++) {
         for (unsigned branch = 0; branch < before->c.n; branch++) {
-            for (int alternative = 0; alternative < 3; alternative++) {
+            for (int alternative = 0; alternative < 4; alternative++) {
                 if (may_come(before, (enum step_event)ev, branch, alternative))
                     one(before, (enum step_event)ev, branch, alternative, depth);
             }
@@ -229,8 +232,11 @@ static void test_all_orders(void **state)
             uint32_t cancel;
             for (unsigned i = 0; i < n; i++) {
                 w.servers[i] = k / 6 && i < 2;
-                w.c.branch[i] = (struct step_branch){
-                    .phase = STEP_WAITING, .rank = ranks[k / 2 % 3][i], .more = w.servers[i] > 0};
+                w.flows[i] = k / 6 && i % 2 == 0;
+                w.c.branch[i] = (struct step_branch){.phase = STEP_WAITING,
+                                                     .rank = ranks[k / 2 % 3][i],
+                                                     .more = w.servers[i] > 0,
+                                                     .other = w.flows[i] > 0};
             }
             unsigned effects = proxy_step(&w.c, STEP_EV_START, 0, 0, &cancel);
             assert_int_equal(effects, STEP_START);
@@ -270,6 +276,21 @@ static void test_servers(void **state)
             fail_msg("case %zu: %u", i, effects);
         if (table[i].goes_on)
             assert_int_equal(c.branch[0].phase, STEP_TRYING);
+    }
+    /* RFC 5626 §7: the phone's next flow, when nobody was at this one or it has failed. */
+    static const struct {
+        enum step_event ev;
+        uint16_t status;
+        bool goes_on;
+    } flows[] = {{STEP_EV_TIMEOUT, 0, true},    {STEP_EV_UNREACHABLE, 430, true},
+                 {STEP_EV_FAILURE, 430, true},  {STEP_EV_FAILURE, 408, true},
+                 {STEP_EV_FAILURE, 503, false}, {STEP_EV_FAILURE, 486, false}};
+    for (size_t i = 0; i < sizeof(flows) / sizeof(flows[0]); i++) {
+        struct step_context c = {.n = 1, .invite = true};
+        c.branch[0].other = true;
+        unsigned effects = proxy_step(&c, flows[i].ev, 0, flows[i].status, &cancel);
+        if ((effects == STEP_NEXT) != flows[i].goes_on)
+            fail_msg("flow %zu: %u", i, effects);
     }
     /* Silence of the last one is Timer B's for an INVITE; for another request it is the end. */
     struct step_context c = {.n = 1, .invite = true};

@@ -229,3 +229,34 @@ def test_without_a_file_every_taken_port_moves_on(tmp_path):
         assert ports == {"udp": 5060 + step, "tcp": 5060 + step, "tls": 5061 + step,
                          "wss": 5443 + step, "ws": 5080 + step}
         assert server.wait_log("port.moved")["to"] == 5060 + step
+
+
+def test_routes_keep_their_zone_when_zones_change():
+    """Zones change with a restart; a route means the zone of its name that is there."""
+    listen = 'listen: [{bind: "udp:127.0.0.1:%d", zone: a}, {bind: "tcp:127.0.0.1:%d", zone: b}]\n'
+    more = "zones: {%s}\nroutes:\n- {when: {zone: b, user: nobody}, reject: 499 Zone b}\n%s"
+    with Server() as server:
+        server.stop()
+
+        def configure(zones, route=""):
+            server.configure(more % (zones, route))
+            text = re.sub(r"(?m)^listen:.*\n", lambda _: listen % (server.port, server.port),
+                          server.file.read_text())
+            server.file.write_text(text)
+
+        def statuses():
+            with Client(server.port) as udp, Client(server.port, "tcp") as tcp:
+                return [c.ask("OPTIONS", "sip:nobody@" + DOMAIN, ["Contact: <%s>" % c.contact()],
+                              to="sip:nobody@" + DOMAIN).status for c in (udp, tcp)]
+
+        configure("a: {}, b: {}")
+        server.start()
+        server.add_user("alice")
+        assert statuses() == [404, 499]
+        configure("b: {}, a: {}")
+        assert "needs a restart: zones" in server.run("reload")
+        assert statuses() == [404, 499]
+        # A zone that is not there yet: nothing comes from it.
+        configure("c: {}, b: {}, a: {}", "- {when: {zone: c}, reject: 498}\n")
+        assert server.verb("reload").returncode == 0
+        assert statuses() == [404, 499]

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "config/config_priv.h"
+#include "fetch/fetch.h"
 #include "worker/worker.h"
 
 /* Descriptors that are not connections: listeners, the store, loops, the log. */
@@ -396,31 +397,12 @@ static void process(struct config_reader *r)
 
 /* ---- across keys ---- */
 
-/* http://HOST[:PORT]… of the loopback, or https: the request carries who is called. */
-static bool push_url_fits(sv url)
-{
-    bool plain = sv_starts(url, SV("http://"));
-    sv rest = sv_sub(url, plain ? 7 : 8, url.n);
-    size_t slash = sv_chr(rest, '/');
-    sv host = sv_sub(rest, 0, slash);
-    struct addr a;
-    if ((!plain && !sv_starts(url, SV("https://"))) || host.n == 0 || sv_chr(host, '@') < host.n ||
-        sv_chr(url, ' ') < url.n)
-        return false;
-    if (!plain)
-        return true;
-    size_t bracket = host.p[0] == '[' ? sv_chr(host, ']') : 0;
-    host = sv_sub(host, 0, bracket + sv_chr(sv_sub(host, bracket, host.n), ':'));
-    return sv_ieq(host, SV("localhost")) ||
-           (!addr_parse_ip(host, 0, &a) && addr_class(&a) == ADDR_LOOPBACK);
-}
-
 static void push(struct config_reader *r)
 {
     const struct config_value *url = value(r, CONFIG_K_PUSH_URL);
     if (url->text.n == 0)
         return;
-    if (!push_url_fits(url->text))
+    if (!fetch_allowed(url->text)) /* the request carries who is called */
         config_error(r, url->at, SV("such as https://push.example.test/wake; http on the loopback"),
                      "push.url: is not where such a request may go");
     else if (value(r, CONFIG_K_PUSH_SECRET)->text.n == 0)

@@ -57,6 +57,13 @@ static enum err copy_files(struct certs *c, const struct config_tls *from)
     return ERR_OK;
 }
 
+/* Octets of our arena. */
+static void wipe(sv secret)
+{
+    if (secret.n)
+        crypto_wipe((char *)secret.p, secret.n);
+}
+
 static enum err make_tls(const struct daemon *d, struct certs *c, struct buf *why)
 {
     struct tls_pair pairs[TLS_PAIRS_MAX];
@@ -77,6 +84,8 @@ static enum err make_tls(const struct daemon *d, struct certs *c, struct buf *wh
     memcpy(tc.ticket_key, d->secrets.tickets, sizeof(tc.ticket_key));
     enum err rc = tls_new(&tc, why, &c->tls);
     crypto_wipe(tc.ticket_key, sizeof(tc.ticket_key));
+    wipe(c->ca.ca_key); /* on the disk, where the next one comes from */
+    wipe(c->ca.leaf_key);
     return rc;
 }
 

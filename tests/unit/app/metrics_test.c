@@ -213,7 +213,10 @@ static void the_page_sums_the_workers(void **state)
         stat_setup_time(s, 3 * USEC_S);
         stat_setup_time(s, 100 * USEC_S);
     }
-    struct metrics_extra x = {.version = "1.2.3", .reload_ok = true, .started = 1500 * USEC_MS};
+    struct metrics_extra x = {.version = "1.2.3",
+                              .reload_ok = true,
+                              .started = 1500 * USEC_MS,
+                              .certificate_expires = 1800000000 * USEC_S};
     struct buf b;
     static struct reader r;
     buf_init_heap(&b, 1024 * 1024);
@@ -229,6 +232,7 @@ static void the_page_sums_the_workers(void **state)
                 3);
     assert_true(value_of(&r, "tandem_config_reload_success") == 1);
     assert_true(value_of(&r, "process_start_time_seconds") == 1.5);
+    assert_true(value_of(&r, "tandem_tls_certificate_expiry_timestamp_seconds") == 1800000000);
     assert_true(value_of(&r, "tandem_build_info{version=\"1.2.3\"}") == 1);
     /* Buckets add up, the last has all, and so says the count. */
     assert_true(value_of(&r, "tandem_call_setup_seconds_bucket{le=\"0.005\"}") == 3);

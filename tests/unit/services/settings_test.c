@@ -15,6 +15,10 @@ static void test_default(void **state)
     assert_int_equal(s->strangers, SETTINGS_STRANGERS_REFUSE);
     assert_true(s->ringing > 3 * USEC_MIN); /* RFC 3261 §16.6 step 11 */
     assert_true(s->calls_max > 0 && s->breadth > 0 && s->contacts > 0 && s->sip.transactions > 0);
+    assert_true(s->min_se >= 90 * USEC_S && s->session_timer >= s->min_se); /* RFC 4028 §4 */
+    assert_true(s->outbound && s->keepalive > 0 && s->sip.handshake > 0);
+    assert_int_equal(s->sip.zones, 1);
+    assert_true(sv_eq(s->sip.zone[0].name, SV("default")));
     assert_ptr_equal(settings_ref(s), s);
     settings_unref(s);
     assert_int_equal(s->domains_n, 1); /* one reference is left */

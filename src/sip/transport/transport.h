@@ -220,8 +220,6 @@ bool sip_flow_up(struct sip *s, const struct flow *f);
 MUST_USE enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets);
 /* Something of ours listens with this transport. */
 bool sip_has_transport(const struct sip *s, enum sip_transport t, unsigned family);
-/* Value of a URI's transport parameter for it: "ws" for both kinds (RFC 7118 §5.2). */
-sv sip_transport_param(enum sip_transport t);
 /* The zone of the listener that a flow belongs to. */
 unsigned sip_zone_of(const struct sip *s, const struct flow *f);
 /* A response to rx by RFC 3261 §18.2.2 and RFC 3581: same connection, else the source (rport,

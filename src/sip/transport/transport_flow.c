@@ -142,13 +142,3 @@ unsigned sip_zone_of(const struct sip *s, const struct flow *f)
     return f->listener < s->shared->config.listeners ? s->shared->config.listen[f->listener].zone
                                                      : 0;
 }
-
-sv sip_transport_param(enum sip_transport t)
-{
-    /* RFC 7118 §5.2: "ws" for both; whether TLS lies beneath is the scheme's to say. */
-    static const sv name[] = {
-        [SIP_T_NONE] = {"", 0},   [SIP_T_UDP] = {"udp", 3}, [SIP_T_TCP] = {"tcp", 3},
-        [SIP_T_TLS] = {"tls", 3}, [SIP_T_WS] = {"ws", 2},   [SIP_T_WSS] = {"ws", 2},
-    };
-    return (unsigned)t <= SIP_T_WSS ? name[t] : name[SIP_T_NONE];
-}

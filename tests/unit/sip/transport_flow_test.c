@@ -208,6 +208,26 @@ static void every_worker_knows_whether_a_flow_is_up(void **state)
     world_free(w);
 }
 
+/* RFC 5923 §9.3: over TCP nobody has proved to be whom he says. */
+static void tcp_has_no_aliases(void **state)
+{
+    (void)state;
+    struct world *w = start_as(1, NULL);
+    struct flow f;
+    w->on_request = keep_request;
+    dial(w);
+    say_tcp(w, sv_of(request("OPTIONS", "TCP", "z9hG4bKa;alias", "c1", "")));
+    run(w, 100 * USEC_MS);
+    assert_int_equal(w->requests, 1);
+    struct dest d = {.transport = SIP_T_TCP, .addr = address(PEER_IP, 5070)};
+    assert_int_equal(sip_flow_for(w->sip[0], &d, &f), ERR_OK);
+    assert_int_equal(f.conn, 0);
+    d.addr = w->last->flow.remote;
+    assert_int_equal(sip_flow_for(w->sip[0], &d, &f), ERR_OK);
+    assert_int_equal(f.conn, 0);
+    world_free(w);
+}
+
 static void ping(struct world *w)
 {
     assert_int_equal(sip_send_octets(w->sip[0], &asked, SV("\r\n\r\n")), ERR_OK);
@@ -482,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_flow_is_read_as_it_was_written),
         cmocka_unit_test(what_was_not_written_is_not_read),
         cmocka_unit_test(every_worker_knows_whether_a_flow_is_up),
+        cmocka_unit_test(tcp_has_no_aliases),
         cmocka_unit_test(an_answer_to_our_ping_is_not_answered),
         cmocka_unit_test(keep_alives_are_no_messages),
         cmocka_unit_test(numbers_begin_anywhere),

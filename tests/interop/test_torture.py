@@ -220,8 +220,9 @@ def wanted(text):
     return statuses | (POLICY if "policy" in words else set()), words
 
 
-def exchange(server, domain, octets, transport, expected, login="-"):
-    """Send the message and hold what comes against `expected`; the answer that counted, or None."""
+def exchange(server, domain, octets, transport, expected, login="-", look=None):
+    """Send the message and hold what comes against `expected`; the answer that counted, or None.
+    look(answer): while the connection stands, since what was registered over it ends with it."""
     statuses, words = wanted(expected)
     port = top_via(octets)[1]
     with Peer(server, transport, port) as peer:
@@ -249,6 +250,8 @@ def exchange(server, domain, octets, transport, expected, login="-"):
             peer.send(with_credentials(octets, challenge, login))
             peer.collect_final()
         finals = peer.finals()
+        if look and finals and finals[0] in statuses:
+            look(next(a for a in peer.answers if a.status == finals[0]))
         if "any" in words:
             return peer.answers[0] if peer.answers else None
         if transport == "tcp" and peer.closed and not finals:
@@ -330,12 +333,12 @@ def test_own(own, row):
             return
         expected = row["udp"] if row["tcp"] == "=" else row["tcp"]
         octets = for_stream(octets)
-    answer = exchange(server, "example.test", octets, transport, expected, row["login"])
+    look = CHECKS.get(row["file"])
+    answer = exchange(server, "example.test", octets, transport, expected, row["login"],
+                      look and (lambda found: look(server, found)))
     if answer and row["kind"] == "request" and row["verdict"] == "valid":
         call_id = answer["call-id"].encode("utf-8", "replace")
         assert call_id and (call_id in octets or b"\xef\xbf\xbd" in call_id)
-    if answer and answer.status in wanted(expected)[0] and row["file"] in CHECKS:
-        CHECKS[row["file"]](server, answer)
     assert server.is_alive()
 
 

@@ -296,6 +296,8 @@ static void incoming_free(struct incoming *in)
 {
     if (in->attempt)
         in->attempt->active[step_of(in->phone)]--;
+    if (in->phone->loop)
+        loop_timer_cancel(in->phone->loop, &in->timer);
     list_unlink(&in->by_phone);
     free(in);
 }
@@ -309,7 +311,6 @@ static void callee_ended(struct incoming *in)
         sc->late_losers++;
     if (in->confirmed && a)
         a->torn++;
-    loop_timer_cancel(in->phone->loop, &in->timer);
     incoming_free(in);
 }
 

@@ -1,42 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Downstream: one branch of a context. Its target names a flow, an address, or a URI whose servers are
- * found by RFC 3263; they are asked one after the other, each by a client transaction of its own
- * (§4.3 there). A transaction that was given up stays until it ends: its late 2xx is a fork's. */
+ * found by RFC 3263; they are asked one after the other (§4.3 there). */
 #include "location/location.h"
 #include "proxy/proxy_priv.h"
-#include "str/scan.h"
 
 enum { REQUEST_ROOM = 4096 };
-/* In T1: how long a server may say nothing while others are left; the same for TCP that stands in for
- * UDP, where a connection is refused in no time or made in little. */
-enum { SILENT_T1 = 8, TCP_T1 = 4, TIMER_F_T1 = 64 };
-
-static const struct ctxn_handler attempt_handler;
-
-static usec t1(const struct proxy *p)
-{
-    return sip_config(p->sip)->t1;
-}
 
 /* ---- life ---- */
-
-static void attempt_free(struct attempt *a)
-{
-    struct branch *b = a->branch;
-    if (b->current == a)
-        b->current = NULL;
-    list_unlink(&a->by_branch);
-    mem_free(a);
-}
-
-static void stop_timers(struct branch *b)
-{
-    struct loop *l = sip_loop(b->ctx->proxy->sip);
-    loop_timer_cancel(l, &b->timer_c);
-    loop_timer_cancel(l, &b->silence);
-}
-
-static void on_silence(struct timer *t, void *arg);
 
 static enum err copy_target(struct arena *a, const struct proxy_target *t,
                             const struct proxy_target **ret)
@@ -68,7 +38,7 @@ struct branch *branch_new(struct context *c, const struct proxy_target *t)
     b->index = (uint8_t)c->step.n;
     list_init(&b->attempts);
     timer_init(&b->timer_c, context_timer_c, b);
-    timer_init(&b->silence, on_silence, b);
+    timer_init(&b->silence, branch_silence, b);
     c->branch[c->step.n] = b;
     c->step.branch[c->step.n] = (struct step_branch){.phase = STEP_WAITING, .rank = t->rank};
     c->step.n++;
@@ -91,158 +61,18 @@ enum err branch_alternative(struct branch *b, const struct proxy_target *t)
 
 void branch_free(struct branch *b)
 {
-    stop_timers(b);
-    LIST_EACH_SAFE (a, &b->attempts, struct attempt, by_branch) {
-        ctxn_drop(a->txn);
-        attempt_free(a);
-    }
+    branch_stop(b);
+    attempts_free(b);
     locate_cancel(b->query);
     redirect_forget(b->redirect);
     rx_unref(b->final);
     mem_free(b);
 }
 
-/* ---- from the transactions ---- */
-
-static bool seconds(sv text, usec *ret)
-{
-    struct scan s = scan_of(text);
-    uint64_t n;
-    if (scan_u64(&s, UINT32_MAX, &n))
-        return false;
-    *ret = (usec)n * USEC_S;
-    return true;
-}
-
-/* What the memory of servers learns (RFC 3263 §4.3, RFC 3261 §21.5.4). */
-static void remember(struct branch *b, const struct dest *d, bool works, usec retry_after)
-{
-    struct proxy *p = b->ctx->proxy;
-    usec left = b->until - sip_loop(p->sip)->now;
-    if (!b->located || !p->locate)
-        return;
-    if (works)
-        locate_worked(p->locate, d);
-    else
-        locate_failed(p->locate, d, left > 0 ? left : 0, retry_after);
-}
-
-static void heard(struct attempt *a, struct rx *rx)
-{
-    struct branch *b = a->branch;
-    struct proxy *p = b->ctx->proxy;
-    const struct sip_via *via;
-    usec after = 0;
-    if (b->located && sipmsg_via(&rx->msg, &via) == ERR_OK)
-        overload_heard(&p->peers, &a->dest.addr, via, sip_loop(p->sip)->now);
-    if (a == b->current)
-        loop_timer_cancel(sip_loop(b->ctx->proxy->sip), &b->silence);
-    if (rx->msg.status == 503) {
-        if (!seconds(sipmsg_value(&rx->msg, SIP_H_RETRY_AFTER), &after))
-            after = 0;
-        remember(b, &a->dest, false, after);
-    } else if (!a->heard) {
-        remember(b, &a->dest, true, 0);
-    }
-    a->heard = true;
-}
-
-static void on_final(struct attempt *a, struct rx *rx)
-{
-    struct branch *b = a->branch;
-    struct context *c = b->ctx;
-    bool is_current = a == b->current;
-    if (rx->msg.status < 300) {
-        b->dest = a->dest;
-        if (is_current)
-            stop_timers(b);
-        context_event(c, b, is_current ? STEP_EV_SUCCESS : STEP_EV_LATE, rx, 0);
-        return;
-    }
-    if (!is_current)
-        return; /* it was given up */
-    bool follow = redirect_wanted(b, rx);
-    loop_timer_cancel(sip_loop(c->proxy->sip), &b->silence);
-    b->dest = a->dest;
-    b->current = NULL; /* what remains of it only absorbs */
-    rx_unref(b->final);
-    b->final = rx_ref(rx);
-    context_event(c, b, follow ? STEP_EV_REDIRECT : STEP_EV_FAILURE, rx, 0);
-    if (branch_step(b)->phase == STEP_FINAL)
-        stop_timers(b);
-}
-
-static void on_response(void *arg, struct rx *rx)
-{
-    struct attempt *a = arg;
-    struct branch *b = a->branch;
-    struct context *c = b->ctx;
-    context_enter(c);
-    heard(a, rx);
-    /* §16.7 step 3: a response whose only Via is ours was for us: nothing of ours asks for one
-     * here. */
-    if (sipmsg_count(&rx->msg, SIP_H_VIA) > 1) {
-        if (rx->msg.status >= 200) {
-            on_final(a, rx);
-        } else if (rx->msg.status > 100 && a == b->current) {
-            /* §16.7 step 5: a 100 is of this hop only; Timer C runs on */
-            b->dest = a->dest;
-            context_event(c, b, STEP_EV_PROVISIONAL, rx, 0);
-        }
-    }
-    context_leave(c);
-}
-
-static void on_attempt_gone(void *arg, enum err why)
-{
-    struct attempt *a = arg;
-    struct branch *b = a->branch;
-    struct context *c = b->ctx;
-    bool is_current = a == b->current;
-    context_enter(c);
-    c->live--;
-    if (is_current) {
-        loop_timer_cancel(sip_loop(c->proxy->sip), &b->silence);
-        bool lost = why != ERR_OK && why != ERR_TIMEOUT;
-        b->why = why == ERR_OK ? ERR_TIMEOUT : why;
-        if (!a->heard || lost)
-            remember(b, &a->dest, false, 0);
-        /* After a final response the step has nothing more to say. */
-        context_event(c, b, lost ? STEP_EV_UNREACHABLE : STEP_EV_TIMEOUT, NULL,
-                      lost && b->target && b->target->flow_only ? 430 : 0);
-        if (branch_step(b)->phase == STEP_FINAL)
-            stop_timers(b);
-    }
-    attempt_free(a);
-    context_leave(c);
-}
-
-static const struct ctxn_handler attempt_handler = {.on_response = on_response,
-                                                    .on_gone = on_attempt_gone};
-
-static void on_silence(struct timer *t, void *arg)
-{
-    (void)t;
-    struct branch *b = arg;
-    struct context *c = b->ctx;
-    context_enter(c);
-    b->why = ERR_TIMEOUT;
-    if (b->current && !b->current->heard)
-        remember(b, &b->current->dest, false, 0);
-    context_event(c, b, STEP_EV_SILENT, NULL, 0);
-    if (branch_step(b)->phase == STEP_FINAL && b->current) {
-        struct attempt *a = b->current;
-        b->current = NULL;
-        stop_timers(b);
-        ctxn_give_up(a->txn);
-    }
-    context_leave(c);
-}
-
 void branch_cancel(struct branch *b, sv reason)
 {
     struct context *c = b->ctx;
-    stop_timers(b);
+    branch_stop(b);
     if (b->current) {
         ctxn_cancel(b->current->txn, reason);
         return;
@@ -300,66 +130,6 @@ enum err branch_hop(const struct proxy_route *route, const struct proxy_target *
     return uri_parse(route->next.p ? route->next : t->uri.p ? t->uri : route->uri, ret_uri, NULL);
 }
 
-/* How many have a share of the time that is left: servers of this branch, and ranks that wait. */
-static unsigned to_come(const struct branch *b)
-{
-    const struct step_context *s = &b->ctx->step;
-    unsigned n = b->servers - b->next;
-    for (unsigned i = 0; i < s->n; i++) {
-        bool first = s->branch[i].phase == STEP_WAITING;
-        for (unsigned k = 0; first && k < i; k++)
-            first = s->branch[k].phase != STEP_WAITING || s->branch[k].rank != s->branch[i].rank;
-        n += first;
-    }
-    return n ? n : 1;
-}
-
-/* The INVITE's last server has Timer B; the last of another request what the caller's Timer F
- * leaves. */
-static void arm_silence(struct branch *b)
-{
-    struct context *c = b->ctx;
-    struct proxy *p = c->proxy;
-    struct loop *l = sip_loop(p->sip);
-    usec most = (b->tcp ? TCP_T1 : SILENT_T1) * t1(p);
-    if (c->step.invite) {
-        if (branch_step(b)->more || branch_step(b)->other)
-            loop_timer(l, &b->silence, most);
-        return;
-    }
-    usec left = c->rx->at + TIMER_F_T1 * t1(p) - l->now;
-    unsigned n = to_come(b) + (b->tcp ? 1 : 0);
-    left = left > 0 ? left / n : 0;
-    loop_timer(l, &b->silence, n > 1 && left > most ? most : left);
-}
-
-static enum err ask(struct branch *b, const struct dest *d, struct block *octets)
-{
-    struct context *c = b->ctx;
-    struct proxy *p = c->proxy;
-    struct attempt *a = MEM_NEW(struct attempt);
-    if (!a)
-        return ERR_NOMEM;
-    a->branch = b;
-    a->dest = *d;
-    enum err rc = ctxn_new(p->sip, d, octets, c->rx->slot, &attempt_handler, a, &a->txn);
-    if (rc) {
-        mem_free(a);
-        return rc;
-    }
-    list_push(&b->attempts, &a->by_branch);
-    b->current = a;
-    b->dest = *d;
-    c->live++;
-    if (!b->began) {
-        b->began = sip_loop(p->sip)->now;
-        if (c->step.invite)
-            loop_timer(sip_loop(p->sip), &b->timer_c, p->set->ringing); /* §16.6 step 11 */
-    }
-    arm_silence(b);
-    return ERR_OK;
-}
-
 /* §18.1.1: a long request goes over TCP first, built for it; then, if nobody takes it there, over
  * UDP all the same. */
 static enum err prefer_tcp(struct branch *b, const struct dest *d, struct block **io_octets,
@@ -403,10 +173,10 @@ static enum err ask_next(struct branch *b)
     enum err rc = prefer_tcp(b, d, &octets, &to);
     branch_step(b)->more = b->tcp || b->next + 1 < b->servers;
     if (!rc)
-        rc = ask(b, &to, octets);
+        rc = branch_ask(b, &to, octets);
     block_unref(octets);
     if (rc)
-        remember(b, &to, false, 0);
+        branch_remember(b, &to, false, 0);
     return rc;
 }
 
@@ -418,7 +188,7 @@ static void unreachable(struct branch *b, enum err why, uint16_t status)
                   : b->target->flow_only ? 430
                                          : 0);
     if (branch_step(b)->phase == STEP_FINAL)
-        stop_timers(b);
+        branch_stop(b);
 }
 
 static void start(struct branch *b)

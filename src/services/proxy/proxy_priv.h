@@ -2,7 +2,8 @@
 /* proxy_priv.h: the parts of the proxy among themselves.
  *
  *   proxy.c           contexts; responses upstream; effects of the step
- *   proxy_branch.c    downstream: servers of a target, client transactions, failover
+ *   proxy_branch.c    downstream: servers of a target, failover
+ *   proxy_attempt.c   one server that is asked
  *   proxy_redirect.c  3xx that are followed
  *   proxy_relay.c     ACKs, without state
  *   proxy_build.c     the request as it leaves
@@ -148,6 +149,16 @@ MUST_USE enum err branch_build(struct proxy *p, struct rx *rx, const struct plan
                                bool server, struct block **ret_block);
 /* §18.1.1: this many octets to d should not leave over UDP. */
 bool branch_too_long(struct proxy *p, const struct dest *d, const struct uri *hop, size_t n);
+
+/* ---- proxy_attempt.c ---- */
+/* The request to d, whose answers decide from now on. Errors: as ctxn_new. */
+MUST_USE enum err branch_ask(struct branch *b, const struct dest *d, struct block *octets);
+/* Nobody waits for it any more: Timer C and the silence. */
+void branch_stop(struct branch *b);
+void branch_silence(struct timer *t, void *arg);
+/* What the memory of servers learns (RFC 3263 §4.3, RFC 3261 §21.5.4). */
+void branch_remember(struct branch *b, const struct dest *d, bool works, usec retry_after);
+void attempts_free(struct branch *b);
 
 /* ---- proxy_redirect.c ---- */
 /* Asks the watcher about the branch's 3xx, b->final. */

@@ -174,11 +174,14 @@ void branch_silence(struct timer *t, void *arg)
     context_leave(c);
 }
 
-/* How many have a share of the time that is left: servers of this branch, and ranks that wait. */
+/* How many have a share of the time that is left: servers of this branch, other flows of its phone, and
+ * ranks that wait. */
 static unsigned to_come(const struct branch *b)
 {
     const struct step_context *s = &b->ctx->step;
     unsigned n = b->servers - b->next;
+    for (const struct alternative *a = b->alternatives; a; a = a->next)
+        n++;
     for (unsigned i = 0; i < s->n; i++) {
         bool first = s->branch[i].phase == STEP_WAITING;
         for (unsigned k = 0; first && k < i; k++)

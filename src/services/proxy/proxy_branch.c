@@ -218,6 +218,7 @@ void branch_next(struct branch *b)
         /* RFC 5626 §7: the same phone by another of its flows. */
         b->target = b->alternatives->target;
         b->alternatives = b->alternatives->next;
+        b->located = false;
         branch_step(b)->other = b->alternatives != NULL;
         b->tcp_off = false;
         stat_inc(&sip_loop(p->sip)->stats, STAT_FAILOVERS);

@@ -275,6 +275,14 @@ static void test_flows_of_a_phone(void **state)
         ack(b, call, find_got(r, ALICE, table[i].then));
     }
     bench_quiet(b);
+    /* A message shares its time among the flows. */
+    rig_clear(r);
+    say(r, ALICE, request(r, ALICE, "MESSAGE", BOB_URI, TO_BOB, "fm", ""));
+    rig_run(r, 4100 * USEC_MS);
+    assert_true(heard(r, DESK, "MESSAGE") > 0);
+    say(r, DESK, reply(find_raw(r, DESK, "MESSAGE"), 200, "d", ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 200 "), 1);
+    bench_quiet(b);
     /* The last one leads nowhere either: 430. */
     rig_clear(r);
     b->target[1].dest.flow = b->target[2].dest.flow = dead;

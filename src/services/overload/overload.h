@@ -19,8 +19,9 @@
 
 enum { OVERLOAD_PEERS = 64, OVERLOAD_RETRY_MIN = 5, OVERLOAD_RETRY_MAX = 30 };
 #define OVERLOAD_INTERVAL (100 * USEC_MS)
-#define OVERLOAD_LAG_LOW  (20 * USEC_MS) /* at or below: less is refused */
-#define OVERLOAD_LAG_HIGH (80 * USEC_MS) /* above: more is */
+/* A peer repeats what waits longer than T1, half a second: before that nothing is won by refusing. */
+#define OVERLOAD_LAG_LOW  (100 * USEC_MS) /* at or below: less is refused */
+#define OVERLOAD_LAG_HIGH (250 * USEC_MS) /* above: more is */
 /* Of the cap of transactions, in percent; the same. */
 enum { OVERLOAD_FULL_LOW = 80, OVERLOAD_FULL_HIGH = 90 };
 

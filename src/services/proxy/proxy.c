@@ -292,8 +292,14 @@ void context_event(struct context *c, struct branch *b, enum step_event ev, stru
     bool was = b && branch_step(b)->phase == STEP_FINAL;
     unsigned effects =
         proxy_step(&c->step, ev, b ? b->index : 0, rx ? rx->msg.status : status, &cancel);
-    if (b && !was && nobody_there(b, ev) && c->watch && c->watch->on_unreachable)
-        c->watch->on_unreachable(c->watch_arg, b->target, b->why ? b->why : ERR_TIMEOUT);
+    /* RFC 5626 §5.3: an edge between us and the phone says the same by 430. */
+    bool flow_failed = b && rx && rx->msg.status == 430 && branch_step(b)->phase == STEP_FINAL;
+    if (b && !was && (flow_failed || nobody_there(b, ev)) && b->target && c->watch &&
+        c->watch->on_unreachable)
+        c->watch->on_unreachable(c->watch_arg, b->target,
+                                 flow_failed ? ERR_CLOSED
+                                 : b->why    ? b->why
+                                             : ERR_TIMEOUT);
     perform(c, b, effects, cancel, rx);
 }
 

@@ -129,6 +129,33 @@ static void a_method_that_is_not_served_is_told_which_are(void **state)
     rig_quiet(r);
 }
 
+/* RFC 3966: a number is one however it is written, and belongs to somebody's plan. */
+static void a_number_has_one_form(void **state)
+{
+    struct rig *r = *state;
+    static const struct {
+        const char *uri;
+        unsigned status; /* 0: bob gets it */
+    } table[] = {
+        {"tel:+1-555-0102", 0},
+        {"tel:+1.555.01(02);x=1", 0},
+        {"sip:+1-555-0102@example.com;user=phone", 0},
+        {"tel:1-02;phone-context=example.com", 0},
+        {"tel:102", 400}, /* a local number has a context */
+        {"tel:102;phone-context=else.where", 403},
+        {"tel:103;phone-context=example.com", 404},
+    };
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        unsigned status = ask(r, "MESSAGE", table[i].uri, TO_BOB, "");
+        const char *got = find_raw(r, BOB, "MESSAGE " BOB_AT);
+        if (status != table[i].status || (*got != 0) == (status != 0))
+            fail_msg("%s: %u", table[i].uri, status);
+        if (*got)
+            say(r, BOB, reply(got, 200, "b", ""));
+    }
+    rig_quiet(r);
+}
+
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
@@ -138,6 +165,7 @@ int main(void)
         T(a_cancel_requires_nothing),
         T(a_redirection_ignores_what_it_does_not_know),
         T(a_method_that_is_not_served_is_told_which_are),
+        T(a_number_has_one_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

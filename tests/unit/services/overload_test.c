@@ -51,13 +51,13 @@ static void test_control(void **state)
     assert_int_equal(o.percent, 95);
     assert_true(o.seq > seq);
     /* Between the marks it holds; below it comes back, slowly. */
-    intervals(&o, &now, 5, 150 * USEC_MS, 500);
+    intervals(&o, &now, 5, 1OVERLOAD_LAG_HIGH, 500);
     assert_int_equal(o.percent, 95);
-    intervals(&o, &now, 5, 10 * USEC_MS, 500);
+    intervals(&o, &now, 5, OVERLOAD_LAG_LOW, 500);
     assert_int_equal(o.percent, 70);
-    intervals(&o, &now, 5, 10 * USEC_MS, 850); /* the table is not empty enough yet */
+    intervals(&o, &now, 5, OVERLOAD_LAG_LOW, 850); /* the table is not empty enough yet */
     assert_int_equal(o.percent, 70);
-    intervals(&o, &now, 20, 10 * USEC_MS, 500);
+    intervals(&o, &now, 20, OVERLOAD_LAG_LOW, 500);
     assert_int_equal(o.percent, 0);
     /* A table nearly full: in proportion, at once. */
     intervals(&o, &now, 1, 0, 950);
@@ -66,7 +66,7 @@ static void test_control(void **state)
     assert_int_equal(o.percent, 95);
     /* The worst of an interval counts, however short. */
     o = (struct overload){.judged = now};
-    overload_measure(&o, now + 10, 300 * USEC_MS, 0, 1000);
+    overload_measure(&o, now + 10, OVERLOAD_LAG_HIGH + 1, 0, 1000);
     overload_measure(&o, now + 20, 0, 0, 1000);
     assert_int_equal(o.percent, 0);
     overload_measure(&o, now + OVERLOAD_INTERVAL, 0, 0, 1000);

@@ -44,14 +44,14 @@ static void test_control(void **state)
     intervals(&o, &now, 20, 5 * USEC_MS, 500);
     assert_int_equal(o.percent, 0);
     /* Late: more is refused with every interval, but never all. */
-    intervals(&o, &now, 3, 400 * USEC_MS, 500);
+    intervals(&o, &now, 3, OVERLOAD_LAG_HIGH + 1, 500);
     assert_int_equal(o.percent, 30);
     uint32_t seq = o.seq;
-    intervals(&o, &now, 50, 400 * USEC_MS, 500);
+    intervals(&o, &now, 50, OVERLOAD_LAG_HIGH + 1, 500);
     assert_int_equal(o.percent, 95);
     assert_true(o.seq > seq);
     /* Between the marks it holds; below it comes back, slowly. */
-    intervals(&o, &now, 5, 1OVERLOAD_LAG_HIGH, 500);
+    intervals(&o, &now, 5, OVERLOAD_LAG_HIGH, 500);
     assert_int_equal(o.percent, 95);
     intervals(&o, &now, 5, OVERLOAD_LAG_LOW, 500);
     assert_int_equal(o.percent, 70);

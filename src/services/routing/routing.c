@@ -232,6 +232,7 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         return rc;
     }
     proxy_settings(r->proxy, set);
+    proxy_overload(r->proxy, &r->overload);
     if (r->locate)
         proxy_locate(r->proxy, r->locate);
     *ret_routing = r;

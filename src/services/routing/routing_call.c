@@ -137,8 +137,18 @@ void routing_forward(struct pending *p)
 
 /* ---- inside a dialog ---- */
 
-/* Where a request that follows our route set goes: to the leg that we know, else by the flow that our
- * Record-Route carries (RFC 5626 §5.3), else where its URI points. False: nowhere that we can send to. */
+/* The address that the next URI names by number, if this sender may name it. */
+static bool by_number(struct routing *r, struct rx *rx, const struct uri *uri, struct dest *ret)
+{
+    return location_dest(uri, ret) == ERR_OK &&
+           location_allowed(r->sip, &ret->addr, &rx->flow.remote);
+}
+
+/* Where a request that follows our route set goes: to the leg that we know; by the flow that our
+ * Record-Route carries (RFC 5626 §5.3); else where its URI points, a name being found by the proxy
+ * (RFC 3263). So it is for a call of an earlier process, or an early dialog of one fork among
+ * several: the mark proves that its route set was made here for this Call-ID. False: nowhere that we
+ * can send to. */
 static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route *route,
                      struct call **ret_call, unsigned *ret_leg, struct hop *ret)
 {
@@ -152,21 +162,29 @@ static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route 
             return true;
         }
     }
-    if (!route->next.p && route->token.transport != SIP_T_NONE) {
-        ret->dest.flow = route->token;
-        ret->dest.transport = route->token.transport;
+    bool token = !route->next.p && route->token.transport != SIP_T_NONE;
+    struct dest flow = {.flow = route->token, .transport = route->token.transport};
+    if (token && sip_flow_up(r->sip, &route->token)) {
+        ret->dest = flow;
         ret->flow_only = flow_reliable(&route->token);
         return true;
     }
-    /* A call of an earlier process, or an early dialog of one fork among several. The mark proves
-     * that its route set was made here for this Call-ID. A name is found by the proxy (RFC 3263). */
     if (uri_parse(route->next.p ? route->next : route->uri, &uri, NULL) ||
         (uri.scheme != URI_SIP && uri.scheme != URI_SIPS))
         return false;
-    if (location_dest(&uri, &ret->dest) == ERR_OK)
-        return location_allowed(r->sip, &ret->dest.addr, &rx->flow.remote);
+    if (by_number(r, rx, &uri, &ret->dest))
+        return true;
+    if (token) {
+        /* There was no other way: 430. */
+        *ret = (struct hop){.dest = flow, .flow_only = true};
+        return true;
+    }
+    uint8_t ip[16];
+    size_t n;
+    bool number = uri_host_ip(uri.host, ip, &n) == ERR_OK;
+    /* Numbers over TLS are the proxy's to judge: location knows UDP and TCP. */
     ret->dest = (struct dest){.transport = SIP_T_NONE};
-    return true;
+    return !number || location_transport(&uri) == SIP_T_TLS;
 }
 
 static struct proxy_target target_of(const struct proxy_route *route, const struct hop *h)

@@ -177,8 +177,8 @@ static bool look_up(struct lookup *k, const struct settings_target *t)
     switch (t->kind) {
     case TARGET_LOCAL:
         return find_account(k, k->user, k->domain);
-    case TARGET_ACCOUNT:
-        return find_account(k, t->user, t->domain);
+    case TARGET_ACCOUNT: /* without a domain: of the first, as accounts are */
+        return find_account(k, t->user, t->domain.n ? t->domain : k->set->domains[0].name);
     case TARGET_SIP:
         add_uri(k, t, t->uri, true);
         return false;

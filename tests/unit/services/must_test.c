@@ -115,6 +115,22 @@ static void a_redirection_ignores_what_it_does_not_know(void **state)
     rig_quiet(r);
 }
 
+/* An account that a route names without a domain is of the first domain. */
+static void an_account_of_a_route_needs_no_domain(void **state)
+{
+    struct rig *r = *state;
+    routes[0] = (struct settings_route){
+        .when = {.user = {SV("199")}, .user_n = 1},
+        .action = ACTION_REDIRECT,
+        .target = {{.kind = TARGET_ACCOUNT, .user = SV("102")}},
+        .targets_n = 1,
+    };
+    r->set->routes_n = 1;
+    assert_int_equal(ask(r, "INVITE", "sip:199@example.com", TO_BOB, ""), 302);
+    assert_non_null(strstr(find_got(r, ALICE, "SIP/2.0 302"), "\r\nContact: <" BOB_AT ">"));
+    rig_quiet(r);
+}
+
 /* §8.2.1: Allow lists what is served. §8.2.6.2: the tag of all responses to one request is one. */
 static void a_method_that_is_not_served_is_told_which_are(void **state)
 {
@@ -166,6 +182,7 @@ int main(void)
         T(a_redirection_ignores_what_it_does_not_know),
         T(a_method_that_is_not_served_is_told_which_are),
         T(a_number_has_one_form),
+        T(an_account_of_a_route_needs_no_domain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

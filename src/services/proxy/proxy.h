@@ -136,6 +136,9 @@ struct proxy_route {
     /* a Route of ours carried a flow token that verifies (RFC 5626 §5.3): the flow this request is to
      * leave on; transport SIP_T_NONE: none */
     struct flow token;
+    /* likewise of the side that the request comes from: it is the flow that it came on, and two Routes of
+     * ours say so. Then its sender is who was at that end of the dialog. */
+    bool same_flow;
     sv next;
     bool next_loose; /* next carries ;lr */
     unsigned pop;

@@ -85,6 +85,7 @@ enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret)
     const struct uri *u;
     TRY(sipmsg_uri(m, &u));
     const struct sip_addr *routes = NULL;
+    struct flow first = {.transport = SIP_T_NONE};
     size_t n = 0;
     enum err rc = sipmsg_addrs(m, SIP_H_ROUTE, &routes, &n);
     if (rc && rc != ERR_NOTFOUND)
@@ -106,8 +107,12 @@ enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret)
         ret->routed = true;
         if (read_user(p, rx, routes[ret->pop].uri.user, &ret->token))
             ret->mark_ok = true;
+        if (ret->pop == 0)
+            first = ret->token;
         ret->pop++;
     }
+    ret->same_flow =
+        ret->pop == 2 && first.transport != SIP_T_NONE && flow_equal(&first, &rx->flow);
     if (ret->pop < n) {
         sv flag;
         ret->next = routes[ret->pop].uri.text;

@@ -249,7 +249,7 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     struct call *call;
     unsigned leg = 0;
     struct hop hop;
-    bool proved = r->set->authenticate == SETTINGS_AUTH_REGISTER;
+    bool proved = route->same_flow || r->set->authenticate == SETTINGS_AUTH_REGISTER;
     if (!next_hop(r, rx, route, &call, &leg, &hop)) {
         routing_refuse(r, rx, 404, NULL, SV_NONE);
         return;

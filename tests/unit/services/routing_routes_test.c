@@ -265,6 +265,45 @@ static void test_a_phone_redirects_to_the_outside(void **state)
     rig_quiet(r);
 }
 
+/* A dialog that nobody follows, between phones behind NATs: its requests go by the flows of the route
+ * set, and who comes by his own is not asked who he is (RFC 5626 §5.3). */
+static void test_an_unfollowed_dialog(void **state)
+{
+    struct rig *r = *state;
+    struct binding at = binding_of(r, "sip:bob@10.0.0.7:5060", BOB);
+    char more[1024];
+    at.by_flow = true;
+    rig_bind(r, "bob@example.com", &at, 1);
+    assert_int_equal(ask_as_alice(r, "SUBSCRIBE", "sip:bob@example.com", FROM_A,
+                                  "X-Nat: 1\r\nEvent: dialog\r\nContact: <sip:alice@10.9.9.9>\r\n"),
+                     0);
+    const char *raw = find_raw(r, BOB, "SUBSCRIBE sip:bob@10.0.0.7");
+    const char *inner = value(raw, "Record-Route");
+    const char *outer = value(strstr(raw, "\r\nRecord-Route") + 2, "Record-Route");
+    assert_true(*inner && *outer && strcmp(inner, outer) != 0);
+    snprintf(more, sizeof(more),
+             "Route: %s\r\nRoute: %s\r\nEvent: dialog\r\nSubscription-State: active\r\n", inner,
+             outer);
+    say(r, BOB, reply(raw, 200, "b1", "Contact: <sip:bob@10.0.0.7:5060>\r\n"));
+    const char *back =
+        "From: <sip:bob@example.com>;tag=b1\r\nTo: <sip:alice@example.com>;tag=a1\r\n";
+    char call[16];
+    snprintf(call, sizeof(call), "r%u", serial);
+    rig_clear(r);
+    say(r, BOB, request(r, BOB, "NOTIFY", "sip:alice@10.9.9.9", back, call, more));
+    assert_int_equal(heard(r, ALICE, "NOTIFY sip:alice@10.9.9.9"), 1);
+    say(r, ALICE, reply(find_raw(r, ALICE, "NOTIFY"), 200, NULL, ""));
+    assert_int_equal(heard(r, BOB, "SIP/2.0 200"), 1);
+    /* The same from elsewhere has to be proved; of another call the tokens are worth nothing. */
+    rig_clear(r);
+    say(r, DESK, request(r, DESK, "NOTIFY", "sip:alice@10.9.9.9", back, call, more));
+    assert_int_equal(heard(r, DESK, "SIP/2.0 407"), 1);
+    assert_int_equal(heard(r, ALICE, ""), 0);
+    say(r, BOB, request(r, BOB, "NOTIFY", "sip:alice@10.9.9.9", back, "other", more));
+    assert_int_equal(heard(r, ALICE, ""), 0);
+    rig_quiet(r);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
@@ -273,6 +312,7 @@ int main(void)
         T(test_to_account_then_reject),  T(test_outbound_proxy),
         T(test_a_network_without_login), T(test_identity),
         T(test_a_phone_redirects),       T(test_a_phone_redirects_to_the_outside),
+        T(test_an_unfollowed_dialog),
     };
     return cmocka_run_group_tests_name("routing_routes", tests, NULL, NULL);
 }

@@ -91,8 +91,11 @@ static bool next_message(struct conn *c)
         size_t n = sipmsg_skip_crlf(rest);
         c->at += n;
         rest = sv_sub(rest, n, rest.n);
-        if (n)
+        if (n) {
+            /* a keep-alive that came in two pieces is whole, and no message has begun */
+            loop_timer_cancel(s->loop, &c->deadline);
             on_crlf(c, n);
+        }
         if (!c->stream)
             return false;
     }

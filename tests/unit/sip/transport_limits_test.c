@@ -325,6 +325,21 @@ static void flood_stalled(struct world *w)
     block_unref(b);
 }
 
+/* RFC 5626 §4.4.1: TCP may cut it anywhere; whole again it is no message that never ends. */
+static void a_keep_alive_in_pieces_is_no_message(void **state)
+{
+    (void)state;
+    struct world *w = start_as(1, NULL);
+    dial(w);
+    say_tcp(w, SV("\r\n\r"));
+    run(w, 50 * USEC_MS);
+    say_tcp(w, SV("\n"));
+    run(w, 11 * USEC_S);
+    assert_false(w->stream_closed);
+    assert_int_equal(refused(w, STAT_LIMIT_MESSAGE_TIME), 0);
+    world_free(w);
+}
+
 static void one_who_does_not_read_delays_nobody(void **state)
 {
     (void)state;
@@ -373,6 +388,7 @@ int main(void)
         cmocka_unit_test(when_all_are_useful_the_newcomer_is_refused),
         cmocka_unit_test(nonsense_proves_nothing),
         cmocka_unit_test(a_message_has_its_time),
+        cmocka_unit_test(a_keep_alive_in_pieces_is_no_message),
         cmocka_unit_test(one_who_does_not_read_delays_nobody),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,6 +57,7 @@ struct side {
     enum { RING, ANSWER, REFUSE, TALK } plan;
     unsigned restarts;    /* of the server when the dialog stood */
     unsigned own, others; /* mishaps when a request was sent */
+    bool thief;           /* it goes by the flow token of another dialog */
 };
 
 enum kind { CUT, CRASH, ON, PART, JOIN, HEALED, KILL, START, STALL, RINGS, GONE, TORN };
@@ -86,7 +87,7 @@ struct scenario {
     unsigned events;
     bool changed, calm;
     unsigned answered, refused, lost, cuts, crashes, parts, kills, stalls, dialog_ok, dialog_lost;
-    unsigned subscriptions;
+    unsigned subscriptions, thefts;
 };
 
 static bool chance(struct scenario *sc, unsigned permille)
@@ -119,23 +120,16 @@ static struct event *plan(struct scenario *sc, enum kind kind, unsigned phone, u
 static enum kind misfortune(struct scenario *sc)
 {
     static const enum kind all[] = {CUT, CUT, CUT, CRASH, CRASH, PART, STALL, STALL, KILL};
-    switch (sc->part) {
-    case PART_CUTS:
-    case PART_ALTERNATIVE:
-        return CUT;
-    case PART_CRASHES:
-        return CRASH;
-    case PART_HALF_OPEN:
+    static const enum kind own[] = {[PART_CUTS] = CUT,
+                                    [PART_CRASHES] = CRASH,
+                                    [PART_KILLED] = KILL,
+                                    [PART_SLOW] = STALL,
+                                    [PART_ALTERNATIVE] = CUT};
+    if (sc->part == PART_HALF_OPEN)
         return chance(sc, 600) ? PART : CRASH;
-    case PART_KILLED:
-        return KILL;
-    case PART_SLOW:
-        return STALL;
-    case PART_ALL:
-    case PART_TWICE:
-        break;
-    }
-    return all[sim_random(sc->w.sim) % (sizeof(all) / sizeof(all[0]))];
+    if (sc->part == PART_ALL || sc->part == PART_TWICE)
+        return all[sim_random(sc->w.sim) % (sizeof(all) / sizeof(all[0]))];
+    return own[sc->part];
 }
 
 /* A moment at which things break, now or in a while: on this very connection, or at another phone. */
@@ -364,11 +358,6 @@ static void wait_for(struct talk *t, usec least, usec most)
     loop_timer(t->handset->loop, &t->plan, between(of(t->handset), least, most));
 }
 
-static void on_bound(struct line *l)
-{
-    moment(l->handset, l->index);
-}
-
 static void on_invite(struct talk *t)
 {
     struct handset *h = t->handset;
@@ -395,7 +384,6 @@ static void on_progress(struct talk *t, uint16_t status)
     moment(t->handset, t->line);
 }
 
-/* Has any phone of the account had a reason not to answer? */
 static bool struck_lately(struct scenario *sc, const struct attempt *a)
 {
     for (unsigned i = 0; i < sc->phones; i++) {
@@ -487,6 +475,24 @@ static void hang_up(struct talk *t)
     handset_hangup(t);
 }
 
+/* RFC 5626 §5.2: a token that was given to somebody else, for another dialog, leads nowhere. */
+static bool steal(struct talk *t, const struct talk *peer)
+{
+    struct scenario *sc = of(t->handset);
+    unsigned i = (unsigned)(sim_random(sc->w.sim) % sc->phones);
+    LIST_EACH (k, &sc->phone[i].talks, struct talk, by_handset) {
+        struct talk *whose = handset_peer(sc->phone, sc->phones, k);
+        bool fit = whose && whose->handset != t->handset && peer &&
+                   whose->handset != peer->handset && k->state == TALK_UP &&
+                   strcmp(k->call_id, t->call_id) != 0 && !side_of(k)->thief;
+        if (fit && handset_steal(t, k)) {
+            sc->thefts++;
+            return side_of(t)->thief = true;
+        }
+    }
+    return false;
+}
+
 static void in_dialog(struct talk *t)
 {
     static const enum sip_method of_calls[] = {SIP_INFO, SIP_MESSAGE, SIP_INVITE, SIP_INVITE};
@@ -497,6 +503,8 @@ static void in_dialog(struct talk *t)
                                         : of_calls[sim_random(sc->w.sim) % 4];
     s->own = t->handset->mishaps;
     s->others = peer ? peer->handset->mishaps : 0;
+    if (t->subscription && chance(sc, 200) && steal(t, peer))
+        return;
     if (handset_request(t, m))
         moment(t->handset, t->line);
 }
@@ -539,12 +547,10 @@ static void on_answer(struct talk *t, enum sip_method method, uint16_t status)
     struct scenario *sc = of(t->handset);
     struct side *s = side_of(t);
     struct talk *peer = handset_peer(sc->phone, sc->phones, t);
-    if (status == 200) {
-        sc->dialog_ok++;
-        return;
-    }
-    sc->dialog_lost++;
-    if (status == 491 && method == SIP_INVITE)
+    if (s->thief && status == 200)
+        world_fail(&sc->w, "phone %u reaches another by a stolen flow token", t->handset->index);
+    *(status == 200 ? &sc->dialog_ok : &sc->dialog_lost) += 1;
+    if (status == 200 || s->thief || (status == 491 && method == SIP_INVITE))
         return;
     if (s->restarts != sc->restarts || s->own != t->handset->mishaps || !peer ||
         peer->state != TALK_UP || t->fresh != t->handset->mishaps ||
@@ -579,7 +585,6 @@ static void on_merged(struct line *l, sv call_id)
 }
 
 static const struct handset_handler handler = {
-    .on_bound = on_bound,
     .on_invite = on_invite,
     .on_progress = on_progress,
     .on_final = on_final,
@@ -719,20 +724,27 @@ static void settle(struct scenario *sc)
     world_fail(w, "left over: " SV_FMT, SV_ARG(buf_sv(&b)));
 }
 
-static size_t connections(struct scenario *sc)
+/* What the server holds: connections, and blocks. */
+static size_t held(struct scenario *sc, size_t *ret_blocks)
 {
     size_t n = 0;
-    for (unsigned i = 0; i < sc->w.server.group->n; i++)
+    *ret_blocks = 0;
+    for (unsigned i = 0; i < sc->w.server.group->n; i++) {
         n += sip_connections(routing_sip(sc->w.server.routing[i]));
+        *ret_blocks += block_pool_live(sc->w.server.group->loop[i]->blocks);
+    }
     return n;
 }
 
-static size_t blocks_out(struct scenario *sc)
+static void check_line(struct scenario *sc, const struct handset_bindings *k, const struct line *l)
 {
-    size_t n = 0;
-    for (unsigned i = 0; i < sc->w.server.group->n; i++)
-        n += block_pool_live(sc->w.server.group->loop[i]->blocks);
-    return n;
+    unsigned i = l->handset->index, j = l->index;
+    if (!k->n[i][j] || k->dead[i][j] || k->birth[i][j] != l->births)
+        world_fail(&sc->w, "phone %u registered by connection %u.%u: %s (.%u)", i, j, l->births,
+                   !k->n[i][j]     ? "not bound"
+                   : k->dead[i][j] ? "asleep"
+                                   : "bound by another",
+                   k->birth[i][j]);
 }
 
 /* Who registered and was not struck since is bound, at any time. */
@@ -744,42 +756,28 @@ static void check_bound(struct scenario *sc)
     for (unsigned i = 0; i < sc->phones; i++) {
         for (unsigned j = 0; healthy(sc, i) && j < sc->phone[i].lines; j++) {
             const struct line *l = &sc->phone[i].line[j];
-            if (l->bound && sc->struck[i] < l->bound_at &&
-                (!k.n[i][j] || k.dead[i][j] || k.birth[i][j] != l->births))
-                world_fail(&sc->w, "phone %u registered by connection %u.%u: %s (.%u)", i, j,
-                           l->births,
-                           !k.n[i][j]     ? "not bound"
-                           : k.dead[i][j] ? "asleep"
-                                          : "bound by another",
-                           k.birth[i][j]);
+            if (l->bound && sc->struck[i] < l->bound_at)
+                check_line(sc, &k, l);
         }
     }
 }
 
-static void check_bindings(struct scenario *sc)
+static void check_end(struct scenario *sc)
 {
     struct handset_bindings k = look(sc);
-    size_t lines = 0;
+    size_t lines = 0, blocks;
     for (unsigned i = 0; i < sc->phones; i++) {
-        for (unsigned j = 0; j < sc->phone[i].lines; j++) {
-            const struct line *l = &sc->phone[i].line[j];
-            lines++;
-            if (!k.n[i][j] || k.dead[i][j] || k.birth[i][j] != l->births)
-                world_fail(&sc->w, "phone %u registered by connection %u.%u: %s (.%u)", i, j,
-                           l->births,
-                           !k.n[i][j]     ? "not bound"
-                           : k.dead[i][j] ? "asleep"
-                                          : "bound by another",
-                           k.birth[i][j]);
-        }
+        for (unsigned j = 0; j < sc->phone[i].lines; j++, lines++)
+            check_line(sc, &k, &sc->phone[i].line[j]);
     }
-    if (connections(sc) != lines)
-        world_fail(&sc->w, "%zu connections, %zu flows", connections(sc), lines);
+    if (held(sc, &blocks) != lines)
+        world_fail(&sc->w, "%zu connections, %zu flows", held(sc, &blocks), lines);
 }
 
 /* With the last connection the last binding is gone, or asleep. */
 static void all_off(struct scenario *sc)
 {
+    size_t blocks;
     for (unsigned i = 0; i < sc->phones; i++)
         handset_off(&sc->phone[i], false);
     run_for(sc, 10 * USEC_S);
@@ -790,15 +788,16 @@ static void all_off(struct scenario *sc)
                 world_fail(&sc->w, "phone %u is off, and bound by reg-id %u", i, j + 1);
         }
     }
-    if (connections(sc))
-        world_fail(&sc->w, "%zu connections of phones that are off", connections(sc));
+    if (held(sc, &blocks))
+        world_fail(&sc->w, "%zu connections of phones that are off", held(sc, &blocks));
 }
 
 static void course(struct scenario *sc)
 {
     struct world *w = &sc->w;
     populate(sc);
-    size_t blocks = blocks_out(sc);
+    size_t before, after;
+    held(sc, &before);
     sc->calm = true;
     if (!sim_run_when(w->sim, 100 * USEC_S, all_bound, sc))
         world_fail(w, "not all phones are registered after 100 s");
@@ -819,13 +818,14 @@ static void course(struct scenario *sc)
     if (!w->failed)
         settle(sc);
     if (!w->failed)
-        check_bindings(sc);
+        check_end(sc);
     if (!w->failed)
         all_off(sc);
     if (!w->failed)
         settle(sc);
-    if (!w->failed && blocks_out(sc) != blocks)
-        world_fail(w, "%zu blocks are still out, %zu were before", blocks_out(sc), blocks);
+    held(sc, &after);
+    if (!w->failed && after != before)
+        world_fail(w, "%zu blocks are still out, %zu were before", after, before);
 }
 
 static bool run(const struct program *p, uint64_t seed, struct result *ret)
@@ -858,7 +858,7 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_count(ret, "lost", sc->lost);
     program_count(ret, "in dialogs", sc->dialog_ok);
     program_count(ret, "not answered there", sc->dialog_lost);
-    program_count(ret, "subscriptions", sc->subscriptions);
+    program_count(ret, "tokens stolen", sc->thefts);
     program_count(ret, "cuts", sc->cuts);
     program_count(ret, "crashes", sc->crashes);
     program_count(ret, "partitions", sc->parts);

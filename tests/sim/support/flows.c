@@ -240,7 +240,6 @@ void handset_registered(struct line *l, uint16_t status, struct sipmsg *m)
     l->bound_at = sim_now(h->world->sim);
     if (!timer_armed(&l->keep))
         arm_keep(l);
-    h->handler->on_bound(l);
 }
 
 /* ---- in ---- */

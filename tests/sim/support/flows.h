@@ -67,7 +67,6 @@ struct line {
 
 /* What a test wants to know; called in turns. */
 struct handset_handler {
-    void (*on_bound)(struct line *l);
     void (*on_invite)(struct talk *t); /* a call comes in, rings when handset_respond says so */
     void (*on_progress)(struct talk *t, uint16_t status);
     /* of the INVITE that began t; 0: its connection ended. Other than 2xx: on_end follows. */
@@ -130,6 +129,9 @@ struct talk *handset_call(struct handset *h, unsigned account, bool subscription
 void handset_respond(struct talk *t, uint16_t status);
 /* In a dialog that is up. False: not now. */
 bool handset_request(struct talk *t, enum sip_method method);
+/* A MESSAGE within k whose last Route carries the flow token of another dialog's; all of k's requests
+ * have it from now on. False: not now, or there is none. */
+bool handset_steal(struct talk *k, const struct talk *from);
 /* CANCEL, or BYE, or (subscriptions) the end of it; whatever its state demands. */
 void handset_hangup(struct talk *t);
 /* The other side of its dialog among these, or NULL. */

@@ -579,6 +579,42 @@ bool handset_request(struct talk *k, enum sip_method method)
     return ask_start(ask_new(k, l, method), l);
 }
 
+/* "<sip:mark.hash.token@…": where the token begins, or 0. */
+static size_t token_at(sv route, size_t *ret_end)
+{
+    size_t dots = 0, at = 0;
+    *ret_end = sv_chr(route, '@');
+    for (size_t i = 0; i < *ret_end; i++) {
+        if (route.p[i] == '.' && ++dots == 2)
+            at = i;
+    }
+    return *ret_end < route.n ? at : 0;
+}
+
+bool handset_steal(struct talk *k, const struct talk *from)
+{
+    char mem[TALK_TEXT];
+    struct buf b;
+    size_t end, other_end;
+    if (!k->routes || !from->routes)
+        return false;
+    sv own = sv_of(k->route[k->routes - 1]), other = sv_of(from->route[from->routes - 1]);
+    size_t at = token_at(own, &end), other_at = token_at(other, &other_end);
+    if (!at || !other_at)
+        return false;
+    buf_init(&b, mem, sizeof(mem) - 1);
+    buf_put(&b, sv_sub(own, 0, at));
+    buf_put(&b, sv_sub(other, other_at, other_end));
+    buf_put(&b, sv_sub(own, end, own.n));
+    char before[TALK_TEXT];
+    memcpy(before, k->route[k->routes - 1], TALK_TEXT);
+    text_copy(k->route[k->routes - 1], TALK_TEXT, buf_sv(&b));
+    if (b.rc == ERR_OK && handset_request(k, SIP_MESSAGE))
+        return true;
+    memcpy(k->route[k->routes - 1], before, TALK_TEXT);
+    return false;
+}
+
 void handset_hangup(struct talk *k)
 {
     struct handset *h = k->handset;

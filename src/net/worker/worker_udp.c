@@ -6,8 +6,9 @@
  *             together in a block of their size
  *   send      a ring of blocks; flushed when a batch is full or the turn ends; what the kernel
  *             does not take waits until the socket is writable, up to the ring's size
- *   errors    ICMP comes by the error queue (ip(7), IP_RECVERR) and names the destination; no
- *             error of one destination ever ends the socket or holds up another's datagrams */
+ *   errors    ICMP comes by the error queue (ip(7), IP_RECVERR), names the destination and quotes the
+ *             datagram; no error of one destination ever ends the socket or holds up another's
+ *             datagrams, and none is laid to the datagram that was being sent when it came */
 #include "worker/worker_priv.h"
 #include <errno.h>
 #include <linux/errqueue.h>
@@ -25,6 +26,9 @@ enum {
     CONTROL = 64, /* fits either pktinfo */
     ERROR_CONTROL = 512,
     QUOTED_MAX = 1280, /* of a refused datagram: routers quote up to 576 or 1280 octets of it */
+    SEND_TRIES = 8,    /* of one datagram, each time told of another's ICMP; then it is lost */
+    PAYLOAD4_MAX = 65507,
+    PAYLOAD6_MAX = 65527,
 };
 _Static_assert(CMSG_SPACE(sizeof(struct in6_pktinfo)) <= CONTROL, "control buffers hold pktinfo");
 
@@ -147,23 +151,63 @@ static void watch(struct worker_udp *u)
     uv_poll_start(&u->poll, UV_READABLE | (u->blocked ? UV_WRITABLE : 0), on_poll);
 }
 
+/* The kernel itself knows no way there. Asked apart: the socket's own errors may be ICMP's. */
+static bool unroutable(const struct waiting *o)
+{
+    struct sockaddr_storage to;
+    socklen_t n = worker_sockaddr(&o->to, &to);
+    int fd;
+    if (worker_socket(&o->to, SOCK_DGRAM, &fd))
+        return false;
+    bool failed = connect(fd, (const struct sockaddr *)&to, n) != 0;
+    close(fd);
+    return failed;
+}
+
+/* e, a second time in a row, is about this datagram, and not what ICMP said of an earlier one: such
+ * come by the error queue too, and there they quote whom they mean. */
+static bool is_its_own(const struct waiting *o, int e)
+{
+    switch (e) {
+    case ECONNREFUSED:
+    case EHOSTDOWN:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EPROTO:
+        return false; /* never the kernel's own word of a datagram */
+    case EMSGSIZE:
+        return o->b->n > (o->to.family == 4 ? PAYLOAD4_MAX : PAYLOAD6_MAX);
+    case EACCES:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return unroutable(o);
+    default:
+        return true;
+    }
+}
+
 static void flush(struct worker_udp *u)
 {
-    bool again = false; /* the oldest datagram failed once */
+    unsigned tries = 0; /* failures of the oldest datagram */
     while (u->count > 0 && !u->blocked) {
         int sent = sendmmsg(u->fd, u->w->batch->out, fill_batch(u), MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent > 0) {
             drop_sent(u, (unsigned)sent);
-            again = false;
+            tries = 0;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             u->blocked = true;
             watch(u);
-        } else if (errno != EINTR && !again) {
-            again = true; /* it may be an earlier datagram's ICMP that this call was told of */
-        } else if (errno != EINTR) {
-            keep_error(u, &u->ring[u->head], worker_err(errno));
-            drop_sent(u, 1);
-            again = false;
+        } else if (errno != EINTR && ++tries > 1) { /* once: it may be an earlier one's ICMP */
+            int e = errno;
+            const struct waiting *o = &u->ring[u->head];
+            bool own = is_its_own(o, e);
+            if (own)
+                keep_error(u, o, worker_err(e));
+            if (own || tries == SEND_TRIES) {
+                drop_sent(u, 1);
+                tries = 0;
+            }
         }
     }
 }

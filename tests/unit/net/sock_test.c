@@ -13,6 +13,7 @@
 static bool no_room;
 static unsigned without_room;
 static _Atomic unsigned failures;
+static int failure = EPERM;
 
 int sendmmsg(int fd, struct mmsghdr *msg, unsigned n, int flags)
 {
@@ -23,7 +24,7 @@ int sendmmsg(int fd, struct mmsghdr *msg, unsigned n, int flags)
     }
     if (failures > 0) {
         failures--;
-        errno = EPERM;
+        errno = failure;
         return -1;
     }
     return (int)syscall(SYS_sendmmsg, fd, msg, n, flags);
@@ -148,6 +149,56 @@ static void error_of_the_past_costs_no_datagram(void **state)
     assert_true(addr_equal(&told_to, &to));
     udp_close(ping);
     net_end();
+}
+
+static void stop_late(struct timer *t, void *arg)
+{
+    (void)t;
+    (void)arg;
+    net_stop();
+}
+
+/* Sends one datagram to somebody, and waits for a report of it. */
+static void send_for_report(const char *somebody)
+{
+    struct timer late_timer;
+    net_setup(1);
+    assert_int_equal(udp_open(at, any_port("0.0.0.0"), &ping_handler, NULL, &ping), ERR_OK);
+    struct addr to = net_addr(somebody);
+    told = ERR_OK;
+    told_to = (struct addr){0};
+    assert_int_equal(udp_send(ping, NULL, &to, &SV("x"), 1), ERR_OK);
+    timer_init(&late_timer, stop_late, NULL);
+    loop_timer(at, &late_timer, 20 * USEC_MS);
+    net_run();
+    assert_true(told == ERR_OK || addr_equal(&told_to, &to));
+    udp_close(ping);
+    loop_timer_cancel(at, &late_timer);
+    net_end();
+}
+
+/* Reports about others, that come while one is being sent, are never laid to it; and one that always
+ * meets them is as good as lost. */
+static void reports_about_others_are_not_laid_to_the_next(void **state)
+{
+    static const int codes[] = {ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EACCES, EMSGSIZE, EPROTO};
+    (void)state;
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        failure = codes[i];
+        failures = 3;
+        told = ERR_OK;
+        echo_of("127.0.0.1", "127.0.0.1", "127.0.0.1", 10);
+        assert_int_equal(failures, 0);
+        assert_int_equal(told, ERR_OK);
+    }
+    failures = 8;
+    send_for_report("127.0.0.1:9");
+    assert_int_equal(failures, 0);
+    assert_int_equal(told, ERR_OK);
+    /* A broadcast is refused by the kernel itself: that is about this datagram. */
+    failure = EPERM;
+    send_for_report("255.255.255.255:9");
+    assert_int_equal(told, ERR_DENIED);
 }
 
 static void too_big_is_told(void **state)
@@ -414,6 +465,7 @@ int main(void)
         cmocka_unit_test(wildcard_answers_from_the_address_asked),
         cmocka_unit_test(datagrams_over_ipv6),
         cmocka_unit_test(error_of_the_past_costs_no_datagram),
+        cmocka_unit_test(reports_about_others_are_not_laid_to_the_next),
         cmocka_unit_test(too_big_is_told),
         cmocka_unit_test(refused_destination_harms_no_other),
         cmocka_unit_test(burst_arrives_beside_refusals),

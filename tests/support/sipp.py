@@ -53,8 +53,11 @@ class Sipp:
         until = time.monotonic() + timeout
         while time.monotonic() < until and self.process.poll() is None:
             with open("/proc/net/" + self.transport) as table:
-                if any(line.split()[1].endswith(":%04X" % self.port) for line in table):
-                    return
+                rows = [line.split() for line in table]
+            # Over TCP it must listen (0A): what a process before it had there may still be ending.
+            if any(row[1].endswith(":%04X" % self.port) and (self.transport == "udp" or row[3] == "0A")
+                   for row in rows):
+                return
             time.sleep(0.02)
         raise AssertionError("SIPp does not start: " + self.errors())
 

@@ -115,6 +115,36 @@ static void a_redirection_ignores_what_it_does_not_know(void **state)
     rig_quiet(r);
 }
 
+/* §18.3: a response that ends before its Content-Length is dropped, whatever it answers. */
+static void a_response_that_is_cut_short_is_dropped(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(ask(r, "MESSAGE", "sip:bob@example.com", TO_BOB, ""), 0);
+    const char *whole = reply(find_raw(r, BOB, "MESSAGE"), 200, "b", "");
+    char *cut = scratch();
+    snprintf(cut, MESSAGE, "%s", whole);
+    char *length = strstr(cut, "Content-Length: 0");
+    assert_non_null(length);
+    length[16] = '9';
+    rig_clear(r);
+    say(r, BOB, cut);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0"), 0);
+    say(r, BOB, whole);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 200 "), 1);
+    rig_quiet(r);
+}
+
+/* §16.5: DEVIATES: maddr does not send a call for a user of ours elsewhere (D6, D15). */
+static void a_user_of_ours_is_not_sent_to_a_maddr(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(
+        ask(r, "MESSAGE", "sip:bob@example.com;maddr=203.0.113.9;transport=udp", TO_BOB, ""), 0);
+    assert_int_equal(r->peer[STRANGER].n, 0);
+    say(r, BOB, reply(find_raw(r, BOB, "MESSAGE " BOB_AT " "), 200, "b", ""));
+    rig_quiet(r);
+}
+
 /* An account that a route names without a domain is of the first domain. */
 static void an_account_of_a_route_needs_no_domain(void **state)
 {
@@ -182,6 +212,8 @@ int main(void)
         T(a_redirection_ignores_what_it_does_not_know),
         T(a_method_that_is_not_served_is_told_which_are),
         T(a_number_has_one_form),
+        T(a_response_that_is_cut_short_is_dropped),
+        T(a_user_of_ours_is_not_sent_to_a_maddr),
         T(an_account_of_a_route_needs_no_domain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,6 +258,17 @@ static void unknown_responses_are_of_their_class(void **state)
     }
 }
 
+/* §8.1.3.1: nobody there counts as 503. */
+static void nobody_there_is_a_503(void **state)
+{
+    struct world *w = *state;
+    udp_close(w->peer);
+    w->peer = NULL;
+    assert_int_equal(useragent_register(w->ua, 120), ERR_OK);
+    wait(w, 5 * USEC_S);
+    assert_int_equal(w->registered, 503);
+}
+
 /* RFC 5626 §4.5: a refused registration is tried again, not before its time. */
 static void a_refused_registration_waits(void **state)
 {
@@ -282,6 +293,7 @@ int main(void)
         T(what_a_register_says),
         T(what_an_invite_says),
         T(unknown_responses_are_of_their_class),
+        T(nobody_there_is_a_503),
         T(a_refused_registration_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,3 +173,14 @@ def test_a_dns_that_is_down_delays_nobody_for_long(server, dns, alice):
             assert other.ask("OPTIONS", "sip:example.test").status == 200
     finally:
         dns.start()
+
+
+def test_a_refused_datagram_is_noticed_whichever_worker_hears_of_it(server, dns, alice):
+    """The kernel gives the ICMP error to any of the workers' sockets of one port."""
+    with Client(server.port, user="carol") as there, Callee(there):
+        for i in range(6):
+            dns.change(THERE, "\n".join([
+                "_sip._udp.u%d SRV 10 1 %d host" % (i, free_port(("127.0.0.1",))),
+                "_sip._udp.u%d SRV 20 1 %d host" % (i, there.port), "host A 127.0.0.1"]))
+            answer, took = call(alice, "sip:carol@u%d.%s" % (i, THERE))
+            assert answer.status == 200 and took < 2 * T1, took

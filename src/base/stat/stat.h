@@ -46,6 +46,7 @@ struct stats {
     X(ORIGIN, "origin")                         \
     X(DNS, "dns")                               \
     X(PUSH, "push")                             \
+    X(STUN, "stun")                             \
     X(OVERLOAD, "overload")                     \
     X(WRITE_QUEUE, "write_queue")               \
     X(MAILBOX, "mailbox")                       \

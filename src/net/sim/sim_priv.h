@@ -68,7 +68,6 @@ struct event {
         struct {
             struct block *octets;
             struct sim_host *src, *dst;
-            unsigned src_worker;
             struct addr from, to;
         } datagram;
         struct {

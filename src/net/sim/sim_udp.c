@@ -286,7 +286,6 @@ static enum err send_op(struct udp *udp, const struct addr *from, const struct a
     e->datagram.octets = b;
     e->datagram.src = h;
     e->datagram.dst = dst;
-    e->datagram.src_worker = l->loop.worker;
     e->datagram.from = src;
     e->datagram.to = *to;
     if (dst == h) {
@@ -313,8 +312,12 @@ static void refuse(struct sim *s, const struct event *e)
     if (src != dst &&
         (rng_permille(&s->rng, s->wire.loss_permille) || rng_permille(&s->rng, ICMP_LOST_PERMILLE)))
         return;
-    push_error(s, src, e->datagram.src_worker, &e->datagram.from, &e->datagram.to, ERR_REFUSED,
-               block_ref(e->datagram.octets), s->now + sim_delay(s, dst, src));
+    /* As SO_REUSEPORT does it: any of the workers may be told, whoever has sent. */
+    struct sim_port *p = sim_port_find(src, PORT_UDP, &e->datagram.from, SV_NONE);
+    struct sim_bound *told = p ? sim_steer(s, p, &e->datagram.to) : NULL;
+    if (told)
+        push_error(s, src, told->loop->loop.worker, &e->datagram.from, &e->datagram.to, ERR_REFUSED,
+                   block_ref(e->datagram.octets), s->now + sim_delay(s, dst, src));
 }
 
 static void deliver(struct sim *s, const struct event *e, struct sim_loop *l)

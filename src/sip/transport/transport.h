@@ -2,7 +2,7 @@
 /* transport/transport.h: SIP messages in and out of a worker.                   layer: sip
  *
  * Spec    RFC 3261 §18, §26.2; RFC 3581 (rport); RFC 5923 (reuse); RFC 5626 §3.5.1, §4.4
- *         (CRLF keep-alives), §5.2 (flow tokens); RFC 7118 (WebSocket); RFC 5922 (names in TLS).
+ *         (CRLF keep-alives), §5.2 (flow tokens), §5.4, §8 (STUN keep-alives over UDP); RFC 7118 (WebSocket); RFC 5922 (names in TLS).
  * Shape   a struct sip is the endpoint of one worker; struct sip_shared is what the endpoints of
  *         one process share.
  *         Messages come as struct rx (octets, index, arena, flow), parsed once by pass one and

@@ -4,7 +4,7 @@
  * Parts   transport.c endpoints; _port.c listeners, what is local, our names; _conn.c life of connections;
  *         _stream.c messages framed from octets; _ws.c HTTP and WebSocket; _rx.c messages in, homes;
  *         _send.c messages out, watches, other workers' connections; _flow.c flows as values;
- *         _source.c caps per source; _name.c names of TLS peers; _reply.c answers without a
+ *         _stun.c STUN keep-alives; _source.c caps per source; _name.c names of TLS peers; _reply.c answers without a
  *         transaction. */
 #ifndef TRANSPORT_TRANSPORT_PRIV_H
 #define TRANSPORT_TRANSPORT_PRIV_H
@@ -12,15 +12,16 @@
 #include "transport/transport.h"
 
 enum {
-    SIP_PORT = 5060,          /* RFC 3261 §18.1.1 */
+    SIP_PORT = 5060, /* RFC 3261 §18.1.1 */
     SIPS_PORT = 5061,
     SIP_RX_OCTETS = 4 * 1024, /* of the block that holds an rx: an ordinary message needs no heap */
     SIP_RX_ARENA = 256 * 1024, /* heap that one message's typed values may take beyond it */
     SIP_KNOWN = 32,            /* own addresses remembered on wildcard listeners */
     SIP_WAITING = 256,         /* buckets of watches */
+    SIP_STUN_SOURCES = 4096,   /* whose rate is known apart, of each worker */
     SIP_NAME_MAX = 256,        /* a host name has 253 octets at most */
     CONN_SLACK = 1024,
-    QUEUE_MIN = 64 * 1024,     /* octets that may wait for a peer */
+    QUEUE_MIN = 64 * 1024, /* octets that may wait for a peer */
     QUEUE_EXTRA = 4 * 1024,
 };
 #define SIP_CONNECT_TIME (5 * USEC_S)
@@ -76,7 +77,7 @@ struct conn {
     uint16_t alias_port; /* by_remote, when accepted */
     uint8_t phase;
     bool accepted, counted;
-    uint8_t pings; /* of ours that were not answered yet */
+    uint8_t pings;  /* of ours that were not answered yet */
     uint64_t users; /* bit a worker: has sent through this connection */
     struct link watches;
     /* deadline: of the connect or the handshake, then of a message begun */
@@ -113,6 +114,8 @@ struct sip {
 
     struct addr known[SIP_KNOWN];
     unsigned known_n;
+
+    usec stun[SIP_STUN_SOURCES]; /* when each may ask a second's worth again */
 };
 
 /* ---- transport_port.c ---- */
@@ -166,6 +169,10 @@ extern const struct udp_handler sip_udp_handler;
 bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, struct conn *c,
                  enum err rc, const struct sipmsg_fault *fault);
 
+/* ---- transport_stun.c ---- */
+/* A datagram that may be STUN; false: it is not. */
+bool sip_stun(struct sip_port *p, sv octets, const struct addr *from, const struct addr *to);
+
 /* ---- transport_conn.c ---- */
 extern const struct listener_handler sip_listener_handler;
 struct conn *conn_find(struct sip *s, uint64_t id);
@@ -208,8 +215,9 @@ void conn_await_upgrade(struct conn *c);
 /* ---- transport_send.c ---- */
 void watch_fail(struct sip *s, struct sip_sent *w, enum err why);
 void watch_fail_target(struct sip *s, uint64_t target, uint64_t id, enum err why);
-/* The network refused a datagram to target that begins like this. */
-void watch_fail_quoted(struct sip *s, uint64_t target, sv quoted, enum err why);
+/* The network refused a datagram to this address that begins like this: the worker that sent it is
+ * told. */
+void watch_fail_quoted(struct sip *s, const struct addr *to, sv quoted, enum err why);
 uint64_t watch_target_conn(const struct sip *s, unsigned worker, uint64_t conn);
 uint64_t watch_target_addr(const struct sip *s, const struct addr *a);
 /* Tells the workers that have sent through c that it is gone. */

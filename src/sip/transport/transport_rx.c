@@ -229,15 +229,11 @@ bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
 
 /* ---- datagrams ---- */
 
-/* What keeps a NAT's binding open and is no message: CRLFs, four zero octets, STUN (RFC 5626
- * §4.4.2). */
+/* What keeps a NAT's binding open, and is no message and no STUN: CRLFs, four zero octets. */
 static bool keep_alive(sv d)
 {
     static const char zeros[4];
-    static const char cookie[4] = {0x21, 0x12, (char)0xa4, 0x42};
-    if (d.n == 0 || (d.n == 4 && memcmp(d.p, zeros, 4) == 0))
-        return true;
-    return d.n >= 20 && (d.p[0] & 0xc0) == 0 && memcmp(d.p + 4, cookie, 4) == 0;
+    return d.n == 0 || (d.n == 4 && memcmp(d.p, zeros, 4) == 0);
 }
 
 static void on_datagram(void *arg, struct block *b, const struct addr *from, const struct addr *to)
@@ -247,7 +243,7 @@ static void on_datagram(void *arg, struct block *b, const struct addr *from, con
     stat_inc(&s->loop->stats, STAT_SIP_RX_UDP);
     sv text = block_sv(b);
     text = sv_sub(text, sipmsg_skip_crlf(text), text.n);
-    if (keep_alive(text))
+    if (keep_alive(text) || sip_stun(p, text, from, to))
         return;
     struct flow f = {.transport = SIP_T_UDP,
                      .listener = p->index,
@@ -267,7 +263,7 @@ static void on_datagram(void *arg, struct block *b, const struct addr *from, con
 static void on_error(void *arg, const struct addr *to, enum err why, sv quoted)
 {
     struct sip *s = ((struct sip_port *)arg)->sip;
-    watch_fail_quoted(s, watch_target_addr(s, to), quoted, why);
+    watch_fail_quoted(s, to, quoted, why);
 }
 
 const struct udp_handler sip_udp_handler = {.on_datagram = on_datagram, .on_error = on_error};

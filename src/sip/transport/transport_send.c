@@ -12,7 +12,8 @@
  *
  * Of a datagram a watch keeps the octets: an ICMP report can be forged by who knows two addresses, so it
  * is believed only when it quotes ours through the branch. One that quotes less is ignored; then
- * the transaction's own timers remain (RFC 3261 §18.4 asks for the report as a courtesy). */
+ * the transaction's own timers remain (RFC 3261 §18.4 asks for the report as a courtesy). The kernel
+ * gives the report to any of the workers' sockets of the port; the mark in the branch says whose it is. */
 #include "transport/transport_priv.h"
 
 enum { BRANCH_WITHIN = 1024 }; /* of what we send */
@@ -75,18 +76,25 @@ void watch_fail_target(struct sip *s, uint64_t target, uint64_t id, enum err why
     }
 }
 
+/* Where the text of the topmost branch begins, behind its cookie; n: there is none. */
+static size_t branch_at(sv text)
+{
+    sv cookie = SV(";branch=z9hG4bK");
+    const char *at =
+        memmem(text.p, text.n < BRANCH_WITHIN ? text.n : BRANCH_WITHIN, cookie.p, cookie.n);
+    return at ? (size_t)(at - text.p) + cookie.n : text.n;
+}
+
 /* Octets of a message of ours up to the end of its topmost branch: nobody off the path knows them. */
 static size_t through_branch(sv text)
 {
-    static const char cookie[] = ";branch=z9hG4bK";
-    const char *at =
-        memmem(text.p, text.n < BRANCH_WITHIN ? text.n : BRANCH_WITHIN, cookie, sizeof cookie - 1);
-    size_t n = at ? (size_t)(at - text.p) + sizeof cookie - 1 + HOME_MARK_LEN : text.n;
+    size_t n = branch_at(text) + HOME_MARK_LEN;
     return n < text.n ? n : text.n;
 }
 
-void watch_fail_quoted(struct sip *s, uint64_t target, sv quoted, enum err why)
+static void fail_quoted_here(struct sip *s, const struct addr *to, sv quoted, enum err why)
 {
+    uint64_t target = watch_target_addr(s, to);
     LIST_EACH_SAFE (w, &s->waiting[target % SIP_WAITING], struct sip_sent, by_pending) {
         if (w->target != target || !w->octets)
             continue;
@@ -198,6 +206,39 @@ void hop_gone(struct conn *c)
         if (!hop_mail(h, w, on_hop_failed))
             hop_free(h);
     }
+}
+
+static void on_refused(struct loop *at, struct mail *m)
+{
+    struct hop *h = CONTAINER(m, struct hop, mail);
+    struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
+    if (s)
+        fail_quoted_here(s, &h->dest.addr, block_sv(h->octets), h->why);
+    hop_free(h);
+}
+
+void watch_fail_quoted(struct sip *s, const struct addr *to, sv quoted, enum err why)
+{
+    struct home *home = s->shared->home;
+    uint16_t slot;
+    bool marked = home_mark_read(home, sv_sub(quoted, branch_at(quoted), quoted.n), &slot);
+    unsigned worker = marked ? home_worker(home, slot) : s->loop->worker;
+    if (worker == s->loop->worker) {
+        fail_quoted_here(s, to, quoted, why);
+        return;
+    }
+    struct hop *h = hop_new(s, worker, 0);
+    if (!h)
+        return; /* the sender's own timers remain */
+    h->octets = sip_block(s, quoted.n);
+    h->dest.addr = *to;
+    h->why = why;
+    if (h->octets) {
+        memcpy(h->octets->p, quoted.p, quoted.n);
+        h->octets->n = (uint32_t)quoted.n;
+    }
+    if (!h->octets || !hop_mail(h, worker, on_refused))
+        hop_free(h);
 }
 
 static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block *octets,

@@ -496,6 +496,48 @@ static void a_report_without_the_branch_is_not_believed(void **state)
     world_free(w);
 }
 
+/* The kernel gives a report to any socket of the port: each worker's requests to one dead place fail
+ * all the same. */
+static struct watched by_worker[WORLD_WORKERS];
+static unsigned sender;
+
+static void send_marked(struct world *w)
+{
+    struct sip *s = w->sip[sender];
+    struct dest d = {.transport = SIP_T_UDP, .addr = address(PEER_IP, 9)};
+    struct block *b = sip_block(s, 1024);
+    struct flow f;
+    struct buf out;
+    sv branch;
+    assert_int_equal(sip_flow_for(s, &d, &f), ERR_OK);
+    buf_init(&out, b->p, b->cap);
+    buf_str(&out, "OPTIONS sip:192.0.2.99:9 SIP/2.0\r\nVia: ");
+    sip_put_via(s, &out, &f, home_slot(sip_home(s), sender, 0), SV("x"), &branch);
+    buf_str(&out, "\r\nCSeq: 1 OPTIONS\r\n\r\n");
+    assert_int_equal(out.rc, ERR_OK);
+    b->n = (uint32_t)out.n;
+    assert_int_equal(sip_send(s, &d, b, &by_worker[sender].watch), ERR_OK);
+    block_unref(b);
+}
+
+static void a_report_reaches_the_worker_that_waits_for_it(void **state)
+{
+    (void)state;
+    struct world *w = start_as(WORLD_WORKERS, NULL);
+    for (sender = 0; sender < WORLD_WORKERS; sender++) {
+        struct watched *x = &by_worker[sender];
+        *x = (struct watched){.watch = {.on_fail = on_watch_fail, .arg = x}};
+        list_init(&x->watch.by_pending);
+        for (int i = 0; i < 20 && !x->fails; i++) { /* the network loses reports, too */
+            act(w, w->group->loop[sender], send_marked);
+            run(w, 50 * USEC_MS);
+        }
+        assert_int_equal(x->fails, 1);
+        assert_int_equal(x->why, ERR_REFUSED);
+    }
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -511,6 +553,7 @@ int main(void)
         cmocka_unit_test(only_outside_hears_what_is_advertised),
         cmocka_unit_test(a_default_port_is_the_transports),
         cmocka_unit_test(a_report_without_the_branch_is_not_believed),
+        cmocka_unit_test(a_report_reaches_the_worker_that_waits_for_it),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,7 +90,7 @@ static void keep_alives_are_silent(void **state)
     (void)state;
     struct world *w = start();
     struct addr to = address(SERVER_IP, 5060);
-    static const char stun[20] = {0, 1, 0, 0, 0x21, 0x12, (char)0xa4, 0x42};
+    static const char stun[20] = {0, 0x11, 0, 0, 0x21, 0x12, (char)0xa4, 0x42}; /* an indication */
     sv pieces[] = {SV("\r\n"), SV("\r\n\r\n"), {"\0\0\0\0", 4}, {stun, 20}, {"", 0}};
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(udp_send(w->udp, NULL, &to, &pieces[i], 1), ERR_OK);

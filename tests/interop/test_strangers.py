@@ -281,3 +281,21 @@ def test_a_seen_route_set_speaks_for_nobody(server):
         assert carol.receive(0.3) is None
         for phone in (bob, carol):
             assert phone.register(expires=0).status == 200
+
+
+def test_stun_tells_whoever_asks_his_own_address_and_no_more(server, outside):
+    """RFC 5626 §8; one datagram for one, little larger, and only so many a second (D15)."""
+    request = bytes.fromhex("000100002112a442") + b"twelve octet"
+    outside.socket.sendto(request, ("127.0.0.1", server.port))
+    answer = outside.heard()
+    ip, port = outside.socket.getsockname()
+    assert answer[:8] == bytes.fromhex("0101000c2112a442") and answer[8:20] == b"twelve octet"
+    assert answer[20:26] == bytes.fromhex("002000080001")
+    assert int.from_bytes(answer[26:28], "big") == port ^ 0x2112
+    assert bytes(a ^ b for a, b in zip(answer[28:], request[4:8])) == socket.inet_aton(ip)
+    for _ in range(1000):
+        outside.socket.sendto(request, ("127.0.0.1", server.port))
+    answers = 0
+    while outside.heard():
+        answers += 1
+    assert 100 <= answers <= 450, answers

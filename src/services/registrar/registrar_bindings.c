@@ -255,11 +255,7 @@ static void check_outbound(struct apply *ap, const struct sip_addr *contacts, si
         lasting_reg_ids += lasts && c.reg_id;
         ap->out->outbound = ap->out->outbound || (has && c.reg_id);
     }
-    /* DEVIATES: §6 "MUST include the outbound option-tag": not over UDP of our own, where a phone
-     * would then ask by STUN whether its flow stands (§4.4.2), and give it up without an answer. Its
-     * flow is known all the same, and kept open from here (keepalive/). */
-    bool heard = !ap->path.direct || flow_reliable(ap->in->flow);
-    ap->out->outbound = ap->out->outbound && ap->path.ob && supported && heard;
+    ap->out->outbound = ap->out->outbound && ap->path.ob && supported;
     ap->outbound = ap->path.ob;
     if (!ap->path.ob && reg_ids && supported)
         refuse(ap->out, 439, NULL);

@@ -264,9 +264,8 @@ static void the_200_says_how_often_the_flow_must_be_heard(void **state)
     settings_unref(set);
 }
 
-/* A phone that is told of outbound asks by STUN, over UDP; it is not told, and its flow counts all the
- * same. Behind a proxy that did its part, STUN is the proxy's. */
-static void over_udp_the_flow_counts_unsaid(void **state)
+/* A phone that is told of outbound asks by STUN, over UDP, and is answered (transport). */
+static void over_udp_the_flow_counts_too(void **state)
 {
     (void)state;
     struct fixture f;
@@ -275,7 +274,7 @@ static void over_udp_the_flow_counts_unsaid(void **state)
     f.flow.conn = 0;
     apply(&f, "c1", 1, OB "Contact: <sip:a@192.0.2.9:5070>" ONE ";reg-id=1\r\n");
     expect(&f, 200, 1);
-    assert_false(f.result.outbound);
+    assert_true(f.result.outbound);
     assert_true(f.result.bindings[0].by_flow);
     assert_int_equal(f.result.bindings[0].reg_id, 1);
     apply_via(&f, PROXY, "c1", 1, OB "Path: <sip:" PEER ";lr;ob>\r\n" PHONE);
@@ -382,7 +381,7 @@ int main(void)
         cmocka_unit_test(switched_off_it_is_as_before),
         cmocka_unit_test(proxies_between_are_kept_and_given_back),
         cmocka_unit_test(the_200_says_how_often_the_flow_must_be_heard),
-        cmocka_unit_test(over_udp_the_flow_counts_unsaid),
+        cmocka_unit_test(over_udp_the_flow_counts_too),
         cmocka_unit_test(a_sips_contact_needs_sips_all_the_way),
         cmocka_unit_test(a_phone_that_sleeps_says_how_it_is_woken),
     };

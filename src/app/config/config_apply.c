@@ -9,6 +9,8 @@
 
 /* Descriptors that are not connections: listeners, the store, loops, the log. */
 enum { DESCRIPTORS_RESERVE = 256 };
+/* With `auto`, however many descriptors there are: tables for them are made at start. */
+enum { CONNECTIONS_AUTO_MAX = 100000 };
 enum { JOURNAL_MIN_DEFAULT = 4 * 1024 * 1024 };
 
 static const struct config_value *value(const struct config_reader *r, enum config_id id)
@@ -286,7 +288,7 @@ static unsigned connections(const struct config_reader *r)
     uint64_t total = (uint64_t)value(r, CONFIG_K_SECURITY_LIMITS_TOTAL_CONNECTIONS)->n;
     struct rlimit limit;
     if (total == 0) {
-        total = (uint64_t)r->c->pub.settings->sip.connections * workers;
+        total = CONNECTIONS_AUTO_MAX;
         if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur != RLIM_INFINITY) {
             uint64_t left = limit.rlim_cur > 2 * DESCRIPTORS_RESERVE
                                 ? limit.rlim_cur - DESCRIPTORS_RESERVE

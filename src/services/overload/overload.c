@@ -31,7 +31,7 @@ static unsigned judge(const struct overload *o)
 void overload_measure(struct overload *o, usec now, usec lag, size_t used, size_t cap)
 {
     unsigned full = cap ? (unsigned)(used >= cap ? 100 : used * 100 / cap) : 0;
-    if (lag > o->lag)
+    if (o->lag < 0 || lag < o->lag)
         o->lag = lag;
     if (full > o->full)
         o->full = full;
@@ -45,7 +45,7 @@ void overload_measure(struct overload *o, usec now, usec lag, size_t used, size_
         o->seq++;
     o->percent = percent;
     o->judged = now;
-    o->lag = 0;
+    o->lag = -1;
     o->full = 0;
 }
 

@@ -4,8 +4,9 @@
  * Spec    RFC 7339: the loss algorithm (§7), oc in the topmost Via (§4, §5); 503 with Retry-After
  *         RFC 3261 §21.5.4.
  * Shape   three values without a clock, a socket or memory of their own:
- *           struct overload        our own load, judged every OVERLOAD_INTERVAL from the worst that was
- *                                  measured in it: the share of new requests to refuse, in percent;
+ *           struct overload        our own load, judged every OVERLOAD_INTERVAL from the least lag that
+ *                                  was measured in it (one hiccup is no overload) and the fullest table:
+ *                                  the share of new requests to refuse, in percent;
  *           struct overload_peers  what servers below us have asked for;
  *           struct overload_probe  measures how late the loop is, while there is work.
  *         What goes on is never refused: requests within a dialog, ACK, BYE, CANCEL, PRACK; nor what asks
@@ -29,7 +30,7 @@ enum { OVERLOAD_FULL_LOW = 80, OVERLOAD_FULL_HIGH = 90 };
 struct overload {
     unsigned percent; /* of new requests that are refused now */
     usec judged;      /* when last */
-    usec lag;         /* the worst since then */
+    usec lag;         /* the least since then; -1: none was measured */
     unsigned full;    /* percent of the cap, the most since then */
     uint32_t seq;     /* of the value (RFC 7339 §4.4): grows with each change */
 };

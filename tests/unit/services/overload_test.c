@@ -64,12 +64,16 @@ static void test_control(void **state)
     assert_int_equal(o.percent, 50);
     intervals(&o, &now, 1, 0, 1000);
     assert_int_equal(o.percent, 95);
-    /* The worst of an interval counts, however short. */
-    o = (struct overload){.judged = now};
-    overload_measure(&o, now + 10, OVERLOAD_LAG_HIGH + 1, 0, 1000);
+    /* One hiccup in an interval is no overload; lateness that does not go away is. */
+    o = (struct overload){.judged = now, .lag = -1};
+    overload_measure(&o, now + 10, 400 * USEC_MS, 0, 1000);
     overload_measure(&o, now + 20, 0, 0, 1000);
+    overload_measure(&o, now + OVERLOAD_INTERVAL, 400 * USEC_MS, 0, 1000);
     assert_int_equal(o.percent, 0);
-    overload_measure(&o, now + OVERLOAD_INTERVAL, 0, 0, 1000);
+    o = (struct overload){.judged = now, .lag = -1};
+    overload_measure(&o, now + 10, 400 * USEC_MS, 0, 1000);
+    overload_measure(&o, now + 20, 300 * USEC_MS, 0, 1000);
+    overload_measure(&o, now + OVERLOAD_INTERVAL, 400 * USEC_MS, 0, 1000);
     assert_int_equal(o.percent, 10);
     /* After a pause it begins anew. */
     o.percent = 90;

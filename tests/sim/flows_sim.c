@@ -17,78 +17,15 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include "support/flows.h"
+#include "support/flows_scenario.h"
 #include "support/program.h"
 
-enum { CALLS_MAX = 128, EVENTS_MAX = 256 };
-enum part {
-    PART_CUTS,
-    PART_CRASHES,
-    PART_HALF_OPEN,
-    PART_KILLED,
-    PART_SLOW,
-    PART_ALL,
-    PART_TWICE,
-    PART_ALTERNATIVE
-};
 static const usec ringing = 30 * USEC_S;
 static const usec rings_within = 8 * USEC_S;
 /* A segment that is lost comes again within a second. */
 static const usec noticed_within = 3 * USEC_S;
 /* Somebody who was struck so long ago has come back, and the server has found out about the rest. */
 static const usec healed_within = 150 * USEC_S;
-
-struct attempt {
-    struct scenario *sc;
-    char call_id[ID_MAX];
-    struct talk *talk; /* the caller's; NULL: ended */
-    unsigned caller, to;
-    usec began, decided;
-    uint16_t status;
-    bool cancelled;
-    bool sound;  /* its caller was healthy when it began */
-    bool unsaid; /* a side of it ended without a word */
-    unsigned restarts, mishaps[HANDSETS_MAX];
-    bool expected[HANDSETS_MAX], rung[HANDSETS_MAX];
-};
-
-/* One side of a dialog. */
-struct side {
-    enum { RING, ANSWER, REFUSE, TALK } plan;
-    unsigned restarts;    /* of the server when the dialog stood */
-    unsigned own, others; /* mishaps when a request was sent */
-    bool thief;           /* it goes by the flow token of another dialog */
-};
-
-enum kind { CUT, CRASH, ON, PART, JOIN, HEALED, KILL, START, STALL, RINGS, GONE, TORN };
-
-/* Something that happens between two turns. */
-struct event {
-    usec at;
-    enum kind kind;
-    unsigned phone, line, birth, call;
-    bool power;
-    usec lasts;
-    unsigned other, own_mishaps, other_mishaps, restarts;
-    char call_id[ID_MAX], local_tag[ID_MAX], remote_tag[ID_MAX];
-};
-
-struct scenario {
-    struct world w;
-    enum part part;
-    unsigned chance; /* per mille that a moment is one of misfortune */
-    struct handset phone[HANDSETS_MAX];
-    unsigned phones, trouble[HANDSETS_MAX];
-    usec struck[HANDSETS_MAX];
-    struct timer act[HANDSETS_MAX];
-    struct attempt call[CALLS_MAX];
-    unsigned calls, want, restarts;
-    struct event event[EVENTS_MAX];
-    unsigned events;
-    bool changed, calm;
-    unsigned answered, refused, lost, cuts, crashes, parts, kills, stalls, dialog_ok, dialog_lost;
-    unsigned subscriptions, thefts;
-};
 
 static bool chance(struct scenario *sc, unsigned permille)
 {
@@ -148,6 +85,15 @@ static void moment(struct handset *h, unsigned line)
         e->lasts = between(sc, 0, 2 * USEC_S);
 }
 
+static struct attempt *attempt_of(struct scenario *sc, sv call_id)
+{
+    for (unsigned i = 0; i < sc->calls; i++) {
+        if (sv_eq(sv_of(sc->call[i].call_id), call_id))
+            return &sc->call[i];
+    }
+    return NULL;
+}
+
 static void strike(struct scenario *sc, unsigned phone)
 {
     sc->phone[phone].mishaps++;
@@ -178,7 +124,8 @@ static struct handset_bindings look(struct scenario *sc)
 /* Who was registered when the call began, and was not struck since, has rung. */
 static void check_rings(struct scenario *sc, struct attempt *a)
 {
-    if (!a->sound || a->restarts != sc->restarts || !sc->w.server.group ||
+    if (!a->sound || a->cancelled || sim_now(sc->w.sim) - a->began >= ringing ||
+        a->restarts != sc->restarts || !sc->w.server.group ||
         a->mishaps[a->caller] != sc->phone[a->caller].mishaps)
         return;
     for (unsigned i = 0; i < sc->phones; i++) {
@@ -205,17 +152,31 @@ static void check_gone(struct scenario *sc, const struct event *e)
 
 static void check_torn(struct scenario *sc, const struct event *e)
 {
-    struct talk ended = {.handset = &sc->phone[e->phone]};
-    memcpy(ended.call_id, e->call_id, ID_MAX);
-    memcpy(ended.local_tag, e->local_tag, ID_MAX);
-    memcpy(ended.remote_tag, e->remote_tag, ID_MAX);
-    struct talk *peer = handset_peer(sc->phone, sc->phones, &ended);
+    struct talk *peer = handset_peer(sc->phone, sc->phones, &e->ended);
     if (peer && peer->state == TALK_UP && e->restarts == sc->restarts &&
         sc->phone[e->phone].mishaps == e->own_mishaps &&
         sc->phone[e->other].mishaps == e->other_mishaps && healthy(sc, e->phone) &&
         healthy(sc, e->other))
-        world_fail(&sc->w, "call %s: phone %u hung up, phone %u has not heard of it", e->call_id,
-                   e->phone, e->other);
+        world_fail(&sc->w, "call %s: phone %u hung up, phone %u has not heard of it",
+                   e->ended.call_id, e->phone, e->other);
+}
+
+/* RFC 5626 §7: a phone whose flow dies before it has said anything rings by its other one. */
+static void expect_again(struct scenario *sc, struct handset *h, const struct line *l)
+{
+    for (unsigned i = 0; i < sc->calls; i++) {
+        struct attempt *a = &sc->call[i];
+        if (!a->expected[h->index] || a->decided || a->said[h->index] ||
+            a->mishaps[h->index] + 1 != h->mishaps || !h->line[!l->index].bound ||
+            h->line[!l->index].bound_at > a->began)
+            continue;
+        a->rung[h->index] = false;
+        a->mishaps
+            [h->index]++; /* the cut, and the end of the connection, which is about to count */
+        a->mishaps[h->index]++;
+        plan(sc, RINGS, h->index, rings_within)->call = i;
+        sc->again++;
+    }
 }
 
 /* ---- what happens between turns ---- */
@@ -245,10 +206,14 @@ static void happen(struct scenario *sc, const struct event *e)
         handset_cut(l);
         strike(sc, e->phone);
         sc->cuts++;
+        if (!w->server.group)
+            return;
         struct event *g = plan(sc, GONE, e->phone, noticed_within);
         g->line = e->line;
         g->birth = l->births;
         g->restarts = sc->restarts;
+        if (h->lines > 1)
+            expect_again(sc, h, l);
         return;
     case CRASH:
         if (!h->loop)
@@ -337,15 +302,6 @@ static void run_for(struct scenario *sc, usec duration)
 
 /* ---- what phones do ---- */
 
-static struct attempt *attempt_of(struct scenario *sc, const char *call_id)
-{
-    for (unsigned i = 0; i < sc->calls; i++) {
-        if (strcmp(sc->call[i].call_id, call_id) == 0)
-            return &sc->call[i];
-    }
-    return NULL;
-}
-
 static struct side *side_of(struct talk *t)
 {
     if (!t->test && !(t->test = calloc(1, sizeof(struct side))))
@@ -362,7 +318,7 @@ static void on_invite(struct talk *t)
 {
     struct handset *h = t->handset;
     struct scenario *sc = of(h);
-    struct attempt *a = attempt_of(sc, t->call_id);
+    struct attempt *a = attempt_of(sc, sv_of(t->call_id));
     struct side *s = side_of(t);
     unsigned what = (unsigned)(sim_random(sc->w.sim) % 100);
     if (!a || h->account != a->to) {
@@ -371,8 +327,14 @@ static void on_invite(struct talk *t)
     }
     a->rung[h->index] = true;
     s->plan = what < 65 ? ANSWER : what < 85 ? REFUSE : RING;
-    if (chance(sc, 900))
-        handset_respond(t, 180);
+    if (h->lines > 1 && chance(sc, 300)) { /* §17.2.1: not before 200 ms */
+        s->silent = true;
+        wait_for(t, 0, 200 * USEC_MS);
+        moment(h, t->invite_line);
+        return;
+    }
+    a->said[h->index] = true;
+    handset_respond(t, chance(sc, 900) ? 180 : 100);
     if (s->plan != RING)
         wait_for(t, 0, chance(sc, 300) ? 100 * USEC_MS : 6 * USEC_S);
     moment(h, t->invite_line);
@@ -421,7 +383,7 @@ static void check_status(struct scenario *sc, const struct attempt *a)
 static void on_final(struct talk *t, uint16_t status)
 {
     struct scenario *sc = of(t->handset);
-    struct attempt *a = attempt_of(sc, t->call_id);
+    struct attempt *a = attempt_of(sc, sv_of(t->call_id));
     if (!a)
         return;
     a->decided = sim_now(sc->w.sim);
@@ -445,7 +407,7 @@ static void on_up(struct talk *t)
 {
     struct side *s = side_of(t);
     struct scenario *sc = of(t->handset);
-    struct attempt *a = attempt_of(sc, t->call_id);
+    struct attempt *a = attempt_of(sc, sv_of(t->call_id));
     s->plan = TALK;
     s->restarts = sc->restarts;
     if (a && t->outgoing && a->cancelled) {
@@ -468,9 +430,7 @@ static void hang_up(struct talk *t)
         e->own_mishaps = t->handset->mishaps;
         e->other_mishaps = peer->handset->mishaps;
         e->restarts = sc->restarts;
-        memcpy(e->call_id, t->call_id, ID_MAX);
-        memcpy(e->local_tag, t->local_tag, ID_MAX);
-        memcpy(e->remote_tag, t->remote_tag, ID_MAX);
+        e->ended = *t;
     }
     handset_hangup(t);
 }
@@ -513,6 +473,15 @@ static void on_plan(struct talk *t)
 {
     struct scenario *sc = of(t->handset);
     struct side *s = side_of(t);
+    struct attempt *a = attempt_of(sc, sv_of(t->call_id));
+    if (s->silent) {
+        s->silent = false;
+        a->said[t->handset->index] = true;
+        handset_respond(t, 180);
+        if (s->plan != RING)
+            wait_for(t, 0, 6 * USEC_S);
+        return;
+    }
     switch (s->plan) {
     case ANSWER:
         s->restarts = sc->restarts;
@@ -523,9 +492,7 @@ static void on_plan(struct talk *t)
         return;
     case RING: /* the caller has waited long enough */
         if (t->outgoing) {
-            struct attempt *a = attempt_of(sc, t->call_id);
-            if (a)
-                a->cancelled = true;
+            a->cancelled = true;
             handset_hangup(t);
         }
         return;
@@ -563,7 +530,7 @@ static void on_answer(struct talk *t, enum sip_method method, uint16_t status)
 
 static void on_end(struct talk *t)
 {
-    struct attempt *a = attempt_of(of(t->handset), t->call_id);
+    struct attempt *a = attempt_of(of(t->handset), sv_of(t->call_id));
     if (a && t->unsaid)
         a->unsaid = true;
     if (a && a->talk == t) {
@@ -575,13 +542,15 @@ static void on_end(struct talk *t)
     t->test = NULL;
 }
 
-/* RFC 5626 §7: one phone, one flow at a time. */
+/* RFC 5626 §7: one phone, one flow at a time, as long as the first one says something. */
 static void on_merged(struct line *l, sv call_id)
 {
     struct scenario *sc = of(l->handset);
-    if (sc->part == PART_ALTERNATIVE)
-        world_fail(&sc->w, "call " SV_FMT ": phone %u is rung by both of its flows",
-                   SV_ARG(call_id), l->handset->index);
+    struct attempt *a = attempt_of(sc, call_id);
+    if (a && a->expected[l->handset->index] && sc->restarts == a->restarts &&
+        a->mishaps[l->handset->index] == l->handset->mishaps)
+        world_fail(&sc->w, "call %s: phone %u is rung by both of its flows", a->call_id,
+                   l->handset->index);
 }
 
 static const struct handset_handler handler = {
@@ -855,7 +824,7 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_count(ret, "calls", sc->calls);
     program_count(ret, "answered", sc->answered);
     program_count(ret, "refused", sc->refused);
-    program_count(ret, "lost", sc->lost);
+    program_count(ret, "rung again", sc->again);
     program_count(ret, "in dialogs", sc->dialog_ok);
     program_count(ret, "not answered there", sc->dialog_lost);
     program_count(ret, "tokens stolen", sc->thefts);
@@ -894,7 +863,5 @@ int main(int argc, char **argv)
                         .twice = true},
         [PART_ALTERNATIVE] = FLOWS_PART("flows: one phone, one of its flows"),
     };
-    /* The last part runs when it is asked for: a phone's flows are not alternatives of each other yet. */
-    size_t n = sizeof(parts) / sizeof(parts[0]);
-    return program_main(argc, argv, parts, argc > 1 ? n : n - 1, run);
+    return program_main(argc, argv, parts, sizeof(parts) / sizeof(parts[0]), run);
 }

@@ -115,6 +115,26 @@ static void a_redirection_ignores_what_it_does_not_know(void **state)
     rig_quiet(r);
 }
 
+/* §16.6 steps 2, 5: what a Contact has beyond a Request-URI is left out; the Path of its REGISTER stands
+ * above all Routes, in its order, and its first hop gets the request. */
+static void a_contact_is_reached_through_its_path(void **state)
+{
+    struct rig *r = *state;
+    struct binding b =
+        binding_of(r, "sip:bob@10.1.1.1;x=1;method=INVITE?Subject=no&Route=%3Csip:evil%3E", BOB);
+    b.path = SV("<sip:192.0.2.13;lr;x=1>, <sip:p@192.0.2.14;lr>");
+    rig_bind(r, "bob@example.com", &b, 1);
+    assert_int_equal(ask(r, "MESSAGE", "sip:bob@example.com", TO_BOB, ""), 0);
+    const char *got = find_raw(r, DESK, "MESSAGE sip:bob@10.1.1.1;x=1 SIP/2.0\r\n");
+    assert_string_equal(value(got, "Route"), "<sip:192.0.2.13;lr;x=1>, <sip:p@192.0.2.14;lr>");
+    assert_null(strstr(got, "Subject"));
+    assert_null(strstr(got, "evil"));
+    assert_int_equal(r->peer[BOB].n, 0);
+    say(r, DESK, reply(got, 200, "b", ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 200 "), 1);
+    rig_quiet(r);
+}
+
 /* §18.3: a response that ends before its Content-Length is dropped, whatever it answers. */
 static void a_response_that_is_cut_short_is_dropped(void **state)
 {
@@ -212,6 +232,7 @@ int main(void)
         T(a_redirection_ignores_what_it_does_not_know),
         T(a_method_that_is_not_served_is_told_which_are),
         T(a_number_has_one_form),
+        T(a_contact_is_reached_through_its_path),
         T(a_response_that_is_cut_short_is_dropped),
         T(a_user_of_ours_is_not_sent_to_a_maddr),
         T(an_account_of_a_route_needs_no_domain),

@@ -42,6 +42,22 @@ static void on_gone(void *arg, enum err why)
 
 static const struct stxn_handler handler = {.on_gone = on_gone};
 
+/* The phone is reached by this connection while a binding on it lives, however silent it is. */
+static void keep_flow(const struct registration *r)
+{
+    const struct flow *f = &stxn_rx(r->txn)->flow;
+    const struct loop *l = sip_loop(r->sip);
+    usec until = 0;
+    for (size_t i = 0; i < r->result.n; i++) {
+        const struct binding *b = &r->result.bindings[i];
+        if (b->conn == f->conn && b->worker == f->worker && b->epoch == r->in.epoch &&
+            b->expires > until)
+            until = b->expires;
+    }
+    if (f->conn && until > r->in.now)
+        sip_flow_keep(r->sip, f, l->now + (until - r->in.now));
+}
+
 static void answer(struct registration *r, uint16_t status, const char *why)
 {
     struct rx *rx = stxn_rx(r->txn);
@@ -59,6 +75,8 @@ static void answer(struct registration *r, uint16_t status, const char *why)
         buf_str(&headers, "Retry-After: 5\r\n");
     else if (status == 420)
         buf_str(&headers, "Unsupported: path\r\n");
+    if (status == 200)
+        keep_flow(r);
     if (headers.rc) {
         status = 500;
         buf_reset(&headers);

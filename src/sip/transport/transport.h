@@ -139,7 +139,7 @@ struct sip_config {
     struct sip_exempt exempt[SIP_EXEMPT_MAX]; /* the longest network that holds the source */
     unsigned exempt_n;
     usec handshake;      /* TCP accepted until TLS is up, and from there until WebSocket is */
-    usec idle;           /* connection without traffic */
+    usec idle;           /* connection without traffic, unless kept (sip_flow_keep) */
     usec message_time;   /* a message begun on a stream must be complete within this */
     size_t transactions; /* per worker */
 };
@@ -216,6 +216,10 @@ void sip_send_cancel(struct sip_sent *watch);
 uint32_t sip_name(struct sip *s, sv name);
 /* Ours by address or flow, and up: a connection of this worker is there; of others: as far as is known. */
 bool sip_flow_up(struct sip *s, const struct flow *f);
+/* Silence does not end this connection before `until` (the loop's clock), though longer than
+ * sip_config.idle: somebody is to be reached by it. An earlier time changes nothing. Any worker's; best
+ * effort; datagrams: nothing. A peer that is gone ends it all the same (TCP keep-alives). */
+void sip_flow_keep(struct sip *s, const struct flow *f, usec until);
 /* Octets that are no message, on a flow: keep-alives (RFC 5626 §3.5.1, §5.4). Errors: as sip_send. */
 MUST_USE enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets);
 /* Something of ours listens with this transport. */

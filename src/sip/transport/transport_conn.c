@@ -114,9 +114,11 @@ static bool kept_by_pings(const struct conn *c)
 static void on_idle(struct timer *t, void *arg)
 {
     struct conn *c = arg;
-    usec quiet = c->sip->loop->now - c->active, idle = c->sip->shared->config.idle;
+    usec now = c->sip->loop->now, quiet = now - c->active, idle = c->sip->shared->config.idle;
     if (kept_by_pings(c))
         loop_timer(c->sip->loop, t, idle);
+    else if (c->kept_until > now)
+        loop_timer(c->sip->loop, t, c->kept_until - now);
     else if (quiet >= idle)
         conn_drop(c, false, ERR_TIMEOUT);
     else

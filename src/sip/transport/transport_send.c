@@ -18,7 +18,8 @@
 
 enum { BRANCH_WITHIN = 1024 }; /* of what we send */
 
-/* A message on its way to the owner of a connection, or the news of its failure on the way back. */
+/* A message on its way to the owner of a connection, or the news of its failure on the way back; or a word
+ * about it. */
 struct hop {
     struct mail mail;
     struct sip_shared *shared;
@@ -28,6 +29,7 @@ struct hop {
     unsigned owner, from;
     bool message;
     enum err why;
+    usec until;
 };
 
 /* ---- watches ---- */
@@ -349,4 +351,41 @@ enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets)
     enum err rc = send_elsewhere(s, &d, b, false, NULL);
     block_unref(b);
     return rc;
+}
+
+/* ---- keeping ---- */
+
+static void keep(struct sip *s, const struct flow *f, usec until)
+{
+    struct conn *c = conn_of_flow(s, f);
+    if (c && until > c->kept_until)
+        c->kept_until = until;
+}
+
+static void on_keep(struct loop *at, struct mail *m)
+{
+    struct hop *h = CONTAINER(m, struct hop, mail);
+    struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
+    if (s)
+        keep(s, &h->dest.flow, h->until);
+    hop_free(h);
+}
+
+void sip_flow_keep(struct sip *s, const struct flow *f, usec until)
+{
+    if (f->conn == 0 || f->worker >= s->shared->group->n)
+        return;
+    if (f->worker == s->loop->worker) {
+        keep(s, f, until);
+        return;
+    }
+    struct hop *h = hop_new(s, f->worker, f->conn);
+    if (!h)
+        return;
+    h->dest.flow = *f;
+    h->until = until;
+    if (!hop_mail(h, f->worker, on_keep)) {
+        stat_refuse(&s->loop->stats, STAT_LIMIT_MAILBOX);
+        hop_free(h);
+    }
 }

@@ -227,6 +227,37 @@ static void a_phone_registers_a_flow_and_goes(void **state)
     rig_free(r);
 }
 
+/* Nothing is said on the connection for an hour; the idle time is a quarter of it. */
+static void a_silent_phone_keeps_its_connection_while_it_is_registered(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(SETTINGS_AUTH_ALL);
+    struct client c = {.r = r}, stranger = {.r = r};
+    struct addr server = address(SERVER_IP, 5060);
+    static const char phone[] = "Expires: 3600\r\nContact: <sip:a@x.invalid>\r\n";
+    struct loop *there = r->peer_group->loop[0];
+    assert_int_equal(stream_connect(there, NULL, &server, &client_events, &c, &c.stream), ERR_OK);
+    assert_int_equal(
+        stream_connect(there, NULL, &server, &client_events, &stranger, &stranger.stream), ERR_OK);
+    rig_run(r, 50 * USEC_MS);
+    client_register(&stranger, 1, "", phone);
+    expect_line(&stranger, "SIP/2.0 401 ");
+    client_register(&c, 2, "", phone);
+    client_register(&c, 3, credentials(c.got, "REGISTER", "sip:example.com", "bob", "secret", 1),
+                    phone);
+    expect_line(&c, "SIP/2.0 200 OK\r\n");
+    rig_run(r, 16 * USEC_MIN);
+    assert_null(stranger.stream);
+    assert_non_null(c.stream);
+    rig_run(r, 43 * USEC_MIN);
+    assert_non_null(c.stream);
+    assert_string_equal(users(r), "a");
+    rig_run(r, 2 * USEC_MIN);
+    assert_null(c.stream);
+    assert_string_equal(users(r), "");
+    rig_free(r);
+}
+
 /* A store that takes its time to read. */
 static struct {
     const struct store_location_ops *real;
@@ -291,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_connection_ends),
         cmocka_unit_test(a_target_cannot_be_reached),
         cmocka_unit_test(a_phone_registers_a_flow_and_goes),
+        cmocka_unit_test(a_silent_phone_keeps_its_connection_while_it_is_registered),
         cmocka_unit_test(a_connection_ends_while_the_register_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -297,6 +297,50 @@ static void numbers_begin_anywhere(void **state)
     world_free(w);
 }
 
+/* ---- kept ---- */
+
+static usec keep_until;
+static unsigned keeper;
+static void keep_asked(struct world *w)
+{
+    sip_flow_keep(w->sip[keeper], &asked, keep_until);
+    sip_flow_keep(w->sip[keeper], &asked, keep_until - 500 * USEC_S); /* changes nothing */
+}
+
+/* From the worker of the connection, and from another. */
+static void silence_does_not_end_what_is_kept(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = start_as(3, NULL);
+        w->on_request = keep_request;
+        dial(w);
+        say_tcp(w, sv_of(request("OPTIONS", "TCP", "z9hG4bKa", "c1", "")));
+        run(w, 100 * USEC_MS);
+        asked = w->last->flow;
+        keeper = (asked.worker + i) % 3;
+        keep_until = w->group->loop[0]->now + 600 * USEC_S; /* ten times the idle time */
+        struct flow real = asked;
+        act(w, w->group->loop[keeper], keep_asked);
+        run(w, 590 * USEC_S);
+        assert_false(w->stream_closed);
+        run(w, 20 * USEC_S);
+        assert_true(w->stream_closed);
+        /* Another connection in this place is not kept by it, nor is what names no connection. */
+        dial(w);
+        asked = real;
+        keep_until += 600 * USEC_S;
+        act(w, w->group->loop[keeper], keep_asked);
+        asked.worker = WORLD_WORKERS - 1;
+        act(w, w->group->loop[keeper], keep_asked);
+        asked.conn = 0;
+        act(w, w->group->loop[keeper], keep_asked);
+        run(w, 70 * USEC_S);
+        assert_true(w->stream_closed);
+        world_free(w);
+    }
+}
+
 /* ---- names ---- */
 
 static void names_are_numbers_until_forgotten(void **state)
@@ -548,6 +592,7 @@ int main(void)
         cmocka_unit_test(an_answer_to_our_ping_is_not_answered),
         cmocka_unit_test(keep_alives_are_no_messages),
         cmocka_unit_test(numbers_begin_anywhere),
+        cmocka_unit_test(silence_does_not_end_what_is_kept),
         cmocka_unit_test(names_are_numbers_until_forgotten),
         cmocka_unit_test(the_longest_network_chooses_the_listener),
         cmocka_unit_test(only_outside_hears_what_is_advertised),

@@ -516,6 +516,10 @@ static void on_answer(struct talk *t, enum sip_method method, uint16_t status)
     struct talk *peer = handset_peer(sc->phone, sc->phones, t);
     if (s->thief && status == 200)
         world_fail(&sc->w, "phone %u reaches another by a stolen flow token", t->handset->index);
+    /* RFC 5626 §5.3.1: 430 when the flow is gone; nobody has reason to say that we are at fault. */
+    if (status >= 500 && t->fresh == t->handset->mishaps && s->restarts == sc->restarts)
+        world_fail(&sc->w, "call %s: " SV_FMT " of phone %u is answered %u", t->call_id,
+                   SV_ARG(sip_method_name(method)), t->handset->index, status);
     *(status == 200 ? &sc->dialog_ok : &sc->dialog_lost) += 1;
     if (status == 200 || s->thief || (status == 491 && method == SIP_INVITE))
         return;

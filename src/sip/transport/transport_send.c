@@ -179,7 +179,10 @@ static void on_hop(struct loop *at, struct mail *m)
 {
     struct hop *h = CONTAINER(m, struct hop, mail);
     struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
-    struct conn *c = s ? conn_of(s, &h->dest) : NULL;
+    /* A connection made here would be another than the one that the watch waits for. */
+    struct conn *c = !s         ? NULL
+                     : h->watch ? conn_of_flow(s, &h->dest.flow)
+                                : conn_of(s, &h->dest);
     if (c) {
         c->users |= (uint64_t)1 << h->from;
         /* Failing, it ends the connection: hop_gone tells. */
@@ -309,8 +312,10 @@ enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, str
                    ? send_udp(s, &s->port[f->listener], &f->local, &f->remote, octets, watch)
                    : ERR_UNREACHABLE;
     if (f->transport != SIP_T_NONE && f->conn)
-        return f->worker == s->loop->worker ? send_conn(s, conn_of(s, d), octets, watch)
-                                            : send_elsewhere(s, d, octets, true, watch);
+        /* A new connection in the place of one that is gone is made where it is watched. */
+        return f->worker == s->loop->worker || (d->or_connect && !sip_flow_up(s, f))
+                   ? send_conn(s, conn_of(s, d), octets, watch)
+                   : send_elsewhere(s, d, octets, true, watch);
     enum sip_transport t = f->transport != SIP_T_NONE ? f->transport : d->transport;
     const struct addr *to = f->transport != SIP_T_NONE ? &f->remote : &d->addr;
     if (t == SIP_T_UDP) {

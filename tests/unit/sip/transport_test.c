@@ -467,6 +467,49 @@ static void another_workers_connection_is_used_and_its_end_is_told(void **state)
     world_free(w);
 }
 
+/* As to a phone whose connection is gone, but which listens at its port, or does not. */
+static uint16_t listens_at;
+static void send_where_it_listens(struct world *w)
+{
+    struct dest d = {.flow = w->last->flow,
+                     .addr = address(PEER_IP, listens_at),
+                     .transport = SIP_T_TCP,
+                     .or_connect = true};
+    unsigned other = (w->last->flow.worker + 1) % w->workers;
+    watch_start();
+    send_text(w, w->sip[other], &d, "anew ");
+}
+
+static void a_connection_in_the_place_of_another_workers_is_watched(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, NULL);
+    w->on_request = keep_request;
+    dial(w);
+    say_tcp(w, sv_of(request("OPTIONS", "TCP", "z9hG4bKa", "c1", "")));
+    run(w, 100 * USEC_MS);
+    unsigned other = (w->last->flow.worker + 1) % 2;
+    stream_close(w->stream, false);
+    w->stream = NULL;
+    run(w, 50 * USEC_MS);
+    inbox_clear(w);
+    listens_at = 9; /* nobody */
+    act(w, w->group->loop[other], send_where_it_listens);
+    run(w, 50 * USEC_MS);
+    assert_int_equal(watched.fails, 1);
+    assert_int_equal(watched.why, ERR_REFUSED);
+    listens_at = PEER_PORT;
+    act(w, w->group->loop[other], send_where_it_listens);
+    run(w, 50 * USEC_MS);
+    assert_string_equal(w->inbox, "anew ");
+    assert_int_equal(watched.fails, 0);
+    stream_close(w->stream, false);
+    w->stream = NULL;
+    run(w, 50 * USEC_MS);
+    assert_int_equal(watched.fails, 1);
+    world_free(w);
+}
+
 static unsigned reply_from;
 static void reply_to_last(struct world *w)
 {
@@ -724,6 +767,7 @@ int main(void)
         cmocka_unit_test(a_connection_that_cannot_be_made_fails_the_watch),
         cmocka_unit_test(an_icmp_error_fails_the_watch),
         cmocka_unit_test(another_workers_connection_is_used_and_its_end_is_told),
+        cmocka_unit_test(a_connection_in_the_place_of_another_workers_is_watched),
         cmocka_unit_test(an_answer_whose_connection_died_goes_to_sent_by),
         cmocka_unit_test(a_datagram_over_the_limit_is_refused),
         cmocka_unit_test(a_stalled_peer_is_dropped),

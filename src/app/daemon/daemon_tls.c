@@ -64,7 +64,8 @@ static void wipe(sv secret)
         crypto_wipe((char *)secret.p, secret.n);
 }
 
-static enum err make_tls(const struct daemon *d, struct certs *c, struct buf *why)
+static enum err make_tls(const struct daemon *d, struct certs *c, const struct tls *before,
+                         struct buf *why)
 {
     struct tls_pair pairs[TLS_PAIRS_MAX];
     struct tls_config tc = {.pairs = pairs,
@@ -72,7 +73,8 @@ static enum err make_tls(const struct daemon *d, struct certs *c, struct buf *wh
                             .ca = c->files.ca.octets,
                             .ca_own = c->ca.ca,
                             .clients = c->files.clients,
-                            .only_13 = c->files.only_13};
+                            .only_13 = c->files.only_13,
+                            .before = before};
     for (unsigned i = 0; i < c->files.n; i++)
         pairs[i] =
             (struct tls_pair){c->files.pairs[i].certificate.octets, c->files.pairs[i].key.octets};
@@ -89,8 +91,9 @@ static enum err make_tls(const struct daemon *d, struct certs *c, struct buf *wh
     return rc;
 }
 
+/* before: NULL: the system's store is read anew, as at a start and at a reload. */
 static enum err fill(struct daemon *d, const struct settings *set, enum ca_change change, usec wall,
-                     struct certs *c, struct buf *why)
+                     struct certs *c, const struct tls *before, struct buf *why)
 {
     struct ca *ca = &c->ca;
     char mem[96];
@@ -103,7 +106,7 @@ static enum err fill(struct daemon *d, const struct settings *set, enum ca_chang
             return rc;
         }
     }
-    TRY(make_tls(d, c, why));
+    TRY(make_tls(d, c, before, why));
     buf_init(&print, mem, sizeof(mem));
     tls_fingerprint(c->tls, &print);
     return sv_dup(&c->arena, buf_sv(&print), &c->fingerprint);
@@ -127,7 +130,7 @@ enum err certs_new(struct daemon *d, const struct settings *set, const struct co
         return ERR_NOMEM;
     enum err rc = copy_files(c, files);
     if (!rc)
-        rc = fill(d, set, change, wall, c, why);
+        rc = fill(d, set, change, wall, c, NULL, why);
     if (rc)
         certs_unref(c);
     else
@@ -284,7 +287,7 @@ static void look_work(struct job *j)
     struct certs *c = certs_alloc();
     k->rc = c ? read_again(k, c) : ERR_NOMEM;
     if (!k->rc)
-        k->rc = fill(k->d, k->set, CA_FOR_NAMES, k->wall, c, &k->why);
+        k->rc = fill(k->d, k->set, CA_FOR_NAMES, k->wall, c, k->old->tls, &k->why);
     if (k->rc)
         certs_unref(c);
     else

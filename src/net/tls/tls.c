@@ -43,7 +43,7 @@ static enum err trust_pem(X509_STORE *store, sv pem, const char *part, struct bu
 }
 
 /* A certificate in ca is trusted as it stands, also an intermediate one or a peer's own. */
-static enum err trust_new(const struct tls_config *c, struct buf *why, X509_STORE **ret_store)
+static enum err store_new(const struct tls_config *c, struct buf *why, X509_STORE **ret_store)
 {
     X509_STORE *store = X509_STORE_new();
     enum err rc = ERR_OK;
@@ -64,19 +64,29 @@ static enum err trust_new(const struct tls_config *c, struct buf *why, X509_STOR
     return rc;
 }
 
-/* ---- contexts ---- */
-
 /* A ticket of one trust is of no use under another: the client's certificate was verified then. */
-static bool set_trust_mark(SSL_CTX *ctx, const struct tls_config *c)
+static void mark_trust(const struct tls_config *c, uint8_t mark[static SHA256_LEN])
 {
-    uint8_t mark[SHA256_LEN], head[2] = {(uint8_t)c->clients, sv_present(c->ca)};
+    uint8_t head[2] = {(uint8_t)c->clients, sv_present(c->ca)};
     uint64_t n = c->ca.n;
     sv pieces[] = {{(char *)head, sizeof(head)}, {(char *)&n, sizeof(n)}, c->ca, c->ca_own};
     crypto_sha256(pieces, 4, mark);
-    return SSL_CTX_set_session_id_context(ctx, mark, sizeof(mark)) == 1;
 }
 
-static SSL_CTX *ctx_new(const struct tls_config *c, const SSL_METHOD *method, X509_STORE *store)
+static enum err set_trust(struct tls *t, const struct tls_config *c, struct buf *why)
+{
+    const struct tls *b = c->before;
+    mark_trust(c, t->trust);
+    if (!b || memcmp(b->trust, t->trust, sizeof(t->trust)) != 0)
+        return store_new(c, why, &t->store);
+    X509_STORE_up_ref(b->store);
+    t->store = b->store;
+    return ERR_OK;
+}
+
+/* ---- contexts ---- */
+
+static SSL_CTX *ctx_new(const struct tls *t, const struct tls_config *c, const SSL_METHOD *method)
 {
     SSL_CTX *ctx = SSL_CTX_new(method);
     if (!ctx)
@@ -93,8 +103,9 @@ static SSL_CTX *ctx_new(const struct tls_config *c, const SSL_METHOD *method, X5
     bool ok = SSL_CTX_set_purpose(ctx, X509_PURPOSE_ANY) &&
               SSL_CTX_set_min_proto_version(ctx, c->only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) &&
               SSL_CTX_set_cipher_list(ctx, suites_12) && SSL_CTX_set1_groups_list(ctx, groups) &&
-              SSL_CTX_set1_sigalgs_list(ctx, signatures) && set_trust_mark(ctx, c);
-    SSL_CTX_set1_cert_store(ctx, store);
+              SSL_CTX_set1_sigalgs_list(ctx, signatures) &&
+              SSL_CTX_set_session_id_context(ctx, t->trust, sizeof(t->trust)) == 1;
+    SSL_CTX_set1_cert_store(ctx, t->store);
     if (ok)
         return ctx;
     SSL_CTX_free(ctx);
@@ -178,8 +189,7 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-static enum err add_pair(struct tls *t, const struct tls_config *c, X509_STORE *store,
-                         struct buf *why)
+static enum err add_pair(struct tls *t, const struct tls_config *c, struct buf *why)
 {
     static const int mode[] = {
         [TLS_CLIENTS_NONE] = SSL_VERIFY_NONE,
@@ -188,7 +198,7 @@ static enum err add_pair(struct tls *t, const struct tls_config *c, X509_STORE *
     };
     struct tls_served *p = &t->pair[t->n];
     uint8_t key[TLS_TICKET_KEY];
-    p->ctx = ctx_new(c, TLS_server_method(), store);
+    p->ctx = ctx_new(t, c, TLS_server_method());
     if (!p->ctx)
         return ERR_NOMEM;
     t->n++;
@@ -207,16 +217,16 @@ static enum err add_pair(struct tls *t, const struct tls_config *c, X509_STORE *
     return ok ? ERR_OK : ERR_NOMEM;
 }
 
-static enum err fill(struct tls *t, const struct tls_config *c, X509_STORE *store, struct buf *why)
+static enum err fill(struct tls *t, const struct tls_config *c, struct buf *why)
 {
     X509 *leaf;
     for (size_t i = 0; i < c->n; i++) {
-        enum err rc = add_pair(t, c, store, why);
+        enum err rc = add_pair(t, c, why);
         if (rc == ERR_SYNTAX && c->n > 1)
             buf_printf(why, " (pair %zu of %zu)", i + 1, c->n);
         TRY(rc);
     }
-    t->client = ctx_new(c, TLS_client_method(), store);
+    t->client = ctx_new(t, c, TLS_client_method());
     if (!t->client)
         return ERR_NOMEM;
     SSL_CTX_set_options(t->client, SSL_OP_NO_TICKET);
@@ -230,7 +240,6 @@ static enum err fill(struct tls *t, const struct tls_config *c, X509_STORE *stor
 
 enum err tls_new(const struct tls_config *c, struct buf *why, struct tls **ret_tls)
 {
-    X509_STORE *store = NULL;
     if (c->n > TLS_PAIRS_MAX) {
         buf_printf(why, "more than %d certificates", TLS_PAIRS_MAX);
         return ERR_SYNTAX;
@@ -241,10 +250,9 @@ enum err tls_new(const struct tls_config *c, struct buf *why, struct tls **ret_t
     atomic_init(&t->refs, 1);
     t->clients = c->clients;
     t->expires = USEC_NEVER;
-    enum err rc = trust_new(c, why, &store);
+    enum err rc = set_trust(t, c, why);
     if (!rc)
-        rc = fill(t, c, store, why);
-    X509_STORE_free(store);
+        rc = fill(t, c, why);
     ERR_clear_error();
     if (rc)
         tls_unref(t);
@@ -268,6 +276,7 @@ void tls_unref(struct tls *t)
         X509_free(t->pair[i].leaf);
     }
     SSL_CTX_free(t->client);
+    X509_STORE_free(t->store);
     mem_free(t);
 }
 

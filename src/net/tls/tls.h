@@ -41,6 +41,9 @@ struct tls_config {
     sv ca_own; /* PEM: trusted besides, our own CA; may be SV_NONE */
     enum tls_clients clients;
     bool only_13;
+    /* NULL, or an older snapshot: while ca, ca_own and clients are the same, what was read of them
+     * then is shared. Of the system's store that is much: 150 certificates, 30 ms of a processor. */
+    const struct tls *before;
     uint8_t ticket_key
         [TLS_TICKET_KEY]; /* the same for all snapshots of a process, so that tickets outlive a swap */
 };

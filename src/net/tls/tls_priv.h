@@ -2,6 +2,7 @@
 /* What the files of net/tls share. */
 #ifndef TLS_PRIV_H
 #define TLS_PRIV_H
+#include "crypto/crypto.h"
 #include "tls/tls.h"
 #define ERR_STATE openssl_err_state /* OpenSSL has a type of this name, we a value */
 #include <openssl/err.h>
@@ -20,6 +21,8 @@ struct tls {
     struct tls_served pair[TLS_PAIRS_MAX];
     size_t n;
     SSL_CTX *client;
+    X509_STORE *store;         /* of whom we trust; may be shared with other snapshots */
+    uint8_t trust[SHA256_LEN]; /* what was asked for: equal, equal trust */
     enum tls_clients clients;
     usec expires;
 };

@@ -88,7 +88,7 @@ static void versions(void **state)
 
 /* ---- much, and slow readers ---- */
 
-enum { MUCH = 4 * 1024 * 1024 };
+enum { MUCH = 14 * 1024 * 1024 }; /* more than the kernel takes of it at once */
 static size_t much_sent;
 
 static void send_much(struct end *e)
@@ -462,6 +462,40 @@ static void what_is_in_ca_is_trusted_as_it_stands(void **state)
     assert_false(opens_with(&leaf, &stranger));
 }
 
+/* A client that comes after another one, with the trust of that. */
+static bool opens_after(sv ca_before, const struct pem *trusted, bool *ret_shared)
+{
+    struct tls_config s = server_config(), old_client = {.ca = ca_before}, c = client_config();
+    start_with(&s, &old_client);
+    c.ca = buf_sv(&trusted->cert);
+    c.before = client_tls;
+    struct tls *now = pem_tls(&c);
+    *ret_shared = now->store == client_tls->store;
+    tls_unref(client_tls); /* what is shared outlives it */
+    client_tls = now;
+    stop_after = 2;
+    client.when_open = leave_and_stop;
+    dial();
+    net_run();
+    bool opened = client.opened;
+    end();
+    return opened;
+}
+
+static void trust_that_is_the_same_is_shared(void **state)
+{
+    bool shared;
+    (void)state;
+    assert_true(opens_after(buf_sv(&authority.cert), &authority, &shared));
+    assert_true(shared);
+    assert_false(opens_after(buf_sv(&authority.cert), &foreign, &shared));
+    assert_false(shared);
+    assert_true(opens_after(buf_sv(&foreign.cert), &authority, &shared));
+    assert_false(shared);
+    assert_true(opens_after(SV_NONE, &authority, &shared)); /* the system's */
+    assert_false(shared);
+}
+
 static void our_own_authority_is_trusted_besides(void **state)
 {
     struct tls_config s = server_config(), c = client_config();
@@ -570,6 +604,7 @@ int main(void)
         cmocka_unit_test(chains_that_do_not_hold),
         cmocka_unit_test(the_use_of_a_certificate_is_heeded),
         cmocka_unit_test(what_is_in_ca_is_trusted_as_it_stands),
+        cmocka_unit_test(trust_that_is_the_same_is_shared),
         cmocka_unit_test(our_own_authority_is_trusted_besides),
         cmocka_unit_test(sni_chooses_the_certificate),
         cmocka_unit_test(certificates_of_clients),

@@ -114,11 +114,11 @@ static void print_accounts(const struct demo *m)
     }
     if (!made)
         printf("    A forgotten password: %s user passwd alice\n", m->d->program);
-    printf(
-        "\n    Type into a phone on this network: server %.*s:%u (UDP or TCP), user alice or bob,\n"
-        "    and the password. Then dial 101 or 102.\n\n"
-        "    Ctrl-C ends it. In another terminal, in this folder: %s status\n\n",
-        (int)b.n, mem, port, m->d->program);
+    printf("\n    Type into a phone on this network: server %.*s:%u (UDP or TCP; TLS and\n    "
+           "browsers: see docs/guide/doors.md), user alice or bob,\n"
+           "    and the password. Then dial 101 or 102.\n\n"
+           "    Ctrl-C ends it. In another terminal, in this folder: %s status\n\n",
+           (int)b.n, mem, port, m->d->program);
     fflush(stdout);
 }
 

@@ -448,6 +448,10 @@ static void add_targets(struct context *c, const struct proxy_request *r)
         unsigned same = 0;
         if (r->targets[i].alternative && b && branch_alternative(b, &r->targets[i]) == ERR_OK)
             continue;
+        if (branch_tried(c, &r->targets[i])) {
+            b = NULL;
+            continue;
+        }
         for (unsigned k = 0; k < c->step.n; k++)
             same += c->step.branch[k].rank == r->targets[i].rank;
         b = same < p->set->breadth ? branch_new(c, &r->targets[i]) : NULL;

@@ -301,6 +301,12 @@ static void locate_hop(struct branch *b)
     struct locate_set set = {.n = 1};
     struct uri hop;
     enum err rc = branch_hop(&b->ctx->plan->route, b->target, &hop);
+    /* §16.6 step 7: a sips Request-URI is located as one, whatever a Route on its way says. A sip
+     * contact will not do: take_servers tells. */
+    sv uri = b->target->uri.p ? b->target->uri : b->ctx->plan->route.uri;
+    if (!rc && b->ctx->plan->secure && hop.scheme == URI_SIP &&
+        sv_ieq(sv_sub(uri, 0, 5), SV("sips:")))
+        hop.scheme = URI_SIPS;
     if (!rc)
         rc = p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);
     if (rc == ERR_MORE) {

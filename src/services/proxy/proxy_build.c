@@ -28,6 +28,8 @@ static void hash_text(uint64_t h, char ret_text[static PROXY_HASH_LEN])
 void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_HASH_LEN])
 {
     struct sipmsg *m = &rx->msg;
+    sv cseq = sipmsg_value(m, SIP_H_CSEQ); /* §16.6 step 8: the method stays out of it */
+    cseq = sv_sub(cseq, 0, sv_chr(cseq, ' '));
     /* RFC 5393 §4.2.1: all that routing looks at, but not the Via, which differs on every pass. */
     sv pieces[] = {
         SV("loop"),
@@ -35,7 +37,7 @@ void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_
         sipmsg_value(m, SIP_H_FROM),
         sipmsg_value(m, SIP_H_TO),
         sipmsg_value(m, SIP_H_CALL_ID),
-        sipmsg_value(m, SIP_H_CSEQ),
+        cseq,
         sipmsg_value(m, SIP_H_ROUTE),
         sipmsg_value(m, SIP_H_PROXY_REQUIRE),
         sipmsg_value(m, SIP_H_PROXY_AUTHORIZATION),

@@ -161,6 +161,8 @@ void branch_remember(struct branch *b, const struct dest *d, bool works, usec re
 void attempts_free(struct branch *b);
 
 /* ---- proxy_redirect.c ---- */
+/* §16.5: a target is not added twice: the same URI by the same way. */
+bool branch_tried(const struct context *c, const struct proxy_target *t);
 /* Asks the watcher about the branch's 3xx, b->final. */
 void redirect_ask(struct branch *b);
 /* Asks the watcher where a target that is held leads. */

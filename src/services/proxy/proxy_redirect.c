@@ -78,7 +78,7 @@ void redirect_ask(struct branch *b)
     c->watch->on_redirect(c->watch_arg, redirect, b->target, b->final);
 }
 
-static bool tried(const struct context *c, const struct proxy_target *t)
+bool branch_tried(const struct context *c, const struct proxy_target *t)
 {
     struct uri a, b;
     if (!t->uri.p || uri_parse(t->uri, &a, NULL))
@@ -87,7 +87,8 @@ static bool tried(const struct context *c, const struct proxy_target *t)
         const struct proxy_target *other = c->branch[i]->target;
         if (other->held)
             continue;
-        bool same = flow_equal(&other->dest.flow, &t->dest.flow) || !t->dest.flow.conn;
+        bool same =
+            t->dest.flow.transport == SIP_T_NONE || flow_equal(&other->dest.flow, &t->dest.flow);
         sv text = other->uri.p ? other->uri : c->plan->route.uri;
         if (same && !uri_parse(text, &b, NULL) && uri_equal(&a, &b))
             return true;
@@ -106,7 +107,7 @@ static uint32_t add(struct branch *b, const struct proxy_target *targets, size_t
     for (size_t i = 0; i < n; i++) {
         if (targets[i].alternative && next && branch_alternative(next, &targets[i]) == ERR_OK)
             continue;
-        if (targets[i].held || tried(c, &targets[i])) {
+        if (targets[i].held || branch_tried(c, &targets[i])) {
             next = NULL;
             continue;
         }

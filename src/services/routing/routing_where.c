@@ -122,7 +122,7 @@ static void redirect(struct pending *p)
         unsigned below = 0;
         for (unsigned i = 0; i < k->found; i++) {
             const struct proxy_target *t = &k->targets[i];
-            if (t->rank == rank) {
+            if (t->rank == rank && !sv_eq(t->uri, p->rx->msg.uri_text)) {
                 /* The q of a contact is relative to the others of this answer. */
                 unsigned q = 1000u * rank / k->targets[0].rank;
                 buf_printf(&b, "Contact: <" SV_FMT ">;q=%u.%03u\r\n", SV_ARG(t->uri), q / 1000,
@@ -135,6 +135,8 @@ static void redirect(struct pending *p)
     }
     if (b.rc)
         pending_answer(p, 500, NULL, SV_NONE);
+    else if (b.n == 0) /* only to where the request was sent (§8.3) */
+        pending_answer(p, 480, NULL, SV_NONE);
     else
         pending_answer(p, 302, NULL, buf_sv(&b));
     buf_done(&b);

@@ -694,6 +694,7 @@ void handset_line_lost(struct line *l)
 void handset_forget(struct handset *h)
 {
     LIST_EACH_SAFE (a, &h->asks, struct ask, by_handset) {
+        loop_timer_cancel(h->loop, &a->timeout);
         list_unlink(&a->by_handset);
         free(a);
     }

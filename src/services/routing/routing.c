@@ -233,8 +233,10 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     }
     proxy_settings(r->proxy, set);
     proxy_overload(r->proxy, &r->overload);
-    if (r->locate)
+    if (r->locate) {
         proxy_locate(r->proxy, r->locate);
+        txn_locate(r->sip, r->locate);
+    }
     *ret_routing = r;
     return ERR_OK;
 }
@@ -251,6 +253,8 @@ void routing_free(struct routing *r)
     push_free(r->push);
     keepalive_free(r->keepalive);
     overload_probe_done(&r->probe);
+    if (r->locate)
+        txn_locate(r->sip, NULL);
     locate_free(r->locate);
     if (r->sip)
         sip_free(r->sip); /* ends the registrar's transactions */

@@ -125,6 +125,12 @@ static usec doubled(const struct txn *t, enum txn_event ev, usec max)
     return next < max ? next : max;
 }
 
+/* A response for which a connection is being made can still fail, and is to be tried elsewhere. */
+static bool still_going(const struct txn *t)
+{
+    return t->dest.or_connect && !sip_flow_up(t->table->sip, &t->dest.flow);
+}
+
 void txn_arm(struct txn *t, uint32_t todo)
 {
     const struct sip_config *c = t->table->config;
@@ -154,7 +160,7 @@ void txn_arm(struct txn *t, uint32_t todo)
     if (todo & TXN_ARM_I)
         arm_deadline(t, TXN_TIMER_I, reliable ? 0 : c->t4);
     if (todo & TXN_ARM_J)
-        arm_deadline(t, TXN_TIMER_J, reliable ? 0 : t64);
+        arm_deadline(t, TXN_TIMER_J, reliable && !still_going(t) ? 0 : t64);
     if (todo & TXN_ARM_K)
         arm_deadline(t, TXN_TIMER_K, reliable ? 0 : c->t4);
     if (todo & TXN_ARM_L)
@@ -167,12 +173,12 @@ void txn_arm(struct txn *t, uint32_t todo)
 
 /* ---- sending ---- */
 
-static void run_either(struct txn *t, enum txn_event ev)
+static void not_taken(struct txn *t)
 {
     if (t->kind == TXN_ICT || t->kind == TXN_NICT)
-        ctxn_run(CONTAINER(t, struct ctxn, t), ev, NULL);
-    else
-        stxn_run(CONTAINER(t, struct stxn, t), ev, NULL);
+        ctxn_run(CONTAINER(t, struct ctxn, t), TXN_TX_ERROR, NULL);
+    else if (!txn_elsewhere(t))
+        stxn_run(CONTAINER(t, struct stxn, t), TXN_TX_ERROR, NULL);
 }
 
 /* From the transport: in a turn of its own. */
@@ -180,7 +186,7 @@ static void on_fail(void *arg, enum err why)
 {
     struct txn *t = arg;
     t->fault = why;
-    run_either(t, TXN_TX_ERROR);
+    not_taken(t);
 }
 
 static void on_later(struct deferred *d, void *arg)
@@ -188,12 +194,12 @@ static void on_later(struct deferred *d, void *arg)
     struct txn_table *tt = arg;
     (void)d;
     for (struct link *l; (l = list_pop(&tt->faults));)
-        run_either(CONTAINER(l, struct txn, by_fault), TXN_TX_ERROR);
+        not_taken(CONTAINER(l, struct txn, by_fault));
 }
 
 void txn_send(struct txn *t, struct block *octets, bool watched)
 {
-    enum err rc = sip_send(t->table->sip, &t->dest, octets, watched ? &t->watch : NULL);
+    enum err rc = sip_send(t->table->sip, txn_dest(t), octets, watched ? &t->watch : NULL);
     /* A full queue of datagrams is loss like any other: the timers mend it. */
     if (!rc || (rc == ERR_BUSY && !txn_reliable(t)))
         return;
@@ -239,6 +245,7 @@ void txn_done(struct txn *t)
     sip_send_cancel(&t->watch);
     list_unlink(&t->by_fault);
     list_unlink(&t->by_life);
+    txn_elsewhere_done(t);
     block_unref(t->octets);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, -1);
 }

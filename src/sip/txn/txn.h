@@ -87,6 +87,11 @@ void ctxn_drop(struct ctxn *t);
 struct sip *ctxn_sip(const struct ctxn *t);
 const struct flow *ctxn_flow(const struct ctxn *t);
 
+/* Responses whose connection is gone may follow names by this one (RFC 3263 §5); NULL: no more, before it
+ * ends. */
+struct locate;
+void txn_locate(struct sip *s, struct locate *l);
+
 /* Makes the transaction layer of s and registers it there (sip_set_txns); it ends with sip_free.
  * Before sip_listen. Errors: ERR_NOMEM. */
 MUST_USE enum err txn_start(struct sip *s);

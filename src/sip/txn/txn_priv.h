@@ -2,6 +2,7 @@
 /* txn/txn_priv.h: what the parts of txn share.                                  layer: sip
  *
  * Parts   txn_tables.c the machines; txn.c the table of transactions, keys, timers, sending;
+ * txn_elsewhere.c responses whose connection is gone;
  * txn_client.c and txn_server.c the two drivers. Keys    128 bits of keyed hash over what RFC 3261
  * §17.1.3 and §17.2.3 match by, and the method beside them: nobody without the secret can make two
  * of them meet, so the texts need not be kept. */
@@ -27,8 +28,11 @@ struct txn_table {
     /* transport errors met inside a call of the user's: told at the turn's end */
     struct link faults;
     struct deferred later;
+    struct locate *locate; /* NULL: responses follow no names */
     bool closing;
 };
+
+struct elsewhere;
 
 /* Common to both sides. */
 struct txn {
@@ -44,6 +48,7 @@ struct txn {
     /* what is sent again: the request, its ACK; the last response. May be NULL */
     struct block *octets;
     struct dest dest;
+    struct elsewhere *elsewhere; /* NULL: dest serves */
     struct sip_sent watch;
 };
 
@@ -94,6 +99,15 @@ void txn_arm(struct txn *t, uint32_t todo);
  * too. */
 void txn_send(struct txn *t, struct block *octets, bool watched);
 void txn_broken(struct txn *t);
+
+/* ---- txn_elsewhere.c ---- */
+/* A response was not taken. True: it is on its way to somebody else, or somebody is looked for. */
+bool txn_elsewhere(struct txn *t);
+/* Where to send now. */
+const struct dest *txn_dest(const struct txn *t);
+/* It is over with, or the client has come again. */
+void txn_elsewhere_done(struct txn *t);
+/* ---- txn.c ---- */
 /* The time after which a request other than INVITE may be answered 100 (RFC 4320 §4.1). */
 usec txn_time_of_100(const struct txn_table *tt);
 

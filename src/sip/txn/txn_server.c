@@ -290,8 +290,10 @@ bool stxn_on_request(void *table, struct rx *rx)
     }
     stat_inc(&tt->loop->stats, STAT_SIP_RETRANSMITS_RX);
     /* The client has come over another connection: that is where it listens now. */
-    if (flow_reliable(&rx->flow))
+    if (flow_reliable(&rx->flow)) {
+        txn_elsewhere_done(&t->t);
         t->t.dest = sip_response_dest(rx);
+    }
     stxn_run(t, TXN_RX_REQUEST, rx);
     return true;
 }

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* txn/txn_elsewhere.c: a response whose connection is gone, and that its source does not take on a new one
+ * either: the servers of sent-by are tried, when that is a name (RFC 3261 §18.2.2, RFC 3263 §5).
+ *
+ *   connection ─ gone ─► source, port of sent-by ─ refused ─► here: sent-by in the DNS ─► each of its servers
+ *                                                                  └─ nothing, all refused: the machine's TX_ERROR
+ *
+ * Whoever connects writes sent-by, so he could aim our answers: only addresses of the class that he is
+ * in himself are taken, never our own, and over TLS they must show that name (D15, D16, D24). Over
+ * datagrams nobody is tried: an ICMP report is not worth a second packet to a third party. */
+#include "txn/txn_priv.h"
+#include "locate/locate.h"
+
+enum { RESPONSE_ARENA = 256 * 1024, IP_TEXT = 64 };
+
+struct elsewhere {
+    struct txn *t;
+    struct locate_query *query; /* NULL: answered */
+    struct locate_set set;
+    unsigned next; /* the server in use; set.n: none is left */
+};
+
+static bool allowed(void *arg, const struct addr *a)
+{
+    const struct txn *t = ((const struct elsewhere *)arg)->t;
+    char mem[IP_TEXT];
+    struct buf b;
+    if (addr_class(a) != addr_class(&t->dest.flow.remote))
+        return false;
+    buf_init(&b, mem, sizeof mem);
+    addr_print_ip(&b, a);
+    return !sip_is_local(t->table->sip, buf_sv(&b), a->port);
+}
+
+static void on_located(void *arg, enum err rc, const struct locate_set *set)
+{
+    struct elsewhere *e = arg;
+    struct txn *t = e->t;
+    e->query = NULL;
+    if (!rc)
+        e->set = *set;
+    if (rc)
+        stxn_run(CONTAINER(t, struct stxn, t), TXN_TX_ERROR, NULL);
+    else
+        txn_send(t, t->octets, true);
+}
+
+static enum err ask(struct elsewhere *e)
+{
+    struct txn *t = e->t;
+    struct arena a;
+    struct sipmsg m;
+    struct sipmsg_fault fault;
+    const struct sip_via *via;
+    uint8_t ip[16];
+    size_t n;
+    arena_init(&a, NULL, 0, RESPONSE_ARENA);
+    enum err rc = sipmsg_parse(block_sv(t->octets), &a, &m, &fault);
+    if (!rc)
+        rc = sipmsg_via(&m, &via);
+    /* By number it is the source, which has been tried, or an address that proves nothing. */
+    if (!rc && (via->transport != t->dest.flow.transport || !uri_host_ip(via->host, ip, &n)))
+        rc = ERR_UNREACHABLE;
+    if (!rc)
+        rc = locate_response(t->table->locate, via, allowed, on_located, e, &e->query);
+    arena_done(&a);
+    return rc;
+}
+
+bool txn_elsewhere(struct txn *t)
+{
+    struct elsewhere *e = t->elsewhere;
+    if (!t->table->locate || t->table->closing || !t->octets || !t->dest.or_connect)
+        return false;
+    if (e) {
+        if (e->next < e->set.n)
+            e->next++;
+        if (e->next < e->set.n)
+            txn_send(t, t->octets, true);
+        return e->query || e->next < e->set.n;
+    }
+    e = MEM_NEW(struct elsewhere);
+    if (!e)
+        return false;
+    e->t = t;
+    t->elsewhere = e;
+    return ask(e) == ERR_OK;
+}
+
+const struct dest *txn_dest(const struct txn *t)
+{
+    const struct elsewhere *e = t->elsewhere;
+    return e && e->next < e->set.n ? &e->set.dest[e->next] : &t->dest;
+}
+
+void txn_elsewhere_done(struct txn *t)
+{
+    if (t->elsewhere)
+        locate_cancel(t->elsewhere->query);
+    mem_free(t->elsewhere);
+    t->elsewhere = NULL;
+}
+
+void txn_locate(struct sip *s, struct locate *l)
+{
+    struct txn_table *tt = sip_txns(s);
+    tt->locate = l;
+    if (!l)
+        LIST_EACH_SAFE (t, &tt->live, struct txn, by_life) {
+            txn_elsewhere_done(t);
+        }
+}

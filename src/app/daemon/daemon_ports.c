@@ -156,68 +156,143 @@ static void put_holder(struct buf *b, bool udp, const struct addr *a)
     buf_str(b, "another process");
 }
 
+static void put_transport(struct buf *b, enum sip_transport t)
+{
+    sv name = sip_transport_name(t);
+    for (size_t i = 0; i < name.n; i++)
+        buf_char(b, sv_lower(name.p[i]));
+}
+
 static int taken(enum sip_transport t, const struct addr *a, int error)
 {
-    char where[80], who[200], transport[8] = "";
-    struct buf b, w;
+    char where[80], who[200], words[8];
+    struct buf b, w, transport;
     buf_init(&b, where, sizeof(where));
     addr_print(&b, a);
     buf_init(&w, who, sizeof(who));
-    sv name = sip_transport_name(t);
-    for (size_t i = 0; i < name.n && i + 1 < sizeof(transport); i++)
-        transport[i] = sv_lower(name.p[i]);
+    buf_init(&transport, words, sizeof(words));
+    put_transport(&transport, t);
     const char *hint = error == EADDRNOTAVAIL ? "no interface of this machine has this address"
                        : error == EACCES      ? "ports under 1024 need root"
                                               : NULL;
     if (error == EADDRINUSE) {
         put_holder(&w, t == SIP_T_UDP, a);
         LOG_ERROR("daemon", "start.failed", F_STR("what", "the port is taken"),
-                  F_STR("transport", transport), F_SV("address", buf_sv(&b)),
+                  F_SV("transport", buf_sv(&transport)), F_SV("address", buf_sv(&b)),
                   F_SV("by", buf_sv(&w)), F_STR("error", strerror(error)));
     } else if (hint) {
         LOG_ERROR("daemon", "start.failed", F_STR("what", "the port cannot be opened"),
-                  F_STR("transport", transport), F_SV("address", buf_sv(&b)), F_STR("hint", hint),
-                  F_STR("error", strerror(error)));
+                  F_SV("transport", buf_sv(&transport)), F_SV("address", buf_sv(&b)),
+                  F_STR("hint", hint), F_STR("error", strerror(error)));
     } else {
         LOG_ERROR("daemon", "start.failed", F_STR("what", "the port cannot be opened"),
-                  F_STR("transport", transport), F_SV("address", buf_sv(&b)),
+                  F_SV("transport", buf_sv(&transport)), F_SV("address", buf_sv(&b)),
                   F_STR("error", strerror(error)));
     }
     return 3;
+}
+
+/* ---- doors ---- */
+
+static int try_listener(const struct sip_listen *l)
+{
+    int type = l->transport == SIP_T_UDP ? SOCK_DGRAM : SOCK_STREAM;
+    return l->bind.port ? try_bind(&l->bind, type, l->freebind) : 0;
+}
+
+/* A machine without IPv6 is no mistake of anybody's. */
+static void drop_ipv6(struct sip_config *c)
+{
+    for (unsigned i = 0; i < c->listeners;) {
+        struct sip_listen *l = &c->listen[i];
+        int error = l->bind.family == 6 ? try_listener(l) : 0;
+        if (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)
+            memmove(l, l + 1, (--c->listeners - i) * sizeof(*l));
+        else
+            i++;
+    }
+}
+
+/* The ports as they were before any was moved, in the order of the listeners. The listeners of one
+ * port are a door, such as UDP and TCP of 5060, and move together. */
+struct doors {
+    struct sip_config *c;
+    uint16_t home[SIP_LISTENERS_MAX];
+};
+
+/* The next port that is no other door's, neither where that one was nor where it is: a phone that
+ * speaks in clear to 5061 would be understood there. */
+static uint16_t next_port(const struct doors *d, uint16_t port)
+{
+    bool ours;
+    do {
+        port++;
+        ours = false;
+        for (unsigned i = 0; i < d->c->listeners; i++)
+            ours = ours || d->home[i] == port || d->c->listen[i].bind.port == port;
+    } while (ours);
+    return port;
+}
+
+static void say_moved(const struct doors *d, uint16_t from, uint16_t to)
+{
+    char mem[64];
+    struct buf b;
+    unsigned said = 0;
+    buf_init(&b, mem, sizeof(mem));
+    for (unsigned i = 0; i < d->c->listeners; i++) {
+        enum sip_transport t = d->c->listen[i].transport;
+        if (d->home[i] != from || (said & 1u << t))
+            continue;
+        buf_str(&b, said ? "," : "");
+        put_transport(&b, t);
+        said |= 1u << t;
+    }
+    LOG_WARN("daemon", "port.moved", F_SV("transport", buf_sv(&b)), F_INT("from", from),
+             F_INT("to", to), F_STR("why", "the port is taken"));
+}
+
+/* Non-zero: exit code, said why. */
+static int open_door(const struct doors *d, uint16_t home, unsigned tries)
+{
+    uint16_t port = home;
+    for (unsigned t = 0;; t++) {
+        int error = 0;
+        for (unsigned i = 0; i < d->c->listeners && !error; i++) {
+            struct sip_listen *l = &d->c->listen[i];
+            if (d->home[i] != home)
+                continue;
+            l->bind.port = port;
+            error = try_listener(l);
+            if (error && (t + 1 >= tries || error != EADDRINUSE))
+                return taken(l->transport, &l->bind, error);
+        }
+        if (!error)
+            break;
+        port = next_port(d, port);
+    }
+    if (port != home)
+        say_moved(d, home, port);
+    return 0;
 }
 
 int ports_check(struct daemon *d)
 {
     struct sip_config *c = &d->config->settings->sip;
     bool move = !d->config->listen_given && !d->config->file.p;
-    unsigned tries = move ? PORTS_TRIED : 1;
-    uint16_t first = c->listeners ? c->listen[0].bind.port : 0;
-    for (unsigned t = 0;; t++) {
-        int error = 0;
-        for (unsigned i = 0; i < c->listeners && !error;) {
-            struct sip_listen *l = &c->listen[i];
-            bool udp = l->transport == SIP_T_UDP;
-            error =
-                l->bind.port ? try_bind(&l->bind, udp ? SOCK_DGRAM : SOCK_STREAM, l->freebind) : 0;
-            if (!d->config->listen_given && l->bind.family == 6 &&
-                (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) {
-                /* A machine without IPv6 is no mistake of anybody's. */
-                memmove(l, l + 1, (--c->listeners - i) * sizeof(*l));
-                error = 0;
-                continue;
-            }
-            if (error && (t + 1 >= tries || error != EADDRINUSE))
-                return taken(l->transport, &l->bind, error);
-            i++;
-        }
-        if (!error)
-            break;
-        for (unsigned i = 0; i < c->listeners; i++)
-            c->listen[i].bind.port = (uint16_t)(c->listen[i].bind.port + 1);
+    struct doors doors = {.c = c};
+    if (!d->config->listen_given)
+        drop_ipv6(c);
+    for (unsigned i = 0; i < c->listeners; i++)
+        doors.home[i] = c->listen[i].bind.port;
+    for (unsigned i = 0; i < c->listeners; i++) {
+        unsigned first = 0;
+        while (doors.home[first] != doors.home[i])
+            first++;
+        int code = first == i ? open_door(&doors, doors.home[i], move ? PORTS_TRIED : 1) : 0;
+        if (code)
+            return code;
     }
-    if (c->listeners && c->listen[0].bind.port != first)
-        LOG_WARN("daemon", "port.moved", F_INT("from", first), F_INT("to", c->listen[0].bind.port),
-                 F_STR("why", "the port is taken"));
     return 0;
 }
 

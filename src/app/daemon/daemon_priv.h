@@ -142,7 +142,8 @@ int user_leave(struct daemon *d);
 int user_become(struct daemon *d);
 
 /* ---- daemon_ports.c ---- */
-/* All SIP ports are free, after moving on where no file demands them. Non-zero: exit code. */
+/* All SIP ports are free, after each that is taken moved on where no file demands it. Non-zero: exit
+ * code. */
 int ports_check(struct daemon *d);
 /* addr is free for TCP (or the next port is, when move): its port is set. Non-zero: exit code. */
 int ports_check_http(struct addr *addr, bool move);

@@ -397,6 +397,54 @@ static void a_taken_port_is_named_or_passed_over(void **state)
     }
 }
 
+static unsigned times(const char *word)
+{
+    unsigned n = 0;
+    for (const char *p = logged; (p = strstr(p, word)); p++)
+        n++;
+    return n;
+}
+
+static void only_the_door_that_is_taken_moves(void **state)
+{
+    (void)state;
+    static const enum sip_transport transports[] = {SIP_T_UDP, SIP_T_TCP, SIP_T_TLS, SIP_T_WSS};
+    struct daemon d;
+    struct config c;
+    struct settings *set;
+    uint16_t port, free_port, plain;
+    int fd = hold(SOCK_STREAM, &port), other = hold(SOCK_STREAM, &free_port);
+    char want[64];
+    close(other);
+    bare(&d, &c);
+    assert_int_equal(settings_default(SV("x.test"), &set), ERR_OK);
+    c.settings = set;
+    struct sip_listen *l = set->sip.listen;
+    set->sip.listeners = 4;
+    for (unsigned i = 0; i < 4; i++) {
+        /* UDP and TCP are one door, whose TCP is taken; TLS stands where that one would go. */
+        uint16_t at = i < 2 ? port : i == 2 ? (uint16_t)(port + 1) : free_port;
+        l[i].transport = transports[i];
+        assert_int_equal(addr_parse_ip(SV("127.0.0.1"), at, &l[i].bind), ERR_OK);
+    }
+    if (free_port == port + 1)
+        l[3].bind.port = 0;
+    plain = l[3].bind.port;
+    logged_n = 0;
+    assert_int_equal(ports_check(&d), 0);
+    assert_true(l[0].bind.port > port + 1);
+    assert_int_equal(l[0].bind.port, l[1].bind.port);
+    assert_true(l[2].bind.port != l[0].bind.port);
+    assert_int_equal(l[3].bind.port, plain);
+    snprintf(want, sizeof(want), "from=%u to=%u", port, l[0].bind.port);
+    assert_non_null(strstr(logged, want));
+    assert_non_null(strstr(logged, "transport=udp,tcp"));
+    assert_null(strstr(logged, "wss"));
+    assert_int_equal(times("port.moved"), 1 + (l[2].bind.port != port + 1));
+    settings_unref(set);
+    close(fd);
+}
+
 static void a_port_that_cannot_be_is_explained(void **state)
 {
     (void)state;
@@ -792,6 +840,7 @@ int main(void)
         TEST(no_file_at_all_is_kept_too),
         TEST(a_damaged_one_is_refused),
         TEST(a_taken_port_is_named_or_passed_over),
+        TEST(only_the_door_that_is_taken_moves),
         TEST(a_port_that_cannot_be_is_explained),
         TEST(the_folder_of_the_socket_is_made),
         TEST(an_authority_is_made_once_and_stays),

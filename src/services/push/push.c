@@ -3,6 +3,7 @@
 #include "push/push.h"
 #include "crypto/crypto.h"
 #include "log/log.h"
+#include <stdio.h>
 
 enum { BODY_MAX = 8 * 1024, HEADER_MAX = 256, RECENT = 256 };
 
@@ -10,6 +11,7 @@ struct wake {
     struct link by_push;
     struct push *push;
     struct fetch_call *call;
+    char account[128]; /* cut */
 };
 
 /* Who was woken a moment ago, by a hash of the contact: a forked or repeated call is one wake-up. */
@@ -126,8 +128,10 @@ static void put_signature(struct push *p, struct buf *b, sv secret, sv body)
 static void on_done(void *arg, enum err rc, unsigned status)
 {
     struct wake *w = arg;
-    if (rc || status / 100 != 2)
-        LOG_WARN("push", "push.failed", F_INT("status", status), F_ERR(rc));
+    if (rc)
+        LOG_WARN("push", "push.failed", F_STR("account", w->account), F_ERR(rc));
+    else if (status / 100 != 2)
+        LOG_WARN("push", "push.failed", F_STR("account", w->account), F_INT("status", status));
     wake_free(w);
 }
 
@@ -148,6 +152,7 @@ void push_wake(struct push *p, const struct settings *set, const struct binding 
         return;
     }
     w->push = p;
+    snprintf(w->account, sizeof(w->account), SV_FMT, SV_ARG(aor));
     struct fetch_request rq = {
         .url = set->push.url,
         .type = SV("application/json"),

@@ -180,6 +180,9 @@ bool contact_means(const struct contact *c, const struct binding *b)
      * the Contact's URI. */
     if (c->reg_id && b->reg_id)
         return same_phone && c->reg_id == b->reg_id;
+    /* RFC 8599 §4.1.1: the same prid is the same phone, which wakes up with another address each time. */
+    if (c->push.n && sv_eq(c->push, b->push))
+        return true;
     if (!same_uri(&c->addr->uri, b->uri))
         return false;
     /* The phone has learned or forgotten outbound; phones behind different NATs may well have one

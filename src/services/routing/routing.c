@@ -16,6 +16,24 @@ void routing_log(const struct rx *rx, uint16_t status, const char *why)
               F_SV("uri", rx->msg.uri_text), F_SV("source", buf_sv(&b)));
 }
 
+void routing_log_unreachable(struct routing *r, const struct proxy_target *t, enum err why)
+{
+    enum { LINES = 10 };
+    usec now = loop_now(r->loop);
+    if (now - r->unreachable_second >= USEC_S) {
+        r->unreachable_second = now;
+        r->unreachable_lines = 0;
+    }
+    if (r->unreachable_lines == LINES) {
+        r->unreachable_left_out++;
+        return;
+    }
+    r->unreachable_lines++;
+    LOG_WARN("routing", "target.unreachable", F_SV("uri", t->uri), F_ERR(why),
+             F_INT("left_out", r->unreachable_left_out));
+    r->unreachable_left_out = 0;
+}
+
 void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const char *why, sv headers)
 {
     if (rx->msg.method == SIP_ACK)

@@ -50,6 +50,8 @@ static void on_redirect(void *arg, struct proxy_redirect *redirect, const struct
 static void on_unreachable(void *arg, const struct proxy_target *t, enum err why)
 {
     struct watched *w = arg;
+    if (t->account.n == 0)
+        routing_log_unreachable(w->r, t, why);
     /* Silence may be the way's fault. */
     if (why != ERR_TIMEOUT && (t->flow_only || t->path.n) && t->account.n)
         registrar_unreachable(w->r->sip, w->r->shared.store, t->account, t->uri, &t->dest.flow);

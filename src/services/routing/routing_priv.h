@@ -41,6 +41,8 @@ struct routing {
     /* auth.failure lines in this second, and those that were not written (D25) */
     usec log_second;
     unsigned log_lines, log_left_out;
+    usec unreachable_second;
+    unsigned unreachable_lines, unreachable_left_out;
 };
 
 /* Where a URI points, in one form for every check (D42). */
@@ -105,6 +107,9 @@ struct pending {
 
 /* Why a request was answered here: at debug, for who asks why a phone gets what it gets. */
 void routing_log(const struct rx *rx, uint16_t status, const char *why);
+/* A server of somebody else's could not be asked: for who wonders why calls fail. At most so many lines a
+ * second (D25). */
+void routing_log_unreachable(struct routing *r, const struct proxy_target *t, enum err why);
 /* A stateless answer. */
 void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const char *why, sv headers);
 

@@ -112,6 +112,13 @@ struct routing_facts routing_facts_of(struct routing *r, const struct rx *rx,
 
 /* ---- answers ---- */
 
+/* A contact that another can use: not the way through our connection or somebody's NAT, and not what
+ * was asked for (§8.3). */
+static bool may_name(const struct pending *p, const struct proxy_target *t)
+{
+    return t->dest.flow.transport == SIP_T_NONE && !t->held && !sv_eq(t->uri, p->rx->msg.uri_text);
+}
+
 /* 302 with the places that were found, best first (§8.3, §21.3.3). */
 static void redirect(struct pending *p)
 {
@@ -122,7 +129,7 @@ static void redirect(struct pending *p)
         unsigned below = 0;
         for (unsigned i = 0; i < k->found; i++) {
             const struct proxy_target *t = &k->targets[i];
-            if (t->rank == rank && !sv_eq(t->uri, p->rx->msg.uri_text)) {
+            if (t->rank == rank && may_name(p, t)) {
                 /* The q of a contact is relative to the others of this answer. */
                 unsigned q = 1000u * rank / k->targets[0].rank;
                 buf_printf(&b, "Contact: <" SV_FMT ">;q=%u.%03u\r\n", SV_ARG(t->uri), q / 1000,
@@ -135,7 +142,7 @@ static void redirect(struct pending *p)
     }
     if (b.rc)
         pending_answer(p, 500, NULL, SV_NONE);
-    else if (b.n == 0) /* only to where the request was sent (§8.3) */
+    else if (b.n == 0)
         pending_answer(p, 480, NULL, SV_NONE);
     else
         pending_answer(p, 302, NULL, buf_sv(&b));

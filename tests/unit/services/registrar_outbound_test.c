@@ -371,9 +371,34 @@ static void a_phone_that_sleeps_says_how_it_is_woken(void **state)
     settings_unref(set);
 }
 
+/* RFC 8599 §4.1.1: who wakes up with another address each time is one phone. */
+static void a_prid_is_one_phone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_outbound(&f);
+    for (unsigned i = 0; i < 30; i++) {
+        char line[256], call_id[16];
+        snprintf(line, sizeof(line),
+                 "Contact: <sip:a@192.0.2.9:%u;transport=tcp;pn-provider=acme;pn-prid=one;"
+                 "pn-param=p>\r\n",
+                 20000 + i);
+        snprintf(call_id, sizeof(call_id), "p%u", i);
+        f.flow.conn = 10 + i;
+        apply_via(&f, VIA, call_id, 1, line);
+        expect(&f, 200, 1);
+        keep(&f);
+    }
+    apply_via(&f, VIA, "q", 1,
+              "Contact: <sip:a@192.0.2.9:1;pn-provider=acme;pn-prid=two;pn-param=p>\r\n");
+    expect(&f, 200, 2);
+    done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_prid_is_one_phone),
         cmocka_unit_test(a_flow_takes_the_place_of_the_one_before),
         cmocka_unit_test(a_flow_is_renewed_in_order),
         cmocka_unit_test(phones_with_and_without_flows_live_together),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Slow, broken and greedy TCP clients get a clear error or a closed connection; others notice nothing."""
 import contextlib
+import socket
 import time
 
 import pytest
@@ -179,3 +180,16 @@ def test_connections_that_come_and_go(server):
                 client.send(b"OPTIONS ")
     assert good_client_is_served(server) < PROMPT
     assert server.memory() - before < 4096
+
+
+def test_a_peer_that_is_gone_is_noticed(server):
+    """TCP keep-alives end a connection whose peer is gone, also one that a registration keeps."""
+    with socket.create_connection(("127.0.0.1", server.port)) as phone:
+        phone.sendall(b"\r\n\r\n")
+        assert phone.recv(16) == b"\r\n"
+        time.sleep(0.5)  # our answer's acknowledgment has its timer first
+        ours, theirs = "0100007F:%04X" % server.port, "0100007F:%04X" % phone.getsockname()[1]
+        lines = [line.split() for line in open("/proc/net/tcp", encoding="ascii")]
+        timers = [x[5].split(":") for x in lines if x[1:3] == [ours, theirs]]
+    assert len(timers) == 1 and timers[0][0] == "02", timers  # proc(5): keep-alive
+    assert 0 < int(timers[0][1], 16) <= 60 * 100

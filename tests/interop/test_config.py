@@ -157,6 +157,27 @@ def test_accounts_of_a_domain_that_is_gone_are_said_and_can_be_removed():
         assert "olga" not in server.run("user", "list")
 
 
+def test_a_new_domain_makes_a_new_authority_and_says_so_before_and_after():
+    with Server(doors=("tls",)) as server:
+        right, first = server.file.read_text(), server.ca().read_text()
+        server.file.write_text(re.sub(r"(?m)^domains:.*$", "domains: [example.test, new.test]", right))
+        checked = server.verb("check")
+        assert checked.returncode == 0 and "must trust the new one" in checked.stdout
+        assert server.json("check")["new_authority"] is True
+        assert server.ca().read_text() == first
+        assert "must trust the new one" in server.run("reload")
+        said = [e for e in server.log_events() if e.get("event") == "tls.ca"]
+        assert [e.get("why") for e in said] == [None, "a name of ours is new"]
+        assert server.ca().read_text() != first
+        assert (server.folder / "data/ca.pem.old").read_text() == first
+        assert "trust" not in server.run("check") + server.run("reload")
+        server.file.write_text(right)
+        for name in ("pem", "key", "names"):
+            (server.folder / ("data/ca.%s.old" % name)).rename(server.folder / ("data/ca." + name))
+        assert "trust" not in server.run("reload")
+        assert server.run("cert", "ca") == first
+
+
 def openssl(folder, name):
     """A certificate that signs itself, and its key."""
     cert, key = folder / (name + ".pem"), folder / (name + ".key")

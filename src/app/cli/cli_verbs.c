@@ -37,12 +37,14 @@ int cli_check(struct cli *c)
     config_report_init(&report);
     enum err rc = config_load(&src, &report, &config);
     bool bad = rc != ERR_OK || (c->on[CLI_STRICT] && report.findings);
+    bool authority = config && daemon_new_authority(config);
     if (c->on[CLI_JSON]) {
         json_t *list = json_array();
         for (size_t i = 0; i < report.n; i++)
             json_array_append_new(list, problem_json(&report.problems[i]));
-        json_t *o = json_pack("{s:b, s:i, s:i, s:o}", "ok", !bad, "errors", (int)report.errors,
-                              "findings", (int)report.findings, "problems", list);
+        json_t *o = json_pack("{s:b, s:i, s:i, s:o, s:b}", "ok", !bad, "errors", (int)report.errors,
+                              "findings", (int)report.findings, "problems", list, "new_authority",
+                              authority);
         cli_print_json(o);
         json_decref(o);
     } else {
@@ -55,6 +57,9 @@ int cli_check(struct cli *c)
                    report.findings, report.findings == 1 ? "" : "s");
         else
             printf("the configuration is fine\n");
+        if (authority)
+            printf("warning: tls: this makes a new authority: phones that trust the old one must "
+                   "trust the new one\n");
     }
     if (config)
         config_free(config);

@@ -18,6 +18,9 @@ enum daemon_mode {
 };
 /* program: as it was called, for what it prints. */
 int daemon_serve(const struct config_source *src, enum daemon_mode mode, const char *program);
+/* A start with c would make a new authority in place of the one in its data folder, since c has names
+ * that this one may not sign for. False too when that cannot be read. Blocking. */
+bool daemon_new_authority(const struct config *c);
 extern const char daemon_version[];
 
 #endif

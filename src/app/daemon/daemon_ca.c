@@ -4,9 +4,12 @@
  *   ca.pem, ca.key, ca.names      the authority, and what it was made for, a line each
  *   tls.pem, tls.key, tls.names   its certificate for all our names and addresses of now
  *
+ *   ca.*.old                      the authority before this one, to be put back by hand
+ *
  * Phones are told to trust the authority, so it stays. Its name constraints permit the names that
- * it was made for and no others: for a new name there has to be a new one. An address that comes
- * while we run is left out until the next start instead, since nobody asked for it. */
+ * it was made for and no others: for a new name in the configuration there has to be a new one. A
+ * new address or host name of the machine is left out of the certificate instead, and that is said,
+ * since nobody asked for it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,6 +27,7 @@ struct own_names {
     sv dns[NAMES_MAX];
     struct addr ips[ADDRESSES_MAX];
     size_t dns_n, ips_n;
+    size_t written_n; /* of dns: stand in the configuration */
 };
 
 static void add_ip(struct own_names *n, struct addr a)
@@ -79,13 +83,14 @@ static void collect(const struct settings *set, sv host, struct own_names *n)
         for (unsigned k = 0; k < set->domains[i].aliases_n; k++)
             add_name(n, set->domains[i].aliases[k]);
     }
-    add_name(n, host);
-    add_name(n, SV("localhost"));
     for (unsigned i = 0; i < set->sip.listeners; i++) {
         if (set->sip.listen[i].advertise.n)
             add_name(n, set->sip.listen[i].advertise);
         add_ip(n, set->sip.listen[i].bind);
     }
+    n->written_n = n->dns_n;
+    add_name(n, host);
+    add_name(n, SV("localhost"));
     for (size_t i = 0; i < 2; i++) {
         if (!addr_parse_ip(sv_of(always[i]), 0, &loopback))
             add_ip(n, loopback);
@@ -146,13 +151,13 @@ static bool permits(sv ca_names, sv name, bool host)
 /* ---- files ---- */
 
 /* Absent: SV_NONE. */
-static enum err read_file(const struct daemon *d, const char *name, struct arena *a, sv *ret_text)
+static enum err read_path(const char *path, struct arena *a, sv *ret_text)
 {
-    char path[1300], mem[FILE_MAX];
+    char mem[FILE_MAX];
     size_t n = 0;
     ssize_t got;
     *ret_text = SV_NONE;
-    int fd = open(state_path(d, name, path, sizeof(path)), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? ERR_OK : ERR_IO;
     while (n < sizeof(mem) && (got = read(fd, mem + n, sizeof(mem) - n)) > 0)
@@ -161,6 +166,12 @@ static enum err read_file(const struct daemon *d, const char *name, struct arena
     enum err rc = n == 0 || n == sizeof(mem) ? ERR_OK : sv_dup(a, (sv){mem, n}, ret_text);
     crypto_wipe(mem, n);
     return rc;
+}
+
+static enum err read_file(const struct daemon *d, const char *name, struct arena *a, sv *ret_text)
+{
+    char path[1300];
+    return read_path(state_path(d, name, path, sizeof(path)), a, ret_text);
 }
 
 static enum err write_file(const struct daemon *d, const char *name, sv text)
@@ -190,6 +201,7 @@ static enum err read_three(const struct daemon *d, const char *const files[3], s
 }
 
 static const char *const ca_files[3] = {"ca.pem", "ca.key", "ca.names"};
+static const char *const old_files[3] = {"ca.pem.old", "ca.key.old", "ca.names.old"};
 static const char *const leaf_files[3] = {"tls.pem", "tls.key", "tls.names"};
 
 /* ---- the authority ---- */
@@ -202,39 +214,43 @@ static usec expires_of(sv cert)
     return tls_cert_covers(cert, &none, &covers, &expires) ? 0 : expires;
 }
 
-/* Takes from n the addresses that the authority does not permit; how many. */
-static size_t drop_addresses(struct own_names *n, sv ca_names)
+/* Moves from n to out what the authority does not permit. */
+static void leave_out(struct own_names *n, sv ca_names, struct own_names *out)
 {
-    size_t kept = 0, all = n->ips_n;
-    for (size_t i = 0; i < n->ips_n; i++) {
+    size_t dns_n = n->dns_n, ips_n = n->ips_n;
+    n->dns_n = n->ips_n = 0;
+    for (size_t i = 0; i < dns_n; i++) {
+        struct own_names *to = permits(ca_names, n->dns[i], true) ? n : out;
+        to->dns[to->dns_n++] = n->dns[i];
+    }
+    for (size_t i = 0; i < ips_n; i++) {
         char mem[64];
         struct buf b;
         buf_init(&b, mem, sizeof(mem));
         addr_print_ip(&b, &n->ips[i]);
-        if (permits(ca_names, buf_sv(&b), false))
-            n->ips[kept++] = n->ips[i];
+        struct own_names *to = permits(ca_names, buf_sv(&b), false) ? n : out;
+        to->ips[to->ips_n++] = n->ips[i];
     }
-    n->ips_n = kept;
-    return all - kept;
 }
 
-/* Why the authority that is kept will not do; "": there is none; NULL: it will. Addresses that it
- * does not permit go from n, unless a new one may be made for them. */
-static const char *unfit(const struct ca *c, struct own_names *n, enum ca_change change, usec wall)
+static bool has_new_name(const struct own_names *n, sv ca_names)
 {
-    struct own_names all = *n;
+    for (size_t i = 0; i < n->written_n; i++) {
+        if (!permits(ca_names, n->dns[i], true))
+            return true;
+    }
+    return false;
+}
+
+/* Why the authority that is kept will not do; "": there is none; NULL: it will. */
+static const char *unfit(const struct ca *c, const struct own_names *n, enum ca_change change,
+                         usec wall)
+{
     if (!c->ca.n || !c->ca_key.n || !c->ca_names.n)
         return c->ca.n ? "its files are not whole" : "";
     if (expires_of(c->ca) < wall + TLS_LEAF_LIFE)
         return "it expires";
-    for (size_t i = 0; i < n->dns_n; i++) {
-        if (!permits(c->ca_names, n->dns[i], true))
-            return "a name of ours is new";
-    }
-    if (drop_addresses(n, c->ca_names) == 0 || change == CA_FOR_NAMES)
-        return NULL;
-    *n = all;
-    return "an address of ours is new";
+    return change == CA_FOR_NAMES && has_new_name(n, c->ca_names) ? "a name of ours is new" : NULL;
 }
 
 static enum err dup_buf(struct arena *a, struct buf *b, sv *ret)
@@ -297,58 +313,113 @@ static void say_ca(const struct ca *c, const char *why)
                  F_STR("file", "ca.pem in the data folder: phones that trust it know us"));
     else
         LOG_WARN("daemon", "tls.ca", F_SV("fingerprint", buf_sv(&b)), F_STR("why", why),
-                 F_STR("what", "a new authority: phones that trusted the one "
-                               "before have to be given ca.pem again"));
+                 F_STR("what", CA_NEW_TEXT));
+}
+
+/* names: a line each. */
+static void say_left_out(sv names)
+{
+    struct buf b;
+    buf_init_heap(&b, TEXT_MAX);
+    for (size_t i = 0; i + 1 < names.n; i++) {
+        buf_char(&b, names.p[i] == '\n' ? ',' : names.p[i]);
+        buf_str(&b, names.p[i] == '\n' ? " " : "");
+    }
+    LOG_WARN("daemon", "tls.left_out", F_SV("names", buf_sv(&b)),
+             F_STR("what", "the certificate is without them, since our authority was not made for "
+                           "them; without ca.pem the next start makes a new one"));
+    buf_done(&b);
+}
+
+/* For why; keeps the one before, when it was whole. */
+static enum err replace_ca(const struct daemon *d, const struct tls_names *names, sv text,
+                           const char *why, usec wall, struct arena *a, struct ca *c)
+{
+    bool whole = c->ca.n && c->ca_key.n && c->ca_names.n;
+    if (whole)
+        TRY(write_three(d, old_files, c->ca, c->ca_key, c->ca_names));
+    TRY(new_ca(d, names, text, wall, a, c));
+    c->replaced = *why != '\0';
+    say_ca(c, why);
+    return ERR_OK;
 }
 
 static enum err ensure(const struct daemon *d, const struct settings *set, enum ca_change change,
                        usec wall, struct arena *a, struct ca *c)
 {
-    struct own_names *n = ARENA_NEW(a, struct own_names);
+    struct own_names *n = ARENA_NEW(a, struct own_names), *out = ARENA_NEW(a, struct own_names);
     char host[256];
     sv text, leaf_names;
-    if (!n)
+    if (!n || !out)
         return ERR_NOMEM;
     collect(set, state_host_name(host), n);
     TRY(read_three(d, ca_files, a, &c->ca, &c->ca_key, &c->ca_names));
     const char *why = unfit(c, n, change, wall);
+    if (!why)
+        leave_out(n, c->ca_names, out);
     const struct tls_names names = {n->dns, n->dns_n, n->ips, n->ips_n};
     TRY(put_names(n, a, &text));
-    if (why) {
-        TRY(new_ca(d, &names, text, wall, a, c));
-        say_ca(c, why);
-    }
+    TRY(put_names(out, a, &c->left_out));
+    if (why)
+        TRY(replace_ca(d, &names, text, why, wall, a, c));
     TRY(read_three(d, leaf_files, a, &c->leaf, &c->leaf_key, &leaf_names));
     if (why || !sv_eq(leaf_names, text) || !is_pair(c) || expires_of(c->leaf) - wall < LEAF_RENEW) {
         enum err rc = new_leaf(d, &names, text, wall, a, c);
         if (rc == ERR_SYNTAX && !why) { /* a key that is not the authority's */
-            TRY(new_ca(d, &names, text, wall, a, c));
-            say_ca(c, "its files are not whole");
+            c->ca_key = SV_NONE;
+            TRY(replace_ca(d, &names, text, "its files are not whole", wall, a, c));
             rc = new_leaf(d, &names, text, wall, a, c);
         }
         TRY(rc);
     }
     c->names = text;
     c->renew = expires_of(c->leaf) - LEAF_RENEW;
+    if (c->left_out.n)
+        say_left_out(c->left_out);
     return ERR_OK;
 }
 
 bool ca_stands(const struct settings *set, usec wall, const struct ca *c)
 {
-    struct own_names *n = MEM_NEW(struct own_names);
+    struct own_names *n = MEM_NEW(struct own_names), *out = MEM_NEW(struct own_names);
     struct arena a;
     char host[256];
-    sv text;
+    sv text, left_out;
     bool same = false;
     arena_init(&a, NULL, 0, TEXT_MAX);
-    if (n) {
+    if (n && out) {
         collect(set, state_host_name(host), n);
-        drop_addresses(n, c->ca_names);
-        same = wall < c->renew && put_names(n, &a, &text) == ERR_OK && sv_eq(text, c->names);
+        leave_out(n, c->ca_names, out);
+        same = wall < c->renew && put_names(n, &a, &text) == ERR_OK && sv_eq(text, c->names) &&
+               put_names(out, &a, &left_out) == ERR_OK && sv_eq(left_out, c->left_out);
     }
     arena_done(&a);
     mem_free(n);
+    mem_free(out);
     return same;
+}
+
+bool daemon_new_authority(const struct config *c)
+{
+    struct own_names *n = MEM_NEW(struct own_names);
+    struct arena a;
+    char path[1300];
+    struct buf b;
+    sv names = SV_NONE;
+    arena_init(&a, NULL, 0, TEXT_MAX);
+    buf_init(&b, path, sizeof(path));
+    buf_put(&b, c->data);
+    buf_str(&b, "/ca.names");
+    buf_char(&b, '\0');
+    bool asked = n && tls_wanted(c) && c->tls.n == 0 && !b.rc;
+    bool new = asked &&read_path(path, &a, &names) == ERR_OK &&names.n > 0;
+    if (new) {
+        collect(c->settings, SV(""), n);
+        new = has_new_name(n, names);
+    }
+    arena_done(&a);
+    mem_free(n);
+    return new;
 }
 
 enum err ca_ensure(struct daemon *d, const struct settings *set, enum ca_change change, usec wall,

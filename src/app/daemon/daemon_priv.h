@@ -45,11 +45,17 @@ struct tls_mail;
 struct ca {
     sv ca, ca_key, ca_names;
     sv leaf, leaf_key, names;
-    usec renew; /* wall: when the certificate is to be a new one */
+    sv left_out; /* names and addresses of ours that the authority may not sign for, a line each */
+    bool replaced; /* just now: phones that trusted the one before do not trust us */
+    usec renew;    /* wall: when the certificate is to be a new one */
 };
-/* May a new authority take the place of the one that there is? For a new name: always, since that
- * is what somebody wrote down. */
-enum ca_change { CA_FOR_NAMES, CA_FOR_ADDRESSES };
+#define CA_NEW_TEXT                                                                     \
+    "this makes a new authority: phones that trust the old one must trust the new one " \
+    "(`tandem cert ca`); the old one is kept as ca.pem.old, ca.key.old, ca.names.old"
+/* May a new authority take the place of one that does? Only for a new name in the configuration,
+ * which somebody wrote down, and only when he may look for what came of it: at a start and at a
+ * reload. */
+enum ca_change { CA_STAYS, CA_FOR_NAMES };
 
 /* A set of certificates, and the snapshot made of it. */
 struct certs {
@@ -178,7 +184,7 @@ void reload_log_levels(const struct config *was, const struct config *c);
  * missing or do not fit any more. What is made is said. Errors: ERR_IO, ERR_NOMEM, ERR_SYNTAX. */
 MUST_USE enum err ca_ensure(struct daemon *d, const struct settings *set, enum ca_change change,
                             usec wall, struct arena *a, struct ca *ret_ca);
-/* There is nothing to make. */
+/* There is nothing to make, and nothing new is left out. */
 bool ca_stands(const struct settings *set, usec wall, const struct ca *c);
 
 /* ---- daemon_tls.c ---- */

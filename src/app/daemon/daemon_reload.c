@@ -157,7 +157,7 @@ static void put_problems(struct buf *b, const struct config_report *r)
 static void answer(struct reload *r)
 {
     bool ok = r->rc == ERR_OK;
-    struct buf b;
+    struct buf b, warnings;
     if (r->why) {
         control_error(r->rq, r->rc == ERR_NOTFOUND ? 404 : 503, r->why);
         return;
@@ -166,7 +166,13 @@ static void answer(struct reload *r)
     buf_printf(&b, "{\"ok\": %s", ok ? "true" : "false");
     put_lines(&b, "changed", buf_sv(&r->changed));
     put_lines(&b, "restart", buf_sv(&r->restart));
-    put_lines(&b, "warnings", ok ? buf_sv(&r->d->stranded) : SV_NONE);
+    buf_init_heap(&warnings, REPORT_MAX);
+    buf_put(&warnings, buf_sv(&r->d->stranded));
+    if (r->certs && r->certs->ca.replaced)
+        buf_str(&warnings, CA_NEW_TEXT "\n");
+    put_lines(&b, "warnings", ok ? buf_sv(&warnings) : SV_NONE);
+    b.rc = b.rc ? b.rc : warnings.rc;
+    buf_done(&warnings);
     put_problems(&b, &r->report);
     buf_str(&b, "}\n");
     if (b.rc)

@@ -287,7 +287,7 @@ static void look_work(struct job *j)
     struct certs *c = certs_alloc();
     k->rc = c ? read_again(k, c) : ERR_NOMEM;
     if (!k->rc)
-        k->rc = fill(k->d, k->set, CA_FOR_NAMES, k->wall, c, k->old->tls, &k->why);
+        k->rc = fill(k->d, k->set, CA_STAYS, k->wall, c, k->old->tls, &k->why);
     if (k->rc)
         certs_unref(c);
     else
@@ -376,7 +376,7 @@ int tls_prepare(struct daemon *d)
     if (!tls_wanted(d->config))
         return 0;
     buf_init(&why, mem, sizeof(mem));
-    enum err rc = certs_new(d, d->config->settings, &d->config->tls, CA_FOR_ADDRESSES,
+    enum err rc = certs_new(d, d->config->settings, &d->config->tls, CA_FOR_NAMES,
                             loop_wall(d->group->loop[0]), &why, &d->certs);
     if (!rc)
         return 0;

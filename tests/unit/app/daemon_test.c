@@ -530,7 +530,7 @@ static void an_authority_is_made_once_and_stays(void **state)
     struct own o;
     const usec wall = 1800000000 * USEC_S, day = USEC_DAY;
     own_up(&o);
-    ensure(&o, CA_FOR_ADDRESSES, wall);
+    ensure(&o, CA_FOR_NAMES, wall);
     assert_non_null(strstr(logged, "tls.ca"));
     static const char *const files[] = {"data/ca.pem",  "data/ca.key",  "data/ca.names",
                                         "data/tls.pem", "data/tls.key", "data/tls.names"};
@@ -538,7 +538,7 @@ static void an_authority_is_made_once_and_stays(void **state)
         assert_int_equal(mode_of(files[i]), 0600);
     assert_true(is_covered(&o, "127.0.0.1") && is_covered(&o, "::1"));
     struct ca first = o.ca;
-    ensure(&o, CA_FOR_ADDRESSES, wall + day);
+    ensure(&o, CA_FOR_NAMES, wall + day);
     assert_string_equal(logged, "");
     assert_true(sv_eq(o.ca.ca, first.ca) && sv_eq(o.ca.leaf, first.leaf));
     assert_true(ca_stands(o.set, wall + day, &o.ca));
@@ -562,7 +562,7 @@ static void a_name_that_it_does_not_permit_makes_a_new_one(void **state)
     struct own o;
     const usec wall = 1800000000 * USEC_S;
     own_up(&o);
-    ensure(&o, CA_FOR_ADDRESSES, wall);
+    ensure(&o, CA_FOR_NAMES, wall);
     struct ca first = o.ca;
     struct settings_domain *domain = &o.set->domains[0];
     domain->aliases[domain->aliases_n++] = SV("pbx.example.test");
@@ -575,17 +575,61 @@ static void a_name_that_it_does_not_permit_makes_a_new_one(void **state)
     ensure(&o, CA_FOR_NAMES, wall);
     assert_non_null(strstr(logged, "a name of ours is new"));
     assert_false(sv_eq(o.ca.ca, first.ca));
-    /* An address that comes while we run waits for the next start. */
-    struct ca second = o.ca;
+    assert_non_null(strstr(logged, "must trust the new one"));
+    assert_true(o.ca.replaced);
+    /* The one before can be put back. */
+    static const char *const old[] = {"data/ca.pem.old", "data/ca.key.old", "data/ca.names.old"};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(mode_of(old[i]), 0600);
+    for (size_t i = 0; i < 3; i++) {
+        char to[256];
+        snprintf(to, sizeof(to), "%.*s", (int)strlen(path_of(old[i])) - 4, path_of(old[i]));
+        assert_int_equal(rename(path_of(old[i]), to), 0);
+    }
+    domain->aliases_n--;
+    ensure(&o, CA_FOR_NAMES, wall);
+    assert_true(sv_eq(o.ca.ca, first.ca));
+    assert_false(o.ca.replaced);
+    own_down(&o);
+}
+
+static void what_nobody_asked_for_is_left_out(void **state)
+{
+    (void)state;
+    struct own o;
+    const usec wall = 1800000000 * USEC_S;
+    own_up(&o);
+    ensure(&o, CA_FOR_NAMES, wall);
+    struct ca first = o.ca;
     o.set->sip.listeners = 1;
     assert_int_equal(addr_parse_ip(SV("198.51.100.9"), 0, &o.set->sip.listen[0].bind), ERR_OK);
-    assert_true(ca_stands(o.set, wall, &o.ca));
+    static const enum ca_change both[] = {CA_STAYS, CA_FOR_NAMES};
+    for (size_t i = 0; i < 2; i++) { /* while it runs, and at a start */
+        assert_int_equal(ca_stands(o.set, wall, &o.ca), i == 1);
+        ensure(&o, both[i], wall);
+        assert_non_null(strstr(logged, "tls.left_out"));
+        assert_non_null(strstr(logged, "198.51.100.9"));
+        assert_null(strstr(logged, "tls.ca "));
+        assert_true(sv_eq(o.ca.ca, first.ca) && sv_eq(o.ca.leaf, first.leaf));
+        assert_false(is_covered(&o, "198.51.100.9"));
+    }
+    /* A name waits for a start or a reload, and a check says what that will do. */
+    struct settings_domain *domain = &o.set->domains[0];
+    o.c.settings = o.set;
+    o.c.data = sv_of(o.d.data);
+    o.set->sip.listen[0].transport = SIP_T_TLS;
+    assert_false(daemon_new_authority(&o.c));
+    domain->aliases[domain->aliases_n++] = SV("other.test");
+    assert_true(daemon_new_authority(&o.c));
+    o.c.tls.n = 1; /* one's own certificate */
+    assert_false(daemon_new_authority(&o.c));
+    assert_false(ca_stands(o.set, wall, &o.ca));
+    ensure(&o, CA_STAYS, wall);
+    assert_non_null(strstr(logged, "other.test"));
+    assert_true(sv_eq(o.ca.ca, first.ca) && sv_eq(o.ca.leaf, first.leaf));
     ensure(&o, CA_FOR_NAMES, wall);
-    assert_string_equal(logged, "");
-    assert_true(sv_eq(o.ca.leaf, second.leaf));
-    assert_false(is_covered(&o, "198.51.100.9"));
-    ensure(&o, CA_FOR_ADDRESSES, wall);
-    assert_non_null(strstr(logged, "an address of ours is new"));
+    assert_false(sv_eq(o.ca.ca, first.ca));
+    assert_null(strstr(logged, "tls.left_out"));
     assert_true(is_covered(&o, "198.51.100.9"));
     own_down(&o);
 }
@@ -596,20 +640,20 @@ static void files_that_are_not_whole_are_made_again(void **state)
     struct own o;
     const usec wall = 1800000000 * USEC_S;
     own_up(&o);
-    ensure(&o, CA_FOR_ADDRESSES, wall);
+    ensure(&o, CA_FOR_NAMES, wall);
     struct ca first = o.ca;
     put("data/tls.key", "junk", 4, 0600);
-    ensure(&o, CA_FOR_ADDRESSES, wall);
+    ensure(&o, CA_FOR_NAMES, wall);
     assert_string_equal(logged, "");
     assert_true(sv_eq(o.ca.ca, first.ca));
     assert_false(sv_eq(o.ca.leaf, first.leaf));
     unlink(path_of("data/tls.names"));
     put("data/ca.key", first.leaf_key.p, first.leaf_key.n, 0600); /* another's */
-    ensure(&o, CA_FOR_ADDRESSES, wall);
+    ensure(&o, CA_FOR_NAMES, wall);
     assert_non_null(strstr(logged, "its files are not whole"));
     assert_false(sv_eq(o.ca.ca, first.ca));
     unlink(path_of("data/ca.names")); /* ended in the middle of making one */
-    ensure(&o, CA_FOR_ADDRESSES, wall);
+    ensure(&o, CA_FOR_NAMES, wall);
     assert_non_null(strstr(logged, "its files are not whole"));
     unlink(path_of("data/ca.names"));
     assert_int_equal(mkdir(path_of("data/ca.names"), 0700), 0);
@@ -845,6 +889,7 @@ int main(void)
         TEST(the_folder_of_the_socket_is_made),
         TEST(an_authority_is_made_once_and_stays),
         TEST(a_name_that_it_does_not_permit_makes_a_new_one),
+        TEST(what_nobody_asked_for_is_left_out),
         TEST(files_that_are_not_whole_are_made_again),
         TEST(every_early_end_frees_what_was_made),
         TEST(systemd_is_told_and_nothing_stays_behind),

@@ -43,7 +43,9 @@ static bool reach(const struct location_query *q, const struct binding *b,
         return false;
     /* When the flow is gone what is left is an address that nobody has judged yet (D16). */
     if (t->dest.flow.transport == SIP_T_NONE &&
-        !location_allowed(q->sip, &t->dest.addr, &b->remote))
+        (!location_allowed(q->sip, &t->dest.addr, &b->remote) ||
+         (b->by_flow && addr_class(&t->dest.addr) == ADDR_GLOBAL &&
+          !addr_equal_ip(&t->dest.addr, &b->remote))))
         return false;
     t->flow_only = b->by_flow && (b->reg_id || location_hangs_on_flow(b));
     if (t->flow_only)
@@ -129,9 +131,10 @@ enum err location_targets(const struct location_query *q, const struct binding *
         struct uri contact;
         if (uri_parse(b[i].uri, &contact, NULL))
             continue;
-        /* A datagram wakes nobody, and says nothing of whether it arrived. */
+        /* A datagram wakes nobody, and says nothing of whether it arrived; a connection that stands
+         * does. */
         bool up = reach(q, &b[i], &contact, &t);
-        t.asleep = q->push && b[i].push.n && (!up || !t.flow_only || t.dest.transport == SIP_T_UDP);
+        t.asleep = q->push && b[i].push.n && (!up || t.dest.flow.conn == 0);
         if (!up && !t.asleep)
             continue;
         TRY(target_uri(q, &contact, a, &t.uri));

@@ -244,7 +244,9 @@ static bool allowed(void *arg, const struct addr *a)
 {
     const struct branch *b = arg;
     const struct context *c = b->ctx;
-    return b->target->trusted || location_allowed(c->proxy->sip, a, &c->rx->flow.remote);
+    /* The configuration wrote the target, the caller a Route. */
+    bool trusted = b->target->trusted && !c->plan->route.next.p;
+    return trusted || location_allowed(c->proxy->sip, a, &c->rx->flow.remote);
 }
 
 /* Those that may be used. What asks for sips goes on to a sips URI, over TLS, or not at all (RFC 3261

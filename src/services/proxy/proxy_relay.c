@@ -58,7 +58,8 @@ static void send_to(struct proxy *p, struct rx *rx, const struct plan *plan,
 static bool allowed(void *arg, const struct addr *a)
 {
     const struct relay *r = arg;
-    return r->target.trusted || location_allowed(r->proxy->sip, a, &r->rx->flow.remote);
+    bool trusted = r->target.trusted && !r->plan.route.next.p;
+    return trusted || location_allowed(r->proxy->sip, a, &r->rx->flow.remote);
 }
 
 static void on_located(void *arg, enum err rc, const struct locate_set *set)
@@ -103,6 +104,7 @@ void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route
         rc = p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);
     if (rc == ERR_MORE)
         send_later(p, rx, &plan, t, &hop);
-    else if (!rc && (t->trusted || location_allowed(p->sip, &set.dest[0].addr, &rx->flow.remote)))
+    else if (!rc && ((t->trusted && !route->next.p) ||
+                     location_allowed(p->sip, &set.dest[0].addr, &rx->flow.remote)))
         send_to(p, rx, &plan, t, &set.dest[0]);
 }

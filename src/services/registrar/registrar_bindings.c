@@ -111,7 +111,8 @@ static bool path_allowed(const struct apply *ap)
     for (unsigned i = 0; c && i < c->trusted_n; i++)
         if (addr_net_has(&c->trusted[i], &ap->in->flow->remote))
             return true;
-    if (uri_host_ip(u->host, ip, &n))
+    sv maddr; /* it would lead elsewhere than the host says */
+    if (uri_host_ip(u->host, ip, &n) || uri_param(u, SV("maddr"), &maddr))
         return false;
     struct addr named = addr_from_ip(ip, n, u->port ? u->port : 5060);
     return may_name(ap, &named);

@@ -128,6 +128,10 @@ static void through_us(struct routing *r, struct rx *rx, const struct proxy_rout
         routing_refuse(r, rx, 500, "Privacy Service Not Available", SV_NONE);
         return;
     }
+    if (claimed && r->set->require_tls && !flow_secure(&rx->flow)) {
+        routing_refuse(r, rx, 403, "TLS Required", SV_NONE);
+        return;
+    }
     if (claimed && r->set->authenticate == SETTINGS_AUTH_ALL) {
         routing_authenticate(r, rx, route, claimed, routing_outside);
         return;
@@ -157,7 +161,6 @@ static bool overloaded(struct routing *r, struct rx *rx)
                      sip_config(r->sip)->transactions);
     if (!overload_sheds(&r->overload, &rx->msg, loop_random(r->loop)))
         return false;
-    stat_refuse(&r->loop->stats, STAT_LIMIT_OVERLOAD);
     enum err rc = overload_refuse(&r->overload, r->sip, rx);
     (void)rc; /* an answer that is lost is asked for again */
     return true;
@@ -186,7 +189,8 @@ static void on_request(void *arg, struct rx *rx)
         return;
     }
     /* A route set of ours opens nothing to a request that begins something new. */
-    if (route.mark_ok && sipmsg_to(&rx->msg, &to) == ERR_OK && to->tag.n) {
+    if (route.mark_ok && rx->msg.method != SIP_REGISTER && rx->msg.method != SIP_PUBLISH &&
+        sipmsg_to(&rx->msg, &to) == ERR_OK && to->tag.n) {
         routing_in_dialog(r, rx, &route);
         return;
     }
@@ -231,6 +235,7 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     r->shared = *sh;
     r->set = settings_ref(set);
     list_init(&r->pending);
+    list_init(&r->wakes);
     overload_probe_init(&r->probe, l);
     enum err rc = sip_new(l, sh->sip, &user, r, &r->sip);
     if (!rc)

@@ -146,6 +146,20 @@ static bool by_number(struct routing *r, struct rx *rx, const struct uri *uri, s
            location_allowed(r->sip, &ret->addr, &rx->flow.remote);
 }
 
+/* A Route behind ours, if there is one, names this place. */
+static bool leads_to(sv next, const struct dest *d)
+{
+    struct uri uri;
+    uint8_t ip[16];
+    size_t n;
+    if (!next.p)
+        return true;
+    if (uri_parse(next, &uri, NULL) || uri_host_ip(uri.host, ip, &n))
+        return false;
+    struct addr named = addr_from_ip(ip, n, 0);
+    return addr_equal_ip(&named, d->flow.transport != SIP_T_NONE ? &d->flow.remote : &d->addr);
+}
+
 /* Where a request that follows our route set goes: to the leg that we know; by the flow that our
  * Record-Route carries (RFC 5626 §5.3); else where its URI points, a name being found by the proxy
  * (RFC 3263). So it is for a call of an earlier process, or an early dialog of one fork among
@@ -157,10 +171,12 @@ static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route 
     struct uri uri;
     *ret = (struct hop){.flow_only = false};
     *ret_call = accounting_find(r->accounting, rx, ret_leg);
-    if (*ret_call && !route->next.p) {
+    if (*ret_call) {
+        /* Within a call who was in it is asked: a Route that leads elsewhere has to be allowed (D6). */
         const struct call_leg *leg = accounting_leg(*ret_call, *ret_leg);
-        if (leg->dest.transport != SIP_T_NONE) {
+        if (leg->dest.transport != SIP_T_NONE && leads_to(route->next, &leg->dest)) {
             ret->dest = leg->dest;
+            ret->known = true;
             return true;
         }
     }
@@ -169,6 +185,7 @@ static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route 
     if (token && sip_flow_up(r->sip, &route->token)) {
         ret->dest = flow;
         ret->flow_only = flow_reliable(&route->token);
+        ret->known = route->same_flow;
         return true;
     }
     if (uri_parse(route->next.p ? route->next : route->uri, &uri, NULL) ||
@@ -178,7 +195,7 @@ static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route 
         return true;
     if (token) {
         /* There was no other way: 430. */
-        *ret = (struct hop){.dest = flow, .flow_only = true};
+        *ret = (struct hop){.dest = flow, .flow_only = true, .known = route->same_flow};
         return true;
     }
     uint8_t ip[16];
@@ -213,10 +230,12 @@ static void on_proved(struct pending *p)
 {
     struct call *call;
     unsigned leg;
-    if (next_hop(p->r, p->rx, &p->route, &call, &leg, &p->hop))
-        forward_in_dialog(p);
-    else
+    if (!next_hop(p->r, p->rx, &p->route, &call, &leg, &p->hop))
         pending_answer(p, 404, NULL, SV_NONE);
+    else if (!p->hop.known && p->route.next.p && !routing_may_follow(p, p->route.next))
+        pending_answer(p, 403, "Relaying Denied", SV_NONE);
+    else
+        forward_in_dialog(p);
 }
 
 /* A route set of ours, but of no call that we know: of an earlier process, of a fork that was not
@@ -251,7 +270,7 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     struct call *call;
     unsigned leg = 0;
     struct hop hop;
-    bool proved = route->same_flow || r->set->authenticate == SETTINGS_AUTH_REGISTER;
+    bool proved = r->set->authenticate == SETTINGS_AUTH_REGISTER;
     if (!next_hop(r, rx, route, &call, &leg, &hop)) {
         routing_refuse(r, rx, 404, NULL, SV_NONE);
         return;
@@ -261,7 +280,7 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
         proxy_relay(r->proxy, rx, route, &target);
         return;
     }
-    if (!call && rx->msg.method != SIP_BYE && !proved) {
+    if (!hop.known && rx->msg.method != SIP_BYE && !proved) {
         unknown_call(r, rx, route);
         return;
     }

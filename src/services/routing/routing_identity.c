@@ -27,6 +27,11 @@ const struct settings_domain *routing_claimed(struct routing *r, struct rx *rx)
     const struct sip_addr *from, *ppi;
     if (sipmsg_from(&rx->msg, &from))
         return NULL;
+    sv context;
+    if (from->uri.scheme == URI_TEL)
+        return uri_param(&from->uri, SV("phone-context"), &context)
+                   ? settings_domain_of(r->set, NULL, context, 0)
+                   : NULL;
     if (!anonymous(&from->uri))
         return settings_domain_of(r->set, r->sip, from->uri.host, from->uri.port);
     /* Who hides from the callee does not hide from us: one of ours says so by a preferred identity, or

@@ -44,7 +44,7 @@ static bool any_from(const struct settings_when *w, const struct routing_facts *
 static bool any_user(const struct settings_when *w, const struct routing_facts *f)
 {
     for (unsigned i = 0; i < w->user_n; i++) {
-        if (user_holds(w->user[i], f->user))
+        if (user_holds(w->user[i], f->user) || (f->number.n && user_holds(w->user[i], f->number)))
             return true;
     }
     return w->user_n == 0;

@@ -17,6 +17,7 @@ struct routing_facts {
     unsigned zone;                   /* of the listener that it came to */
     sv account_user, account_domain; /* whose call it is, proved; empty: a stranger's */
     sv user, domain;                 /* of the Request-URI */
+    sv number; /* its user without visual separators; either form matches (D42) */
     bool domain_ours;
 };
 

@@ -33,6 +33,8 @@ struct routing {
     struct locate *locate; /* NULL: only numeric targets */
     struct push *push;
     struct keepalive *keepalive;
+    struct link wakes; /* held requests */
+    unsigned wakes_n;
     struct overload overload;
     struct overload_probe probe;
     struct accounting *accounting;
@@ -47,9 +49,10 @@ struct routing {
 
 /* Where a URI points, in one form for every check (D42). */
 struct destination {
-    sv uri;                             /* as it came */
-    sv user;                            /* canonical, or the digits of a number; empty: none */
-    sv domain;                          /* the domain of ours, or lower case */
+    sv uri;    /* as it came */
+    sv user;   /* canonical, or the digits of a number; empty: none */
+    sv number; /* the same as a gateway would read it: what routes look at besides */
+    sv domain; /* the domain of ours, or lower case */
     const struct settings_domain *ours; /* NULL: foreign */
     bool secure;                        /* sips */
     const struct registrar_gruu *gruu;  /* one phone is meant (RFC 5627); NULL: all */
@@ -80,6 +83,7 @@ struct lookup {
 struct hop {
     struct dest dest;
     bool flow_only;
+    bool known; /* the other end of a dialog whose ends we know: no proof is asked for */
 };
 
 /* A request on its way through authentication and look-up. Once its sender is proved it holds the
@@ -127,6 +131,8 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
 
 /* Outside a dialog: route, look up, forward; p->caller proved, or a stranger. */
 void routing_outside(struct pending *p);
+/* Inside a dialog: a route of the configuration lets the proved caller send to this Route's URI. */
+bool routing_may_follow(struct pending *p, sv next);
 /* The configuration has a route for this request of somebody unproved. */
 bool routing_strangers_route(struct routing *r, struct rx *rx, const struct proxy_route *route);
 /* text as a destination; callers: the domain of who asks, or NULL. False: no URI. */

@@ -5,15 +5,18 @@
 #include "routing/routing_priv.h"
 
 #define WAKE_LOOK (100 * USEC_MS)
+/* Requests held at once: of a worker, and for one address of record. Each looks for its phone. */
+enum { WAKES_MAX = 512, WAKES_AOR = 20 };
 
 struct wake {
-    struct link by_watched;
+    struct link by_watched, by_routing;
     struct watched *w;
     struct proxy_redirect *held;
     sv aor, uri;      /* in the request's arena */
     sv instance, pns; /* of the binding, in memory of our own; how the phone is known again */
     char *mem;
     bool asked; /* the provider was told */
+    usec bound; /* until when it was bound then: later says that it came anew */
     usec until;
     struct timer timer;
     struct arena arena; /* of one look */
@@ -25,6 +28,8 @@ static void wake_free(struct wake *k)
     loop_timer_cancel(k->w->r->loop, &k->timer);
     store_op_cancel(&k->bindings.op);
     list_unlink(&k->by_watched);
+    list_unlink(&k->by_routing);
+    k->w->r->wakes_n--;
     arena_done(&k->arena);
     mem_free(k->mem);
     mem_free(k);
@@ -72,6 +77,7 @@ static bool ask(struct wake *k)
         if (!remember(k, b))
             return false;
         push_wake(w->r->push, w->set, b, k->aor, w->rx);
+        k->bound = b->expires;
         k->asked = true;
     }
     return k->asked;
@@ -92,8 +98,11 @@ static size_t awake(struct wake *k, struct proxy_target *t, size_t max)
     if (location_targets(&q, k->bindings.bindings, k->bindings.n, &k->arena, &phones, &n))
         return 0;
     for (size_t i = 0; i < n && have < max; i++) {
-        if (!phones[i].asleep && is_that_phone(k, phones[i].binding))
-            routing_phone_target(&t[have++], &phones[i], k->aor);
+        const struct binding *b = phones[i].binding;
+        if (!is_that_phone(k, b) || (phones[i].asleep && b->expires <= k->bound))
+            continue;
+        routing_phone_target(&t[have], &phones[i], k->aor);
+        t[have++].held = false;
     }
     return have;
 }
@@ -129,9 +138,20 @@ static void on_timer(struct timer *t, void *arg)
     look(arg);
 }
 
+static bool full(struct routing *r, sv aor)
+{
+    unsigned same = 0;
+    LIST_EACH (k, &r->wakes, struct wake, by_routing)
+        same += sv_eq(k->aor, aor);
+    if (r->wakes_n < WAKES_MAX && same < WAKES_AOR)
+        return false;
+    stat_refuse(&r->loop->stats, STAT_LIMIT_PUSH);
+    return true;
+}
+
 void routing_held(struct watched *w, struct proxy_redirect *held, const struct proxy_target *t)
 {
-    struct wake *k = MEM_NEW(struct wake);
+    struct wake *k = full(w->r, t->account) ? NULL : MEM_NEW(struct wake);
     if (!k || sv_dup(&w->rx->arena, t->account, &k->aor) ||
         sv_dup(&w->rx->arena, t->uri, &k->uri)) {
         mem_free(k);
@@ -144,6 +164,8 @@ void routing_held(struct watched *w, struct proxy_redirect *held, const struct p
     timer_init(&k->timer, on_timer, k);
     arena_init(&k->arena, NULL, 0, 0);
     list_push(&w->wakes, &k->by_watched);
+    list_push(&w->r->wakes, &k->by_routing);
+    w->r->wakes_n++;
     look(k);
 }
 

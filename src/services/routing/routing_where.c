@@ -45,6 +45,53 @@ static const struct settings_domain *number_domain(const struct settings *set,
     return callers;
 }
 
+/* A host in one form (D42): lower case, without the last dot, an address as we write it. False: no
+ * memory. */
+static bool foreign_domain(struct rx *rx, sv host, sv *ret)
+{
+    char mem[64];
+    struct buf b;
+    uint8_t ip[16];
+    size_t n;
+    if (host.n > 1 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = sv_sub(host, 1, host.n - 1);
+    if (host.n > 1 && host.p[host.n - 1] == '.')
+        host.n--;
+    if (uri_host_ip(host, ip, &n) == ERR_OK) {
+        struct addr a = addr_from_ip(ip, n, 0);
+        buf_init(&b, mem, sizeof(mem));
+        addr_print_ip(&b, &a);
+        return sv_dup(&rx->arena, buf_sv(&b), ret) == ERR_OK;
+    }
+    return sv_dup_lower(&rx->arena, host, ret) == ERR_OK;
+}
+
+/* The user as the number that a gateway would read in it: without visual separators, %2B a plus.
+ * False: it is none, or no memory. */
+static bool phone_form(struct rx *rx, sv user, sv *ret)
+{
+    char *mem = arena_alloc(&rx->arena, user.n + 1);
+    struct buf b;
+    if (!mem)
+        return false;
+    buf_init(&b, mem, user.n + 1);
+    user = sv_sub(user, 0, sv_chr(user, ';')); /* parameters of a telephone-subscriber */
+    if (user.n >= 3 && sv_ieq(sv_sub(user, 0, 3), SV("%2b"))) {
+        buf_char(&b, '+');
+        user = sv_sub(user, 3, user.n);
+    }
+    for (size_t i = 0; i < user.n; i++) {
+        char c = user.p[i];
+        if (sv_chr(SV("-.() "), c) < 5)
+            continue;
+        if (sv_chr(SV("0123456789*#+"), c) == 13)
+            return false;
+        buf_char(&b, c);
+    }
+    *ret = buf_sv(&b);
+    return b.n > 0;
+}
+
 /* False: no memory. One that is none of ours names nobody. */
 static bool read_gruu(struct routing *r, const struct settings *set, struct rx *rx,
                       const struct uri *uri, struct destination *ret)
@@ -78,19 +125,22 @@ bool destination_read(struct routing *r, const struct settings *set, struct rx *
     if (uri_parse(text, &uri, NULL))
         return false;
     ret->secure = uri.scheme == URI_SIPS;
+    sv host = uri.host, maddr;
     ret->ours = uri.scheme == URI_TEL ? number_domain(set, callers, &uri)
                                       : settings_domain_of(set, r->sip, uri.host, uri.port);
+    if (!ret->ours && uri_param(&uri, SV("maddr"), &maddr))
+        host = maddr; /* that is where it would go (RFC 3263 §4) */
     if (ret->ours)
         ret->domain = ret->ours->name;
-    else if (uri.host.n == 0)
-        ret->domain = SV("");
-    else if (sv_dup_lower(&rx->arena, uri.host, &ret->domain))
+    else if (!foreign_domain(rx, host, &ret->domain))
         return false;
     /* What stands for nobody that we could know still has a form that routes can look at. */
     bool read = is_number(&uri) ? canonical_number(rx, &uri, &ret->user)
                                 : routing_canonical(rx, uri.user, &ret->user);
     if (!read)
         ret->user = SV("");
+    if (!phone_form(rx, ret->user, &ret->number))
+        ret->number = ret->user;
     return !ret->ours || uri.scheme == URI_TEL || read_gruu(r, set, rx, &uri, ret);
 }
 
@@ -105,6 +155,7 @@ struct routing_facts routing_facts_of(struct routing *r, const struct rx *rx,
         .peer = rx->peer,
         .zone = sip_zone_of(r->sip, &rx->flow),
         .user = d->user,
+        .number = d->number,
         .domain = d->domain,
         .domain_ours = d->ours != NULL,
     };
@@ -244,6 +295,13 @@ static void facts_of_caller(struct pending *p, struct routing_facts *f)
     }
 }
 
+static bool follows_routes(const struct settings_route *r)
+{
+    bool plain = r->when.domain_n == 0 && r->when.user_n == 0 && !r->has_unless;
+    return r->action == ACTION_REJECT || (plain && r->action == ACTION_TO && r->targets_n == 1 &&
+                                          r->target[0].kind == TARGET_URI);
+}
+
 void routing_outside(struct pending *p)
 {
     struct routing *r = p->r;
@@ -260,6 +318,12 @@ void routing_outside(struct pending *p)
             go(p);
         return;
     }
+    /* A Route that the caller wrote leads elsewhere than what the rule looked at: only a rule that looks at
+     * neither domain nor user and says `uri` lets it (D6). */
+    if (p->route.next.p && !follows_routes(p->rule)) {
+        pending_answer(p, 403, "Relaying Denied", SV_NONE);
+        return;
+    }
     if (p->rule->action == ACTION_REJECT) {
         pending_answer(p, p->rule->status, p->rule->reason.n ? p->rule->reason.p : NULL, SV_NONE);
         return;
@@ -267,6 +331,21 @@ void routing_outside(struct pending *p)
     p->lookup.list = p->rule->target;
     p->lookup.n = p->rule->targets_n;
     go(p);
+}
+
+bool routing_may_follow(struct pending *p, sv next)
+{
+    struct destination to;
+    if (!destination_read(p->r, p->set, p->rx, next, p->domain, &to))
+        return false;
+    struct routing_facts facts = routing_facts_of(p->r, p->rx, &to);
+    facts_of_caller(p, &facts);
+    const struct settings_route *rule = routing_match(p->set, &facts);
+    for (unsigned i = 0; rule && rule->action == ACTION_TO && i < rule->targets_n; i++) {
+        if (rule->target[i].kind == TARGET_URI)
+            return true;
+    }
+    return false;
 }
 
 bool routing_strangers_route(struct routing *r, struct rx *rx, const struct proxy_route *route)

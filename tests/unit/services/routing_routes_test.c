@@ -304,6 +304,105 @@ static void test_an_unfollowed_dialog(void **state)
     rig_quiet(r);
 }
 
+/* What a caller writes does not lead around what the administrator wrote (D6, D42). */
+static void test_no_way_around(void **state)
+{
+    struct rig *r = *state;
+    static const char *const aside = "Route: <sip:192.0.2.13:5060;lr>\r\n";
+    routes[0] = (struct settings_route){
+        .when = {.user = {SV("+4990*"), SV("0900*")}, .user_n = 2},
+        .action = ACTION_REJECT,
+        .status = 403,
+        .reason = SV("Premium"),
+    };
+    routes[1] = (struct settings_route){
+        .when = {.domain = {SV("bad.test"), SV("203.0.113.7")}, .domain_n = 2},
+        .action = ACTION_REJECT,
+        .status = 403,
+        .reason = SV("Bad"),
+    };
+    routes[2] = (struct settings_route){
+        .when = {.user = {SV("gate")}, .user_n = 1},
+        .action = ACTION_TO,
+        .target = {{.kind = TARGET_SIP, .uri = SV(OUTSIDE)}},
+        .targets_n = 1,
+    };
+    routes[3] = (struct settings_route){
+        .when = {.domain = {SV("203.0.113.9")}, .domain_n = 1},
+        .action = ACTION_TO,
+        .target = {{.kind = TARGET_URI}},
+        .targets_n = 1,
+    };
+    r->set->routes_n = 4;
+    static const char *const premium[] = {"sip:0900123@example.com", "sip:0-900-123@example.com",
+                                          "sip:%2b4990123@example.com",
+                                          "sip:+49.90.123;x=y@example.com", "tel:+49(90)123"};
+    for (size_t i = 0; i < sizeof(premium) / sizeof(premium[0]); i++) {
+        assert_int_equal(ask_as_alice(r, "MESSAGE", premium[i], FROM_A, ""), 403);
+        assert_true(heard(r, ALICE, "SIP/2.0 403 Premium"));
+    }
+    static const char *const bad[] = {"sip:x@bad.test", "sip:x@BAD.test.", "sip:x@203.0.113.7",
+                                      "sip:x@[::ffff:203.0.113.7]",
+                                      "sip:x@203.0.113.9;maddr=203.0.113.7"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(ask_as_alice(r, "MESSAGE", bad[i], FROM_A, ""), 403);
+        assert_true(heard(r, ALICE, "SIP/2.0 403 Bad"));
+    }
+    /* A Route of the caller's own. */
+    assert_int_equal(ask_as_alice(r, "MESSAGE", "sip:gate@example.com", FROM_A, aside), 403);
+    assert_int_equal(ask_as_alice(r, "MESSAGE", OUTSIDE, FROM_A, aside), 403);
+    assert_int_equal(heard(r, DESK, ""), 0);
+    assert_int_equal(ask_as_alice(r, "MESSAGE", OUTSIDE, FROM_A, ""), 0);
+    say(r, STRANGER, reply(find_raw(r, STRANGER, "MESSAGE"), 200, "b", ""));
+    rig_quiet(r);
+}
+
+/* A party of a call cannot make us send elsewhere by its route set (D6, D31). */
+static void test_a_call_is_no_relay(void **state)
+{
+    struct rig *r = *state;
+    char route[256], more[512], call[16];
+    struct binding b = binding_of(r, BOB_AT, BOB);
+    rig_bind(r, "bob@example.com", &b, 1);
+    r->set->strangers = SETTINGS_STRANGERS_RING;
+    assert_int_equal(ask(r, STRANGER, "INVITE", "sip:bob@example.com", FROM_X,
+                         "Contact: <sip:x@203.0.113.9:5060>\r\n"),
+                     0);
+    snprintf(call, sizeof(call), "r%u", serial);
+    say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 200, "b1", "Contact: <" BOB_AT ">\r\n"));
+    snprintf(route, sizeof(route), "%s",
+             value(find_raw(r, STRANGER, "SIP/2.0 200"), "Record-Route"));
+    const char *in_dialog =
+        "From: <sip:x@else.where>;tag=x1\r\nTo: <sip:bob@example.com>;tag=b1\r\n";
+    static const char *const methods[] = {"INFO", "MESSAGE", "REFER", "REGISTER", "INVITE"};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        rig_clear(r);
+        snprintf(more, sizeof(more),
+                 "CSeq-X: 1\r\nRoute: %s\r\nRoute: <sip:192.0.2.13:5060;lr>\r\n", route);
+        say(r, STRANGER,
+            request(r, STRANGER, methods[i], "sip:y@192.0.2.13", in_dialog, call, more));
+        rig_run(r, 50 * USEC_MS);
+        assert_int_equal(heard(r, DESK, ""), 0);
+    }
+    rig_clear(r);
+    snprintf(more, sizeof(more), "Route: %s\r\n", route);
+    say(r, STRANGER, request(r, STRANGER, "BYE", BOB_AT, in_dialog, call, more));
+    assert_int_equal(heard(r, BOB, "BYE"), 1);
+    say(r, BOB, reply(find_raw(r, BOB, "BYE"), 200, NULL, ""));
+    rig_quiet(r);
+}
+
+static void test_tls_only(void **state)
+{
+    struct rig *r = *state;
+    r->set->require_tls = true;
+    assert_int_equal(ask(r, ALICE, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 403);
+    r->set->authenticate = SETTINGS_AUTH_REGISTER;
+    assert_int_equal(ask(r, ALICE, "MESSAGE", "sip:bob@example.com", FROM_A, ""), 403);
+    assert_true(heard(r, ALICE, "SIP/2.0 403 TLS Required"));
+    rig_quiet(r);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
@@ -312,7 +411,8 @@ int main(void)
         T(test_to_account_then_reject),  T(test_outbound_proxy),
         T(test_a_network_without_login), T(test_identity),
         T(test_a_phone_redirects),       T(test_a_phone_redirects_to_the_outside),
-        T(test_an_unfollowed_dialog),
+        T(test_an_unfollowed_dialog),    T(test_no_way_around),
+        T(test_a_call_is_no_relay),      T(test_tls_only),
     };
     return cmocka_run_group_tests_name("routing_routes", tests, NULL, NULL);
 }

@@ -470,6 +470,18 @@ static void findings(struct config_reader *r)
     idle_zones(r);
 }
 
+/* What we are called: pages of these names may open our WebSockets. */
+static void own_names(struct settings *s)
+{
+    for (unsigned i = 0; i < s->domains_n; i++) {
+        const struct settings_domain *d = &s->domains[i];
+        for (unsigned k = 0; k <= d->aliases_n; k++) {
+            if (s->sip.names_n < SIP_OWN_NAMES_MAX)
+                s->sip.names[s->sip.names_n++] = k ? d->aliases[k - 1] : d->name;
+        }
+    }
+}
+
 void config_apply(struct config_reader *r)
 {
     process(r);
@@ -481,6 +493,7 @@ void config_apply(struct config_reader *r)
     config_apply_nets(r);
     listeners(r);
     scalars(r);
+    own_names(r->c->pub.settings);
     accounts(r);
     across(r);
     push(r);

@@ -86,7 +86,7 @@ struct rx {
 struct rx *rx_ref(struct rx *rx);
 void rx_unref(struct rx *rx); /* NULL is fine */
 
-enum { SIP_ORIGINS_MAX = 32, SIP_PROXIES_MAX = 32 };
+enum { SIP_ORIGINS_MAX = 32, SIP_PROXIES_MAX = 32, SIP_OWN_NAMES_MAX = 64 };
 enum { SIP_TRUSTED_MAX = 32, SIP_EXEMPT_MAX = 64 };
 /* security.exempt: other limits for sources of this network. A limit that is not given is
  * SIP_LIMIT_DEFAULT: the one of all. */
@@ -104,7 +104,8 @@ struct sip_listen {
     sv advertise;
     uint8_t zone; /* index in sip_config.zone */
     bool freebind;
-    /* WS, WSS: whose pages may connect (RFC 6454 origins); none: those whose host is one of ours.
+    /* WS, WSS: whose pages may connect (RFC 6454 origins); none: those whose host is the one that was
+     * asked (not through a foreign name to a loopback listener), an address or a name of ours.
      * Requests without Origin do not come from a browser and pass. */
     sv origins[SIP_ORIGINS_MAX];
     unsigned origins_n;
@@ -122,6 +123,8 @@ struct sip_zone {
 struct sip_config {
     struct sip_listen listen[SIP_LISTENERS_MAX];
     unsigned listeners;
+    sv names[SIP_OWN_NAMES_MAX]; /* our domains and their aliases, lower case: origins of our own */
+    unsigned names_n;
     struct sip_zone zone[SIP_ZONES_MAX]; /* [0] always: "default" when none is named */
     unsigned zones;
     struct addr_net local[SIP_ZONE_NETWORKS_MAX]; /* local_networks: told the real address */
@@ -205,7 +208,8 @@ struct sip_sent {
     struct link by_pending; /* list_init before use; the rest is the transport's */
     uint64_t id;
     uint64_t target; /* whose failure it waits for, when not a connection of this worker */
-    struct block *octets; /* of the datagram: a report that does not quote its branch is not believed */
+    struct block
+        *octets; /* of the datagram: a report that does not quote its branch is not believed */
     enum err why;
 };
 MUST_USE enum err sip_send(struct sip *s, const struct dest *d, struct block *octets,

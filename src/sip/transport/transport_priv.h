@@ -83,7 +83,7 @@ struct conn {
     /* deadline: of the connect or the handshake, then of a message begun */
     struct timer idle, deadline;
     usec active;
-    usec kept_until; /* silence does not end it before */
+    usec kept_until;  /* silence does not end it before */
     struct block *in; /* octets [at, n) are not yet a message */
     size_t at, resume;
     size_t crlf; /* octets of CRLF since the last message or answer */

@@ -180,9 +180,7 @@ static void on_hop(struct loop *at, struct mail *m)
     struct hop *h = CONTAINER(m, struct hop, mail);
     struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
     /* A connection made here would be another than the one that the watch waits for. */
-    struct conn *c = !s         ? NULL
-                     : h->watch ? conn_of_flow(s, &h->dest.flow)
-                                : conn_of(s, &h->dest);
+    struct conn *c = !s ? NULL : h->watch ? conn_of_flow(s, &h->dest.flow) : conn_of(s, &h->dest);
     if (c) {
         c->users |= (uint64_t)1 << h->from;
         /* Failing, it ends the connection: hop_gone tells. */

@@ -48,8 +48,15 @@ static bool own_origin(struct conn *c, const struct http_request *rq, sv origin)
         return false; /* "null" and files: nobody's */
     sv host = split_port(rest, &port);
     sv asked = split_port(http_field(rq, SV("Host")), &port);
-    return (host.n > 0 && sv_ieq(host, asked)) ||
-           sip_port_is(c->sip, c->flow.listener, unbracketed(host));
+    const struct sip_config *config = &c->sip->shared->config;
+    for (unsigned i = 0; i < config->names_n; i++)
+        if (sv_ieq(host, config->names[i]))
+            return true;
+    if (sip_port_is(c->sip, c->flow.listener, unbracketed(host)))
+        return true;
+    /* A page of anybody's can lead its own name to the loopback (DNS rebinding). */
+    bool rebound = addr_class(&c->flow.local) == ADDR_LOOPBACK && !sv_ieq(host, SV("localhost"));
+    return host.n > 0 && sv_ieq(host, asked) && !rebound;
 }
 
 static bool origin_allowed(struct conn *c, const struct http_request *rq)

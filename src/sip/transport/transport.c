@@ -109,6 +109,7 @@ enum err sip_new(struct loop *l, struct sip_shared *sh, const struct sip_user *u
     s->conns_max = sh->connections;
     list_init(&s->live);
     list_init(&s->trial);
+    list_init(&s->spoke);
     list_init(&s->dead);
     list_init(&s->failed);
     for (size_t i = 0; i < SIP_WAITING; i++)

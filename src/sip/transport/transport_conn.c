@@ -8,8 +8,9 @@
  * of the turn to be reported (on_flow_gone) and buried. So a handler may end any connection, also
  * the one whose octets are being read.
  *
- * At the cap the oldest connection on trial (accepted, nothing useful came yet) makes room: a crowd that
- * only connects shuts out itself, not the phones. */
+ * At the cap the oldest connection on trial (accepted, nothing useful came yet) makes room; when there is
+ * none, the one longest silent on which nobody is registered. So a crowd that connects, or asks what
+ * anybody may ask, shuts out itself, not the phones. */
 #include "transport/transport_priv.h"
 
 struct conn *conn_find(struct sip *s, uint64_t id)
@@ -93,7 +94,12 @@ static void learn_alias(struct conn *c, struct rx *rx)
 
 void conn_proved(struct conn *c, struct rx *rx)
 {
+    if (!rx->msg.request)
+        return;
+    c->proved = true;
     list_unlink(&c->by_trial);
+    if (c->accepted && c->kept_until <= c->sip->loop->now)
+        list_push(&c->sip->spoke, &c->by_trial);
     learn_alias(c, rx);
 }
 
@@ -108,7 +114,7 @@ static bool is_websocket(const struct conn *c)
  * never said anything. */
 static bool kept_by_pings(const struct conn *c)
 {
-    return is_websocket(c) && !list_linked(&c->by_trial);
+    return is_websocket(c) && c->proved;
 }
 
 static void on_idle(struct timer *t, void *arg)
@@ -148,9 +154,10 @@ static struct conn *conn_new(struct sip *s, const struct flow *f, bool accepted)
 {
     if (s->conns == s->conns_max) {
         stat_refuse(&s->loop->stats, STAT_LIMIT_CONNECTIONS);
-        if (list_empty(&s->trial))
+        struct link *crowd = list_empty(&s->trial) ? &s->spoke : &s->trial;
+        if (list_empty(crowd))
             return NULL;
-        conn_drop(CONTAINER(s->trial.next, struct conn, by_trial), false, ERR_BUSY);
+        conn_drop(CONTAINER(crowd->next, struct conn, by_trial), false, ERR_BUSY);
     }
     struct conn *c = pool_get(s->conn_pool);
     if (!c)

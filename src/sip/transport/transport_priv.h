@@ -65,8 +65,11 @@ enum conn_phase {
 struct conn {
     /* opened: its remote address; accepted: the address that it is an alias of, if it is (RFC 5923) */
     struct hash_node by_remote;
-    struct link by_life;  /* sip.live, then sip.dead */
-    struct link by_trial; /* accepted, and nothing useful came yet: sip.trial, oldest first */
+    struct link by_life; /* sip.live, then sip.dead */
+    /* accepted, and nothing useful came yet: sip.trial, oldest first; or requests came, but nobody is
+     * registered on it: sip.spoke, longest silent first */
+    struct link by_trial;
+    bool proved; /* a valid request came */
     struct sip *sip;
     struct stream *stream; /* NULL: dead; the record stays until the turn's end */
     struct http *http;     /* owns the stream; NULL: not before the upgrade */
@@ -104,7 +107,7 @@ struct sip {
     uint32_t *vacant;     /* stack of slots */
     size_t conns, conns_max;
     struct hash by_remote;
-    struct link live, dead, trial;
+    struct link live, dead, trial, spoke;
     struct tls *tls; /* NULL: none yet */
 
     struct link waiting[SIP_WAITING]; /* watches of datagrams and of other workers' connections, by

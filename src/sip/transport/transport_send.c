@@ -361,8 +361,10 @@ enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets)
 static void keep(struct sip *s, const struct flow *f, usec until)
 {
     struct conn *c = conn_of_flow(s, f);
-    if (c && until > c->kept_until)
-        c->kept_until = until;
+    if (!c || until <= c->kept_until)
+        return;
+    c->kept_until = until;
+    list_unlink(&c->by_trial); /* a phone's: it gives way to nobody */
 }
 
 static void on_keep(struct loop *at, struct mail *m)

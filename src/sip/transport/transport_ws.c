@@ -54,8 +54,10 @@ static bool own_origin(struct conn *c, const struct http_request *rq, sv origin)
             return true;
     if (sip_port_is(c->sip, c->flow.listener, unbracketed(host)))
         return true;
-    /* A page of anybody's can lead its own name to the loopback (DNS rebinding). */
-    bool rebound = addr_class(&c->flow.local) == ADDR_LOOPBACK && !sv_ieq(host, SV("localhost"));
+    /* A page of anybody's can lead its own name to the loopback (DNS rebinding); over TLS the browser
+     * would find the wrong certificate. */
+    bool rebound = c->flow.transport == SIP_T_WS && addr_class(&c->flow.local) == ADDR_LOOPBACK &&
+                   !sv_ieq(host, SV("localhost"));
     return host.n > 0 && sv_ieq(host, asked) && !rebound;
 }
 

@@ -245,11 +245,46 @@ static void who_proved_useful_stays_at_the_cap(void **state)
     world_free(w);
 }
 
-static void when_all_are_useful_the_newcomer_is_refused(void **state)
+/* As the registrar does when somebody has registered. */
+static void keep_it(struct world *w, struct rx *rx)
+{
+    sip_flow_keep(w->sip[0], &rx->flow, w->group->loop[0]->now + USEC_HOUR);
+}
+
+/* What anybody may ask holds no place; a registration does. */
+static void who_only_asks_gives_way_to_others(void **state)
+{
+    (void)state;
+    struct world *w = start_as(1, roomy_sources);
+    void (*asked)(struct world *, struct rx *) = w->on_request;
+    come_all(w, 8, NULL);
+    w->on_request = keep_it;
+    say_options(w, 0);
+    w->on_request = asked;
+    for (unsigned i = 1; i < 8; i++)
+        say_options(w, i);
+    say_options(w, 1); /* the longest silent is now 2 */
+    come(w, 8, NULL);
+    run(w, 50 * USEC_MS);
+    assert_non_null(crowd[8].s);
+    assert_null(crowd[2].s);
+    for (unsigned i = 9; i < 30; i++) {
+        come(w, i, NULL);
+        run(w, 5 * USEC_MS);
+        say_options(w, i);
+    }
+    assert_non_null(crowd[0].s);
+    assert_int_equal(connections(w), 8);
+    leave_all(w);
+    world_free(w);
+}
+
+static void when_all_are_registered_the_newcomer_is_refused(void **state)
 {
     (void)state;
     struct world *w = start_as(1, roomy_sources);
     come_all(w, 8, NULL);
+    w->on_request = keep_it;
     for (unsigned i = 0; i < 8; i++)
         say_options(w, i);
     come(w, 8, NULL);
@@ -385,7 +420,8 @@ int main(void)
         cmocka_unit_test(others_have_other_limits),
         cmocka_unit_test(newcomers_come_at_a_rate),
         cmocka_unit_test(who_proved_useful_stays_at_the_cap),
-        cmocka_unit_test(when_all_are_useful_the_newcomer_is_refused),
+        cmocka_unit_test(who_only_asks_gives_way_to_others),
+        cmocka_unit_test(when_all_are_registered_the_newcomer_is_refused),
         cmocka_unit_test(nonsense_proves_nothing),
         cmocka_unit_test(a_message_has_its_time),
         cmocka_unit_test(a_keep_alive_in_pieces_is_no_message),

@@ -187,6 +187,19 @@ def openssl(folder, name):
     return cert, key
 
 
+@pytest.mark.parametrize("kind, weak", [(["rsa:1024"], True), (["rsa:2048"], False),
+                                        (["ec", "-pkeyopt", "ec_paramgen_curve:prime192v1"], True)])
+def test_a_short_key_is_a_finding(tmp_path, kind, weak):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-keyout", "k.key",
+                    "-out", "k.pem", "-days", "30", "-subj", "/CN=k", "-addext",
+                    "subjectAltName=DNS:" + DOMAIN], check=True, capture_output=True, cwd=tmp_path)
+    file = tmp_path / "k.yaml"
+    file.write_text("domains: [%s]\ntls: {certificate: k.pem, key: k.key}\n" % DOMAIN)
+    checked = tandem("check", file)
+    assert checked.returncode == 0
+    assert ("the key of the certificate is so short" in checked.stdout) == weak, checked
+
+
 def test_a_certificate_that_does_not_fit_changes_nothing(tmp_path):
     one, other = openssl(tmp_path, "one"), openssl(tmp_path, "other")
     tls = "tls: {certificate: %s, key: %s}\n"

@@ -91,11 +91,32 @@ static unsigned distance(sv a, sv b)
     return d[a.n][b.n];
 }
 
-/* The name in prefix that is nearest to name, if near enough to be meant. */
-static sv nearest(sv prefix, sv name)
+/* From here on it is too far to be meant. */
+static unsigned too_far(sv name)
+{
+    return (unsigned)(name.n / 3 > 0 ? name.n / 3 : 1) + 1;
+}
+
+sv config_nearest(sv name, const sv *words, size_t n)
 {
     sv found = SV_NONE;
-    unsigned best = (unsigned)(name.n / 3 > 0 ? name.n / 3 : 1) + 1;
+    unsigned best = too_far(name);
+    for (size_t i = 0; i < n; i++) {
+        unsigned far = distance(name, words[i]);
+        if (far < best && far < words[i].n) {
+            best = far;
+            found = words[i];
+        }
+    }
+    return found;
+}
+
+/* The name in prefix that is nearest to name, if near enough to be meant; else one that begins so.
+ */
+static sv nearest(sv prefix, sv name)
+{
+    sv found = SV_NONE, begun = SV_NONE;
+    unsigned best = too_far(name);
     for (size_t i = 0; i < config_rows_n; i++) {
         sv p = config_rows[i].path;
         if (p.n <= prefix.n || !sv_starts(p, prefix))
@@ -109,8 +130,10 @@ static sv nearest(sv prefix, sv name)
             best = far;
             found = one;
         }
+        if (name.n >= 3 && sv_starts(one, name) && !sv_present(begun))
+            begun = one;
     }
-    return found;
+    return sv_present(found) ? found : begun;
 }
 
 /* A key of that name in another section. */

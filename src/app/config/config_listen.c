@@ -81,6 +81,17 @@ static bool read_address(struct config_reader *r, const struct config_scalar *s,
     return wrong(r, s, LISTEN_HINT, "names neither an address nor an interface that has one");
 }
 
+static bool no_transport(struct config_reader *r, const struct config_scalar *s, sv name)
+{
+    static const sv words[] = {SV("udp"), SV("tcp"), SV("tls"), SV("ws"), SV("wss")};
+    char mem[64];
+    struct buf b;
+    sv near = config_nearest(name, words, sizeof(words) / sizeof(words[0]));
+    buf_init(&b, mem, sizeof(mem));
+    buf_printf(&b, "did you mean '" SV_FMT "'?", SV_ARG(near));
+    return wrong(r, s, sv_present(near) ? buf_sv(&b) : LISTEN_HINT, "is no listener");
+}
+
 bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
                         struct config_listener *l)
 {
@@ -93,7 +104,7 @@ bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
     if (l->transport == SIP_T_OTHER)
         l->transport = SIP_T_NONE;
     if (l->transport == SIP_T_NONE || colon == text.n)
-        return wrong(r, s, LISTEN_HINT, "is no listener");
+        return no_transport(r, s, colon == text.n ? SV("") : name);
     size_t last = rest.n;
     while (last > 0 && rest.p[last - 1] != ':')
         last--;

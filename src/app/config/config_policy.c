@@ -44,6 +44,12 @@ static bool is_account(const struct settings *s, sv user, sv domain)
     return s->accounts_n == 0;
 }
 
+/* The file names it. */
+static bool has_account(const struct settings *s, sv user)
+{
+    return s->accounts_n > 0 && is_account(s, user, SV(""));
+}
+
 /* Begins with one of the words, each up to a '|'. */
 static bool begins(sv text, const char *const *words)
 {
@@ -90,6 +96,38 @@ static bool account(struct config_reader *r, sv key, const struct config_word *w
 
 /* ---- when ---- */
 
+/* tls:NAME: only a peer that connects and shows a certificate has one. */
+static void source_tls(struct config_reader *r, sv key, const struct config_word *w,
+                       struct settings_source *out)
+{
+    struct config_scalar s = {.text = sv_sub(w->text, 4, w->text.n), .at = w->at};
+    sv name;
+    out->kind = FROM_TLS;
+    if (!config_host_name(r, key, &s, &name))
+        return;
+    copy(r, name, &out->name);
+    if (r->c->pub.tls.clients == TLS_CLIENTS_NONE)
+        config_error(r, w->at, SV("tls: {clients: optional, ca: FILE}"),
+                     SV_FMT ": tls.clients is none: nobody who connects is asked for a certificate",
+                     SV_ARG(key));
+}
+
+/* A word that was meant, where an account's name stands. */
+static void nearly_a_word(struct config_reader *r, sv key, const struct config_word *w)
+{
+    static const sv words[] = {SV("accounts"), SV("strangers")};
+    struct config_scalar s = {.text = w->text};
+    sv near = config_nearest(w->text, words, sizeof(words) / sizeof(words[0]));
+    char mem[64], shown[CONFIG_SHOWN];
+    struct buf b;
+    if (!sv_present(near) || has_account(r->c->pub.settings, w->text))
+        return;
+    buf_init(&b, mem, sizeof(mem));
+    buf_printf(&b, "did you mean '" SV_FMT "'?", SV_ARG(near));
+    config_finding(r, w->at, buf_sv(&b), SV_FMT ": %s is taken for an account", SV_ARG(key),
+                   config_shown(&s, shown));
+}
+
 static void source(struct config_reader *r, const struct config_word *w,
                    struct settings_source *out)
 {
@@ -104,11 +142,7 @@ static void source(struct config_reader *r, const struct config_word *w,
     } else if (sv_eq(w->text, SV("strangers"))) {
         out->kind = FROM_STRANGERS;
     } else if (sv_starts(w->text, SV("tls:"))) {
-        out->kind = FROM_TLS;
-        s.text = sv_sub(w->text, 4, w->text.n);
-        sv name;
-        if (config_host_name(r, key, &s, &name))
-            copy(r, name, &out->name);
+        source_tls(r, key, w, out);
     } else if (!net) {
         out->kind = FROM_NETWORK;
     } else if (net == ERR_RANGE || sv_chr(w->text, '/') < w->text.n ||
@@ -116,6 +150,7 @@ static void source(struct config_reader *r, const struct config_word *w,
         config_net_read(r, key, &s, &out->network);
     } else {
         out->kind = FROM_ACCOUNT;
+        nearly_a_word(r, key, w);
         account(r, key, w, &out->user, &out->domain);
     }
 }
@@ -149,6 +184,30 @@ static void domain(struct config_reader *r, const struct config_word *w, sv *out
     copy(r, ours ? ours->name : name, out); /* requests are asked for by the first name, too */
 }
 
+/* Other methods go the same way, so it may be meant. */
+static void known_method(struct config_reader *r, const struct config_word *w)
+{
+#define X(id, name, what) SV(name),
+    static const sv words[] = {
+#include "sipmsg/methods.def"
+    };
+#undef X
+    const size_t n = sizeof(words) / sizeof(words[0]);
+    struct config_scalar s = {.text = w->text};
+    sv near = config_nearest(w->text, words, n);
+    char mem[64], shown[CONFIG_SHOWN];
+    struct buf b;
+    for (size_t i = 0; i < n; i++) {
+        if (sv_eq(words[i], w->text))
+            return;
+    }
+    buf_init(&b, mem, sizeof(mem));
+    if (sv_present(near))
+        buf_printf(&b, "did you mean '" SV_FMT "'?", SV_ARG(near));
+    config_finding(r, w->at, buf_sv(&b), "routes[].when.method: %s is none of the known methods",
+                   config_shown(&s, shown));
+}
+
 static void method(struct config_reader *r, const struct config_word *w, sv *out)
 {
     static const char set[] =
@@ -165,6 +224,8 @@ static void method(struct config_reader *r, const struct config_word *w, sv *out
                      "routes[].when.method: %s is no method", config_shown(&s, shown));
     else
         copy(r, w->text, out);
+    if (good && !small)
+        known_method(r, w);
 }
 
 static void fill_when(struct config_reader *r, const struct config_when *w,
@@ -213,6 +274,27 @@ static bool rejection(struct config_reader *r, sv key, sv text, struct config_pl
     return true;
 }
 
+/* A host without its scheme, gateway.example.net:5060;transport=tls: an account of that name, which
+ * is what it would be taken for, is hardly meant. */
+static bool is_bare_host(const struct settings *s, sv text)
+{
+    sv host = sv_sub(text, 0, sv_chr(text, ';'));
+    host = sv_sub(host, 0, sv_chr(host, ':'));
+    return sv_chr(host, '.') < host.n && uri_is_host(host, false) && !has_account(s, text);
+}
+
+static void bare_host(struct config_reader *r, sv key, const struct config_word *w)
+{
+    struct config_scalar s = {.text = w->text};
+    char mem[256], shown[CONFIG_SHOWN];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    buf_printf(&b, "sip:" SV_FMT "; an account with a dot in its name is named with its domain",
+               SV_ARG(sv_sub(w->text, 0, CONFIG_SHOWN_MAX)));
+    config_error(r, w->at, buf_sv(&b), SV_FMT ": %s has no scheme", SV_ARG(key),
+                 config_shown(&s, shown));
+}
+
 static void target(struct config_reader *r, const struct config_route *route,
                    const struct config_word *w, struct settings_target *out)
 {
@@ -245,6 +327,8 @@ static void target(struct config_reader *r, const struct config_route *route,
                          SV_FMT ": %s is no URI", SV_ARG(key), config_shown(&s, shown));
         else
             copy(r, w->text, &out->uri);
+    } else if (is_bare_host(r->c->pub.settings, w->text)) {
+        bare_host(r, key, w);
     } else {
         out->kind = TARGET_ACCOUNT;
         account(r, key, w, &out->user, &out->domain);

@@ -330,6 +330,8 @@ bool config_pair(struct config_reader *r, struct config_doc *d, yaml_node_t *map
 bool config_is_null(const yaml_node_t *node);
 /* Reports name, unknown or not built yet, under prefix ("" or "sip." or "accounts[]."). */
 void config_unknown(struct config_reader *r, struct config_place at, sv prefix, sv name);
+/* The word that is nearest to name, if near enough to be meant; else SV_NONE. */
+sv config_nearest(sv name, const sv *words, size_t n);
 void config_set(struct config_reader *r, const char *set);
 /* value of key is now s; false: reported. */
 bool config_take(struct config_reader *r, const struct config_row *key,

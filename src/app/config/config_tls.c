@@ -8,6 +8,8 @@
 
 enum { PEM_MAX = 1024 * 1024, WHY_MAX = 400 };
 #define EXPIRES_SOON (14 * USEC_DAY)
+/* Bits of work (NIST SP 800-57 part 1, table 2): what RSA of 2048 bits has. */
+enum { STRENGTH_MIN = 112 };
 
 /* ---- reading ---- */
 
@@ -186,6 +188,36 @@ static void judge_life(struct config_reader *r, sv pem, struct config_place at, 
                        (long long)((expires - now) / USEC_DAY));
 }
 
+static void judge_strength(struct config_reader *r, sv pem, struct config_place at, const char *key)
+{
+    struct tls_cert_view *v = ARENA_NEW(r->arena, struct tls_cert_view);
+    if (!v)
+        r->nomem = true;
+    else if (!tls_cert_view(pem, r->arena, v) && v->strength < STRENGTH_MIN)
+        config_finding(r, at, SV("P-256, or RSA of 2048 bits or more"),
+                       "%s: the key of the certificate is so short that it can be broken", key);
+}
+
+/* What other keys of the file need of TLS. */
+static void judge_use(struct config_reader *r)
+{
+    const struct config_value *clients = &r->c->values[CONFIG_K_TLS_CLIENTS];
+    const struct config_value *require = &r->c->values[CONFIG_K_SECURITY_REQUIRE_TLS];
+    const struct sip_config *c = &r->c->pub.settings->sip;
+    unsigned i = 0;
+    while (i < c->listeners && c->listen[i].transport != SIP_T_TLS &&
+           c->listen[i].transport != SIP_T_WSS)
+        i++;
+    if (require->n && i == c->listeners)
+        config_error(r, require->at, SV("listen: [tls:5061], or require_tls: false"),
+                     "security.require_tls: nothing listens with tls or wss, so nobody could "
+                     "register or call");
+    if (clients->n != TLS_CLIENTS_NONE && !r->c->values[CONFIG_K_TLS_CA].set)
+        config_finding(r, clients->at, SV("ca: FILE, with your own authority alone"),
+                       "tls.clients: has no tls.ca, so every public authority of the system's "
+                       "store vouches for who somebody is");
+}
+
 static void add_pair(struct config_reader *r, const struct config_value *certificate,
                      const struct config_value *key, const char *name)
 {
@@ -201,6 +233,7 @@ static void add_pair(struct config_reader *r, const struct config_value *certifi
         SV("a PEM file with the certificate, its chain behind it, and the key that belongs to it"),
         name);
     judge_life(r, pair.certificate, certificate->at, name);
+    judge_strength(r, pair.certificate, certificate->at, name);
     t->pairs[t->n++] = (struct config_pair_pem){certificate->pem, key->pem};
 }
 
@@ -237,6 +270,7 @@ void config_apply_tls(struct config_reader *r)
     t->ca = ca->pem;
     if (r->c->pem_refused)
         return; /* what is missing has been said */
+    judge_use(r);
     if (certificate->set != key->set)
         config_error(r, certificate->set ? certificate->at : key->at,
                      SV("both, or none for a certificate of our own"), "tls.%s: has no tls.%s",

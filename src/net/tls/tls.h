@@ -113,6 +113,7 @@ struct tls_cert_view {
     sv names[TLS_NAMES_MAX]; /* host names and addresses of the subjectAltName */
     unsigned names_n;
     usec from, expires; /* wall */
+    int strength; /* of its key, in bits of work: 112 is RSA of 2048 bits, 128 is P-256 */
 };
 MUST_USE enum err tls_cert_view(sv cert, struct arena *a, struct tls_cert_view *ret_view);
 /* "AB:CD:…", SHA-256 of the first certificate. Errors: ERR_SYNTAX. */

@@ -56,6 +56,8 @@ enum err tls_cert_view(sv cert, struct arena *a, struct tls_cert_view *ret_view)
         return pem ? ERR_SYNTAX : ERR_NOMEM;
     ret_view->from = tls_time_of(X509_get0_notBefore(x));
     ret_view->expires = tls_time_of(X509_get0_notAfter(x));
+    const EVP_PKEY *key = X509_get0_pubkey(x);
+    ret_view->strength = key ? EVP_PKEY_get_security_bits(key) : 0;
     enum err rc = name_text(X509_get_subject_name(x), a, &ret_view->subject);
     if (!rc)
         rc = name_text(X509_get_issuer_name(x), a, &ret_view->issuer);

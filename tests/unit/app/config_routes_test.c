@@ -2,6 +2,8 @@
 /* Networks, zones, listeners of the long form, and routes: what becomes of them, and which are
  * refused. */
 #include "config_load.h"
+#include <time.h>
+#include "crypto/crypto.h"
 
 static void an_outside_and_an_inside(void **state)
 {
@@ -57,6 +59,23 @@ static void an_outside_and_an_inside(void **state)
     config_free(c);
 }
 
+/* An authority that vouches for clients, as ca.pem. */
+static int with_authority(void **state)
+{
+    sv names[] = {SV("authority.test")};
+    const struct tls_names n = {.dns = names, .dns_n = 1};
+    struct buf ca, key;
+    if (crypto_start() || in_folder(state))
+        return -1;
+    buf_init_heap(&ca, 64 * 1024);
+    buf_init_heap(&key, 64 * 1024);
+    assert_int_equal(tls_make_ca(&n, (usec)time(NULL) * USEC_S, &ca, &key), ERR_OK);
+    put_octets("ca.pem", ca.p, ca.n);
+    buf_done(&ca);
+    buf_done(&key);
+    return 0;
+}
+
 static void the_other_keys_have_their_values(void **state)
 {
     (void)state;
@@ -67,7 +86,7 @@ static void the_other_keys_have_their_values(void **state)
                             "hold: 9s}\n"
                             "security: {require_tls: true}\n"
                             "dns: {servers: [127.0.0.1:5353, 192.0.2.53, \"::1\"], cache: 500}\n"
-                            "tls: {clients: optional, minimum: 1.3}\n");
+                            "tls: {clients: optional, ca: ca.pem, minimum: 1.3}\n");
     const struct settings *s = c->settings;
     assert_int_equal(s->session_timer, 0);
     assert_int_equal(s->min_se, 2 * USEC_MIN);
@@ -110,6 +129,7 @@ static void routes_mean_what_they_say(void **state)
         "domains: [{name: example.test, aliases: [pbx.example.test]}]\n"
         "listen: [udp:5060, {bind: tcp:5060, zone: out}]\n"
         "zones: {out: {}}\n"
+        "tls: {clients: optional, ca: ca.pem}\n"
         "accounts: [{user: alice, number: 101}, {user: bob, number: \"0041\"}]\n"
         "routes:\n"
         "- name: gateway\n"
@@ -126,7 +146,7 @@ static void routes_mean_what_they_say(void **state)
     assert_int_equal(s->routes_n, 4);
     const struct settings_route *r = &s->routes[0];
     assert_sv(r->name, "gateway");
-    assert_sv(sv_sub(r->place, strlen(folder), 99), "/t.yaml:6");
+    assert_sv(sv_sub(r->place, strlen(folder), 99), "/t.yaml:7");
     assert_int_equal(r->when.from_n, 3);
     assert_int_equal(r->when.from[0].kind, FROM_ACCOUNT);
     assert_sv(r->when.from[0].user, "alice");
@@ -163,7 +183,7 @@ static void routes_mean_what_they_say(void **state)
     assert_int_equal(r->target[6].status, 486);
     assert_sv(r->target[6].reason, "Busy Here");
     r = &s->routes[1];
-    assert_sv(sv_sub(r->name, strlen(folder), 99), "/t.yaml:10"); /* its place */
+    assert_sv(sv_sub(r->name, strlen(folder), 99), "/t.yaml:11"); /* its place */
     assert_int_equal(r->action, ACTION_REDIRECT);
     assert_int_equal(r->timeout, 0);
     assert_false(r->has_unless);
@@ -225,6 +245,16 @@ static const struct {
      "a field of its own\n"},
     {"- {when: {method: invite}, to: local}\n",
      "2:19: error: routes[].when.method: 'invite' is no method; in capitals, such as INVITE\n"},
+    {"- {when: {from: tls:sbc.test}, to: local}\n",
+     "2:17: error: routes[].when.from: tls.clients is none: nobody who connects is asked for a "
+     "certificate; tls: {clients: optional, ca: FILE}\n"},
+    {"- {when: {from: accounts}, to: gateway.example.net}\n",
+     "2:32: error: routes[].to: 'gateway.example.net' has no scheme; sip:gateway.example.net; an "
+     "account with a dot in its name is named with its domain\n"},
+    {"- {when: {from: accounts}, to: gw.test:5062;transport=tcp}\n",
+     "2:32: error: routes[].to: 'gw.test:5062;transport=tcp' has no scheme; "
+     "sip:gw.test:5062;transport=tcp; an account with a dot in its name is named with its "
+     "domain\n"},
     {"- {when: {zone: x}, to: local}\n",
      "2:17: error: routes[].when.zone: there is no zone x; name it under zones\n"},
     {"- {when: {}, to: [trunk:telco, echo, voicemail:alice, group:sales]}\n",
@@ -302,9 +332,32 @@ static void these_routes_are_fine(void **state)
     };
     for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
         char text[1024];
-        snprintf(text, sizeof(text), "routes:\n%sdomains: [example.test]\n", fine[i]);
+        snprintf(text, sizeof(text),
+                 "routes:\n%sdomains: [example.test]\ntls: {clients: optional, ca: "
+                 "ca.pem}\n",
+                 fine[i]);
         config_free(good(text));
     }
+}
+
+static void a_word_that_is_nearly_another_is_a_finding(void **state)
+{
+    (void)state;
+    struct config *c = load("domains: [example.test]\naccounts: [{user: j.doe}, {user: account}]\n"
+                            "routes:\n- {when: {from: stranger}, to: j.doe}\n"
+                            "- {when: {from: account, method: [INVTE, SERVICE, INVITE]}, to: "
+                            "j.doe@example.test}\n");
+    assert_non_null(c);
+    assert_string_equal(
+        said,
+        "t.yaml:4:17: finding: routes[].when.from: 'stranger' is taken for an account; did you "
+        "mean 'strangers'?\n"
+        "t.yaml:4:17: finding: routes[].when.from: no account of the file is 'stranger'; "
+        "unless it was made with `tandem user add`\n"
+        "t.yaml:5:35: finding: routes[].when.method: 'INVTE' is none of the known methods; did "
+        "you mean 'INVITE'?\n"
+        "t.yaml:5:42: finding: routes[].when.method: 'SERVICE' is none of the known methods\n");
+    config_free(c);
 }
 
 static void an_account_that_the_file_does_not_have_is_a_finding(void **state)
@@ -440,11 +493,12 @@ int main(void)
         cmocka_unit_test(routes_mean_what_they_say),
         cmocka_unit_test(each_wrong_route_has_its_line),
         cmocka_unit_test(these_routes_are_fine),
+        cmocka_unit_test(a_word_that_is_nearly_another_is_a_finding),
         cmocka_unit_test(an_account_that_the_file_does_not_have_is_a_finding),
         cmocka_unit_test(more_than_fits_is_refused),
         cmocka_unit_test(they_are_printed_as_they_can_be_read_again),
         cmocka_unit_test(set_replaces_a_list),
         cmocka_unit_test(running_out_of_memory_is_an_error_only),
     };
-    return cmocka_run_group_tests(tests, in_folder, out_of_folder);
+    return cmocka_run_group_tests(tests, with_authority, out_of_folder);
 }

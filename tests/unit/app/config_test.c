@@ -362,6 +362,11 @@ static const struct {
     {"listen: udp:65536\n",
      "1:9: error: listen: 'udp:65536' has no port from 0 to 65535 (0: one that is free); such "
      "as udp:5060, tcp:192.0.2.1:5060, udp:[2001:db8::1]:5060, udp:eth0:5060\n"},
+    {"listen: tsl:5061\n", "1:9: error: listen: 'tsl:5061' is no listener; did you mean 'tls'?\n"},
+    {"tls: {cert: a.pem}\n", "1:7: error: tls.cert: no such key; did you mean 'certificate'?\n"},
+    {"listen: udp:5060\nsecurity: {require_tls: true}\n",
+     "2:25: error: security.require_tls: nothing listens with tls or wss, so nobody could register "
+     "or call; listen: [tls:5061], or require_tls: false\n"},
     {"listen: 5060\n", "1:9: error: listen: '5060' is no listener; such as udp:5060, "
                        "tcp:192.0.2.1:5060, udp:[2001:db8::1]:5060, udp:eth0:5060\n"},
     {"listen: [udp:5060, \"udp:[::]:5060\"]\n",

@@ -147,6 +147,10 @@ static void weak_certificates_are_findings(void **state)
     config_free(load(ONE "tls: {certificate: old.pem, key: old.key}\n"));
     assert_string_equal(said, "t.yaml:2:20: finding: tls.certificate: the certificate has expired; "
                               "renew it\n");
+    config_free(load(ONE "tls: {clients: optional}\n"));
+    assert_string_equal(said, "t.yaml:2:16: finding: tls.clients: has no tls.ca, so every public "
+                              "authority of the system's store vouches for who somebody is; ca: "
+                              "FILE, with your own authority alone\n");
     config_free(load(ONE "tls: {certificate: late.pem, key: late.key}\n"));
     assert_string_equal(said, "t.yaml:2:20: finding: tls.certificate: the certificate expires in 3 "
                               "days; renew it\n");

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -227,7 +228,8 @@ def test_a_certificate_that_does_not_fit_changes_nothing(tmp_path):
             time.sleep(0.1)
         assert server.json("status")["certificate"] == before
         other[1].write_text("nothing")
-        assert "key" in server.wait_log("tls.reload.failed", timeout=15)["why"]
+        failed = server.wait_log("tls.reload.failed", timeout=15)
+        assert "key" in failed["why"] and failed["file"] == str(other[1])
         assert server.json("status")["certificate"] == before
 
 
@@ -266,6 +268,14 @@ def test_without_a_file_the_door_that_is_taken_moves(tmp_path):
         assert moved == {t: (homes[t], p) for t, p in ports.items() if p != homes[t]}
         assert "wss" in moved and "tcp" not in [e["transport"] for e in said]
         assert not set(homes.values()) & {to for _, to in moved.values()}
+
+
+def test_the_page_names_no_loopback_to_who_is_elsewhere():
+    with Server(doors=("ws",)) as server:
+        url = "http://127.0.0.1:%d/" % server.ports["ws"]
+        for fields, shown in (({}, True), ({"X-Forwarded-For": "192.0.2.7"}, False)):
+            page = urllib.request.urlopen(urllib.request.Request(url, headers=fields)).read().decode()
+            assert ("ws://127.0.0.1" in page) == shown, page
 
 
 def test_routes_keep_their_zone_when_zones_change():

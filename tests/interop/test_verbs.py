@@ -297,6 +297,9 @@ def test_demo_shows_a_call_and_a_second_run_keeps_the_accounts(taken):
         assert passwords["alice"] != passwords["bob"]
         port = demo.listens_at()
         assert port != 5060
+        listens = dict(re.findall(r"(\w+):0\.0\.0\.0:(\d+)", demo.wait_log("ready")["listen"]))
+        assert "With TLS: port %s." % listens["tls"] in text
+        assert re.search(r"wss://\S+:%s " % listens["wss"], text) and "cert ca" in text
         with Client(port, user="alice", password=passwords["alice"], domain="127.0.0.1") as phone:
             assert phone.register().status == 200
             assert phone.register(expires=0).status == 200  # else no call is shown again

@@ -97,6 +97,31 @@ static void put_own_address(const struct demo *m, struct buf *b)
         buf_str(b, "127.0.0.1");
 }
 
+/* The port of the first listener of this transport; 0: there is none. */
+static uint16_t port_of(const struct demo *m, enum sip_transport t)
+{
+    const struct sip_config *c = &m->d->boot->sip;
+    for (unsigned i = 0; i < c->listeners; i++) {
+        if (c->listen[i].transport == t)
+            return c->listen[i].bind.port;
+    }
+    return 0;
+}
+
+static void print_secure(const struct demo *m, sv host)
+{
+    uint16_t tls = port_of(m, SIP_T_TLS), wss = port_of(m, SIP_T_WSS);
+    if (tls)
+        printf("    With TLS: port %u.\n", tls);
+    if (wss)
+        printf("    Browser phones: wss://" SV_FMT ":%u (open https://" SV_FMT ":%u/ first).\n",
+               SV_ARG(host), wss, SV_ARG(host), wss);
+    if ((tls || wss) && m->d->certs && m->d->certs->own)
+        printf("    These have to trust our own authority: %s cert ca >ca.pem\n", m->d->program);
+    if (tls || wss)
+        printf("\n");
+}
+
 static void print_accounts(const struct demo *m)
 {
     char mem[80];
@@ -114,11 +139,11 @@ static void print_accounts(const struct demo *m)
     }
     if (!made)
         printf("    A forgotten password: %s user passwd alice\n", m->d->program);
-    printf("\n    Type into a phone on this network: server %.*s:%u (UDP or TCP; TLS and\n    "
-           "browsers: see docs/guide/doors.md), user alice or bob,\n"
-           "    and the password. Then dial 101 or 102.\n\n"
-           "    Ctrl-C ends it. In another terminal, in this folder: %s status\n\n",
-           (int)b.n, mem, port, m->d->program);
+    printf("\n    Type into a phone on this network: server %.*s:%u (UDP or TCP),\n"
+           "    user alice or bob, and the password. Then dial 101 or 102.\n\n",
+           (int)b.n, mem, port);
+    print_secure(m, buf_sv(&b));
+    printf("    Ctrl-C ends it. In another terminal, in this folder: %s status\n\n", m->d->program);
     fflush(stdout);
 }
 

@@ -249,6 +249,7 @@ struct look {
     usec wall;
     struct config_stamp seen[2 * TLS_PAIRS_MAX + 1];
     bool changed;
+    sv file; /* of old: the first that changed */
     enum err rc;
     char why_mem[WHY_MAX];
     struct buf why;
@@ -278,7 +279,10 @@ static void look_work(struct job *j)
         if (!sv_present(pem->path))
             continue;
         k->seen[i] = config_stamp_of(pem->path);
-        k->changed = k->changed || !config_stamp_same(&k->seen[i], &pem->stamp);
+        if (config_stamp_same(&k->seen[i], &pem->stamp))
+            continue;
+        k->file = k->changed ? k->file : pem->path;
+        k->changed = true;
     }
     if (!k->changed && k->old->own)
         k->changed = !ca_stands(k->set, k->wall, &k->old->ca);
@@ -324,7 +328,8 @@ static void look_done(struct loop *at, struct job *j)
         if (!k->why.n)
             buf_str(&k->why, err_text(k->rc));
         if (!d->look_failed || !k->old->own)
-            LOG_ERROR("daemon", "tls.reload.failed", F_SV("why", buf_sv(&k->why)),
+            LOG_ERROR("daemon", "tls.reload.failed", F_SV("file", k->file.n ? k->file : SV("")),
+                      F_SV("why", buf_sv(&k->why)),
                       F_STR("what", "the certificate of before stays"));
         remember(k);
     }

@@ -28,6 +28,7 @@ struct doors {
     struct arena *arena;
     sv list[DOORS_MAX];
     size_t n;
+    bool local; /* the visitor is on this machine */
 };
 
 static void put_door(struct doors *doors, const struct sip_listen *l, sv host)
@@ -47,10 +48,13 @@ static void put_door(struct doors *doors, const struct sip_listen *l, sv host)
         doors->n++;
 }
 
+/* A loopback address leads to us from this machine alone. */
 static void put_address(struct doors *doors, const struct sip_listen *l, const struct addr *a)
 {
     char mem[64];
     struct buf b;
+    if (addr_class(a) == ADDR_LOOPBACK && !doors->local)
+        return;
     buf_init(&b, mem, sizeof(mem));
     addr_print_host(&b, a);
     put_door(doors, l, buf_sv(&b));
@@ -94,6 +98,9 @@ void page_answer(void *arg, struct http *h, const struct http_request *rq, const
         return;
     }
     doors->arena = rq->arena;
+    /* What came through a web server of this machine says so. */
+    doors->local =
+        addr_class(&f->remote) == ADDR_LOOPBACK && http_field_count(rq, SV("X-Forwarded-For")) == 0;
     find_doors(p, f, doors);
     for (unsigned i = 0; i < p->set->domains_n; i++)
         domains[i] = p->set->domains[i].name;

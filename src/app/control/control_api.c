@@ -96,9 +96,10 @@ static void get_status(struct control_request *rq)
 static void get_metrics(struct control_request *rq)
 {
     struct control_env *env = control_env_of(rq);
-    struct metrics_extra x = {
-        .version = env->version, .reload_ok = env->reload_ok, .started = env->started,
-        .certificate_expires = env->certificate_expires};
+    struct metrics_extra x = {.version = env->version,
+                              .reload_ok = env->reload_ok,
+                              .started = env->started,
+                              .certificate_expires = env->certificate_expires};
     struct buf b;
     buf_init_heap(&b, BODY_OUT_MAX);
     metrics_print(env->group, &x, &b);

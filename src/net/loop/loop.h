@@ -142,8 +142,7 @@ struct loop_ops {
     enum err (*udp_open)(struct loop *l, const struct addr *bind, unsigned flags,
                          const struct udp_handler *h, void *arg, struct udp **ret_udp);
     enum err (*listen)(struct loop *l, const struct addr *bind, unsigned flags,
-                       const struct listener_handler *h, void *arg,
-                       struct listener **ret_listener);
+                       const struct listener_handler *h, void *arg, struct listener **ret_listener);
     enum err (*listen_unix)(struct loop *l, sv path, unsigned mode,
                             const struct listener_handler *h, void *arg,
                             struct listener **ret_listener);

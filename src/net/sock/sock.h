@@ -64,11 +64,11 @@ struct tls_peer;
 struct stream {
     const struct stream_ops *ops;
     struct loop *loop;
-    struct addr local, peer; /* family 0 for Unix */
-    uint32_t peer_uid;       /* Unix: from peer credentials; else UINT32_MAX */
-    uint64_t created;        /* usec */
-    size_t queued;           /* octets waiting to be written */
-    size_t queue_max;        /* cap of it; default STREAM_QUEUE_MAX */
+    struct addr local, peer;   /* family 0 for Unix */
+    uint32_t peer_uid;         /* Unix: from peer credentials; else UINT32_MAX */
+    uint64_t created;          /* usec */
+    size_t queued;             /* octets waiting to be written */
+    size_t queue_max;          /* cap of it; default STREAM_QUEUE_MAX */
     struct tls_peer *tls_peer; /* once open: who the other side is (tls/tls.h); NULL: no TLS */
 };
 enum { STREAM_QUEUE_MAX = 256 * 1024 };

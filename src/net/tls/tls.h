@@ -109,11 +109,11 @@ MUST_USE enum err tls_cert_covers(sv cert, const struct tls_names *n, bool *ret_
 /* What people are told of a PEM chain's first certificate; texts live in the arena. Errors:
  * ERR_SYNTAX, ERR_NOMEM. */
 struct tls_cert_view {
-    sv subject, issuer; /* common names; else the whole name, as RFC 2253 writes it */
+    sv subject, issuer;      /* common names; else the whole name, as RFC 2253 writes it */
     sv names[TLS_NAMES_MAX]; /* host names and addresses of the subjectAltName */
     unsigned names_n;
     usec from, expires; /* wall */
-    int strength; /* of its key, in bits of work: 112 is RSA of 2048 bits, 128 is P-256 */
+    int strength;       /* of its key, in bits of work: 112 is RSA of 2048 bits, 128 is P-256 */
 };
 MUST_USE enum err tls_cert_view(sv cert, struct arena *a, struct tls_cert_view *ret_view);
 /* "AB:CD:…", SHA-256 of the first certificate. Errors: ERR_SYNTAX. */

@@ -145,8 +145,7 @@ void worker_stream_done(struct worker *w);
 
 /* ---- worker_listen.c ---- */
 enum err worker_listen(struct loop *l, const struct addr *bind, unsigned flags,
-                       const struct listener_handler *h, void *arg,
-                       struct listener **ret_listener);
+                       const struct listener_handler *h, void *arg, struct listener **ret_listener);
 enum err worker_listen_unix(struct loop *l, sv path, unsigned mode,
                             const struct listener_handler *h, void *arg,
                             struct listener **ret_listener);

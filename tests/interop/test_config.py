@@ -266,8 +266,21 @@ def test_without_a_file_the_door_that_is_taken_moves(tmp_path):
         said = [json.loads(line) for line in server.log().splitlines() if '"port.moved"' in line]
         moved = {t: (e["from"], e["to"]) for e in said for t in e["transport"].split(",")}
         assert moved == {t: (homes[t], p) for t, p in ports.items() if p != homes[t]}
+        assert len(said) == len({e["from"] for e in said})
         assert "wss" in moved and "tcp" not in [e["transport"] for e in said]
         assert not set(homes.values()) & {to for _, to in moved.values()}
+
+
+def test_all_certificates_are_shown(tmp_path):
+    one, other = openssl(tmp_path, "one"), openssl(tmp_path, "other")
+    tls = "tls: {certificate: %s, key: %s, sni: [{certificate: %s, key: %s}]}\n"
+    with Server(tls % (*one, *other), doors=("tls",)) as server:
+        shown = server.json("cert", "show")
+        assert shown["certificate"]["subject"] == "one"
+        assert [c["subject"] for c in shown["sni"]] == ["other"]
+        text = server.run("cert", "show")
+        assert shown["sni"][0]["fingerprint"] in text
+        assert shown["certificate"]["fingerprint"] in text
 
 
 def test_the_page_names_no_loopback_to_who_is_elsewhere():

@@ -276,9 +276,9 @@ static void put_member_line(const char *title, json_t *o, const char *name)
     printf("\n");
 }
 
-static void cert_text(json_t *a)
+static void one_cert_text(json_t *c)
 {
-    json_t *c = json_object_get(a, "certificate"), *ca = json_object_get(a, "ca"), *v;
+    json_t *v;
     size_t i;
     put_member_line("subject", c, "subject");
     printf("%-14s ", "names");
@@ -292,6 +292,18 @@ static void cert_text(json_t *a)
     put_member_line("fingerprint", c, "fingerprint");
     put_member_line("since", c, "since");
     put_member_line("expires", c, "expires");
+}
+
+static void cert_text(json_t *a)
+{
+    json_t *ca = json_object_get(a, "ca"), *v;
+    size_t i;
+    one_cert_text(json_object_get(a, "certificate"));
+    json_array_foreach(json_object_get(a, "sni"), i, v)
+    {
+        printf("\n");
+        one_cert_text(v);
+    }
     if (json_is_object(ca))
         put_member_line("ca fingerprint", ca, "fingerprint");
 }

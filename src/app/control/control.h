@@ -41,6 +41,8 @@ struct control_env {
     sv restart;                /* lines "key: …": what waits for a restart */
     /* PEM: the certificate that is shown first, and our own authority's; empty: none */
     sv certificate, ca;
+    const sv *sni; /* PEM: the certificates for other names */
+    unsigned sni_n;
     sv fingerprint;           /* of the certificate */
     usec certificate_expires; /* wall: the first of all; 0: there is none */
     /* Answers rq (now or later) with the outcome of a reload. */

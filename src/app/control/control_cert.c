@@ -58,7 +58,13 @@ void control_certificates(struct control_request *rq)
     buf_init_heap(&b, ANSWER_MAX);
     buf_str(&b, "{\"certificate\": ");
     rc = put_certificate(&b, &rq->arena, env->certificate);
-    buf_str(&b, "}, \"ca\": ");
+    buf_str(&b, "}, \"sni\": [");
+    for (unsigned i = 0; !rc && i < env->sni_n; i++) {
+        buf_str(&b, i ? ", " : "");
+        rc = put_certificate(&b, &rq->arena, env->sni[i]);
+        buf_char(&b, '}');
+    }
+    buf_str(&b, "], \"ca\": ");
     if (!rc && env->ca.n) {
         rc = put_certificate(&b, &rq->arena, env->ca);
         buf_str(&b, ", ");

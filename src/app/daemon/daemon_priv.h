@@ -65,7 +65,9 @@ struct certs {
     bool own;                /* no files: our own authority's */
     struct ca ca;            /* of own; else empty */
     sv leaf;                 /* PEM: the first pair's */
-    sv fingerprint;          /* of it */
+    sv sni[TLS_PAIRS_MAX];   /* PEM: the others' */
+    unsigned sni_n;
+    sv fingerprint; /* of it */
     struct tls *tls;
 };
 

@@ -83,6 +83,8 @@ static enum err make_tls(const struct daemon *d, struct certs *c, const struct t
         tc.n = 1;
     }
     c->leaf = pairs[0].certificate;
+    for (unsigned i = 1; i < tc.n; i++)
+        c->sni[c->sni_n++] = pairs[i].certificate;
     memcpy(tc.ticket_key, d->secrets.tickets, sizeof(tc.ticket_key));
     enum err rc = tls_new(&tc, why, &c->tls);
     crypto_wipe(tc.ticket_key, sizeof(tc.ticket_key));
@@ -183,6 +185,8 @@ static void send_tls(struct timer *t, void *arg)
 static void tell_env(struct daemon *d)
 {
     d->env.certificate = d->certs->leaf;
+    d->env.sni = d->certs->sni;
+    d->env.sni_n = d->certs->sni_n;
     d->env.ca = d->certs->ca.ca;
     d->env.fingerprint = d->certs->fingerprint;
     d->env.certificate_expires = tls_expires(d->certs->tls);

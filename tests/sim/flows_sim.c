@@ -477,6 +477,8 @@ static void on_plan(struct talk *t)
     if (s->silent) {
         s->silent = false;
         a->said[t->handset->index] = true;
+        /* Said in the turn that the cut comes in, before it: nobody is expected to ring again. */
+        a->rung[t->handset->index] = true;
         handset_respond(t, 180);
         if (s->plan != RING)
             wait_for(t, 0, 6 * USEC_S);

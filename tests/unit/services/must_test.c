@@ -222,6 +222,47 @@ static void a_number_has_one_form(void **state)
     rig_quiet(r);
 }
 
+/* §8.3: a redirection to the URI that was asked would only lead back. */
+static void a_redirection_names_another(void **state)
+{
+    struct rig *r = *state;
+    const char *to = "From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:here@example.com>\r\n";
+    routes[0] = (struct settings_route){
+        .action = ACTION_REDIRECT,
+        .target = {{.kind = TARGET_SIP, .uri = SV("sip:here@example.com")},
+                   {.kind = TARGET_SIP, .uri = SV("sip:there@example.net")}},
+        .targets_n = 2,
+    };
+    r->set->routes_n = 1;
+    assert_int_equal(ask(r, "MESSAGE", "sip:here@example.com", to, ""), 302);
+    assert_null(strstr(find_got(r, ALICE, "SIP/2.0 302"), "Contact: <sip:here@"));
+    assert_non_null(strstr(find_got(r, ALICE, "SIP/2.0 302"), "Contact: <sip:there@example.net>"));
+    routes[0].targets_n = 1;
+    assert_int_equal(ask(r, "MESSAGE", "sip:here@example.com", to, ""), 480);
+    rig_quiet(r);
+}
+
+/* §16.6 step 8: the part of a branch that tells a loop does not hang on the method. */
+static void the_method_is_no_part_of_the_loop_hash(void **state)
+{
+    struct rig *r = *state;
+    static const char *const methods[] = {"MESSAGE", "INFO"};
+    char hash[2][16] = {"", ""};
+    r->set->authenticate = SETTINGS_AUTH_REGISTER; /* credentials differ, and are hashed */
+    for (unsigned i = 0; i < 2; i++) {
+        rig_clear(r);
+        say(r, ALICE, request(r, ALICE, methods[i], "sip:bob@example.com", TO_BOB, "same", ""));
+        rig_run(r, 50 * USEC_MS);
+        const char *raw = find_raw(r, BOB, methods[i]);
+        const char *branch = strstr(raw, ";branch=z9hG4bK");
+        assert_non_null(branch);
+        snprintf(hash[i], 12, "%s", branch + 15 + HOME_MARK_LEN);
+        say(r, BOB, reply(raw, 200, "b", ""));
+    }
+    assert_string_equal(hash[0], hash[1]);
+    rig_quiet(r);
+}
+
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
@@ -236,6 +277,8 @@ int main(void)
         T(a_response_that_is_cut_short_is_dropped),
         T(a_user_of_ours_is_not_sent_to_a_maddr),
         T(an_account_of_a_route_needs_no_domain),
+        T(a_redirection_names_another),
+        T(the_method_is_no_part_of_the_loop_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,6 @@ enum { BODY_MAX = 8 * 1024, HEADER_MAX = 256, RECENT = 256 };
 
 struct wake {
     struct link by_push;
-    struct push *push;
     struct fetch_call *call;
     char account[128]; /* cut */
 };
@@ -151,7 +150,6 @@ void push_wake(struct push *p, const struct settings *set, const struct binding 
         stat_refuse(&p->loop->stats, STAT_LIMIT_PUSH);
         return;
     }
-    w->push = p;
     snprintf(w->account, sizeof(w->account), SV_FMT, SV_ARG(aor));
     struct fetch_request rq = {
         .url = set->push.url,

@@ -3,6 +3,9 @@
 #include "log/log.h"
 #include "routing/routing_priv.h"
 
+/* Of one kind in a second. */
+enum { LOG_LINES = 10 };
+
 void routing_log(const struct rx *rx, uint16_t status, const char *why)
 {
     char mem[64];
@@ -16,22 +19,28 @@ void routing_log(const struct rx *rx, uint16_t status, const char *why)
               F_SV("uri", rx->msg.uri_text), F_SV("source", buf_sv(&b)));
 }
 
+bool routing_may_log(const struct routing *r, struct log_brake *brake)
+{
+    usec now = loop_now(r->loop);
+    if (now - brake->second >= USEC_S) {
+        brake->second = now;
+        brake->lines = 0;
+    }
+    if (brake->lines == LOG_LINES) {
+        brake->left_out++;
+        return false;
+    }
+    brake->lines++;
+    return true;
+}
+
 void routing_log_unreachable(struct routing *r, const struct proxy_target *t, enum err why)
 {
-    enum { LINES = 10 };
-    usec now = loop_now(r->loop);
-    if (now - r->unreachable_second >= USEC_S) {
-        r->unreachable_second = now;
-        r->unreachable_lines = 0;
-    }
-    if (r->unreachable_lines == LINES) {
-        r->unreachable_left_out++;
+    if (!routing_may_log(r, &r->unreachable))
         return;
-    }
-    r->unreachable_lines++;
     LOG_WARN("routing", "target.unreachable", F_SV("uri", t->uri), F_ERR(why),
-             F_INT("left_out", r->unreachable_left_out));
-    r->unreachable_left_out = 0;
+             F_INT("left_out", r->unreachable.left_out));
+    r->unreachable.left_out = 0;
 }
 
 void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const char *why, sv headers)
@@ -140,7 +149,7 @@ static void through_us(struct routing *r, struct rx *rx, const struct proxy_rout
      * (D6); refused without state. */
     struct destination to;
     bool read = destination_read(r, r->set, rx, route->uri, NULL, &to);
-    if (!routing_strangers_route(r, rx, route) &&
+    if (!(read && routing_strangers_route(r, rx, &to)) &&
         (!read || !to.ours || (!claimed && r->set->strangers == SETTINGS_STRANGERS_REFUSE))) {
         routing_refuse(r, rx, 403, NULL, SV_NONE);
         return;

@@ -9,7 +9,7 @@
 #include "log/log.h"
 #include "routing/routing_priv.h"
 
-enum { CHALLENGE_MAX = 2048, LOG_LINES = 10, USER_LOGGED = 64 };
+enum { CHALLENGE_MAX = 2048, USER_LOGGED = 64 };
 
 static void on_cancelled(void *arg, struct rx *cancel)
 {
@@ -140,22 +140,15 @@ static void log_failure(struct pending *p, bool known)
     struct routing *r = p->r;
     char mem[64];
     struct buf b;
-    if (loop_now(r->loop) - r->log_second >= USEC_S) {
-        r->log_second = loop_now(r->loop);
-        r->log_lines = 0;
-    }
-    if (r->log_lines == LOG_LINES) {
-        r->log_left_out++;
+    if (!routing_may_log(r, &r->failures))
         return;
-    }
-    r->log_lines++;
     buf_init(&b, mem, sizeof(mem));
     addr_print(&b, &p->rx->flow.remote);
     LOG_WARN("auth", "auth.failure", F_SV("user", sv_sub(p->claim.username, 0, USER_LOGGED)),
              F_STR("account", known ? "known" : "unknown"), F_SV("realm", p->domain->realm),
              F_SV("source", buf_sv(&b)), F_SV("method", p->rx->msg.method_text),
-             F_INT("left_out", r->log_left_out));
-    r->log_left_out = 0;
+             F_INT("left_out", r->failures.left_out));
+    r->failures.left_out = 0;
 }
 
 /* The sender is this account. */

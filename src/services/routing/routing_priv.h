@@ -24,6 +24,12 @@
 #include "routing/routing.h"
 #include "routing/routing_match.h"
 
+/* Lines of one kind in this second, and those that were not written (D25). */
+struct log_brake {
+    usec second;
+    unsigned lines, left_out;
+};
+
 struct routing {
     struct loop *loop;
     struct routing_shared shared;
@@ -40,11 +46,7 @@ struct routing {
     struct accounting *accounting;
     struct link pending;
     bool draining;
-    /* auth.failure lines in this second, and those that were not written (D25) */
-    usec log_second;
-    unsigned log_lines, log_left_out;
-    usec unreachable_second;
-    unsigned unreachable_lines, unreachable_left_out;
+    struct log_brake failures, unreachable; /* auth.failure, target.unreachable */
 };
 
 /* Where a URI points, in one form for every check (D42). */
@@ -111,6 +113,8 @@ struct pending {
 
 /* Why a request was answered here: at debug, for who asks why a phone gets what it gets. */
 void routing_log(const struct rx *rx, uint16_t status, const char *why);
+/* One more line may be written; the caller says brake->left_out in it and sets it to 0. */
+bool routing_may_log(const struct routing *r, struct log_brake *brake);
 /* A server of somebody else's could not be asked: for who wonders why calls fail. At most so many lines a
  * second (D25). */
 void routing_log_unreachable(struct routing *r, const struct proxy_target *t, enum err why);
@@ -134,7 +138,7 @@ void routing_outside(struct pending *p);
 /* Inside a dialog: a route of the configuration lets the proved caller send to this Route's URI. */
 bool routing_may_follow(struct pending *p, sv next);
 /* The configuration has a route for this request of somebody unproved. */
-bool routing_strangers_route(struct routing *r, struct rx *rx, const struct proxy_route *route);
+bool routing_strangers_route(struct routing *r, const struct rx *rx, const struct destination *to);
 /* text as a destination; callers: the domain of who asks, or NULL. False: no URI. */
 bool destination_read(struct routing *r, const struct settings *set, struct rx *rx, sv text,
                       const struct settings_domain *callers, struct destination *ret);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A phone that sleeps is called: RFC 8599 §5.6. It is woken, and its part of the request held until it
  * registers, which is looked for every WAKE_LOOK, or until push.hold is over. */
-#include "log/log.h"
 #include "routing/routing_priv.h"
 
 #define WAKE_LOOK (100 * USEC_MS)

@@ -348,11 +348,8 @@ bool routing_may_follow(struct pending *p, sv next)
     return false;
 }
 
-bool routing_strangers_route(struct routing *r, struct rx *rx, const struct proxy_route *route)
+bool routing_strangers_route(struct routing *r, const struct rx *rx, const struct destination *to)
 {
-    struct destination to;
-    if (r->set->routes_n == 0 || !destination_read(r, r->set, rx, route->uri, NULL, &to))
-        return false;
-    struct routing_facts facts = routing_facts_of(r, rx, &to);
+    struct routing_facts facts = routing_facts_of(r, rx, to);
     return routing_match(r->set, &facts) != NULL;
 }

@@ -9,10 +9,16 @@
 #include <stdalign.h>
 #include <string.h>
 
-enum { ALIGN = 16, CHUNK_FIRST = 1024, CHUNK_MAX = 64 * 1024 };
+enum { ALIGN = 16 };
 
 struct arena_chunk {
     alignas(ALIGN) struct arena_chunk *next;
+    size_t size; /* with this head */
+};
+
+enum {
+    CHUNK_FIRST = 1024 - sizeof(struct arena_chunk),
+    CHUNK_MAX = 64 * 1024 - sizeof(struct arena_chunk),
 };
 
 static void use_first(struct arena *a)
@@ -38,7 +44,7 @@ void arena_reset(struct arena *a)
     while (a->chunks) {
         struct arena_chunk *chunk = a->chunks;
         a->chunks = chunk->next;
-        mem_free(chunk);
+        mem_give(chunk, chunk->size);
     }
     a->used = 0;
     use_first(a);
@@ -68,10 +74,11 @@ static void *from_new_chunk(struct arena *a, size_t n)
     if (size < n)
         size = n;
     struct arena_chunk *chunk =
-        size <= SIZE_MAX - sizeof *chunk ? mem_alloc(sizeof *chunk + size) : NULL;
+        size <= SIZE_MAX - sizeof *chunk ? mem_take(sizeof *chunk + size) : NULL;
     if (!chunk)
         return NULL;
     chunk->next = a->chunks;
+    chunk->size = sizeof *chunk + size;
     a->chunks = chunk;
     a->used += size;
     char *p = (char *)(chunk + 1), *end = p + size;

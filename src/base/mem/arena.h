@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mem/arena.h: memory that ends as a whole.                                     layer: base
  *
- * Shape   a first piece given by the caller (may be empty), then chunks from the heap up to a
+ * Shape   a first piece given by the caller (may be empty), then recycled chunks (mem_take) up to a
  *         cap.
  * Life    everything allocated ends at arena_reset (first piece is reused) or arena_done.
  * Errors  arena_alloc returns NULL when over the cap or out of memory.

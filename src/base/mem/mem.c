@@ -4,30 +4,36 @@
 #include "mem/mem_priv.h"
 #include <stdlib.h>
 
+_Atomic size_t mem_fail_in;
 static _Atomic size_t live;
-/* 0: nothing fails. 1: the next fails, and it stays 1. More: counts down. */
-static _Atomic size_t fail_in;
+static _Thread_local size_t calls;
 
 void mem_fail_after(size_t n)
 {
-    atomic_store(&fail_in, n);
+    atomic_store(&mem_fail_in, n);
 }
 
 size_t mem_live(void)
 {
-    return atomic_load(&live);
+    return atomic_load(&live) - mem_kept();
 }
 
-bool mem_refuse(void)
+size_t mem_calls(void)
 {
-    size_t left = atomic_load_explicit(&fail_in, memory_order_relaxed);
-    while (left > 1 && !atomic_compare_exchange_weak(&fail_in, &left, left - 1))
+    return calls;
+}
+
+bool mem_refuse_now(void)
+{
+    size_t left = atomic_load_explicit(&mem_fail_in, memory_order_relaxed);
+    while (left > 1 && !atomic_compare_exchange_weak(&mem_fail_in, &left, left - 1))
         continue;
     return left == 1;
 }
 
 static void *count(void *p)
 {
+    calls++;
     if (p)
         atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
     return p;
@@ -49,7 +55,10 @@ void *mem_realloc(void *p, size_t n)
 {
     if (!p)
         return mem_alloc(n);
-    return mem_refuse() ? NULL : realloc(p, n ? n : 1);
+    if (mem_refuse())
+        return NULL;
+    calls++;
+    return realloc(p, n ? n : 1);
 }
 
 void mem_free(void *p)

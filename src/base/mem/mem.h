@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* mem/mem.h: heap, fixed-size pools, and counted blocks of octets.              layer: base
+/* mem/mem.h: heap, recycled objects, pools of them, and counted blocks of octets. layer: base
  *
  * Heap    mem_alloc and friends are malloc with accounting and, in tests, failure on demand.
- * Pool    objects of one size; freed ones are kept for reuse up to a bound; a cap on live
- *         objects.
+ * Recycle what mem_give brings back stays with its thread, warm, for the next mem_take of about
+ *         that size: at steady load nothing of a known size comes from the heap.
+ * Pool    recycled objects of one size, counted, with a cap on live ones.
  * Block   a counted run of octets with BLOCK_SLACK readable octets beyond n (the parser reads
  *         wide); pooled by size class per worker. A received message lives in one: octets, index,
  *         arena.
- * Threads heap: any. A pool or block pool belongs to one worker; a block may be unref'd
+ * Threads heap, recycling: any. A pool or block pool belongs to one worker; a block may be unref'd
  *         elsewhere: it goes back to its pool's owner by an atomic list that the owner drains.
  */
 #ifndef MEM_MEM_H
@@ -22,10 +23,22 @@ void *mem_calloc(size_t count, size_t size); /* cleared; overflow checked */
 void *mem_realloc(void *p, size_t n);
 void mem_free(void *p); /* NULL is fine */
 #define MEM_NEW(type) ((type *)mem_calloc(1, sizeof(type)))
-/* Live allocations made through mem_*; leak checks in tests. */
+
+/* n octets as mem_alloc; both ends know n. */
+void *mem_take(size_t n);
+void *mem_take_cleared(size_t n);
+/* n: as taken. Any thread: it is kept where it ends. NULL is fine. */
+void mem_give(void *p, size_t n);
+#define MEM_TAKE(type) ((type *)mem_take_cleared(sizeof(type)))
+#define MEM_GIVE(p)    mem_give((p), sizeof(*(p)))
+
+/* Live allocations made through mem_*, without those that this thread keeps for reuse; leak checks
+ * in tests. */
 size_t mem_live(void);
-/* The nth allocation from now (1 = next) and all later fail; 0: none. pool_get and block_new count
- * as allocations even where they reuse memory. Tests only. */
+/* How often this thread has asked the heap; a steady load does not move it. */
+size_t mem_calls(void);
+/* The nth allocation from now (1 = next) and all later fail; 0: none. mem_take, pool_get and
+ * block_new count as allocations even where they reuse memory. Tests only. */
 void mem_fail_after(size_t n);
 
 struct pool;
@@ -58,7 +71,8 @@ void block_pool_free(struct block_pool *bp);
  * thread only. */
 struct block *block_new(struct block_pool *bp, size_t cap);
 struct block *block_ref(struct block *b);
-void block_unref(struct block *b);                   /* NULL is fine; any thread */
-size_t block_pool_live(const struct block_pool *bp); /* blocks out there */
+void block_unref(struct block *b); /* NULL is fine; any thread */
+/* Blocks out there. Owner thread only. */
+size_t block_pool_live(struct block_pool *bp);
 
 #endif

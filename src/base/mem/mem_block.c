@@ -6,13 +6,16 @@
  *        when that is empty, takes all of `returned` at once, so there is no ABA
  *   last block_unref -> kept[class]
  *
+ * The counts are the owner's alone: what others returned is counted when it is taken from there.
+ *
  * The pool outlives block_pool_free until its last block is back: a block that is still queued
- * somewhere at shutdown never points at a freed pool. */
+ * somewhere at shutdown never points at a freed pool. block_pool_free closes `returned` and adds
+ * the blocks still out there to `orphans`; each that ends takes one off; who brings it to zero frees
+ * the pool. It may go below zero first, as the closing and the adding are two steps, but zero is
+ * reached once. */
 #include "mem/mem.h"
 #include "mem/mem_priv.h"
 #include <assert.h>
-#include <stdalign.h>
-#include <stdbool.h>
 #include <string.h>
 
 enum { CLASSES = 5, SINGLE = CLASSES };
@@ -24,14 +27,16 @@ static const struct {
     {1024, 512}, {2 * 1024, 256}, {4 * 1024, 128}, {8 * 1024, 64}, {64 * 1024, 16}};
 
 struct block_pool {
-    struct block *kept[CLASSES]; /* owner only */
+    struct block *kept[CLASSES];
     uint32_t kept_n[CLASSES];
-    size_t cap;
+    size_t cap, octets, live;         /* of blocks out there */
     _Atomic(const void *) owner;      /* mark of the thread that last called block_new */
-    _Atomic(struct block *) returned; /* from other threads */
-    _Atomic size_t octets;            /* live */
-    _Atomic size_t refs;              /* live blocks, and one for the owner */
+    _Atomic(struct block *) returned; /* from other threads; POOL_CLOSED: no owner any more */
+    _Atomic int64_t orphans;
 };
+
+static struct block closed;
+#define POOL_CLOSED (&closed)
 
 /* Its address names the thread. */
 static _Thread_local char thread_mark;
@@ -42,15 +47,17 @@ enum err block_pool_new(size_t cap_bytes, struct block_pool **ret_pool)
     if (!bp)
         return ERR_NOMEM;
     bp->cap = cap_bytes;
-    atomic_init(&bp->refs, 1);
     *ret_pool = bp;
     return ERR_OK;
 }
 
-static void keep(struct block_pool *bp, struct block *b)
+/* b is out there no longer. */
+static void take_back(struct block_pool *bp, struct block *b)
 {
     uint32_t c = b->class_;
-    if (bp->kept_n[c] >= class_of[c].keep) {
+    bp->octets -= b->cap;
+    bp->live--;
+    if (c == SINGLE || bp->kept_n[c] >= class_of[c].keep) {
         mem_free(b);
         return;
     }
@@ -59,29 +66,15 @@ static void keep(struct block_pool *bp, struct block *b)
     bp->kept_n[c]++;
 }
 
-static void drain(struct block_pool *bp)
+/* What others returned; leave: POOL_CLOSED, or NULL. */
+static void drain(struct block_pool *bp, struct block *leave)
 {
-    struct block *b = atomic_exchange_explicit(&bp->returned, NULL, memory_order_acquire);
+    struct block *b = atomic_exchange_explicit(&bp->returned, leave, memory_order_acq_rel);
     while (b) {
         struct block *next = b->next;
-        keep(bp, b);
+        take_back(bp, b);
         b = next;
     }
-}
-
-static void drop_pool(struct block_pool *bp)
-{
-    if (atomic_fetch_sub_explicit(&bp->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    drain(bp);
-    for (int c = 0; c < CLASSES; c++) {
-        while (bp->kept[c]) {
-            struct block *b = bp->kept[c];
-            bp->kept[c] = b->next;
-            mem_free(b);
-        }
-    }
-    mem_free(bp);
 }
 
 void block_pool_free(struct block_pool *bp)
@@ -89,7 +82,17 @@ void block_pool_free(struct block_pool *bp)
     if (!bp)
         return;
     atomic_store(&bp->owner, NULL); /* from now on every return is a foreign one */
-    drop_pool(bp);
+    drain(bp, POOL_CLOSED);
+    for (int c = 0; c < CLASSES; c++) {
+        while (bp->kept[c]) {
+            struct block *b = bp->kept[c];
+            bp->kept[c] = b->next;
+            mem_free(b);
+        }
+    }
+    int64_t live = (int64_t)bp->live;
+    if (atomic_fetch_add_explicit(&bp->orphans, live, memory_order_acq_rel) + live == 0)
+        mem_free(bp);
 }
 
 static struct block *allocate(struct block_pool *bp, uint32_t class, uint32_t cap)
@@ -106,6 +109,11 @@ static struct block *allocate(struct block_pool *bp, uint32_t class, uint32_t ca
     return b;
 }
 
+static bool over_cap(const struct block_pool *bp, uint32_t octets)
+{
+    return bp->cap && (bp->octets > bp->cap || octets > bp->cap - bp->octets);
+}
+
 struct block *block_new(struct block_pool *bp, size_t cap)
 {
     if (cap > UINT32_MAX - BLOCK_SLACK || mem_refuse())
@@ -114,18 +122,13 @@ struct block *block_new(struct block_pool *bp, size_t cap)
     while (c < CLASSES && class_of[c].cap < cap)
         c++;
     uint32_t octets = c == SINGLE ? (uint32_t)cap : class_of[c].cap;
-    if (bp->cap) {
-        size_t live = atomic_load_explicit(&bp->octets, memory_order_relaxed);
-        if (live > bp->cap || octets > bp->cap - live)
-            return NULL;
-    }
-    atomic_store_explicit(&bp->owner, &thread_mark, memory_order_relaxed);
-    struct block *b = NULL;
-    if (c != SINGLE) {
-        if (!bp->kept[c])
-            drain(bp);
-        b = bp->kept[c];
-    }
+    if (atomic_load_explicit(&bp->owner, memory_order_relaxed) != &thread_mark)
+        atomic_store_explicit(&bp->owner, &thread_mark, memory_order_relaxed);
+    if (c == SINGLE || !bp->kept[c] || over_cap(bp, octets))
+        drain(bp, NULL);
+    if (over_cap(bp, octets))
+        return NULL;
+    struct block *b = c == SINGLE ? NULL : bp->kept[c];
     if (b) {
         bp->kept[c] = b->next;
         bp->kept_n[c]--;
@@ -135,8 +138,8 @@ struct block *block_new(struct block_pool *bp, size_t cap)
     b->n = 0;
     b->next = NULL;
     atomic_store_explicit(&b->refs, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&bp->octets, octets, memory_order_relaxed);
-    atomic_fetch_add_explicit(&bp->refs, 1, memory_order_relaxed);
+    bp->octets += octets;
+    bp->live++;
     return b;
 }
 
@@ -148,35 +151,47 @@ struct block *block_ref(struct block *b)
     return b;
 }
 
-static void push_returned(struct block_pool *bp, struct block *b)
+/* False: the pool is closed. */
+static bool push_returned(struct block_pool *bp, struct block *b)
 {
     struct block *head = atomic_load_explicit(&bp->returned, memory_order_relaxed);
-    do
+    do {
+        if (head == POOL_CLOSED)
+            return false;
         b->next = head;
-    while (!atomic_compare_exchange_weak_explicit(&bp->returned, &head, b, memory_order_release,
-                                                  memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&bp->returned, &head, b, memory_order_release,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+static bool last_of(struct block *b)
+{
+    /* The holder of the only reference need not lock the line: nobody else can take one. */
+    uint32_t before = atomic_load_explicit(&b->refs, memory_order_acquire);
+    if (before == 1)
+        atomic_store_explicit(&b->refs, 0, memory_order_relaxed);
+    else
+        before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    return before == 1;
 }
 
 void block_unref(struct block *b)
 {
-    if (!b)
-        return;
-    uint32_t before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
-    assert(before > 0);
-    if (before > 1)
+    if (!b || !last_of(b))
         return;
     struct block_pool *bp = b->pool;
-    atomic_fetch_sub_explicit(&bp->octets, b->cap, memory_order_relaxed);
-    if (b->class_ == SINGLE)
+    if (atomic_load_explicit(&bp->owner, memory_order_relaxed) == &thread_mark) {
+        take_back(bp, b);
+    } else if (!push_returned(bp, b)) {
         mem_free(b);
-    else if (atomic_load_explicit(&bp->owner, memory_order_relaxed) == &thread_mark)
-        keep(bp, b);
-    else
-        push_returned(bp, b);
-    drop_pool(bp);
+        if (atomic_fetch_sub_explicit(&bp->orphans, 1, memory_order_acq_rel) == 1)
+            mem_free(bp);
+    }
 }
 
-size_t block_pool_live(const struct block_pool *bp)
+size_t block_pool_live(struct block_pool *bp)
 {
-    return atomic_load_explicit(&bp->refs, memory_order_relaxed) - 1;
+    drain(bp, NULL);
+    return bp->live;
 }

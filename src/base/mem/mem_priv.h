@@ -2,10 +2,37 @@
 /* mem/mem_priv.h: what the parts of mem share.                                  layer: base */
 #ifndef MEM_MEM_PRIV_H
 #define MEM_MEM_PRIV_H
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
-/* An allocation is about to happen: true when mem_fail_after says that it fails. Pools and block
- * pools ask too, so that a torture run meets every place that can be refused, warm or cold. */
-bool mem_refuse(void);
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#endif
+#ifdef WITH_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n)   ((void)0)
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)0)
+#endif
+
+/* Of mem_fail_after. 0: nothing fails. 1: the next fails, and it stays 1. More: counts down. */
+extern _Atomic size_t mem_fail_in;
+bool mem_refuse_now(void);
+
+/* An allocation is about to happen: true when mem_fail_after says that it fails. What reuses memory
+ * asks too, so that a torture run meets every place that can be refused, warm or cold. */
+static inline bool mem_refuse(void)
+{
+    return atomic_load_explicit(&mem_fail_in, memory_order_relaxed) && mem_refuse_now();
+}
+
+/* Allocations that this thread keeps for reuse. */
+size_t mem_kept(void);
 
 #endif

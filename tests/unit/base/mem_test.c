@@ -42,6 +42,70 @@ static void the_heap_counts_and_fails_on_demand(void **state)
     assert_int_equal(mem_live(), live);
 }
 
+static void what_is_given_back_is_taken_again(void **state)
+{
+    (void)state;
+    static const size_t size[] = {0,   1,   64,   65,   80,    81,    100,  128,
+                                  129, 160, 1000, 1024, 40000, 65535, 65536};
+    enum { SIZES = sizeof size / sizeof size[0] };
+    size_t live = mem_live();
+    for (size_t i = 0; i < SIZES; i++) {
+        unsigned char *p = mem_take(size[i]);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % 16, 0);
+        memset(p, 0xff, size[i]);
+        size_t calls = mem_calls();
+        mem_give(p, size[i]);
+        assert_int_equal(mem_live(), live);
+        assert_ptr_equal(mem_take_cleared(size[i]), p);
+        for (size_t k = 0; k < size[i]; k++)
+            assert_int_equal(p[k], 0);
+        assert_int_equal(mem_calls(), calls);
+        assert_int_equal(mem_live(), live + 1);
+        mem_fail_after(1);
+        mem_give(p, size[i]);
+        assert_null(mem_take(size[i])); /* failure on demand meets reuse too */
+        mem_fail_after(0);
+    }
+    void *large = mem_take(65537);
+    size_t calls = mem_calls();
+    mem_give(large, 65537);
+    mem_give(mem_take(65537), 65537);
+    assert_int_equal(mem_calls(), calls + 1); /* larger than what is kept */
+    mem_give(NULL, 10);
+    assert_int_equal(mem_live(), live);
+}
+
+enum { PEAK = 10000 };
+
+static void *peak(void *arg)
+{
+    static void *p[PEAK];
+    size_t *again = arg;
+    for (int i = 0; i < PEAK; i++)
+        p[i] = mem_take(100);
+    for (int i = 0; i < PEAK; i++)
+        mem_give(p[i], 100);
+    size_t calls = mem_calls();
+    for (int i = 0; i < PEAK; i++)
+        p[i] = mem_take(100);
+    *again = mem_calls() - calls;
+    for (int i = 0; i < PEAK; i++)
+        mem_give(p[i], 100);
+    return NULL;
+}
+
+static void a_thread_keeps_some_and_nothing_beyond_its_end(void **state)
+{
+    (void)state;
+    size_t live = mem_live(), again;
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, peak, &again), 0);
+    pthread_join(t, NULL);
+    assert_true(again > 0 && again < PEAK);
+    assert_int_equal(mem_live(), live);
+}
+
 static void an_arena_uses_its_first_piece_then_chunks_up_to_its_cap(void **state)
 {
     (void)state;
@@ -72,6 +136,22 @@ static void an_arena_uses_its_first_piece_then_chunks_up_to_its_cap(void **state
         assert_int_equal(zero[i], 0);
     arena_done(&a);
     assert_int_equal(mem_live(), live);
+}
+
+static void a_steady_load_of_arenas_does_not_call_the_heap(void **state)
+{
+    (void)state;
+    size_t calls = 0;
+    for (int i = 0; i < 20; i++) {
+        struct arena a;
+        if (i == 1)
+            calls = mem_calls();
+        arena_init(&a, NULL, 0, 300000);
+        for (int k = 0; k < 100; k++)
+            assert_non_null(arena_alloc(&a, 2000));
+        arena_done(&a);
+    }
+    assert_int_equal(mem_calls(), calls);
 }
 
 static void a_large_object_does_not_waste_an_arenas_piece(void **state)
@@ -132,9 +212,9 @@ static void a_pool_survives_a_failing_heap(void **state)
     (void)state;
     struct pool *p;
     mem_fail_after(1);
-    assert_int_equal(pool_new("x", 8, 0, &p), ERR_NOMEM);
+    assert_int_equal(pool_new("x", 50000, 0, &p), ERR_NOMEM);
     mem_fail_after(3); /* the pool, the first get's question, not its slab */
-    assert_int_equal(pool_new("x", 8, 0, &p), ERR_OK);
+    assert_int_equal(pool_new("x", 50000, 0, &p), ERR_OK);
     assert_null(pool_get(p));
     mem_fail_after(0);
     assert_int_equal(pool_live(p), 0);
@@ -241,7 +321,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_heap_counts_and_fails_on_demand),
+        cmocka_unit_test(what_is_given_back_is_taken_again),
+        cmocka_unit_test(a_thread_keeps_some_and_nothing_beyond_its_end),
         cmocka_unit_test(an_arena_uses_its_first_piece_then_chunks_up_to_its_cap),
+        cmocka_unit_test(a_steady_load_of_arenas_does_not_call_the_heap),
         cmocka_unit_test(a_large_object_does_not_waste_an_arenas_piece),
         cmocka_unit_test(a_pool_reuses_clears_and_caps),
         cmocka_unit_test(a_pool_survives_a_failing_heap),

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* mem/mem_recycle.c: what a thread gave back waits, by size class, for its next taker.
+ *
+ * Four classes to each doubling from 64 octets to 64 KiB: 64, 80, 96, 112, 128, 160, ... What is
+ * larger comes from the heap. The last given back is the next taken: it is the warmest. */
+#include "mem/mem.h"
+#include "mem/mem_priv.h"
+#include <pthread.h>
+#include <string.h>
+
+enum {
+    SMALLEST = 6, /* of the classes, as a power of two */
+    LARGEST = 16,
+    CLASSES = (LARGEST - SMALLEST) * 4 + 1,
+    /* Kept of each class: what a peak needed beyond that goes back to the heap, so that one
+     * worker's peak does not stay with it when the load has moved to another. */
+    KEEP_OCTETS = 512 * 1024,
+    DEAD_OCTETS = 64, /* of what is given back: stale reads meet 0xdd, at the price of one line */
+};
+
+struct vacant {
+    struct vacant *next;
+};
+
+struct shelf {
+    struct vacant *first;
+    size_t octets;
+};
+
+static _Thread_local struct {
+    struct shelf shelf[CLASSES];
+    size_t n; /* on all shelves */
+    bool watched;
+} kept;
+
+/* Its destructor is what ends a thread's shelves. */
+static pthread_key_t at_thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* The class of n octets, and its size; CLASSES: none. */
+static unsigned class_of(size_t n, size_t *ret_size)
+{
+    if (n <= (size_t)1 << SMALLEST) {
+        *ret_size = (size_t)1 << SMALLEST;
+        return 0;
+    }
+    if (n > (size_t)1 << LARGEST)
+        return CLASSES;
+    unsigned power = 63 - (unsigned)__builtin_clzll(n - 1);
+    unsigned quarter = (unsigned)((n - 1) >> (power - 2)) & 3;
+    *ret_size = (size_t)(quarter + 5) << (power - 2);
+    return (power - SMALLEST) * 4 + quarter + 1;
+}
+
+static void *take_from(struct shelf *s, size_t size)
+{
+    struct vacant *v = s->first;
+    if (!v)
+        return NULL;
+    ASAN_UNPOISON_MEMORY_REGION(v + 1, size - sizeof(*v));
+    s->first = v->next;
+    s->octets -= size;
+    kept.n--;
+    return v;
+}
+
+static void clear_shelves(void *unused)
+{
+    (void)unused;
+    kept.watched = false;
+    for (size_t n = 1; n <= (size_t)1 << LARGEST;) {
+        size_t size;
+        struct shelf *s = &kept.shelf[class_of(n, &size)];
+        for (void *p; (p = take_from(s, size));)
+            mem_free(p);
+        n = size + 1;
+    }
+}
+
+static void make_key(void)
+{
+    (void)pthread_key_create(&at_thread_end, clear_shelves);
+}
+
+/* The end of this thread will clear its shelves. */
+static bool watch(void)
+{
+    pthread_once(&once, make_key);
+    kept.watched = pthread_setspecific(at_thread_end, &kept) == 0;
+    return kept.watched;
+}
+
+void *mem_take(size_t n)
+{
+    size_t size = n;
+    unsigned c = class_of(n, &size);
+    if (c == CLASSES)
+        return mem_alloc(n);
+    if (mem_refuse())
+        return NULL;
+    void *p = take_from(&kept.shelf[c], size);
+    return p ? p : mem_alloc(size);
+}
+
+void *mem_take_cleared(size_t n)
+{
+    void *p = mem_take(n);
+    return p ? memset(p, 0, n) : NULL;
+}
+
+void mem_give(void *p, size_t n)
+{
+    if (!p)
+        return;
+    size_t size;
+    unsigned c = class_of(n, &size);
+    if (c == CLASSES || kept.shelf[c].octets + size > KEEP_OCTETS || !(kept.watched || watch())) {
+        mem_free(p);
+        return;
+    }
+    struct shelf *s = &kept.shelf[c];
+    memset(p, 0xdd, DEAD_OCTETS);
+    struct vacant *v = p;
+    v->next = s->first;
+    s->first = v;
+    s->octets += size;
+    kept.n++;
+    /* Not the link: the leak checker follows it. */
+    ASAN_POISON_MEMORY_REGION(v + 1, size - sizeof(*v));
+}
+
+size_t mem_kept(void)
+{
+    return kept.n;
+}

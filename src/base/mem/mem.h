@@ -29,6 +29,8 @@ void *mem_take(size_t n);
 void *mem_take_cleared(size_t n);
 /* n: as taken. Any thread: it is kept where it ends. NULL is fine. */
 void mem_give(void *p, size_t n);
+/* What this thread keeps goes back to the heap; its end does so too. */
+void mem_tidy(void);
 #define MEM_TAKE(type) ((type *)mem_take_cleared(sizeof(type)))
 #define MEM_GIVE(p)    mem_give((p), sizeof(*(p)))
 

@@ -64,10 +64,8 @@ static void *take_from(struct shelf *s, size_t size)
     return v;
 }
 
-static void clear_shelves(void *unused)
+void mem_tidy(void)
 {
-    (void)unused;
-    kept.watched = false;
     for (size_t n = 1; n <= (size_t)1 << LARGEST;) {
         size_t size;
         struct shelf *s = &kept.shelf[class_of(n, &size)];
@@ -77,9 +75,16 @@ static void clear_shelves(void *unused)
     }
 }
 
+static void end_thread(void *unused)
+{
+    (void)unused;
+    kept.watched = false;
+    mem_tidy();
+}
+
 static void make_key(void)
 {
-    (void)pthread_key_create(&at_thread_end, clear_shelves);
+    (void)pthread_key_create(&at_thread_end, end_thread);
 }
 
 /* The end of this thread will clear its shelves. */

@@ -113,6 +113,7 @@ static void job_work(uv_work_t *req)
 {
     struct job *j = CONTAINER(req, struct job_request, req)->job;
     j->work(j);
+    mem_tidy(); /* a helper thread rests for long, and its memory is better kept by workers */
 }
 
 static void job_after(uv_work_t *req, int status)

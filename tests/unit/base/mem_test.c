@@ -74,6 +74,9 @@ static void what_is_given_back_is_taken_again(void **state)
     assert_int_equal(mem_calls(), calls + 1); /* larger than what is kept */
     mem_give(NULL, 10);
     assert_int_equal(mem_live(), live);
+    mem_tidy();
+    mem_give(mem_take(100), 100);
+    assert_int_equal(mem_calls(), calls + 2); /* nothing was kept any more */
 }
 
 enum { PEAK = 10000 };

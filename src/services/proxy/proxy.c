@@ -130,8 +130,12 @@ static void edit_top_via(struct sipedit *e, struct rx *rx)
     struct sip_walk w = {.m = &rx->msg, .id = SIP_H_VIA};
     struct sip_item item;
     sipedit_init(e, &rx->msg);
-    if (sipmsg_next(&w, &item))
-        sipedit_remove_item(e, &item);
+    if (sipmsg_next(&w, &item)) {
+        if (item.only)
+            sipedit_remove_field(e, item.field);
+        else
+            sipedit_remove_item(e, &item);
+    }
     /* RFC 3325 §5: an identity asserted by somebody untrusted ends here (D7). */
     sipedit_remove(e, SIP_H_P_ASSERTED_IDENTITY);
 }
@@ -423,6 +427,7 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
                              .step_time = r->step_time,
                              .otherwise = r->otherwise,
                              .breadth = p->set->breadth};
+    proxy_loop_hash(p, c->rx, c->plan->loop);
     if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < c->plan->breadth)
         c->plan->breadth = asked;
     session_plan(p->set, &c->rx->msg, &c->session);

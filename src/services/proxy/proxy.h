@@ -93,9 +93,10 @@ void proxy_overload(struct proxy *p, const struct overload *own);
 struct proxy_request {
     /* becomes the context's. Its request: not ACK, not CANCEL; passed proxy_validate */
     struct stxn *server;
-    const struct proxy_route *route;    /* from proxy_route */
-    const struct proxy_target *targets; /* copied */
-    size_t n;                           /* 0: not allowed */
+    const struct proxy_route *route; /* from proxy_route */
+    /* copied; their texts live as long as the request */
+    const struct proxy_target *targets;
+    size_t n; /* 0: not allowed */
     bool record_route;
     bool secure;    /* sips: only over TLS (RFC 3261 §26.2.2, RFC 5630 §4) */
     usec step_time; /* how long one rank may ring; 0: settings.ringing */
@@ -124,25 +125,28 @@ bool proxy_validate(struct proxy *p, struct rx *rx);
  * answered (§8.2.2.3, §16.3 step 5). Known: path, outbound, gruu; to the proxy also timer. True: go on. */
 bool proxy_check_extensions(struct proxy *p, struct rx *rx, enum sip_header h);
 
-/* §16.4 Route Information Preprocessing.
- *   ret->uri        the Request-URI to route by (the last Route's when a strict router put ours
- * into the Request-URI) ret->routed     a Route of ours was on top (the request follows a route set
- * that we made) ret->mark_ok    that Route, or the strict router's Request-URI, carried a mark of
- * ours that verifies ret->next       the first Route left after ours; SV_NONE: none ret->pop how
- * many Routes on top are ours Errors: ERR_SYNTAX, ERR_NOMEM. */
+/* §16.4 Route Information Preprocessing. What it points to lives as long as rx.
+ * Errors: ERR_SYNTAX, ERR_NOMEM. */
 struct proxy_route {
-    sv uri;
-    bool routed, mark_ok, strict;
-    /* a Route of ours carried a flow token that verifies (RFC 5626 §5.3): the flow this request is to
-     * leave on; transport SIP_T_NONE: none */
-    struct flow token;
-    /* likewise of the side that the request comes from: it is the flow that it came on, and two Routes of
-     * ours say so. Then its sender is who was at that end of the dialog. */
-    bool same_flow;
-    sv next;
-    bool next_loose; /* next carries ;lr */
-    unsigned pop;
+    /* the Request-URI to route by: the last Route's when a strict router put ours into it */
+    const struct uri *uri;
+    const struct uri *next; /* the first Route left after ours; NULL: none */
+    bool next_loose;        /* it carries ;lr */
+    bool routed; /* a Route of ours was on top: the request follows a route set that we made */
+    bool
+        mark_ok; /* that Route, or the strict router's Request-URI, carried a mark of ours that verifies */
+    bool strict;
+    unsigned pop; /* how many Routes on top are ours */
+    /* flow tokens as they stand in the first and the last Route of ours, nothing of them verified yet:
+     * proxy_route_flow; SV_NONE: none */
+    sv first_token, token;
 };
 MUST_USE enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret);
+/* The flow that a Route of ours says the request is to leave on (RFC 5626 §5.3).
+ *   ret_same  likewise of the side that the request comes from: it is the flow that it came on, and
+ *             two Routes of ours say so. Then its sender is who was at that end of the dialog.
+ * False: none that verifies. */
+bool proxy_route_flow(struct proxy *p, const struct rx *rx, const struct proxy_route *route,
+                      struct flow *ret_flow, bool *ret_same);
 
 #endif

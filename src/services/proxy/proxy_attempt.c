@@ -112,11 +112,13 @@ static void on_response(void *arg, struct rx *rx)
     struct attempt *a = arg;
     struct branch *b = a->branch;
     struct context *c = b->ctx;
+    const struct sip_via *vias;
+    size_t vias_n;
     context_enter(c);
     heard(a, rx);
     /* §16.7 step 3: a response whose only Via is ours was for us: nothing of ours asks for one
      * here. */
-    if (sipmsg_count(&rx->msg, SIP_H_VIA) > 1) {
+    if (!sipmsg_vias(&rx->msg, &vias, &vias_n) && vias_n > 1) {
         if (rx->msg.status >= 200) {
             on_final(a, rx);
         } else if (rx->msg.status > 100 && a == b->current) {

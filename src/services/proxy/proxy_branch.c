@@ -8,33 +8,51 @@ enum { REQUEST_ROOM = 4096 };
 
 /* ---- life ---- */
 
-static enum err copy_target(struct arena *a, const struct proxy_target *t,
-                            const struct proxy_target **ret)
+static const struct proxy_target *copy_target(struct arena *a, const struct proxy_target *t)
 {
-    struct proxy_target *copy = ARENA_NEW(a, struct proxy_target);
-    if (!copy)
+    struct proxy_target *copy = arena_alloc(a, sizeof(*copy));
+    if (copy)
+        *copy = *t;
+    return copy;
+}
+
+enum err branch_uri(const struct proxy_route *route, const struct proxy_target *t, struct uri *mem,
+                    const struct uri **ret_uri)
+{
+    if (!t->uri.p) {
+        *ret_uri = route->uri;
+        return ERR_OK;
+    }
+    TRY(uri_parse(t->uri, mem, NULL));
+    *ret_uri = mem;
+    return ERR_OK;
+}
+
+/* What t says is what b is about from now on; t lives in the request's arena. */
+static enum err set_target(struct branch *b, const struct proxy_target *t)
+{
+    struct context *c = b->ctx;
+    struct uri *mem = t->uri.p ? arena_alloc(&c->rx->arena, sizeof(*mem)) : NULL;
+    if (t->uri.p && !mem)
         return ERR_NOMEM;
-    *copy = *t;
-    if (t->uri.p)
-        TRY(sv_dup(a, t->uri, &copy->uri));
-    if (t->path.p)
-        TRY(sv_dup(a, t->path, &copy->path));
-    if (t->account.p)
-        TRY(sv_dup(a, t->account, &copy->account));
-    *ret = copy;
+    TRY(branch_uri(&c->plan->route, t, mem, &b->uri));
+    b->target = t;
     return ERR_OK;
 }
 
 struct branch *branch_new(struct context *c, const struct proxy_target *t)
 {
-    const struct proxy_target *copy;
-    if (c->step.n == PROXY_TARGETS_MAX || copy_target(&c->rx->arena, t, &copy))
+    const struct proxy_target *copy = copy_target(&c->rx->arena, t);
+    if (c->step.n == PROXY_TARGETS_MAX || !copy)
         return NULL;
     struct branch *b = MEM_NEW(struct branch);
     if (!b)
         return NULL;
     b->ctx = c;
-    b->target = copy;
+    if (set_target(b, copy)) {
+        mem_free(b);
+        return NULL;
+    }
     b->index = (uint8_t)c->step.n;
     list_init(&b->attempts);
     timer_init(&b->timer_c, context_timer_c, b);
@@ -49,9 +67,8 @@ enum err branch_alternative(struct branch *b, const struct proxy_target *t)
 {
     struct arena *a = &b->ctx->rx->arena;
     struct alternative *alt = ARENA_NEW(a, struct alternative), **at = &b->alternatives;
-    if (!alt)
+    if (!alt || !(alt->target = copy_target(a, t)))
         return ERR_NOMEM;
-    TRY(copy_target(a, t, &alt->target));
     while (*at)
         at = &(*at)->next;
     *at = alt;
@@ -87,18 +104,16 @@ void branch_cancel(struct branch *b, sv reason)
 
 /* ---- the request to one server ---- */
 
-enum err branch_build(struct proxy *p, struct rx *rx, const struct plan *plan,
-                      const struct proxy_target *t, const struct dest *d, unsigned breadth,
-                      bool server, struct block **ret_block)
+enum err branch_build(struct proxy *p, const struct outgoing *o, struct block **ret_block)
 {
     struct flow out;
-    TRY(sip_flow_for(p->sip, d, &out));
-    struct block *block = sip_block(p->sip, rx->msg.text.n + REQUEST_ROOM);
+    TRY(sip_flow_for(p->sip, o->dest, &out));
+    struct block *block = sip_block(p->sip, o->rx->msg.text.n + REQUEST_ROOM);
     if (!block)
         return ERR_NOMEM;
     struct buf b;
     buf_init(&b, block->p, block->cap);
-    enum err rc = proxy_build(p, rx, plan, t, d, &out, breadth, server, &b);
+    enum err rc = proxy_build(p, o, &out, &b);
     if (rc) {
         block_unref(block);
         return rc;
@@ -108,50 +123,50 @@ enum err branch_build(struct proxy *p, struct rx *rx, const struct plan *plan,
     return ERR_OK;
 }
 
-bool branch_too_long(struct proxy *p, const struct dest *d, const struct uri *hop, size_t n)
-{
-    sv transport;
-    return n > sip_config(p->sip)->mtu && d->flow.transport == SIP_T_NONE &&
-           d->transport == SIP_T_UDP && hop && !uri_param(hop, SV("transport"), &transport) &&
-           sip_has_transport(p->sip, SIP_T_TCP, d->addr.family);
-}
-
 enum err branch_hop(const struct proxy_route *route, const struct proxy_target *t,
-                    struct uri *ret_uri)
+                    const struct uri *uri, struct uri *ret_uri)
 {
     struct sip_addr first;
-    if (t->path.n) {
-        size_t end = sv_chr(t->path, '>');
-        sv one = end < t->path.n ? sv_sub(t->path, 0, end + 1) : t->path;
-        TRY(sip_addr_parse(one, false, &first));
-        *ret_uri = first.uri;
+    if (!t->path.n) {
+        *ret_uri = route->next ? *route->next : *uri;
         return ERR_OK;
     }
-    return uri_parse(route->next.p ? route->next : t->uri.p ? t->uri : route->uri, ret_uri, NULL);
+    size_t end = sv_chr(t->path, '>');
+    sv one = end < t->path.n ? sv_sub(t->path, 0, end + 1) : t->path;
+    TRY(sip_addr_parse(one, false, &first));
+    *ret_uri = first.uri;
+    return ERR_OK;
+}
+
+bool branch_too_long(struct proxy *p, const struct outgoing *o, size_t n)
+{
+    const struct dest *d = o->dest;
+    struct uri hop;
+    sv transport;
+    return n > sip_config(p->sip)->mtu && d->flow.transport == SIP_T_NONE &&
+           d->transport == SIP_T_UDP && !branch_hop(&o->plan->route, o->target, o->uri, &hop) &&
+           !uri_param(&hop, SV("transport"), &transport) &&
+           sip_has_transport(p->sip, SIP_T_TCP, d->addr.family);
 }
 
 /* §18.1.1: a long request goes over TCP first, built for it; then, if nobody takes it there, over
  * UDP all the same. */
-static enum err prefer_tcp(struct branch *b, const struct dest *d, struct block **io_octets,
-                           struct dest *ret_dest)
+static enum err prefer_tcp(struct branch *b, struct outgoing *o, struct dest *tcp,
+                           struct block **io_octets)
 {
-    struct context *c = b->ctx;
-    struct proxy *p = c->proxy;
-    struct uri hop;
+    struct proxy *p = b->ctx->proxy;
     struct block *octets;
-    *ret_dest = *d;
     b->tcp = false;
-    if (b->tcp_off || branch_hop(&c->plan->route, b->target, &hop) ||
-        !branch_too_long(p, d, &hop, (*io_octets)->n))
+    if (b->tcp_off || !branch_too_long(p, o, (*io_octets)->n))
         return ERR_OK;
-    struct dest tcp = *d;
-    tcp.transport = SIP_T_TCP;
-    if (p->locate && locate_is_failed(p->locate, &tcp))
+    *tcp = *o->dest;
+    tcp->transport = SIP_T_TCP;
+    if (p->locate && locate_is_failed(p->locate, tcp))
         return ERR_OK;
-    TRY(branch_build(p, c->rx, c->plan, b->target, &tcp, b->share, b->located, &octets));
+    o->dest = tcp;
+    TRY(branch_build(p, o, &octets));
     block_unref(*io_octets);
     *io_octets = octets;
-    *ret_dest = tcp;
     b->tcp = true;
     return ERR_OK;
 }
@@ -162,21 +177,28 @@ static enum err ask_next(struct branch *b)
     struct context *c = b->ctx;
     const struct dest *d = &b->server[b->next];
     struct block *octets;
-    struct dest to;
+    struct dest tcp;
     struct loop *l = sip_loop(c->proxy->sip);
     branch_step(b)->more = b->next + 1 < b->servers;
     /* RFC 7339 §5.5: it has asked us to hold back; another one may take it. */
     if (b->located &&
         !overload_may_send(&c->proxy->peers, &d->addr, &c->rx->msg, l->now, loop_random(l)))
         return ERR_BUSY;
-    TRY(branch_build(c->proxy, c->rx, c->plan, b->target, d, b->share, b->located, &octets));
-    enum err rc = prefer_tcp(b, d, &octets, &to);
+    struct outgoing o = {.rx = c->rx,
+                         .plan = c->plan,
+                         .target = b->target,
+                         .uri = b->uri,
+                         .dest = d,
+                         .breadth = b->share,
+                         .server = b->located};
+    TRY(branch_build(c->proxy, &o, &octets));
+    enum err rc = prefer_tcp(b, &o, &tcp, &octets);
     branch_step(b)->more = b->tcp || b->next + 1 < b->servers;
     if (!rc)
-        rc = branch_ask(b, &to, octets);
+        rc = branch_ask(b, o.dest, octets);
     block_unref(octets);
     if (rc)
-        branch_remember(b, &to, false, 0);
+        branch_remember(b, o.dest, false, 0);
     return rc;
 }
 
@@ -216,13 +238,16 @@ void branch_next(struct branch *b)
         b->tcp_off = true;
     } else if (b->next + 1 >= b->servers && b->alternatives) {
         /* RFC 5626 §7: the same phone by another of its flows. */
-        b->target = b->alternatives->target;
+        enum err rc = set_target(b, b->alternatives->target);
         b->alternatives = b->alternatives->next;
         b->located = false;
         branch_step(b)->other = b->alternatives != NULL;
         b->tcp_off = false;
         stat_inc(&sip_loop(p->sip)->stats, STAT_FAILOVERS);
-        branch_begin(b);
+        if (rc)
+            unreachable(b, rc, 0);
+        else
+            branch_begin(b);
         return;
     } else {
         b->next++;
@@ -245,7 +270,7 @@ static bool allowed(void *arg, const struct addr *a)
     const struct branch *b = arg;
     const struct context *c = b->ctx;
     /* The configuration wrote the target, the caller a Route. */
-    bool trusted = b->target->trusted && !c->plan->route.next.p;
+    bool trusted = b->target->trusted && !c->plan->route.next;
     return trusted || location_allowed(c->proxy->sip, a, &c->rx->flow.remote);
 }
 
@@ -254,21 +279,23 @@ static bool allowed(void *arg, const struct addr *a)
 static enum err take_servers(struct branch *b, const struct dest *d, unsigned n)
 {
     struct context *c = b->ctx;
-    struct uri uri = {.scheme = URI_OTHER};
-    if (b->target->uri.p)
-        TRY(uri_parse(b->target->uri, &uri, NULL));
-    struct dest *mine = arena_alloc(&c->rx->arena, n * sizeof(*mine));
-    if (!mine)
-        return ERR_NOMEM;
-    bool tls = c->plan->secure || uri.scheme == URI_SIPS;
-    b->servers = 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (!tls || secure(&d[i]))
-            mine[b->servers++] = d[i];
-    }
-    b->server = mine;
+    enum uri_scheme scheme = b->target->uri.p ? b->uri->scheme : URI_OTHER;
+    bool tls = c->plan->secure || scheme == URI_SIPS;
+    b->server = d;
+    b->servers = n;
     b->next = 0;
-    if (b->servers && !(c->plan->secure && uri.scheme == URI_SIP))
+    if (d != &b->target->dest || tls) {
+        struct dest *mine = arena_alloc(&c->rx->arena, n * sizeof(*mine));
+        if (!mine)
+            return ERR_NOMEM;
+        b->server = mine;
+        b->servers = 0;
+        for (unsigned i = 0; i < n; i++) {
+            if (!tls || secure(&d[i]))
+                mine[b->servers++] = d[i];
+        }
+    }
+    if (b->servers && !(c->plan->secure && scheme == URI_SIP))
         return ERR_OK;
     c->sips_refused = c->plan->secure;
     return ERR_UNSUPPORTED;
@@ -302,12 +329,10 @@ static void locate_hop(struct branch *b)
     struct proxy *p = b->ctx->proxy;
     struct locate_set set = {.n = 1};
     struct uri hop;
-    enum err rc = branch_hop(&b->ctx->plan->route, b->target, &hop);
+    enum err rc = branch_hop(&b->ctx->plan->route, b->target, b->uri, &hop);
     /* §16.6 step 7: a sips Request-URI is located as one, whatever a Route on its way says. A sip
      * contact will not do: take_servers tells. */
-    sv uri = b->target->uri.p ? b->target->uri : b->ctx->plan->route.uri;
-    if (!rc && b->ctx->plan->secure && hop.scheme == URI_SIP &&
-        sv_ieq(sv_sub(uri, 0, 5), SV("sips:")))
+    if (!rc && b->ctx->plan->secure && hop.scheme == URI_SIP && b->uri->scheme == URI_SIPS)
         hop.scheme = URI_SIPS;
     if (!rc)
         rc = p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);

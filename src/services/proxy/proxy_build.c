@@ -3,18 +3,18 @@
 #include "location/location.h"
 #include "proxy/proxy_priv.h"
 
-enum { LINE_MAX = 512, VALUE_MAX = 4 * 1024, SCRATCH = 4 * 1024, SCRATCH_MAX = 64 * 1024 };
+/* TEXTS: octets of all that is put in; the largest, a Path or a URI, has URI_MAX. */
+enum { TEXTS = 16 * 1024, PLACE_MAX = 512, SCRATCH = 1024, SCRATCH_MAX = 64 * 1024 };
 
 /* One request in the making. */
 struct making {
     struct proxy *p;
-    struct rx *rx;
-    const struct plan *plan;
-    const struct proxy_target *t;
-    const struct dest *d;
-    const struct flow *out;
-    bool server;
-    struct arena *a; /* of the texts that are put in: one request may be built many times */
+    const struct outgoing *o;
+    struct sipmsg *m;       /* what came */
+    const struct flow *out; /* what it leaves on */
+    struct buf text;        /* what is put in, piece by piece: the edit list borrows it */
+    sv user;                /* of our Record-Routes, but for the token; SV_NONE: not written yet */
+    bool sips;              /* the Request-URI as it leaves is */
     struct sipedit e;
 };
 
@@ -59,39 +59,35 @@ void proxy_token_hash(struct proxy *p, sv call_id, sv token, bool connection,
     hash_text(home_hash(sip_home(p->sip), pieces, 4), ret_text);
 }
 
-static sv arena_text(struct making *k, const struct buf *b)
+/* The piece that began at `from`. */
+static sv piece(struct making *k, size_t from)
 {
-    sv text = SV_NONE;
-    enum err rc = b->rc ? b->rc : sv_dup(k->a, buf_sv(b), &text);
-    if (rc && !k->e.rc)
-        k->e.rc = rc;
-    return text;
+    if (k->text.rc && !k->e.rc)
+        k->e.rc = k->text.rc;
+    return sv_sub(buf_sv(&k->text), from, k->text.n);
 }
 
 /* A field with a number: its value, or a line of its own. */
 static void edit_number(struct making *k, enum sip_header h, uint32_t number)
 {
-    char mem[LINE_MAX];
-    struct buf b;
-    bool has = sipmsg_has(&k->rx->msg, h);
-    buf_init(&b, mem, sizeof(mem));
+    size_t from = k->text.n;
+    bool has = sipmsg_has(k->m, h);
     if (!has) {
-        buf_put(&b, sip_header_name(h));
-        buf_str(&b, ": ");
+        buf_put(&k->text, sip_header_name(h));
+        buf_put(&k->text, SV(": "));
     }
-    buf_u64(&b, number);
-    sv text = arena_text(k, &b);
-    if (text.p && has)
-        sipedit_value(&k->e, k->rx->msg.first[h], text);
-    else if (text.p)
-        sipedit_line_last(&k->e, text);
+    buf_u64(&k->text, number);
+    if (has)
+        sipedit_value(&k->e, k->m->first[h], piece(k, from));
+    else
+        sipedit_line_last(&k->e, piece(k, from));
 }
 
 /* §16.6 step 3: one less, or 70 when the caller (of RFC 2543) gave none. */
 static void edit_max_forwards(struct making *k)
 {
     uint32_t hops;
-    if (sipmsg_number(&k->rx->msg, SIP_H_MAX_FORWARDS, &hops) != ERR_OK)
+    if (sipmsg_number(k->m, SIP_H_MAX_FORWARDS, &hops) != ERR_OK)
         edit_number(k, SIP_H_MAX_FORWARDS, 70);
     else
         edit_number(k, SIP_H_MAX_FORWARDS, hops > 0 ? hops - 1 : 0);
@@ -106,7 +102,7 @@ struct side {
     bool token; /* who is there is reached by the flow alone (RFC 5626 §5.3) */
 };
 
-static void put_token(struct making *k, struct buf *b, const struct flow *f)
+static void put_token(struct making *k, const struct flow *f)
 {
     char hash[PROXY_HASH_LEN], mem[FLOW_TOKEN_MAX + 1];
     struct buf token;
@@ -114,11 +110,27 @@ static void put_token(struct making *k, struct buf *b, const struct flow *f)
     flow_put(&token, f);
     if (token.rc)
         return;
-    proxy_token_hash(k->p, sipmsg_value(&k->rx->msg, SIP_H_CALL_ID), buf_sv(&token), f->conn != 0,
-                     hash);
-    buf_char(b, '.');
-    buf_mem(b, hash, sizeof(hash));
-    buf_put(b, buf_sv(&token));
+    proxy_token_hash(k->p, sipmsg_value(k->m, SIP_H_CALL_ID), buf_sv(&token), f->conn != 0, hash);
+    buf_char(&k->text, '.');
+    buf_mem(&k->text, hash, sizeof(hash));
+    buf_put(&k->text, buf_sv(&token));
+}
+
+/* What leads a request of this call home; the same on both sides. */
+static void put_user(struct making *k)
+{
+    char hash[PROXY_HASH_LEN];
+    struct sip *sip = k->p->sip;
+    size_t from = k->text.n;
+    if (k->user.p) {
+        buf_put(&k->text, k->user);
+        return;
+    }
+    proxy_call_hash(k->p, sipmsg_value(k->m, SIP_H_CALL_ID), hash);
+    home_mark(sip_home(sip), k->o->rx->slot, loop_random(sip_loop(sip)), &k->text);
+    buf_char(&k->text, '.');
+    buf_mem(&k->text, hash, sizeof(hash));
+    k->user = piece(k, from);
 }
 
 static sv transport_param(const struct flow *f, bool sips)
@@ -140,58 +152,57 @@ static sv transport_param(const struct flow *f, bool sips)
 
 static void edit_record_route_of(struct making *k, const struct side *s)
 {
-    char hash[PROXY_HASH_LEN], mem[LINE_MAX];
-    struct sip *sip = k->p->sip;
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    proxy_call_hash(k->p, sipmsg_value(&k->rx->msg, SIP_H_CALL_ID), hash);
-    buf_str(&b, s->sips ? "Record-Route: <sips:" : "Record-Route: <sip:");
-    home_mark(sip_home(sip), k->rx->slot, loop_random(sip_loop(sip)), &b);
-    buf_char(&b, '.');
-    buf_mem(&b, hash, sizeof(hash));
+    size_t from = k->text.n;
+    buf_put(&k->text, s->sips ? SV("Record-Route: <sips:") : SV("Record-Route: <sip:"));
+    put_user(k);
     if (s->token)
-        put_token(k, &b, s->flow);
-    buf_char(&b, '@');
-    sip_put_hostport(sip, &b, s->flow);
-    buf_put(&b, transport_param(s->flow, s->sips));
-    buf_str(&b, ";lr>");
-    sv line = arena_text(k, &b);
-    if (line.p)
-        sipedit_line_first(&k->e, SIP_H_RECORD_ROUTE, line);
+        put_token(k, s->flow);
+    buf_char(&k->text, '@');
+    sip_put_hostport(k->p->sip, &k->text, s->flow);
+    buf_put(&k->text, transport_param(s->flow, s->sips));
+    buf_put(&k->text, SV(";lr>"));
+    sipedit_line_first(&k->e, SIP_H_RECORD_ROUTE, piece(k, from));
 }
 
 /* The two sides see us under different names, or one of them is reached by its flow: each gets its
  * own Record-Route (RFC 5658). */
 static bool sides_differ(struct making *k, const struct side *in, const struct side *out)
 {
-    char a[LINE_MAX], b[LINE_MAX];
+    char a[PLACE_MAX], b[PLACE_MAX];
     struct buf ba, bb;
+    if (in->token || out->token || in->sips != out->sips ||
+        in->flow->transport != out->flow->transport)
+        return true;
     buf_init(&ba, a, sizeof(a));
     buf_init(&bb, b, sizeof(b));
     sip_put_hostport(k->p->sip, &ba, in->flow);
     sip_put_hostport(k->p->sip, &bb, out->flow);
-    return in->token || out->token || in->sips != out->sips ||
-           in->flow->transport != out->flow->transport || !sv_eq(buf_sv(&ba), buf_sv(&bb));
+    return !sv_eq(buf_sv(&ba), buf_sv(&bb));
 }
 
-static bool is_sips(sv uri)
+/* What came asks for sips. */
+static bool asks_sips(struct making *k)
 {
-    struct uri u;
-    return uri.p && uri_parse(uri, &u, NULL) == ERR_OK && u.scheme == URI_SIPS;
+    const struct uri *u;
+    return sipmsg_uri(k->m, &u) == ERR_OK && u->scheme == URI_SIPS;
 }
 
-static void edit_record_route(struct making *k, sv uri)
+static void edit_record_route(struct making *k)
 {
-    struct rx *rx = k->rx;
-    struct side in = {.flow = &rx->flow, .sips = is_sips(rx->msg.uri_text)};
+    const struct outgoing *o = k->o;
+    const struct flow *came = &o->rx->flow;
+    const struct uri *next = o->plan->route.next;
+    const struct sip_via *vias;
+    size_t vias_n;
+    struct side in = {.flow = came, .sips = asks_sips(k)};
     struct side out = {.flow = k->out};
     /* Only who stands right behind the flow can be reached by it: a phone, no other proxy. */
-    in.token = sipmsg_count(&rx->msg, SIP_H_VIA) == 1 &&
-               (flow_reliable(&rx->flow) || location_behind_nat(&rx->msg, &rx->flow));
-    out.sips = k->plan->secure || is_sips(uri) || is_sips(k->plan->route.next);
-    out.token = k->d->flow.transport != SIP_T_NONE && !k->t->path.n && !k->plan->route.next.p;
+    in.token = !sipmsg_vias(k->m, &vias, &vias_n) && vias_n == 1 &&
+               (flow_reliable(came) || location_behind_nat(k->m, came));
+    out.sips = o->plan->secure || k->sips || (next && next->scheme == URI_SIPS);
+    out.token = o->dest->flow.transport != SIP_T_NONE && !o->target->path.n && !next;
     if (out.token)
-        out.flow = &k->d->flow;
+        out.flow = &o->dest->flow;
     /* The topmost is the callee's first hop: the outgoing side. */
     edit_record_route_of(k, &out);
     if (sides_differ(k, &in, &out))
@@ -202,96 +213,90 @@ static void edit_record_route(struct making *k, sv uri)
 
 /* A contact's URI as a Request-URI: headers and the method parameter do not belong there (§19.1.1
  * table 1); what was asked for by sip does not become sips (RFC 5630 §5.3), though TLS stays. */
-static enum err request_uri(struct making *k, sv text, sv *ret)
+static sv request_uri(struct making *k)
 {
-    struct uri u;
-    TRY(uri_parse(text, &u, NULL));
-    sv method;
-    bool plain = u.scheme == URI_SIPS && !k->plan->secure && !is_sips(k->rx->msg.uri_text);
-    if (!plain && !u.headers.p && !uri_param(&u, SV("method"), &method)) {
-        *ret = text;
-        return ERR_OK;
-    }
-    char mem[VALUE_MAX];
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    sv params = u.params;
+    struct uri u = *k->o->uri;
+    size_t from = k->text.n;
+    sv method, params = u.params, name, value;
+    bool plain = u.scheme == URI_SIPS && !k->o->plan->secure && !asks_sips(k);
+    k->sips = u.scheme == URI_SIPS && !plain;
+    if (!plain && !u.headers.p && !uri_param(&u, SV("method"), &method))
+        return u.text;
     u.params = SV_NONE;
     u.headers = SV_NONE;
     if (plain) {
         u.scheme = URI_SIP;
         u.scheme_text = SV("sip");
     }
-    uri_print(&b, &u);
-    sv name, value;
+    uri_print(&k->text, &u);
     while (uri_param_next(&params, &name, &value)) {
         if (sv_ieq(name, SV("method")))
             continue;
-        buf_char(&b, ';');
-        buf_put(&b, name);
+        buf_char(&k->text, ';');
+        buf_put(&k->text, name);
         if (value.p && value.n) {
-            buf_char(&b, '=');
-            buf_put(&b, value);
+            buf_char(&k->text, '=');
+            buf_put(&k->text, value);
         }
     }
-    TRY(b.rc);
-    return sv_dup(k->a, buf_sv(&b), ret);
+    return piece(k, from);
 }
 
-/* Our Routes on top go; Path values come instead. §16.4, §16.6 step 6, RFC 3327 §5.3. */
-static void edit_routes(struct making *k)
+static void remove_value(struct sipedit *e, const struct sip_item *item)
 {
-    struct sipedit *e = &k->e;
-    const struct proxy_route *route = &k->plan->route;
-    const struct proxy_target *t = k->t;
-    struct sip_walk w = {.m = &k->rx->msg, .id = SIP_H_ROUTE};
+    if (item->only)
+        sipedit_remove_field(e, item->field);
+    else
+        sipedit_remove_item(e, item);
+}
+
+/* Our Routes on top go. §16.4 */
+static void remove_routes(struct making *k)
+{
+    const struct proxy_route *route = &k->o->plan->route;
+    struct sip_walk w = {.m = k->m, .id = SIP_H_ROUTE};
     struct sip_item item, last = {0};
     size_t total = 0;
-    while (sipmsg_next(&w, &item)) {
+    if (!route->pop && !route->strict)
+        return;
+    while ((total < route->pop || route->strict) && sipmsg_next(&w, &item)) {
         if (total < route->pop)
-            sipedit_remove_item(e, &item);
+            remove_value(&k->e, &item);
         last = item;
         total++;
     }
     if (route->strict && total > route->pop)
-        sipedit_remove_item(e, &last); /* its URI became the Request-URI */
-    if (t->path.p && t->path.n) {
-        char mem[VALUE_MAX];
-        struct buf b;
-        buf_init(&b, mem, sizeof(mem));
-        buf_str(&b, "Route: ");
-        buf_put(&b, t->path);
-        sv line = arena_text(k, &b);
-        if (line.p)
-            sipedit_line_first(e, SIP_H_ROUTE, line);
-    }
+        remove_value(&k->e, &last); /* its URI became the Request-URI */
+}
+
+/* Path values come on top: §16.6 step 6, RFC 3327 §5.3. */
+static void edit_routes(struct making *k)
+{
+    size_t from = k->text.n;
+    remove_routes(k);
+    if (!k->o->target->path.n)
+        return;
+    buf_put(&k->text, SV("Route: "));
+    buf_put(&k->text, k->o->target->path);
+    sipedit_line_first(&k->e, SIP_H_ROUTE, piece(k, from));
 }
 
 /* §16.6 step 6: the next hop is a strict router: it wants its own URI in the Request-URI and ours
- * at the end of the Routes. */
-static enum err edit_strict(struct making *k, sv uri)
+ * as the last Route. */
+static void edit_strict(struct making *k, sv uri)
 {
-    struct sipedit *e = &k->e;
-    const struct proxy_route *route = &k->plan->route;
-    struct sip_walk w = {.m = &k->rx->msg, .id = SIP_H_ROUTE};
+    const struct proxy_route *route = &k->o->plan->route;
+    struct sip_walk w = {.m = k->m, .id = SIP_H_ROUTE};
     struct sip_item item;
-    size_t at = 0;
+    size_t at = 0, from = k->text.n;
     while (sipmsg_next(&w, &item) && at < route->pop)
         at++;
-    struct sip_addr addr;
-    TRY(sip_addr_parse(item.text, false, &addr));
-    sipedit_remove_item(e, &item);
-    sipedit_uri(e, addr.uri.text);
-    char mem[VALUE_MAX];
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    buf_str(&b, "Route: <");
-    buf_put(&b, uri);
-    buf_char(&b, '>');
-    sv line = arena_text(k, &b);
-    if (line.p)
-        sipedit_line_last(e, line);
-    return e->rc;
+    remove_value(&k->e, &item);
+    sipedit_uri(&k->e, route->next->text);
+    buf_put(&k->text, SV("Route: <"));
+    buf_put(&k->text, uri);
+    buf_char(&k->text, '>');
+    sipedit_line_last(&k->e, piece(k, from));
 }
 
 static bool is_our_realm(const struct proxy *p, sv realm)
@@ -308,7 +313,12 @@ static bool is_our_realm(const struct proxy *p, sv realm)
  * (D4). */
 static void edit_credentials(struct making *k, enum sip_header h)
 {
-    struct sipmsg *m = &k->rx->msg;
+    struct sipmsg *m = k->m;
+    char mem[SCRATCH];
+    struct arena scratch;
+    if (!sipmsg_has(m, h))
+        return;
+    arena_init(&scratch, mem, sizeof(mem), SCRATCH_MAX);
     for (uint16_t f = m->first[h]; f != SIPMSG_NONE; f = m->fields[f].next) {
         struct sip_auth auth;
         sv name, value, text;
@@ -317,13 +327,14 @@ static void edit_credentials(struct making *k, enum sip_header h)
             continue;
         sv rest = auth.params;
         while (sip_auth_param_next(&rest, &name, &value, &rc)) {
-            if (sv_ieq(name, SV("realm")) && sip_unquote(k->a, value, &text) == ERR_OK &&
+            if (sv_ieq(name, SV("realm")) && sip_unquote(&scratch, value, &text) == ERR_OK &&
                 is_our_realm(k->p, text)) {
                 sipedit_remove_field(&k->e, f);
                 break;
             }
         }
     }
+    arena_done(&scratch);
 }
 
 /* Privacy: id, among others (RFC 3323 §4.2, RFC 3325 §9.3). */
@@ -343,7 +354,7 @@ static bool wants_no_name(const struct sipmsg *m)
 static void edit_identity(struct making *k)
 {
     static const sv names[] = {{"Remote-Party-ID", 15}, {"P-Called-Party-ID", 17}};
-    const struct sipmsg *m = &k->rx->msg;
+    const struct sipmsg *m = k->m;
     struct sipedit *e = &k->e;
     sipedit_remove(e, SIP_H_P_ASSERTED_IDENTITY);
     sipedit_remove(e, SIP_H_P_PREFERRED_IDENTITY);
@@ -353,7 +364,7 @@ static void edit_identity(struct making *k)
             sipedit_remove_field(e, f);
     }
     /* Who it is, unless he asked not to be named where nobody is trusted to keep it (RFC 3325 §7). */
-    sv rest = wants_no_name(m) ? SV_NONE : k->plan->identity;
+    sv rest = wants_no_name(m) ? SV_NONE : k->o->plan->identity;
     while (rest.n) {
         size_t n = sv_chr(rest, '\n');
         sv line = sv_trim(sv_sub(rest, 0, n));
@@ -363,55 +374,52 @@ static void edit_identity(struct making *k)
     }
 }
 
-static void edit_via(struct making *k, bool stateless)
+/* ---- Via ---- */
+
+/* §16.11: the same request forwarded again carries the same branch. */
+static void put_stateless_via(struct making *k)
 {
-    struct proxy *p = k->p;
-    struct rx *rx = k->rx;
-    const struct flow *out = k->out;
-    uint16_t slot = rx->slot;
-    char hash[PROXY_HASH_LEN], mem[LINE_MAX];
-    proxy_loop_hash(p, rx, hash);
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    buf_str(&b, "Via: ");
-    if (stateless) {
-        /* §16.11: the same request forwarded again carries the same branch. */
-        sv pieces[] = {SV("stateless"), sipmsg_value(&rx->msg, SIP_H_VIA),
-                       sipmsg_value(&rx->msg, SIP_H_CALL_ID), sipmsg_value(&rx->msg, SIP_H_CSEQ),
-                       sipmsg_value(&rx->msg, SIP_H_TO)};
-        buf_str(&b, "SIP/2.0/");
-        buf_put(&b, sip_transport_name(out->transport));
-        buf_char(&b, ' ');
-        sip_put_hostport(p->sip, &b, out);
-        buf_str(&b, ";branch=z9hG4bK");
-        home_mark(sip_home(p->sip), slot, home_hash(sip_home(p->sip), pieces, 5), &b);
-        buf_mem(&b, hash, sizeof(hash));
+    struct sip *s = k->p->sip;
+    struct home *h = sip_home(s);
+    const sv loop = {k->o->plan->loop, PROXY_HASH_LEN};
+    sv pieces[] = {SV("stateless"), sipmsg_value(k->m, SIP_H_VIA),
+                   sipmsg_value(k->m, SIP_H_CALL_ID), sipmsg_value(k->m, SIP_H_CSEQ),
+                   sipmsg_value(k->m, SIP_H_TO)};
+    buf_put(&k->text, SV("SIP/2.0/"));
+    buf_put(&k->text, sip_transport_name(k->out->transport));
+    buf_char(&k->text, ' ');
+    sip_put_hostport(s, &k->text, k->out);
+    buf_put(&k->text, SV(";branch=z9hG4bK"));
+    home_mark(h, k->o->rx->slot, home_hash(h, pieces, 5), &k->text);
+    buf_put(&k->text, loop);
+}
+
+static void edit_via(struct making *k)
+{
+    const struct outgoing *o = k->o;
+    size_t from = k->text.n;
+    sv branch;
+    buf_put(&k->text, SV("Via: "));
+    if (o->breadth == 0) {
+        put_stateless_via(k);
     } else {
-        sv branch;
-        sip_put_via(p->sip, &b, out, slot, (sv){hash, sizeof(hash)}, &branch);
-        if (k->server)
-            buf_str(&b, ";oc;oc-algo=\"loss\"");
+        sip_put_via(k->p->sip, &k->text, k->out, o->rx->slot, (sv){o->plan->loop, PROXY_HASH_LEN},
+                    &branch);
+        if (o->server)
+            buf_put(&k->text, SV(";oc;oc-algo=\"loss\""));
     }
-    sv line = arena_text(k, &b);
-    if (line.p)
-        sipedit_line_first(&k->e, SIP_H_VIA, line);
+    sipedit_line_first(&k->e, SIP_H_VIA, piece(k, from));
 }
 
 /* §18.2.1: received and rport are written into the Via that the request came with. */
 static void edit_received(struct making *k)
 {
-    struct sipedit *e = &k->e;
-    struct rx *rx = k->rx;
     struct sip_reply r = {0};
-    char mem[64], text[VALUE_MAX];
-    sip_reply_via(rx, &r, mem);
-    if (!r.received.p && !r.rport)
-        return;
     const struct sip_via *via;
-    if (sipmsg_via(&rx->msg, &via))
+    char mem[64];
+    sip_reply_via(k->o->rx, &r, mem);
+    if ((!r.received.p && !r.rport) || sipmsg_via(k->m, &via))
         return;
-    struct buf b;
-    buf_init(&b, text, sizeof(text));
     if (r.rport && via->rport && !via->rport_value) {
         /* ;rport gets its value where it stands. */
         sv rest = via->params, name, value;
@@ -419,63 +427,51 @@ static void edit_received(struct making *k)
         while (sip_param_next(&rest, &name, &value, &rc)) {
             if (!sv_ieq(name, SV("rport")))
                 continue;
-            buf_printf(&b, "=%u", r.rport);
-            sv span = {name.p + name.n, 0};
-            sv line = arena_text(k, &b);
-            if (line.p)
-                sipedit_cut(e, span, line);
+            size_t from = k->text.n;
+            buf_char(&k->text, '=');
+            buf_u64(&k->text, r.rport);
+            sipedit_cut(&k->e, (sv){name.p + name.n, 0}, piece(k, from));
             break;
         }
     }
     if (r.received.p) {
-        buf_reset(&b);
+        size_t from = k->text.n;
         if (!via->received.p)
-            buf_str(&b, ";received=");
-        buf_put(&b, r.received);
-        sv line = arena_text(k, &b);
+            buf_put(&k->text, SV(";received="));
+        buf_put(&k->text, r.received);
         sv end = {via->text.p + via->text.n, 0};
-        if (line.p) /* what the sender says of itself does not stay */
-            sipedit_cut(e, via->received.p ? via->received : end, line);
+        /* what the sender says of itself does not stay */
+        sipedit_cut(&k->e, via->received.p ? via->received : end, piece(k, from));
     }
 }
 
-static enum err make(struct making *k, unsigned breadth, struct buf *b)
-{
-    const struct proxy_route *route = &k->plan->route;
-    struct sipmsg *m = &k->rx->msg;
-    sipedit_init(&k->e, m);
-    sv uri = k->t->uri.p ? k->t->uri : route->uri;
-    TRY(request_uri(k, uri, &uri));
-    edit_via(k, breadth == 0);
-    edit_received(k);
-    if (k->plan->record_route)
-        edit_record_route(k, uri);
-    edit_routes(k);
-    if (route->next.p && !route->next_loose && !k->t->path.n)
-        TRY(edit_strict(k, uri));
-    else if (!sv_eq(uri, m->uri_text))
-        sipedit_uri(&k->e, uri);
-    edit_max_forwards(k);
-    if (breadth)
-        edit_number(k, SIP_H_MAX_BREADTH, breadth);
-    edit_credentials(k, SIP_H_PROXY_AUTHORIZATION);
-    edit_credentials(k, SIP_H_AUTHORIZATION);
-    /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
-    edit_identity(k);
-    session_request(&k->e, m, &k->plan->session, k->a);
-    return sipedit_write(&k->e, b);
-}
+/* ---- all of it ---- */
 
-enum err proxy_build(struct proxy *p, struct rx *rx, const struct plan *plan,
-                     const struct proxy_target *t, const struct dest *d, const struct flow *out,
-                     unsigned breadth, bool server, struct buf *b)
+enum err proxy_build(struct proxy *p, const struct outgoing *o, const struct flow *out,
+                     struct buf *b)
 {
-    char scratch[SCRATCH];
-    struct arena a;
-    arena_init(&a, scratch, sizeof(scratch), SCRATCH_MAX);
-    struct making k = {
-        .p = p, .rx = rx, .plan = plan, .t = t, .d = d, .out = out, .server = server, .a = &a};
-    enum err rc = make(&k, breadth, b);
-    arena_done(&a);
-    return rc;
+    const struct proxy_route *route = &o->plan->route;
+    char texts[TEXTS];
+    struct making k = {.p = p, .o = o, .m = &o->rx->msg, .out = out};
+    buf_init(&k.text, texts, sizeof(texts));
+    sipedit_init(&k.e, k.m);
+    sv uri = request_uri(&k);
+    edit_via(&k);
+    edit_received(&k);
+    if (o->plan->record_route)
+        edit_record_route(&k);
+    edit_routes(&k);
+    if (route->next && !route->next_loose && !o->target->path.n)
+        edit_strict(&k, uri);
+    else if (!sv_eq(uri, k.m->uri_text))
+        sipedit_uri(&k.e, uri);
+    edit_max_forwards(&k);
+    if (o->breadth)
+        edit_number(&k, SIP_H_MAX_BREADTH, o->breadth);
+    edit_credentials(&k, SIP_H_PROXY_AUTHORIZATION);
+    edit_credentials(&k, SIP_H_AUTHORIZATION);
+    /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
+    edit_identity(&k);
+    session_request(&k.e, k.m, &o->plan->session, &k.text);
+    return sipedit_write(&k.e, b);
 }

@@ -18,6 +18,9 @@
 struct context;
 struct branch;
 
+/* Length of the loop hash in a branch and in a Record-Route user, in characters. */
+enum { PROXY_HASH_LEN = 11 };
+
 /* Another flow of a branch's phone. In the request's arena. */
 struct alternative {
     const struct proxy_target *target;
@@ -36,8 +39,10 @@ struct attempt {
 struct branch {
     struct context *ctx;
     uint8_t index;
-    const struct proxy_target *target; /* in the request's arena; NULL once a 2xx went up */
-    struct alternative *alternatives;  /* not yet tried, in order */
+    /* both in the request's arena; NULL once a 2xx went up */
+    const struct proxy_target *target;
+    const struct uri *uri;            /* the target's, or the request's own */
+    struct alternative *alternatives; /* not yet tried, in order */
     struct link attempts;
     struct attempt *current; /* whose responses decide; NULL: none */
     struct timer timer_c, silence;
@@ -67,6 +72,7 @@ struct session_plan {
 /* What every branch is built from; in the request's arena. */
 struct plan {
     struct proxy_route route;
+    char loop[PROXY_HASH_LEN]; /* proxy_loop_hash */
     bool record_route, secure;
     sv identity;
     struct session_plan session;
@@ -74,6 +80,17 @@ struct plan {
     unsigned breadth;
     uint16_t otherwise;
     sv otherwise_reason;
+};
+
+/* One request on its way out. */
+struct outgoing {
+    struct rx *rx; /* what came */
+    const struct plan *plan;
+    const struct proxy_target *target;
+    const struct uri *uri; /* the target's: branch_uri */
+    const struct dest *dest;
+    unsigned breadth; /* its Max-Breadth; 0: sent without state (§16.11), Max-Breadth as it came */
+    bool server;      /* not a phone: overload is spoken of (RFC 7339 §4.1) */
 };
 
 struct context {
@@ -108,9 +125,6 @@ struct proxy {
     uint64_t epoch;
 };
 
-/* Length of the loop hash in a branch and in a Record-Route user, in characters. */
-enum { PROXY_HASH_LEN = 11 };
-
 /* ---- proxy.c ---- */
 void context_enter(struct context *c);
 /* The last call into the context; it may be gone afterwards. */
@@ -140,15 +154,17 @@ void branch_next(struct branch *b);
 void branch_cancel(struct branch *b, sv reason);
 /* Max-Breadth for those of the mask, which begin now (RFC 5393 §5.3.3). False: too little. */
 bool branches_share(struct context *c, uint32_t starting);
-/* The URI that names the next hop of t (RFC 3263 §4). Errors: ERR_SYNTAX. */
+/* The URI of t, which is the request's own when it names none; parsed into *mem when need be. Errors:
+ * ERR_SYNTAX. */
+MUST_USE enum err branch_uri(const struct proxy_route *route, const struct proxy_target *t,
+                             struct uri *mem, const struct uri **ret_uri);
+/* The URI that names the next hop of t, whose own is uri (RFC 3263 §4). Errors: ERR_SYNTAX. */
 MUST_USE enum err branch_hop(const struct proxy_route *route, const struct proxy_target *t,
-                             struct uri *ret_uri);
-/* The request to t at d. server: not a phone: overload is spoken of (RFC 7339 §4.1). Errors: ERR_NOMEM, as sip_flow_for and sipedit_write. */
-MUST_USE enum err branch_build(struct proxy *p, struct rx *rx, const struct plan *plan,
-                               const struct proxy_target *t, const struct dest *d, unsigned breadth,
-                               bool server, struct block **ret_block);
-/* §18.1.1: this many octets to d should not leave over UDP. */
-bool branch_too_long(struct proxy *p, const struct dest *d, const struct uri *hop, size_t n);
+                             const struct uri *uri, struct uri *ret_uri);
+/* Errors: ERR_NOMEM, as sip_flow_for and sipedit_write. */
+MUST_USE enum err branch_build(struct proxy *p, const struct outgoing *o, struct block **ret_block);
+/* §18.1.1: this many octets to where o goes should not leave over UDP. */
+bool branch_too_long(struct proxy *p, const struct outgoing *o, size_t n);
 
 /* ---- proxy_attempt.c ---- */
 /* The request to d, whose answers decide from now on. Errors: as ctxn_new. */
@@ -180,18 +196,17 @@ enum { SESSION_LINE = 64, SESSION_ROOM = 80 }; /* octets that a response gains a
 /* §8.1: answer 422 with this Min-SE (seconds). */
 bool session_too_small(const struct settings *set, const struct sipmsg *m, uint32_t *ret_min);
 void session_plan(const struct settings *set, const struct sipmsg *m, struct session_plan *ret);
+/* texts: where what is put in is kept, as long as e. */
 void session_request(struct sipedit *e, const struct sipmsg *m, const struct session_plan *s,
-                     struct arena *a);
+                     struct buf *texts);
 /* §8.2: the callee knows no session timers, the caller does. mem lives as long as e. */
 void session_response(struct sipedit *e, const struct sipmsg *m, const struct session_plan *s,
                       char mem[static SESSION_LINE]);
 
 /* ---- proxy_build.c ---- */
-/* §16.6 steps 1 to 9: the request as it goes to t at d, which it leaves to on flow out, into b.
- * breadth: its Max-Breadth; 0: sent without state (§16.11), Max-Breadth as it came. */
-MUST_USE enum err proxy_build(struct proxy *p, struct rx *rx, const struct plan *plan,
-                              const struct proxy_target *t, const struct dest *d,
-                              const struct flow *out, unsigned breadth, bool server, struct buf *b);
+/* §16.6 steps 1 to 9: the request as it leaves on flow out, into b. */
+MUST_USE enum err proxy_build(struct proxy *p, const struct outgoing *o, const struct flow *out,
+                              struct buf *b);
 /* The part of our branches that tells a loop from a spiral (RFC 5393 §4.2): of what routing depends
  * on. */
 void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_HASH_LEN]);

@@ -80,20 +80,30 @@ void redirect_ask(struct branch *b)
 
 bool branch_tried(const struct context *c, const struct proxy_target *t)
 {
-    struct uri a, b;
-    if (!t->uri.p || uri_parse(t->uri, &a, NULL))
+    struct uri a;
+    if (!t->uri.p || c->step.n == 0 || uri_parse(t->uri, &a, NULL))
         return false;
     for (unsigned i = 0; i < c->step.n; i++) {
-        const struct proxy_target *other = c->branch[i]->target;
-        if (other->held)
+        const struct branch *other = c->branch[i];
+        if (other->target->held)
             continue;
-        bool same =
-            t->dest.flow.transport == SIP_T_NONE || flow_equal(&other->dest.flow, &t->dest.flow);
-        sv text = other->uri.p ? other->uri : c->plan->route.uri;
-        if (same && !uri_parse(text, &b, NULL) && uri_equal(&a, &b))
+        bool same = t->dest.flow.transport == SIP_T_NONE ||
+                    flow_equal(&other->target->dest.flow, &t->dest.flow);
+        if (same && uri_equal(&a, other->uri))
             return true;
     }
     return false;
+}
+
+/* The watcher's texts end with his call. */
+static enum err own_texts(struct context *c, struct proxy_target *t)
+{
+    struct arena *a = &c->rx->arena;
+    if (t->uri.p)
+        TRY(sv_dup(a, t->uri, &t->uri));
+    if (t->path.p)
+        TRY(sv_dup(a, t->path, &t->path));
+    return t->account.p ? sv_dup(a, t->account, &t->account) : ERR_OK;
 }
 
 /* Adds what was not tried yet; the mask of the new ones of the highest rank. */
@@ -105,20 +115,23 @@ static uint32_t add(struct branch *b, const struct proxy_target *targets, size_t
     int top = -1;
     uint32_t mask = 0;
     for (size_t i = 0; i < n; i++) {
-        if (targets[i].alternative && next && branch_alternative(next, &targets[i]) == ERR_OK)
-            continue;
-        if (targets[i].held || branch_tried(c, &targets[i])) {
+        struct proxy_target t = targets[i];
+        bool other_way = t.alternative && next;
+        if (!other_way && (t.held || branch_tried(c, &t))) {
             next = NULL;
             continue;
         }
-        next = branch_new(c, &targets[i]);
+        bool owned = own_texts(c, &t) == ERR_OK;
+        if (other_way && owned && branch_alternative(next, &t) == ERR_OK)
+            continue;
+        next = owned && !other_way ? branch_new(c, &t) : NULL;
         if (!next) {
             stat_refuse(&sip_loop(c->proxy->sip)->stats, STAT_LIMIT_BRANCHES);
             break;
         }
         next->redirects = b->redirects + 1;
-        if (targets[i].rank > top)
-            top = targets[i].rank;
+        if (t.rank > top)
+            top = t.rank;
     }
     for (unsigned i = before; i < c->step.n; i++) {
         if (c->step.branch[i].rank == top)

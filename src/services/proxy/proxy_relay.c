@@ -32,25 +32,26 @@ void relays_free(struct proxy *p)
 static void send_to(struct proxy *p, struct rx *rx, const struct plan *plan,
                     const struct proxy_target *t, const struct dest *d)
 {
+    struct outgoing o = {.rx = rx, .plan = plan, .target = t, .dest = d};
     struct block *block;
-    struct dest to = *d;
+    struct dest tcp;
     struct flow out;
-    struct uri hop;
-    if (branch_build(p, rx, plan, t, &to, 0, false, &block))
+    struct uri uri;
+    if (branch_uri(&plan->route, t, &uri, &o.uri) || branch_build(p, &o, &block))
         return;
-    if (!branch_hop(&plan->route, t, &hop) && branch_too_long(p, &to, &hop, block->n)) {
+    if (branch_too_long(p, &o, block->n)) {
         /* §18.1.1: nobody would hear that a connection is refused, so one must be there. */
-        to.transport = SIP_T_TCP;
-        if (sip_flow_for(p->sip, &to, &out) == ERR_OK && out.conn) {
+        tcp = *d;
+        tcp.transport = SIP_T_TCP;
+        if (sip_flow_for(p->sip, &tcp, &out) == ERR_OK && out.conn) {
+            o.dest = &tcp;
             block_unref(block);
-            if (branch_build(p, rx, plan, t, &to, 0, false, &block))
+            if (branch_build(p, &o, &block))
                 return;
-        } else {
-            to = *d;
         }
     }
     /* An ACK that gets lost is asked for again by the 2xx that is repeated. */
-    enum err rc = sip_send(p->sip, &to, block, NULL);
+    enum err rc = sip_send(p->sip, o.dest, block, NULL);
     (void)rc;
     block_unref(block);
 }
@@ -58,7 +59,7 @@ static void send_to(struct proxy *p, struct rx *rx, const struct plan *plan,
 static bool allowed(void *arg, const struct addr *a)
 {
     const struct relay *r = arg;
-    bool trusted = r->target.trusted && !r->plan.route.next.p;
+    bool trusted = r->target.trusted && !r->plan.route.next;
     return trusted || location_allowed(r->proxy->sip, a, &r->rx->flow.remote);
 }
 
@@ -94,17 +95,20 @@ void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route
 {
     struct plan plan = {.route = *route};
     struct locate_set set = {.n = 1};
-    struct uri hop;
+    const struct uri *own;
+    struct uri mem, hop;
+    proxy_loop_hash(p, rx, plan.loop);
     if (t->dest.flow.transport != SIP_T_NONE || t->dest.transport != SIP_T_NONE) {
         send_to(p, rx, &plan, t, &t->dest);
         return;
     }
-    enum err rc = branch_hop(route, t, &hop);
-    if (!rc)
-        rc = p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);
+    if (branch_uri(route, t, &mem, &own) || branch_hop(route, t, own, &hop))
+        return;
+    enum err rc =
+        p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);
     if (rc == ERR_MORE)
         send_later(p, rx, &plan, t, &hop);
-    else if (!rc && ((t->trusted && !route->next.p) ||
+    else if (!rc && ((t->trusted && !route->next) ||
                      location_allowed(p->sip, &set.dest[0].addr, &rx->flow.remote)))
         send_to(p, rx, &plan, t, &set.dest[0]);
 }

@@ -2,29 +2,52 @@
 /* Before a request is routed: RFC 3261 §16.3 (validation) and §16.4 (route preprocessing). */
 #include "proxy/proxy_priv.h"
 
-/* "<mark>.<hash of the Call-ID>", and with a flow ".<hash of the token and the Call-ID><token>":
- * written into our Record-Routes. A token that does not verify any more leaves the mark as good as it
- * is: it was of a connection of an earlier process. */
-static bool read_user(struct proxy *p, struct rx *rx, sv user, struct flow *ret_token)
+/* What our Record-Routes carry as a user: "<mark>.<hash of the Call-ID>", and with a flow
+ * ".<hash of the token and the Call-ID><token>". */
+enum { MARK = HOME_MARK_LEN + 1 + PROXY_HASH_LEN };
+
+static bool is_our_form(sv user)
 {
-    enum { MARK = HOME_MARK_LEN + 1 + PROXY_HASH_LEN, TOKEN = MARK + 1 + PROXY_HASH_LEN };
+    return user.n >= MARK && user.p[HOME_MARK_LEN] == '.' &&
+           (user.n == MARK || user.p[MARK] == '.');
+}
+
+/* The route set was made here, for this Call-ID. */
+static bool user_verifies(struct proxy *p, const struct rx *rx, sv user)
+{
     uint16_t slot;
     char hash[PROXY_HASH_LEN];
-    struct flow f;
-    sv call_id = sipmsg_value(&rx->msg, SIP_H_CALL_ID);
-    *ret_token = (struct flow){.transport = SIP_T_NONE};
-    if (user.n < MARK || user.p[HOME_MARK_LEN] != '.' || (user.n > MARK && user.p[MARK] != '.') ||
-        !home_mark_read(sip_home(p->sip), user, &slot))
+    if (!is_our_form(user) || !home_mark_read(sip_home(p->sip), user, &slot))
         return false;
-    proxy_call_hash(p, call_id, hash);
-    if (!crypto_equal(hash, user.p + HOME_MARK_LEN + 1, PROXY_HASH_LEN))
+    proxy_call_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID), hash);
+    return crypto_equal(hash, user.p + HOME_MARK_LEN + 1, PROXY_HASH_LEN);
+}
+
+static sv user_token(sv user)
+{
+    return is_our_form(user) && user.n > MARK ? sv_sub(user, MARK + 1, user.n) : SV_NONE;
+}
+
+/* One that does not verify any more leaves the mark as good as it is: it was of a connection of an
+ * earlier process. */
+static bool read_token(struct proxy *p, const struct rx *rx, sv text, struct flow *ret_flow)
+{
+    char hash[PROXY_HASH_LEN];
+    sv token = sv_sub(text, PROXY_HASH_LEN, text.n);
+    if (token.n == 0 || token.n > FLOW_TOKEN_MAX || flow_read(token, ret_flow))
         return false;
-    sv token = user.n > TOKEN ? sv_sub(user, TOKEN, user.n) : SV_NONE;
-    if (!token.n || token.n > FLOW_TOKEN_MAX || flow_read(token, &f))
-        return true;
-    proxy_token_hash(p, call_id, token, f.conn != 0, hash);
-    if (crypto_equal(hash, user.p + MARK + 1, PROXY_HASH_LEN))
-        *ret_token = f;
+    proxy_token_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID), token, ret_flow->conn != 0, hash);
+    return crypto_equal(hash, text.p, PROXY_HASH_LEN);
+}
+
+bool proxy_route_flow(struct proxy *p, const struct rx *rx, const struct proxy_route *route,
+                      struct flow *ret_flow, bool *ret_same)
+{
+    struct flow first;
+    if (!read_token(p, rx, route->token, ret_flow))
+        return false;
+    *ret_same = route->pop == 2 && read_token(p, rx, route->first_token, &first) &&
+                flow_equal(&first, &rx->flow);
     return true;
 }
 
@@ -43,9 +66,10 @@ static bool is_ours(struct proxy *p, const struct uri *u)
 }
 
 /* §16.4: a maddr of ours, with the transport and port the request came by, is as if it were not
- * there. */
-static enum err strip_maddr(struct proxy *p, struct rx *rx, const struct uri *u, sv *ret_uri)
+ * there. *io_uri: without it. */
+static enum err strip_maddr(struct proxy *p, struct rx *rx, const struct uri **io_uri)
 {
+    const struct uri *u = *io_uri;
     sv maddr, transport;
     if (!uri_param(u, SV("maddr"), &maddr))
         return ERR_OK;
@@ -59,7 +83,7 @@ static enum err strip_maddr(struct proxy *p, struct rx *rx, const struct uri *u,
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
     struct uri bare = *u;
-    sv rest = u->params, name, value;
+    sv rest = u->params, name, value, text;
     bare.params = SV_NONE;
     bare.headers = SV_NONE;
     bare.port = 0;
@@ -75,48 +99,50 @@ static enum err strip_maddr(struct proxy *p, struct rx *rx, const struct uri *u,
         }
     }
     TRY(b.rc);
-    return sv_dup(&rx->arena, buf_sv(&b), ret_uri);
+    struct uri *stripped = ARENA_NEW(&rx->arena, struct uri);
+    if (!stripped)
+        return ERR_NOMEM;
+    TRY(sv_dup(&rx->arena, buf_sv(&b), &text));
+    *io_uri = stripped;
+    return uri_parse(text, stripped, NULL);
 }
 
 enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret)
 {
     struct sipmsg *m = &rx->msg;
-    *ret = (struct proxy_route){.uri = m->uri_text};
-    const struct uri *u;
-    TRY(sipmsg_uri(m, &u));
     const struct sip_addr *routes = NULL;
-    struct flow first = {.transport = SIP_T_NONE};
     size_t n = 0;
+    *ret = (struct proxy_route){0};
+    TRY(sipmsg_uri(m, &ret->uri));
     enum err rc = sipmsg_addrs(m, SIP_H_ROUTE, &routes, &n);
     if (rc && rc != ERR_NOTFOUND)
         return rc;
 
     /* A strict router before us put our Record-Route into the Request-URI; the real one is the last
      * Route. */
-    if (is_ours(p, u) && u->user.n && read_user(p, rx, u->user, &ret->token)) {
+    if (user_verifies(p, rx, ret->uri->user) && is_ours(p, ret->uri)) {
         ret->routed = ret->mark_ok = true;
+        ret->token = user_token(ret->uri->user);
         if (n > 0) {
             ret->strict = true;
-            ret->uri = routes[--n].uri.text;
+            ret->uri = &routes[--n].uri;
         }
     } else {
-        TRY(strip_maddr(p, rx, u, &ret->uri));
+        TRY(strip_maddr(p, rx, &ret->uri));
     }
     /* The last of ours faces the side that the request leaves to. */
-    while (ret->pop < n && is_ours(p, &routes[ret->pop].uri)) {
+    for (; ret->pop < n && is_ours(p, &routes[ret->pop].uri); ret->pop++) {
+        sv user = routes[ret->pop].uri.user;
         ret->routed = true;
-        if (read_user(p, rx, routes[ret->pop].uri.user, &ret->token))
-            ret->mark_ok = true;
+        ret->mark_ok = ret->mark_ok || user_verifies(p, rx, user);
+        ret->token = user_token(user);
         if (ret->pop == 0)
-            first = ret->token;
-        ret->pop++;
+            ret->first_token = ret->token;
     }
-    ret->same_flow =
-        ret->pop == 2 && first.transport != SIP_T_NONE && flow_equal(&first, &rx->flow);
     if (ret->pop < n) {
         sv flag;
-        ret->next = routes[ret->pop].uri.text;
-        ret->next_loose = uri_param(&routes[ret->pop].uri, SV("lr"), &flag);
+        ret->next = &routes[ret->pop].uri;
+        ret->next_loose = uri_param(ret->next, SV("lr"), &flag);
     }
     return ERR_OK;
 }
@@ -239,8 +265,8 @@ bool proxy_validate(struct proxy *p, struct rx *rx)
     if (u->scheme != URI_SIP && u->scheme != URI_SIPS && u->scheme != URI_TEL)
         return refuse(p, rx, 416, SV_NONE);
     /* Step 3 is about forwarding: what asks for ourselves has arrived. */
-    bool for_us = is_ours(p, u) && u->user.n == 0;
-    if (!for_us && sipmsg_number(m, SIP_H_MAX_FORWARDS, &hops) == ERR_OK && hops == 0)
+    if (sipmsg_number(m, SIP_H_MAX_FORWARDS, &hops) == ERR_OK && hops == 0 &&
+        !(u->user.n == 0 && is_ours(p, u)))
         return refuse(p, rx, 483, SV_NONE);
     if (looped(p, rx))
         return refuse(p, rx, 482, SV_NONE);

@@ -37,10 +37,10 @@ bool session_too_small(const struct settings *set, const struct sipmsg *m, uint3
 void session_plan(const struct settings *set, const struct sipmsg *m, struct session_plan *ret)
 {
     uint32_t asked, min = MIN_SE, ours = seconds_of(set->min_se);
-    bool known = sipmsg_lists(m, SIP_H_SUPPORTED, SV("timer"));
-    *ret = (struct session_plan){.known = known};
+    *ret = (struct session_plan){0};
     if (!refreshes(m))
         return;
+    bool known = ret->known = sipmsg_lists(m, SIP_H_SUPPORTED, SV("timer"));
     bool has_min = read_seconds(m, SIP_H_MIN_SE, &min);
     if (min < MIN_SE)
         min = MIN_SE;
@@ -61,40 +61,37 @@ void session_plan(const struct settings *set, const struct sipmsg *m, struct ses
 
 /* The number that a field begins with is replaced: its parameters, the refresher among them, stay. */
 static void edit_number(struct sipedit *e, const struct sipmsg *m, enum sip_header h, uint32_t n,
-                        struct arena *a)
+                        struct buf *texts)
 {
-    char mem[64];
-    struct buf b;
     struct scan s = scan_of(sipmsg_value(m, h));
+    size_t from = texts->n;
     uint64_t was;
-    sv line;
     bool has = sipmsg_has(m, h);
-    buf_init(&b, mem, sizeof(mem));
     if (has && scan_u64(&s, UINT32_MAX, &was))
         return; /* not ours to mend */
     if (has && was == n)
         return;
     if (!has) {
-        buf_put(&b, sip_header_name(h));
-        buf_str(&b, ": ");
+        buf_put(texts, sip_header_name(h));
+        buf_str(texts, ": ");
     }
-    buf_u64(&b, n);
-    enum err rc = sv_dup(a, buf_sv(&b), &line);
-    if (rc)
-        e->rc = e->rc ? e->rc : rc;
+    buf_u64(texts, n);
+    sv text = sv_sub(buf_sv(texts), from, texts->n);
+    if (texts->rc)
+        e->rc = e->rc ? e->rc : texts->rc;
     else if (has)
-        sipedit_cut(e, (sv){sipmsg_value(m, h).p, scan_offset(&s)}, line);
+        sipedit_cut(e, (sv){sipmsg_value(m, h).p, scan_offset(&s)}, text);
     else
-        sipedit_line_last(e, line);
+        sipedit_line_last(e, text);
 }
 
 void session_request(struct sipedit *e, const struct sipmsg *m, const struct session_plan *s,
-                     struct arena *a)
+                     struct buf *texts)
 {
     if (s->min)
-        edit_number(e, m, SIP_H_MIN_SE, s->min, a);
+        edit_number(e, m, SIP_H_MIN_SE, s->min, texts);
     if (s->expires)
-        edit_number(e, m, SIP_H_SESSION_EXPIRES, s->expires, a);
+        edit_number(e, m, SIP_H_SESSION_EXPIRES, s->expires, texts);
 }
 
 void session_response(struct sipedit *e, const struct sipmsg *m, const struct session_plan *s,

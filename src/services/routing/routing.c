@@ -159,6 +159,8 @@ static void through_us(struct routing *r, struct rx *rx, const struct proxy_rout
         return;
     p->anybody = claimed != NULL;
     p->domain = claimed;
+    if (route->uri->scheme != URI_TEL) /* whose a number is hangs on the caller */
+        p->to = to;
     routing_outside(p);
 }
 
@@ -168,7 +170,7 @@ static bool overloaded(struct routing *r, struct rx *rx)
     overload_probe_work(&r->probe);
     overload_measure(&r->overload, loop_now(r->loop), r->probe.lag, sip_transactions(r->sip),
                      sip_config(r->sip)->transactions);
-    if (!overload_sheds(&r->overload, &rx->msg, loop_random(r->loop)))
+    if (r->overload.percent == 0 || !overload_sheds(&r->overload, &rx->msg, loop_random(r->loop)))
         return false;
     enum err rc = overload_refuse(&r->overload, r->sip, rx);
     (void)rc; /* an answer that is lost is asked for again */
@@ -179,7 +181,6 @@ static void on_request(void *arg, struct rx *rx)
 {
     struct routing *r = arg;
     struct proxy_route route;
-    struct uri uri;
     const struct sip_addr *to;
     if (rx->rc) {
         routing_refuse(r, rx, rx->fault.status ? rx->fault.status : 400, rx->fault.why, SV_NONE);
@@ -187,7 +188,7 @@ static void on_request(void *arg, struct rx *rx)
     }
     if (overloaded(r, rx) || !proxy_validate(r->proxy, rx))
         return;
-    if (proxy_route(r->proxy, rx, &route) || uri_parse(route.uri, &uri, NULL)) {
+    if (proxy_route(r->proxy, rx, &route)) {
         routing_refuse(r, rx, 400, NULL, SV_NONE);
         return;
     }
@@ -205,10 +206,13 @@ static void on_request(void *arg, struct rx *rx)
     }
     if (rx->msg.method == SIP_ACK)
         return; /* of a challenge or another stateless answer, or astray */
-    bool ours = settings_domain_of(r->set, r->sip, uri.host, uri.port) != NULL;
-    if (ours && uri.user.n == 0 && uri.scheme != URI_TEL)
+    const struct uri *uri = route.uri;
+    bool nobody = uri->user.n == 0 && uri->scheme != URI_TEL;
+    bool ours = (nobody || rx->msg.method == SIP_REGISTER) &&
+                settings_domain_of(r->set, r->sip, uri->host, uri->port) != NULL;
+    if (ours && nobody)
         serve_us(r, rx, &route);
-    else if (ours && rx->msg.method == SIP_REGISTER)
+    else if (ours)
         routing_refuse(r, rx, 400, "Request-URI of REGISTER Has a User", SV_NONE); /* §10.2 */
     else
         through_us(r, rx, &route);
@@ -247,6 +251,10 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     list_init(&r->wakes);
     overload_probe_init(&r->probe, l);
     enum err rc = sip_new(l, sh->sip, &user, r, &r->sip);
+    if (!rc)
+        rc = pool_new("pending_requests", sizeof(struct pending), 0, &r->pendings);
+    if (!rc)
+        rc = pool_new("watched_requests", sizeof(struct watched), 0, &r->watched);
     if (!rc)
         rc = txn_start(r->sip);
     if (!rc)
@@ -291,6 +299,8 @@ void routing_free(struct routing *r)
     if (r->sip)
         sip_free(r->sip); /* ends the registrar's transactions */
     accounting_free(r->accounting);
+    pool_free(r->pendings);
+    pool_free(r->watched);
     settings_unref(r->set);
     mem_free(r);
 }

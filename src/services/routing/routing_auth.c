@@ -31,7 +31,7 @@ static const struct stxn_handler handler = {.on_cancel = on_cancelled, .on_gone 
 static struct pending *pending_begin(struct routing *r, struct rx *rx,
                                      const struct proxy_route *route)
 {
-    struct pending *p = MEM_NEW(struct pending);
+    struct pending *p = pool_get(r->pendings);
     if (!p) {
         routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
         return NULL;
@@ -44,14 +44,20 @@ static struct pending *pending_begin(struct routing *r, struct rx *rx,
     return p;
 }
 
+bool routing_transaction(struct routing *r, struct rx *rx, const struct stxn_handler *h, void *arg,
+                         struct stxn **ret_txn)
+{
+    enum err rc = stxn_new(r->sip, rx, h, arg, ret_txn);
+    if (rc == ERR_NOMEM)
+        routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
+    return rc == ERR_OK;
+}
+
 /* False: no transaction can be made; answered, p is gone. */
 static bool pending_transaction(struct pending *p)
 {
-    enum err rc = stxn_new(p->r->sip, p->rx, &handler, p, &p->txn);
-    if (!rc)
+    if (routing_transaction(p->r, p->rx, &handler, p, &p->txn))
         return true;
-    if (rc == ERR_NOMEM)
-        routing_refuse(p->r, p->rx, 503, NULL, SV("Retry-After: 5\r\n"));
     pending_free(p);
     return false;
 }
@@ -70,7 +76,7 @@ void pending_free(struct pending *p)
     list_unlink(&p->by_routing);
     rx_unref(p->rx);
     settings_unref(p->set);
-    mem_free(p);
+    pool_put(p->r->pendings, p);
 }
 
 void pending_answer(struct pending *p, uint16_t status, const char *why, sv headers)

@@ -5,6 +5,10 @@
 
 bool routing_canonical(struct rx *rx, sv user, sv *ret_user)
 {
+    if (sv_chr(user, '%') == user.n) {
+        *ret_user = user;
+        return true;
+    }
     char *mem = arena_alloc(&rx->arena, user.n + 1);
     struct buf b;
     if (!mem)
@@ -71,7 +75,7 @@ static void on_gone(void *arg)
         accounting_setup_gone(w->r->accounting, w->call);
     rx_unref(w->rx);
     settings_unref(w->set);
-    mem_free(w);
+    pool_put(w->r->watched, w);
 }
 
 static const struct proxy_watch watch = {
@@ -86,7 +90,7 @@ static struct watched *watched_new(struct pending *p)
 {
     const struct sip_addr *to;
     struct rx *rx = p->rx;
-    struct watched *w = MEM_NEW(struct watched);
+    struct watched *w = pool_get(p->r->watched);
     if (!w)
         return NULL;
     w->r = p->r;
@@ -147,14 +151,13 @@ static bool by_number(struct routing *r, struct rx *rx, const struct uri *uri, s
 }
 
 /* A Route behind ours, if there is one, names this place. */
-static bool leads_to(sv next, const struct dest *d)
+static bool leads_to(const struct uri *next, const struct dest *d)
 {
-    struct uri uri;
     uint8_t ip[16];
     size_t n;
-    if (!next.p)
+    if (!next)
         return true;
-    if (uri_parse(next, &uri, NULL) || uri_host_ip(uri.host, ip, &n))
+    if (uri_host_ip(next->host, ip, &n))
         return false;
     struct addr named = addr_from_ip(ip, n, 0);
     return addr_equal_ip(&named, d->flow.transport != SIP_T_NONE ? &d->flow.remote : &d->addr);
@@ -168,7 +171,7 @@ static bool leads_to(sv next, const struct dest *d)
 static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route *route,
                      struct call **ret_call, unsigned *ret_leg, struct hop *ret)
 {
-    struct uri uri;
+    const struct uri *uri = route->next ? route->next : route->uri;
     *ret = (struct hop){.flow_only = false};
     *ret_call = accounting_find(r->accounting, rx, ret_leg);
     if (*ret_call) {
@@ -180,62 +183,64 @@ static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route 
             return true;
         }
     }
-    bool token = !route->next.p && route->token.transport != SIP_T_NONE;
-    struct dest flow = {.flow = route->token, .transport = route->token.transport};
-    if (token && sip_flow_up(r->sip, &route->token)) {
-        ret->dest = flow;
-        ret->flow_only = flow_reliable(&route->token);
-        ret->known = route->same_flow;
+    struct dest flow = {.transport = SIP_T_NONE};
+    bool same = false;
+    bool token = !route->next && proxy_route_flow(r->proxy, rx, route, &flow.flow, &same);
+    flow.transport = flow.flow.transport;
+    if (token && sip_flow_up(r->sip, &flow.flow)) {
+        *ret = (struct hop){.dest = flow, .flow_only = flow_reliable(&flow.flow), .known = same};
         return true;
     }
-    if (uri_parse(route->next.p ? route->next : route->uri, &uri, NULL) ||
-        (uri.scheme != URI_SIP && uri.scheme != URI_SIPS))
+    if (uri->scheme != URI_SIP && uri->scheme != URI_SIPS)
         return false;
-    if (by_number(r, rx, &uri, &ret->dest))
+    if (by_number(r, rx, uri, &ret->dest))
         return true;
     if (token) {
         /* There was no other way: 430. */
-        *ret = (struct hop){.dest = flow, .flow_only = true, .known = route->same_flow};
+        *ret = (struct hop){.dest = flow, .flow_only = true, .known = same};
         return true;
     }
     uint8_t ip[16];
     size_t n;
-    bool number = uri_host_ip(uri.host, ip, &n) == ERR_OK;
+    bool number = uri_host_ip(uri->host, ip, &n) == ERR_OK;
     /* Numbers over TLS are the proxy's to judge: location knows UDP and TCP. */
     ret->dest = (struct dest){.transport = SIP_T_NONE};
-    return !number || location_transport(&uri) == SIP_T_TLS;
+    return !number || location_transport(uri) == SIP_T_TLS;
 }
 
-static struct proxy_target target_of(const struct proxy_route *route, const struct hop *h)
+/* To the request's own URI. */
+static struct proxy_target target_of(const struct hop *h)
 {
-    return (struct proxy_target){.uri = route->uri, .dest = h->dest, .flow_only = h->flow_only};
+    return (struct proxy_target){.dest = h->dest, .flow_only = h->flow_only};
 }
 
-static void forward_in_dialog(struct pending *p)
+static void forward_in_dialog(struct routing *r, struct stxn *txn, const struct proxy_route *route,
+                              const struct hop *hop)
 {
-    struct uri uri;
-    struct proxy_target target = target_of(&p->route, &p->hop);
+    struct proxy_target target = target_of(hop);
     struct proxy_request q = {
-        .server = p->txn,
-        .route = &p->route,
+        .server = txn,
+        .route = route,
         .targets = &target,
         .n = 1,
-        .secure = uri_parse(p->route.uri, &uri, NULL) == ERR_OK && uri.scheme == URI_SIPS,
+        .secure = route->uri->scheme == URI_SIPS,
     };
-    proxy_forward(p->r->proxy, &q);
-    pending_free(p);
+    proxy_forward(r->proxy, &q);
 }
 
 static void on_proved(struct pending *p)
 {
     struct call *call;
+    struct hop hop;
     unsigned leg;
-    if (!next_hop(p->r, p->rx, &p->route, &call, &leg, &p->hop))
+    if (!next_hop(p->r, p->rx, &p->route, &call, &leg, &hop)) {
         pending_answer(p, 404, NULL, SV_NONE);
-    else if (!p->hop.known && p->route.next.p && !routing_may_follow(p, p->route.next))
+    } else if (!hop.known && p->route.next && !routing_may_follow(p, p->route.next)) {
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
-    else
-        forward_in_dialog(p);
+    } else {
+        forward_in_dialog(p->r, p->txn, &p->route, &hop);
+        pending_free(p);
+    }
 }
 
 /* A route set of ours, but of no call that we know: of an earlier process, of a fork that was not
@@ -268,6 +273,7 @@ static void unknown_call(struct routing *r, struct rx *rx, const struct proxy_ro
 void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
     struct call *call;
+    struct stxn *txn;
     unsigned leg = 0;
     struct hop hop;
     bool proved = r->set->authenticate == SETTINGS_AUTH_REGISTER;
@@ -276,7 +282,7 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
         return;
     }
     if (rx->msg.method == SIP_ACK) {
-        struct proxy_target target = target_of(route, &hop);
+        struct proxy_target target = target_of(&hop);
         proxy_relay(r->proxy, rx, route, &target);
         return;
     }
@@ -284,11 +290,9 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
         unknown_call(r, rx, route);
         return;
     }
-    struct pending *p = pending_new(r, rx, route);
-    if (!p)
+    if (!routing_transaction(r, rx, NULL, NULL, &txn))
         return;
-    p->hop = hop;
     if (call)
-        accounting_request(r->accounting, call, p->rx, leg);
-    forward_in_dialog(p);
+        accounting_request(r->accounting, call, rx, leg);
+    forward_in_dialog(r, txn, route, &hop);
 }

@@ -67,7 +67,7 @@ bool routing_owns(struct pending *p)
         if (!addr)
             return true; /* nobody in particular is claimed */
     }
-    if (!destination_read(p->r, p->set, rx, addr->uri.text, p->domain, &d) || d.ours != p->domain)
+    if (!destination_read(p->r, p->set, rx, &addr->uri, p->domain, &d) || d.ours != p->domain)
         return false;
     return is_of(&p->find.account, d.user);
 }
@@ -98,7 +98,7 @@ sv routing_identity(struct pending *p)
     bool tel = false;
     ppi = preferred(p->rx);
     /* RFC 3325 §6: a preference counts when it is his. */
-    if (ppi && destination_read(p->r, p->set, p->rx, ppi->uri.text, p->domain, &d) &&
+    if (ppi && destination_read(p->r, p->set, p->rx, &ppi->uri, p->domain, &d) &&
         d.ours == p->domain && is_of(a, d.user)) {
         user = d.user;
         tel = ppi->uri.scheme == URI_TEL && user.p[0] == '+';

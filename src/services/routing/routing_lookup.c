@@ -15,23 +15,35 @@ static uint16_t rank_of(const struct settings_target *t, unsigned q)
     return (uint16_t)((STEPS_MAX - 1 - step) * Q_RANKS + q + 1);
 }
 
-/* The next free target; NULL: at the cap, which is counted. */
+static void failed(struct lookup *k, uint16_t status)
+{
+    /* That somebody is there, only not now, says more than that one of a list is nobody. */
+    if (k->status == 0 || k->status == 404)
+        k->status = status;
+}
+
+/* The next free target; NULL: at the cap, which is counted, or no memory. */
 static struct proxy_target *room(struct lookup *k)
 {
     if (k->found == PROXY_TARGETS_MAX) {
         stat_refuse(&k->r->loop->stats, STAT_LIMIT_BRANCHES);
         return NULL;
     }
+    if (k->found == k->room) {
+        unsigned more = k->room ? 2 * k->room : 1;
+        struct proxy_target *wider = arena_alloc(k->arena, more * sizeof(*wider));
+        if (!wider) {
+            failed(k, 500);
+            return NULL;
+        }
+        if (k->found)
+            memcpy(wider, k->targets, k->found * sizeof(*wider));
+        k->targets = wider;
+        k->room = more;
+    }
     struct proxy_target *t = &k->targets[k->found];
     *t = (struct proxy_target){.uri = SV_NONE};
     return t;
-}
-
-static void failed(struct lookup *k, uint16_t status)
-{
-    /* That somebody is there, only not now, says more than that one of a list is nobody. */
-    if (k->status == 0 || k->status == 404)
-        k->status = status;
 }
 
 /* trusted: the configuration wrote the URI. */
@@ -186,7 +198,7 @@ static bool look_up(struct lookup *k, const struct settings_target *t)
         /* What points at us is ours to answer. */
         if (k->domain.n && !k->routed)
             return find_account(k, k->user, k->domain);
-        add_uri(k, t, k->uri, false);
+        add_uri(k, t, k->uri->text, false);
         return false;
     case TARGET_REJECT:
         k->reject = t->status;
@@ -213,11 +225,6 @@ void lookup_start(struct lookup *k)
     if (!k->list) {
         k->list = &local;
         k->n = 1;
-    }
-    k->targets = arena_calloc(k->arena, PROXY_TARGETS_MAX, sizeof(*k->targets));
-    if (!k->targets) {
-        k->status = 500;
-        k->at = k->n;
     }
     next(k);
 }

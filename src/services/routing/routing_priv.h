@@ -45,16 +45,17 @@ struct routing {
     struct overload_probe probe;
     struct accounting *accounting;
     struct link pending;
+    struct pool *pendings, *watched; /* memory of both structs */
     bool draining;
     struct log_brake failures, unreachable; /* auth.failure, target.unreachable */
 };
 
 /* Where a URI points, in one form for every check (D42). */
 struct destination {
-    sv uri;    /* as it came */
-    sv user;   /* canonical, or the digits of a number; empty: none */
-    sv number; /* the same as a gateway would read it: what routes look at besides */
-    sv domain; /* the domain of ours, or lower case */
+    const struct uri *uri; /* as it came; NULL: not read yet */
+    sv user;               /* canonical, or the digits of a number; empty: none */
+    sv number;             /* the same as a gateway would read it: what routes look at besides */
+    sv domain;             /* the domain of ours, or lower case */
     const struct settings_domain *ours; /* NULL: foreign */
     bool secure;                        /* sips */
     const struct registrar_gruu *gruu;  /* one phone is meant (RFC 5627); NULL: all */
@@ -67,14 +68,16 @@ struct lookup {
     struct arena *arena;
     const struct settings_target *list; /* NULL: `local` alone */
     unsigned n, at;
-    sv uri, user, domain; /* of the request: what `uri` and `local` mean; domain empty: foreign */
+    /* of the request: what `uri` and `local` mean; domain empty: foreign */
+    const struct uri *uri;
+    sv user, domain;
     const struct registrar_gruu *gruu;
     bool routed; /* a Route is left that leads on */
     bool secure;
     struct store_find find;
     struct store_bindings bindings;
-    struct proxy_target *targets; /* out */
-    unsigned found;
+    struct proxy_target *targets; /* out, with room for so many */
+    unsigned found, room;
     uint16_t status; /* out: why nothing was found; 0: nothing was asked for */
     uint16_t reject; /* out: the list ends with a refusal */
     sv reason;
@@ -106,7 +109,6 @@ struct pending {
     bool by_certificate;    /* the account is named by a verified certificate: no digest */
     struct store_find find; /* the caller's account, once proved */
     struct lookup lookup;
-    struct hop hop;                  /* inside a dialog: where it goes */
     sv caller;                       /* user@domain once proved; else SV_NONE */
     void (*next)(struct pending *p); /* after the caller is known */
 };
@@ -121,6 +123,9 @@ void routing_log_unreachable(struct routing *r, const struct proxy_target *t, en
 /* A stateless answer. */
 void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const char *why, sv headers);
 
+/* A server transaction for rx. False: refused and answered. */
+bool routing_transaction(struct routing *r, struct rx *rx, const struct stxn_handler *h, void *arg,
+                         struct stxn **ret_txn);
 /* A pending request with its transaction made. NULL: refused and answered, or a repetition. */
 struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route);
 /* Answers, through the transaction when there is one, and ends p. */
@@ -136,12 +141,14 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
 /* Outside a dialog: route, look up, forward; p->caller proved, or a stranger. */
 void routing_outside(struct pending *p);
 /* Inside a dialog: a route of the configuration lets the proved caller send to this Route's URI. */
-bool routing_may_follow(struct pending *p, sv next);
+bool routing_may_follow(struct pending *p, const struct uri *next);
 /* The configuration has a route for this request of somebody unproved. */
 bool routing_strangers_route(struct routing *r, const struct rx *rx, const struct destination *to);
-/* text as a destination; callers: the domain of who asks, or NULL. False: no URI. */
-bool destination_read(struct routing *r, const struct settings *set, struct rx *rx, sv text,
-                      const struct settings_domain *callers, struct destination *ret);
+/* uri, which lives as long as rx, as a destination; callers: the domain of who asks, or NULL. False:
+ * no memory. */
+bool destination_read(struct routing *r, const struct settings *set, struct rx *rx,
+                      const struct uri *uri, const struct settings_domain *callers,
+                      struct destination *ret);
 /* What routes look at, but for the account. */
 struct routing_facts routing_facts_of(struct routing *r, const struct rx *rx,
                                       const struct destination *d);

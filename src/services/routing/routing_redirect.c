@@ -46,7 +46,7 @@ static bool follow(struct redirected *d, const struct sip_addr *contact)
     struct routing *r = d->w->r;
     struct destination to;
     const struct settings_domain *domain = settings_domain_of(d->w->set, NULL, d->domain, 0);
-    if (contact->star || !destination_read(r, d->w->set, d->rx, contact->uri.text, domain, &to) ||
+    if (contact->star || !destination_read(r, d->w->set, d->rx, &contact->uri, domain, &to) ||
         (d->w->secure && !to.secure))
         return false;
     struct routing_facts f = routing_facts_of(r, d->w->rx, &to);

@@ -66,12 +66,24 @@ static bool foreign_domain(struct rx *rx, sv host, sv *ret)
     return sv_dup_lower(&rx->arena, host, ret) == ERR_OK;
 }
 
+static bool is_digit(char c)
+{
+    return (c >= '0' && c <= '9') || c == '*' || c == '#' || c == '+';
+}
+
+static bool is_separator(char c)
+{
+    return c == '-' || c == '.' || c == '(' || c == ')' || c == ' ';
+}
+
 /* The user as the number that a gateway would read in it: without visual separators, %2B a plus.
  * False: it is none, or no memory. */
 static bool phone_form(struct rx *rx, sv user, sv *ret)
 {
-    char *mem = arena_alloc(&rx->arena, user.n + 1);
     struct buf b;
+    if (user.n == 0 || (!is_digit(user.p[0]) && !is_separator(user.p[0]) && user.p[0] != '%'))
+        return false;
+    char *mem = arena_alloc(&rx->arena, user.n + 1);
     if (!mem)
         return false;
     buf_init(&b, mem, user.n + 1);
@@ -81,12 +93,11 @@ static bool phone_form(struct rx *rx, sv user, sv *ret)
         user = sv_sub(user, 3, user.n);
     }
     for (size_t i = 0; i < user.n; i++) {
-        char c = user.p[i];
-        if (sv_chr(SV("-.() "), c) < 5)
+        if (is_separator(user.p[i]))
             continue;
-        if (sv_chr(SV("0123456789*#+"), c) == 13)
+        if (!is_digit(user.p[i]))
             return false;
-        buf_char(&b, c);
+        buf_char(&b, user.p[i]);
     }
     *ret = buf_sv(&b);
     return b.n > 0;
@@ -117,31 +128,28 @@ static bool read_gruu(struct routing *r, const struct settings *set, struct rx *
     return true;
 }
 
-bool destination_read(struct routing *r, const struct settings *set, struct rx *rx, sv text,
-                      const struct settings_domain *callers, struct destination *ret)
+bool destination_read(struct routing *r, const struct settings *set, struct rx *rx,
+                      const struct uri *uri, const struct settings_domain *callers,
+                      struct destination *ret)
 {
-    struct uri uri;
-    *ret = (struct destination){.uri = text};
-    if (uri_parse(text, &uri, NULL))
-        return false;
-    ret->secure = uri.scheme == URI_SIPS;
-    sv host = uri.host, maddr;
-    ret->ours = uri.scheme == URI_TEL ? number_domain(set, callers, &uri)
-                                      : settings_domain_of(set, r->sip, uri.host, uri.port);
-    if (!ret->ours && uri_param(&uri, SV("maddr"), &maddr))
+    *ret = (struct destination){.uri = uri, .secure = uri->scheme == URI_SIPS};
+    sv host = uri->host, maddr;
+    ret->ours = uri->scheme == URI_TEL ? number_domain(set, callers, uri)
+                                       : settings_domain_of(set, r->sip, uri->host, uri->port);
+    if (!ret->ours && uri_param(uri, SV("maddr"), &maddr))
         host = maddr; /* that is where it would go (RFC 3263 §4) */
     if (ret->ours)
         ret->domain = ret->ours->name;
     else if (!foreign_domain(rx, host, &ret->domain))
         return false;
     /* What stands for nobody that we could know still has a form that routes can look at. */
-    bool read = is_number(&uri) ? canonical_number(rx, &uri, &ret->user)
-                                : routing_canonical(rx, uri.user, &ret->user);
+    bool read = is_number(uri) ? canonical_number(rx, uri, &ret->user)
+                               : routing_canonical(rx, uri->user, &ret->user);
     if (!read)
         ret->user = SV("");
     if (!phone_form(rx, ret->user, &ret->number))
         ret->number = ret->user;
-    return !ret->ours || uri.scheme == URI_TEL || read_gruu(r, set, rx, &uri, ret);
+    return !ret->ours || uri->scheme == URI_TEL || read_gruu(r, set, rx, uri, ret);
 }
 
 /* ---- the rule ---- */
@@ -247,7 +255,7 @@ static void go(struct pending *p)
     k->user = p->to.user;
     k->domain = p->to.ours ? p->to.domain : SV("");
     k->gruu = p->to.gruu;
-    k->routed = p->route.next.p != NULL;
+    k->routed = p->route.next != NULL;
     k->secure = p->to.secure;
     k->done = on_looked_up;
     lookup_start(k);
@@ -259,7 +267,8 @@ static void log_route(const struct pending *p)
 {
     if (log_enabled("routing", LOG_LEVEL_DEBUG))
         LOG_DEBUG("routing", "route", F_SV("name", p->rule ? p->rule->name : SV("built in")),
-                  F_SV("uri", p->to.uri), F_SV("caller", p->caller.p ? p->caller : SV("stranger")));
+                  F_SV("uri", p->to.uri->text),
+                  F_SV("caller", p->caller.p ? p->caller : SV("stranger")));
 }
 
 /* What nobody wrote a route for: a user of ours, and nothing leaves (D6). */
@@ -270,7 +279,7 @@ static bool built_in(struct pending *p)
         pending_answer(p, 403, NULL, SV_NONE);
         return false;
     }
-    if (!p->to.ours || p->route.next.p) {
+    if (!p->to.ours || p->route.next) {
         /* Another's domain, or a route that somebody else wrote: not ours to carry (D6). */
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
         return false;
@@ -305,7 +314,7 @@ static bool follows_routes(const struct settings_route *r)
 void routing_outside(struct pending *p)
 {
     struct routing *r = p->r;
-    if (!destination_read(r, p->set, p->rx, p->route.uri, p->domain, &p->to)) {
+    if (!p->to.uri && !destination_read(r, p->set, p->rx, p->route.uri, p->domain, &p->to)) {
         pending_answer(p, 400, NULL, SV_NONE);
         return;
     }
@@ -320,7 +329,7 @@ void routing_outside(struct pending *p)
     }
     /* A Route that the caller wrote leads elsewhere than what the rule looked at: only a rule that looks at
      * neither domain nor user and says `uri` lets it (D6). */
-    if (p->route.next.p && !follows_routes(p->rule)) {
+    if (p->route.next && !follows_routes(p->rule)) {
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
         return;
     }
@@ -333,7 +342,7 @@ void routing_outside(struct pending *p)
     go(p);
 }
 
-bool routing_may_follow(struct pending *p, sv next)
+bool routing_may_follow(struct pending *p, const struct uri *next)
 {
     struct destination to;
     if (!destination_read(p->r, p->set, p->rx, next, p->domain, &to))

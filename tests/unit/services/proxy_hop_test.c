@@ -320,6 +320,8 @@ static void build_hop(struct bench *b, struct rx *rx, const struct proxy_route *
     struct plan plan = {
         .route = *route, .record_route = true, .secure = strncmp(h->uri, "sips", 4) == 0};
     struct proxy_target t = {.uri = sv_of(h->contact)};
+    struct outgoing o = {.rx = rx, .plan = &plan, .target = &t, .breadth = 5};
+    struct uri uri;
     struct dest d = {.flow = {.transport = h->out,
                               .conn = 7,
                               .local = address(SERVER_IP, 5060),
@@ -327,7 +329,10 @@ static void build_hop(struct bench *b, struct rx *rx, const struct proxy_route *
     struct buf out;
     char mem[MESSAGE];
     buf_init(&out, mem, sizeof(mem));
-    assert_int_equal(proxy_build(b->proxy, rx, &plan, &t, &d, &d.flow, 5, false, &out), ERR_OK);
+    o.dest = &d;
+    proxy_loop_hash(b->proxy, rx, plan.loop);
+    assert_int_equal(branch_uri(route, &t, &uri, &o.uri), ERR_OK);
+    assert_int_equal(proxy_build(b->proxy, &o, &d.flow, &out), ERR_OK);
     put_plain(r->stream_got, buf_sv(&out));
     rx->flow = in;
 }

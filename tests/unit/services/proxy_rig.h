@@ -80,14 +80,15 @@ static void bench_request(void *arg, struct rx *rx)
         return;
     }
     struct proxy_request q = b->next;
-    struct proxy_target along = {.uri = route.uri};
+    struct proxy_target along = {.uri = SV_NONE};
+    bool same;
     b->marked = route.mark_ok;
-    b->token = route.token;
+    if (!proxy_route_flow(b->proxy, rx, &route, &b->token, &same))
+        b->token = (struct flow){.transport = SIP_T_NONE};
     if (route.mark_ok) {
-        if (route.token.transport != SIP_T_NONE) {
-            along.dest = (struct dest){.flow = route.token,
-                                       .addr = route.token.remote,
-                                       .transport = route.token.transport};
+        if (b->token.transport != SIP_T_NONE) {
+            along.dest = (struct dest){
+                .flow = b->token, .addr = b->token.remote, .transport = b->token.transport};
             along.flow_only = true;
         }
         q.targets = &along;

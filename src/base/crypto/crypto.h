@@ -20,8 +20,11 @@ void crypto_sha256(const sv *pieces, size_t n, uint8_t ret_digest[static SHA256_
 void crypto_hmac_sha256(sv key, const sv *pieces, size_t n, uint8_t ret_mac[static SHA256_LEN]);
 /* SipHash-2-4. */
 uint64_t crypto_siphash(const uint8_t key[static SIPHASH_KEY], const void *p, size_t n);
-/* Incremental form over pieces, same value as over their concatenation. */
-uint64_t crypto_siphash_pieces(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n);
+/* The same over a list: where one piece ends and the next begins counts. With 128 bits nobody without the
+ * key can make two lists meet, so that equal values are equal lists. */
+uint64_t crypto_siphash_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n);
+void crypto_siphash128_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
+                            uint64_t ret_hash[static 2]);
 uint32_t crypto_crc32c(uint32_t crc, const void *p, size_t n); /* start with 0 */
 /* Time independent of where a and b differ; lengths are public. */
 bool crypto_equal(const void *a, const void *b, size_t n);

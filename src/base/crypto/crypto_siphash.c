@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* crypto/crypto_siphash.c: SipHash-2-4 (Aumasson and Bernstein, 2012). */
+/* crypto/crypto_siphash.c: SipHash-2-4 and its form of 128 bits (Aumasson and Bernstein, 2012).
+ *
+ * Octets are taken a word at a time where they lie. A list is the hash of these words:
+ *
+ *   length of piece 1 | its octets, the last word filled up with zeros | length of piece 2 | ...
+ *
+ * which no other list has, so that where one piece ends and the next begins counts. */
 #include "crypto/crypto.h"
 
 struct sip {
     uint64_t v0, v1, v2, v3;
-    uint64_t word; /* octets that do not fill a word yet, the first in the low bits */
-    size_t n;      /* octets so far */
 };
 
 static inline uint64_t rotl(uint64_t x, int by)
@@ -13,14 +17,20 @@ static inline uint64_t rotl(uint64_t x, int by)
     return x << by | x >> (64 - by);
 }
 
+static inline uint64_t little64(uint64_t x)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap64(x);
+#else
+    return x;
+#endif
+}
+
 static inline uint64_t load64(const uint8_t *p)
 {
     uint64_t x;
     memcpy(&x, p, sizeof x);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    x = __builtin_bswap64(x);
-#endif
-    return x;
+    return little64(x);
 }
 
 static inline void sip_round(struct sip *s)
@@ -45,7 +55,7 @@ static inline void sip_word(struct sip *s, uint64_t m)
     s->v0 ^= m;
 }
 
-static struct sip sip_start(const uint8_t key[static SIPHASH_KEY])
+static inline struct sip sip_start(const uint8_t key[static SIPHASH_KEY])
 {
     uint64_t k0 = load64(key), k1 = load64(key + 8);
     return (struct sip){
@@ -56,28 +66,35 @@ static struct sip sip_start(const uint8_t key[static SIPHASH_KEY])
     };
 }
 
-static void sip_feed(struct sip *s, const void *p, size_t n)
+/* The n % 8 octets that fill no word, the first in the low bits; never read beyond p + n. */
+static inline uint64_t tail(const uint8_t *p, size_t n)
 {
-    const uint8_t *at = p, *end = at + n;
-    while (at < end) {
-        if (s->n % 8 == 0 && end - at >= 8) {
-            sip_word(s, load64(at));
-            at += 8;
-            s->n += 8;
-            continue;
-        }
-        s->word |= (uint64_t)*at++ << (s->n % 8 * 8);
-        if (++s->n % 8 == 0) {
-            sip_word(s, s->word);
-            s->word = 0;
-        }
-    }
+    size_t rest = n % 8;
+    const uint8_t *end = p + n;
+    uint64_t x = 0;
+    if (rest == 0)
+        return 0;
+    if (n >= 8)
+        return load64(end - 8) >> (64 - 8 * rest);
+    for (size_t i = 0; i < rest; i++)
+        x |= (uint64_t)p[i] << (8 * i);
+    return x;
 }
 
-static uint64_t sip_end(struct sip *s)
+static inline void sip_whole_words(struct sip *s, const uint8_t *p, size_t n)
 {
-    sip_word(s, s->word | (uint64_t)s->n << 56);
-    s->v2 ^= 0xff;
+    for (const uint8_t *end = p + n / 8 * 8; p < end; p += 8)
+        sip_word(s, load64(p));
+}
+
+/* last: what fills no word; n: octets in all. */
+static inline void sip_last(struct sip *s, uint64_t last, size_t n)
+{
+    sip_word(s, last | (uint64_t)n << 56);
+}
+
+static inline uint64_t sip_end(struct sip *s)
+{
     for (int i = 0; i < 4; i++)
         sip_round(s);
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
@@ -86,16 +103,46 @@ static uint64_t sip_end(struct sip *s)
 uint64_t crypto_siphash(const uint8_t key[static SIPHASH_KEY], const void *p, size_t n)
 {
     struct sip s = sip_start(key);
-    if (n)
-        sip_feed(&s, p, n);
+    if (n > 0)
+        sip_whole_words(&s, p, n);
+    sip_last(&s, n > 0 ? tail(p, n) : 0, n);
+    s.v2 ^= 0xff;
     return sip_end(&s);
 }
 
-uint64_t crypto_siphash_pieces(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n)
+static inline void sip_list(struct sip *s, const sv *pieces, size_t n)
+{
+    size_t words = n;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *p = (const uint8_t *)pieces[i].p;
+        size_t octets = pieces[i].n;
+        sip_word(s, octets);
+        if (octets == 0)
+            continue;
+        sip_whole_words(s, p, octets);
+        if (octets % 8)
+            sip_word(s, tail(p, octets));
+        words += (octets + 7) / 8;
+    }
+    sip_last(s, 0, words * 8);
+}
+
+uint64_t crypto_siphash_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n)
 {
     struct sip s = sip_start(key);
-    for (size_t i = 0; i < n; i++)
-        if (pieces[i].n)
-            sip_feed(&s, pieces[i].p, pieces[i].n);
+    sip_list(&s, pieces, n);
+    s.v2 ^= 0xff;
     return sip_end(&s);
+}
+
+void crypto_siphash128_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
+                            uint64_t ret_hash[static 2])
+{
+    struct sip s = sip_start(key);
+    s.v1 ^= 0xee;
+    sip_list(&s, pieces, n);
+    s.v2 ^= 0xee;
+    ret_hash[0] = sip_end(&s);
+    s.v1 ^= 0xdd;
+    ret_hash[1] = sip_end(&s);
 }

@@ -7,23 +7,30 @@ static const char alphabet_std[65] =
 static const char alphabet_url[65] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+enum { PART = 48 }; /* octets that are encoded at once */
+
+/* Up to three octets as four characters, '=' for those that are not there. */
+static void encode_three(const uint8_t *p, size_t n, const char alphabet[65], char four[static 4])
+{
+    uint32_t word = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0);
+    four[0] = alphabet[word >> 18];
+    four[1] = alphabet[word >> 12 & 63];
+    four[2] = n > 1 ? alphabet[word >> 6 & 63] : '=';
+    four[3] = n > 2 ? alphabet[word & 63] : '=';
+}
+
 /* All or nothing, like every call on a buf. */
 static void encode(struct buf *b, const uint8_t *p, size_t n, const char alphabet[65], bool pad)
 {
     size_t before = b->n;
-    for (size_t i = 0; i < n && !b->rc; i += 3) {
-        size_t have = n - i < 3 ? n - i : 3;
-        uint32_t word = (uint32_t)p[i] << 16;
-        if (have > 1)
-            word |= (uint32_t)p[i + 1] << 8;
-        if (have > 2)
-            word |= p[i + 2];
-        char four[4];
-        for (int k = 0; k < 4; k++)
-            four[k] = alphabet[word >> (18 - 6 * k) & 63];
-        for (size_t k = have + 1; k < 4; k++)
-            four[k] = '=';
-        buf_mem(b, four, pad ? 4 : have + 1);
+    while (n > 0 && !b->rc) {
+        char text[PART / 3 * 4];
+        size_t part = n < PART ? n : PART, at = 0;
+        for (size_t i = 0; i < part; i += 3, at += 4)
+            encode_three(p + i, part - i, alphabet, text + at);
+        buf_mem(b, text, pad ? at : (part * 4 + 2) / 3);
+        p += part;
+        n -= part;
     }
     if (b->rc)
         b->n = before;
@@ -39,6 +46,18 @@ void crypto_base64url(struct buf *b, const void *p, size_t n)
     encode(b, p, n, alphabet_url, false);
 }
 
+/* What a character of the URL alphabet stands for, and one more; 0: it is none. */
+static const uint8_t value_url[256] = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
+
 enum err crypto_base64url_decode(sv text, void *p, size_t cap, size_t *ret_n)
 {
     size_t tail = text.n % 4, n = text.n / 4 * 3 + (tail ? tail - 1 : 0);
@@ -50,10 +69,10 @@ enum err crypto_base64url_decode(sv text, void *p, size_t cap, size_t *ret_n)
     uint32_t bits = 0;
     unsigned have = 0;
     for (size_t i = 0; i < text.n; i++) {
-        const char *at = text.p[i] ? memchr(alphabet_url, text.p[i], 64) : NULL;
-        if (!at)
+        uint32_t value = value_url[(uint8_t)text.p[i]];
+        if (value == 0)
             return ERR_SYNTAX;
-        bits = bits << 6 | (uint32_t)(at - alphabet_url);
+        bits = bits << 6 | (value - 1);
         have += 6;
         if (have >= 8) {
             have -= 8;

@@ -17,6 +17,7 @@ struct call {
     usec since, answered;
     usec began; /* monotonic, for the set-up time */
     uint16_t slot;
+    struct home_key key; /* of its Call-ID */
     bool claimed;
     struct call_leg leg[2];              /* texts are heap copies */
     sv call_id, from, to, caller, agent; /* in one piece of memory, behind the struct */
@@ -31,7 +32,6 @@ struct accounting {
     struct hash calls;
     struct link by_silence;
     size_t cap, bytes;
-    uint8_t seed[SIPHASH_KEY];
 };
 
 enum err accounting_new(struct sip *s, struct store *st, size_t cap, struct accounting **ret_a)
@@ -49,14 +49,8 @@ enum err accounting_new(struct sip *s, struct store *st, size_t cap, struct acco
     a->home = sip_home(s);
     a->cap = cap;
     list_init(&a->by_silence);
-    loop_random_bytes(a->loop, a->seed, sizeof(a->seed));
     *ret_a = a;
     return ERR_OK;
-}
-
-static uint64_t key_of(const struct accounting *a, sv call_id)
-{
-    return crypto_siphash(a->seed, call_id.p, call_id.n);
 }
 
 /* A heap copy instead of what *at holds; absent or too long: none. */
@@ -86,7 +80,7 @@ static void call_free(struct accounting *a, struct call *c)
         remember(a, c, &c->leg[i].contact, SV_NONE);
     }
     if (c->claimed)
-        home_release(a->home, c->call_id);
+        home_release(a->home, &c->key);
     hash_remove(&a->calls, &c->by_call_id);
     list_unlink(&c->by_silence);
     a->bytes -= c->bytes;
@@ -242,11 +236,12 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
     c->since = loop_wall(a->loop);
     c->began = invite->at;
     c->slot = invite->slot;
+    c->key = *sip_call_key(a->sip, invite);
     uint16_t slot;
-    c->claimed = home_claim(a->home, c->call_id, c->slot, &slot);
+    c->claimed = home_claim(a->home, &c->key, c->slot, &slot);
     remember(a, c, &c->leg[0].tag, from->tag);
     learn_leg(a, c, 0, m, &invite->flow, location_behind_nat(m, &invite->flow));
-    hash_insert(&a->calls, &c->by_call_id, key_of(a, call_id));
+    hash_insert(&a->calls, &c->by_call_id, c->key.a);
     list_push(&a->by_silence, &c->by_silence);
     stat_inc(&a->loop->stats, STAT_CALLS);
     stat_inc(&a->loop->stats, STAT_CALLS_TOTAL);
@@ -295,7 +290,7 @@ struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret
     sv call_id;
     if (sipmsg_from(m, &from) || sipmsg_to(m, &to) || sipmsg_call_id(m, &call_id) || !to->tag.p)
         return NULL;
-    HASH_EACH (c, &a->calls, key_of(a, call_id), struct call, by_call_id) {
+    HASH_EACH (c, &a->calls, sip_call_key(a->sip, req)->a, struct call, by_call_id) {
         if (!sv_eq(c->call_id, call_id) || c->state == CALL_ENDING)
             continue;
         for (unsigned leg = 0; leg < 2; leg++) {

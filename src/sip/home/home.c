@@ -32,7 +32,7 @@ struct shard {
 struct home {
     uint8_t key_mac[SIPHASH_KEY],
         key_mask[SIPHASH_KEY]; /* RO after home_new, as all but the shards */
-    uint8_t key_a[SIPHASH_KEY], key_b[SIPHASH_KEY], key_hash[SIPHASH_KEY];
+    uint8_t key_directory[SIPHASH_KEY], key_hash[SIPHASH_KEY], key_list[SIPHASH_KEY];
     unsigned workers;
     unsigned shards; /* a power of two */
     struct shard shard[SHARDS_MAX];
@@ -82,9 +82,9 @@ enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers, si
         return ERR_NOMEM;
     derive(secret, SV("tandem mark mac"), h->key_mac);
     derive(secret, SV("tandem mark mask"), h->key_mask);
-    derive(secret, SV("tandem directory a"), h->key_a);
-    derive(secret, SV("tandem directory b"), h->key_b);
+    derive(secret, SV("tandem directory"), h->key_directory);
     derive(secret, SV("tandem hash"), h->key_hash);
+    derive(secret, SV("tandem list"), h->key_list);
     h->workers = workers;
     unsigned shards = 1;
     while (shards < SHARDS_MAX && entries / (shards * 2) >= SHARD_ENTRIES_MIN)
@@ -166,10 +166,16 @@ bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
     return true;
 }
 
+static struct home_key list_key(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n)
+{
+    uint64_t hash[2];
+    crypto_siphash128_list(key, pieces, n, hash);
+    return (struct home_key){hash[0], hash[1]};
+}
+
 struct home_key home_key(const struct home *h, sv call_id)
 {
-    return (struct home_key){crypto_siphash(h->key_a, call_id.p, call_id.n),
-                             crypto_siphash(h->key_b, call_id.p, call_id.n)};
+    return list_key(h->key_directory, &call_id, 1);
 }
 
 /* The top bits choose the shard, the low ones the bucket. */
@@ -182,19 +188,18 @@ static struct shard *shard_of(const struct home *h, const struct home_key *key)
 static uint32_t *chain_find(struct shard *s, const struct home_key *key)
 {
     uint32_t *at = &s->bucket[key->a & s->mask];
-    while (*at != NIL && (s->entry[*at].key.a != key->a || s->entry[*at].key.b != key->b))
+    while (*at != NIL && !home_key_equal(&s->entry[*at].key, key))
         at = &s->entry[*at].next;
     return at;
 }
 
-bool home_claim(struct home *h, sv call_id, uint16_t slot, uint16_t *ret_slot)
+bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint16_t *ret_slot)
 {
-    struct home_key key = home_key(h, call_id);
-    struct shard *s = shard_of(h, &key);
+    struct shard *s = shard_of(h, key);
     bool held = true;
     *ret_slot = slot;
     pthread_mutex_lock(&s->lock);
-    uint32_t *at = chain_find(s, &key);
+    uint32_t *at = chain_find(s, key);
     if (*at != NIL) {
         struct entry *e = &s->entry[*at];
         *ret_slot = e->slot;
@@ -206,7 +211,7 @@ bool home_claim(struct home *h, sv call_id, uint16_t slot, uint16_t *ret_slot)
         uint32_t i = s->vacant;
         struct entry *e = &s->entry[i];
         s->vacant = e->next;
-        *e = (struct entry){.key = key, .next = NIL, .claims = 1, .slot = slot};
+        *e = (struct entry){.key = *key, .next = NIL, .claims = 1, .slot = slot};
         *at = i;
         s->count++;
     } else {
@@ -216,16 +221,11 @@ bool home_claim(struct home *h, sv call_id, uint16_t slot, uint16_t *ret_slot)
     return held;
 }
 
-void home_release(struct home *h, sv call_id)
+void home_release(struct home *h, const struct home_key *key)
 {
-    home_release_key(h, home_key(h, call_id));
-}
-
-void home_release_key(struct home *h, struct home_key key)
-{
-    struct shard *s = shard_of(h, &key);
+    struct shard *s = shard_of(h, key);
     pthread_mutex_lock(&s->lock);
-    uint32_t *at = chain_find(s, &key);
+    uint32_t *at = chain_find(s, key);
     if (*at != NIL && --s->entry[*at].claims == 0) {
         uint32_t i = *at;
         *at = s->entry[i].next;
@@ -236,12 +236,11 @@ void home_release_key(struct home *h, struct home_key key)
     pthread_mutex_unlock(&s->lock);
 }
 
-bool home_find(const struct home *h, sv call_id, uint16_t *ret_slot)
+bool home_find(const struct home *h, const struct home_key *key, uint16_t *ret_slot)
 {
-    struct home_key key = home_key(h, call_id);
-    struct shard *s = shard_of(h, &key);
+    struct shard *s = shard_of(h, key);
     pthread_mutex_lock(&s->lock);
-    uint32_t at = *chain_find(s, &key);
+    uint32_t at = *chain_find(s, key);
     if (at != NIL)
         *ret_slot = s->entry[at].slot;
     pthread_mutex_unlock(&s->lock);
@@ -262,11 +261,10 @@ size_t home_entries(const struct home *h)
 
 uint64_t home_hash(const struct home *h, const sv *pieces, size_t n)
 {
-    uint64_t chain[2] = {0};
-    for (size_t i = 0; i < n; i++) {
-        chain[1] = pieces[i].n;
-        sv both[2] = {{(const char *)chain, sizeof chain}, pieces[i]};
-        chain[0] = crypto_siphash_pieces(h->key_hash, both, 2);
-    }
-    return chain[0];
+    return crypto_siphash_list(h->key_hash, pieces, n);
+}
+
+struct home_key home_list_key(const struct home *h, const sv *pieces, size_t n)
+{
+    return list_key(h->key_list, pieces, n);
 }

@@ -40,25 +40,31 @@ void home_mark(const struct home *h, uint16_t slot, uint64_t chance, struct buf 
 /* text begins with a mark of ours. */
 bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot);
 
-/* What the directory knows a Call-ID by: lets a holder forget the text. */
+/* 128 bits of keyed hash that stand for a text or a list of texts: nobody without the secret can make two
+ * meet, so a holder may forget the texts. */
 struct home_key {
     uint64_t a, b;
 };
+static inline bool home_key_equal(const struct home_key *x, const struct home_key *y)
+{
+    return x->a == y->a && x->b == y->b;
+}
+/* What the directory knows a Call-ID by. */
 struct home_key home_key(const struct home *h, sv call_id);
 
-/* The slot that holds call_id, making slot its home when there is none; one more claim on it.
+/* The slot that holds key, making slot its home when there is none; one more claim on it.
  * False: directory full, *ret_slot = slot and nothing is held. */
-bool home_claim(struct home *h, sv call_id, uint16_t slot, uint16_t *ret_slot);
+bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint16_t *ret_slot);
 /* One claim less; the last removes the entry. Unknown: nothing happens. */
-void home_release(struct home *h, sv call_id);
-void home_release_key(struct home *h, struct home_key key);
+void home_release(struct home *h, const struct home_key *key);
 /* Looks without claiming. */
-bool home_find(const struct home *h, sv call_id, uint16_t *ret_slot);
+bool home_find(const struct home *h, const struct home_key *key, uint16_t *ret_slot);
 size_t home_entries(const struct home *h);
 
-/* A keyed 64-bit hash for what peers name (loop detection, stateless tags, tables); same secret,
- * separate use. Where one
- * piece ends and the next begins counts. */
+/* Keyed hashes of lists for what peers name; same secret, separate use; where one piece ends and the next
+ * begins counts. pieces[0] says what for. The one of 64 bits is for what leaves the process (loop
+ * detection, tags), the key for what is looked up here. */
 uint64_t home_hash(const struct home *h, const sv *pieces, size_t n);
+struct home_key home_list_key(const struct home *h, const sv *pieces, size_t n);
 
 #endif

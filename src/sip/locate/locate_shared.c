@@ -80,7 +80,7 @@ void locate_answer_unref(struct locate_answer *a)
 uint64_t locate_hash(const struct locate_shared *sh, sv name, enum dns_type type)
 {
     char t = (char)type;
-    return crypto_siphash_pieces(sh->seed, (sv[]){{&t, 1}, name}, 2);
+    return crypto_siphash_list(sh->seed, (sv[]){{&t, 1}, name}, 2);
 }
 
 static bool same(const struct locate_answer *a, uint64_t hash, sv name, enum dns_type type)

@@ -64,6 +64,15 @@ struct dest {
     bool or_connect;
 };
 
+/* What the transaction layer knows a request by: kept with the message, so that it is computed once. */
+struct rx_match {
+    struct home_key key, merge;
+    uint64_t method;
+    enum { RX_MATCH_UNKNOWN, RX_MATCH_NONE, RX_MATCH_KEY } state;
+    bool old;    /* RFC 2543: without a branch that is unique */
+    bool merges; /* merge is computed */
+};
+
 /* A received message. Everything in it lives until the last rx_unref. */
 struct rx {
     struct sipmsg msg;
@@ -78,6 +87,9 @@ struct rx {
     uint16_t slot; /* its home */
     /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
     bool claimed;
+    bool has_call_key;
+    struct home_key call_key; /* by sip_call_key() */
+    struct rx_match match;
     struct tls_peer
         *peer; /* who it came from, by certificate; NULL: none was shown. Lives with rx */
     struct arena arena;
@@ -257,6 +269,9 @@ MUST_USE enum err sip_reply(struct sip *s, struct rx *rx, struct sip_reply *r);
  * (no block), as sipmsg_reply. */
 MUST_USE enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r,
                                   struct block **ret_octets);
+/* What the Call-ID of rx is known by in the directory of homes, fit for other tables too: computed once. One
+ * without a Call-ID has the key of an empty one. */
+const struct home_key *sip_call_key(struct sip *s, struct rx *rx);
 /* The stateless To tag for this request, written to mem. */
 sv sip_stateless_tag(struct sip *s, const struct rx *rx, char mem[static 24]);
 /* Fills received and rport of r from rx. */

@@ -30,8 +30,7 @@ struct rx_priv {
     _Atomic uint32_t refs;
     struct sip_shared *shared;
     struct block *self, *octets;
-    struct home_key key; /* of the claim */
-    struct mail mail;    /* to the home; holds a reference */
+    struct mail mail; /* to the home; holds a reference */
 };
 
 struct sip_shared {

@@ -26,12 +26,21 @@ void rx_unref(struct rx *rx)
     if (!rx || atomic_fetch_sub_explicit(&rx->priv->refs, 1, memory_order_acq_rel) != 1)
         return;
     if (rx->claimed)
-        home_release_key(rx->priv->shared->home, rx->priv->key);
+        home_release(rx->priv->shared->home, &rx->call_key);
     struct block *self = rx->priv->self, *octets = rx->priv->octets;
     arena_done(&rx->arena);
     tls_peer_unref(rx->peer);
     block_unref(octets);
     block_unref(self);
+}
+
+const struct home_key *sip_call_key(struct sip *s, struct rx *rx)
+{
+    if (!rx->has_call_key) {
+        rx->call_key = home_key(s->shared->home, sipmsg_value(&rx->msg, SIP_H_CALL_ID));
+        rx->has_call_key = true;
+    }
+    return &rx->call_key;
 }
 
 static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow *f,
@@ -91,7 +100,6 @@ static bool request_mark(struct sip *s, struct rx *rx)
 static void request_home(struct sip *s, struct rx *rx)
 {
     struct home *h = s->shared->home;
-    sv call_id;
     if (request_mark(s, rx)) {
         rx->has_home = true;
         return;
@@ -101,15 +109,12 @@ static void request_home(struct sip *s, struct rx *rx)
         rx->has_home = true;
         return;
     }
-    if (sipmsg_call_id(&rx->msg, &call_id))
-        return;
     /* ACK and CANCEL begin nothing: they go where their INVITE is, or stay. */
     if (rx->msg.method == SIP_ACK || rx->msg.method == SIP_CANCEL) {
-        rx->has_home = home_find(h, call_id, &rx->slot);
+        rx->has_home = home_find(h, sip_call_key(s, rx), &rx->slot);
         return;
     }
-    rx->priv->key = home_key(h, call_id);
-    rx->claimed = home_claim(h, call_id, rx->slot, &rx->slot);
+    rx->claimed = home_claim(h, sip_call_key(s, rx), rx->slot, &rx->slot);
     rx->has_home = rx->claimed;
     if (!rx->claimed)
         stat_refuse(&s->loop->stats, STAT_LIMIT_DIRECTORY);

@@ -16,21 +16,10 @@ uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text)
     return m != SIP_EXTENSION ? (uint64_t)m : home_hash(tt->home, pieces, 2) | (uint64_t)1 << 63;
 }
 
-/* pieces[0] is the caller's to fill: it tells the two halves apart. */
-static void key_halves(const struct txn_table *tt, sv *pieces, size_t n, struct txn_key *key)
-{
-    pieces[0] = SV("txn a");
-    key->a = home_hash(tt->home, pieces, n);
-    pieces[0] = SV("txn b");
-    key->b = home_hash(tt->home, pieces, n);
-}
-
 struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method)
 {
-    struct txn_key key = {.method = method};
-    sv pieces[2] = {SV_NONE, branch};
-    key_halves(tt, pieces, 2, &key);
-    return key;
+    sv pieces[] = {SV("client"), branch};
+    return (struct txn_key){.id = home_list_key(tt->home, pieces, 2), .method = method};
 }
 
 /* RFC 3261 §17.2.3: the branch identifies when it begins with the magic cookie; a bare cookie names
@@ -41,40 +30,50 @@ static bool branch_unique(sv branch)
     return sv_starts(branch, cookie) && branch.n > cookie.n;
 }
 
-static uint64_t request_method(const struct txn_table *tt, const struct sipmsg *m)
+static bool key_by_branch(const struct txn_table *tt, const struct sip_via *via,
+                          struct rx_match *ret)
 {
-    return txn_method(tt, m->method == SIP_ACK ? SIP_INVITE : m->method, m->method_text);
+    char host[HOST_MAX];
+    size_t n = via->host.n < HOST_MAX ? via->host.n : HOST_MAX;
+    for (size_t i = 0; i < n; i++)
+        host[i] = sv_lower(via->host.p[i]);
+    sv port = {(const char *)&via->port, sizeof via->port};
+    sv pieces[] = {SV("server"), via->branch, {host, n}, port};
+    ret->key = home_list_key(tt->home, pieces, 4);
+    return true;
 }
 
-bool txn_server_key(const struct txn_table *tt, struct sipmsg *m, struct txn_key *ret_key,
-                    bool *ret_old)
+/* RFC 3261 §17.2.3, of RFC 2543: Request-URI, tag of From, Call-ID, CSeq, Via; the tag of To besides. */
+static bool key_without_branch(const struct txn_table *tt, struct sipmsg *m,
+                               const struct sip_via *via, struct rx_match *ret)
 {
-    const struct sip_via *via;
-    struct txn_key key = {.method = request_method(tt, m)};
-    if (sipmsg_via(m, &via))
+    const struct sip_addr *from;
+    const struct sip_cseq *cseq;
+    sv call_id;
+    if (sipmsg_from(m, &from) || sipmsg_cseq(m, &cseq) || sipmsg_call_id(m, &call_id))
         return false;
-    if (branch_unique(via->branch)) {
-        char host[HOST_MAX];
-        size_t n = via->host.n < HOST_MAX ? via->host.n : HOST_MAX;
-        for (size_t i = 0; i < n; i++)
-            host[i] = sv_lower(via->host.p[i]);
-        sv port = {(const char *)&via->port, sizeof via->port};
-        sv pieces[] = {SV_NONE, via->branch, {host, n}, port};
-        key_halves(tt, pieces, 4, &key);
-        *ret_old = false;
-    } else {
-        const struct sip_addr *from;
-        const struct sip_cseq *cseq;
-        sv call_id;
-        if (sipmsg_from(m, &from) || sipmsg_cseq(m, &cseq) || sipmsg_call_id(m, &call_id))
-            return false;
-        sv number = {(const char *)&cseq->number, sizeof cseq->number};
-        sv pieces[] = {SV_NONE, m->uri_text, from->tag, call_id, number, via->text};
-        key_halves(tt, pieces, 6, &key);
-        *ret_old = true;
-    }
-    *ret_key = key;
+    sv number = {(const char *)&cseq->number, sizeof cseq->number};
+    sv pieces[] = {SV("old"), m->uri_text, from->tag, call_id, number, via->text};
+    ret->key = home_list_key(tt->home, pieces, 6);
     return true;
+}
+
+const struct rx_match *txn_server_match(const struct txn_table *tt, struct rx *rx)
+{
+    struct sipmsg *m = &rx->msg;
+    struct rx_match *match = &rx->match;
+    const struct sip_via *via;
+    if (match->state == RX_MATCH_UNKNOWN) {
+        match->state = RX_MATCH_NONE;
+        match->method =
+            txn_method(tt, m->method == SIP_ACK ? SIP_INVITE : m->method, m->method_text);
+        if (!sipmsg_via(m, &via)) {
+            match->old = !branch_unique(via->branch);
+            if (match->old ? key_without_branch(tt, m, via, match) : key_by_branch(tt, via, match))
+                match->state = RX_MATCH_KEY;
+        }
+    }
+    return match->state == RX_MATCH_KEY ? match : NULL;
 }
 
 /* ---- timers ---- */

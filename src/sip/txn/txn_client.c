@@ -221,8 +221,8 @@ bool ctxn_on_response(void *table, struct rx *rx)
     struct txn_key key =
         txn_client_key(tt, via->branch, txn_method(tt, cseq->method, cseq->method_text));
     uint16_t status = rx->msg.status;
-    HASH_EACH (t, &tt->by_client_key, key.a, struct ctxn, t.by_key) {
-        if (!txn_key_equal(&t->t.key, &key) || t->t.key.method != key.method)
+    HASH_EACH (t, &tt->by_client_key, key.id.a, struct ctxn, t.by_key) {
+        if (!home_key_equal(&t->t.key.id, &key.id) || t->t.key.method != key.method)
             continue;
         ctxn_run(t, status < 200 ? TXN_RX_1XX : status < 300 ? TXN_RX_2XX : TXN_RX_FAIL, rx);
         return true;
@@ -243,7 +243,7 @@ static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const
     t->t.dest = *d;
     t->t.octets = block_ref(octets);
     t->slot = slot;
-    hash_insert(&tt->by_client_key, &t->t.by_key, key.a);
+    hash_insert(&tt->by_client_key, &t->t.by_key, key.id.a);
     return t;
 }
 

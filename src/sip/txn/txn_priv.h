@@ -3,9 +3,9 @@
  *
  * Parts   txn_tables.c the machines; txn.c the table of transactions, keys, timers, sending;
  * txn_elsewhere.c responses whose connection is gone;
- * txn_client.c and txn_server.c the two drivers. Keys    128 bits of keyed hash over what RFC 3261
- * §17.1.3 and §17.2.3 match by, and the method beside them: nobody without the secret can make two
- * of them meet, so the texts need not be kept. */
+ *         txn_client.c and txn_server.c the two drivers.
+ * Keys    a home_key of what RFC 3261 §17.1.3 and §17.2.3 match by, and the method beside it: the texts
+ *         need not be kept. */
 #ifndef TXN_TXN_PRIV_H
 #define TXN_TXN_PRIV_H
 #include "ds/hash.h"
@@ -13,7 +13,7 @@
 #include "txn/txn_tables.h"
 
 struct txn_key {
-    uint64_t a, b;
+    struct home_key id;
     uint64_t method; /* enum sip_method, or a hash with the top bit set */
 };
 
@@ -68,8 +68,7 @@ struct stxn {
     void *arg;
     struct rx *rx; /* NULL: let go of */
     struct hash_node by_merge;
-    uint64_t merge_b;
-    struct home_key claim;
+    struct home_key merge, claim;
     bool claimed;
     bool old; /* RFC 2543: matched without a branch */
     bool final, repeat;
@@ -80,13 +79,8 @@ struct stxn {
 /* ---- txn.c ---- */
 uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text);
 struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method);
-/* False: no Via, or what RFC 2543 matches by is missing. */
-bool txn_server_key(const struct txn_table *tt, struct sipmsg *m, struct txn_key *ret_key,
-                    bool *ret_old);
-static inline bool txn_key_equal(const struct txn_key *x, const struct txn_key *y)
-{
-    return x->a == y->a && x->b == y->b;
-}
+/* What rx is matched by; NULL: no Via, or what RFC 2543 matches by is missing. */
+const struct rx_match *txn_server_match(const struct txn_table *tt, struct rx *rx);
 void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, timer_fn *on_retry,
               timer_fn *on_deadline, void *arg);
 /* Out of every list; frees what the common part holds. */

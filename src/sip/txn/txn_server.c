@@ -19,7 +19,7 @@ static void server_free(struct stxn *t)
     txn_done(&t->t);
     let_go_of_request(t);
     if (t->claimed)
-        home_release_key(tt->home, t->claim);
+        home_release(tt->home, &t->claim);
     pool_put(tt->servers, t);
 }
 
@@ -173,15 +173,14 @@ static bool tag_fits(const struct stxn *t, struct rx *rx)
  * before). */
 static struct stxn *server_find(struct txn_table *tt, struct rx *rx, bool any_method)
 {
-    struct txn_key key;
-    bool old;
-    if (!txn_server_key(tt, &rx->msg, &key, &old))
+    const struct rx_match *match = txn_server_match(tt, rx);
+    if (!match)
         return NULL;
-    HASH_EACH (t, &tt->by_server_key, key.a, struct stxn, t.by_key) {
+    HASH_EACH (t, &tt->by_server_key, match->key.a, struct stxn, t.by_key) {
         /* The source belongs to it: who has only seen the branch is somebody else (D31). */
-        if (txn_key_equal(&t->t.key, &key) && t->old == old && tag_fits(t, rx) &&
+        if (home_key_equal(&t->t.key.id, &match->key) && t->old == match->old && tag_fits(t, rx) &&
             addr_equal_ip(&t->t.dest.flow.remote, &rx->flow.remote) &&
-            (any_method || t->t.key.method == key.method))
+            (any_method || t->t.key.method == match->method))
             return t;
     }
     return NULL;
@@ -193,51 +192,57 @@ bool stxn_knows(void *table, struct rx *rx)
     return server_find(tt, rx, rx->msg.method == SIP_CANCEL) != NULL;
 }
 
-/* RFC 3261 §8.2.2.2: what requests that were merged on the way have in common; in two halves. */
-static uint64_t merge_key(const struct txn_table *tt, const struct sip_addr *from, sv call_id,
-                          const struct sip_cseq *cseq, uint64_t method, uint64_t *ret_b)
+/* RFC 3261 §8.2.2.2: what requests that were merged on the way have in common: tag of From, Call-ID, CSeq.
+ * NULL: rx has a tag in To, and is in a dialog; or it cannot be read. */
+static const struct home_key *merge_key(const struct txn_table *tt, struct rx *rx)
 {
-    sv pieces[] = {SV("merge b"),
-                   from->tag,
-                   call_id,
-                   {(const char *)&cseq->number, sizeof cseq->number},
-                   {(const char *)&method, sizeof method}};
-    *ret_b = home_hash(tt->home, pieces, 5);
-    pieces[0] = SV("merge a");
-    return home_hash(tt->home, pieces, 5);
+    const struct sip_addr *to, *from;
+    const struct sip_cseq *cseq;
+    const struct home_key *call = sip_call_key(tt->sip, rx);
+    struct rx_match *match = &rx->match;
+    if (sipmsg_to(&rx->msg, &to) || sv_present(to->tag) || sipmsg_from(&rx->msg, &from) ||
+        sipmsg_cseq(&rx->msg, &cseq))
+        return NULL;
+    if (!match->merges) {
+        sv pieces[] = {SV("merge"),
+                       from->tag,
+                       {(const char *)call, sizeof *call},
+                       {(const char *)&cseq->number, sizeof cseq->number},
+                       {(const char *)&match->method, sizeof match->method}};
+        match->merge = home_list_key(tt->home, pieces, 5);
+        match->merges = true;
+    }
+    return &match->merge;
 }
 
 static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
 {
-    struct txn_key key;
-    bool old;
-    sv call_id;
-    const struct sip_addr *to, *from;
-    const struct sip_cseq *cseq;
-    struct sipmsg *m = &rx->msg;
-    if (!txn_server_key(tt, m, &key, &old) || sipmsg_call_id(m, &call_id) || sipmsg_to(m, &to) ||
-        sipmsg_from(m, &from) || sipmsg_cseq(m, &cseq))
+    const struct rx_match *match = txn_server_match(tt, rx);
+    const struct sip_addr *to;
+    if (!match || sipmsg_to(&rx->msg, &to))
         return NULL;
     struct stxn *t = pool_get(tt->servers);
     if (!t)
         return NULL;
-    enum txn_kind kind = m->method == SIP_INVITE ? TXN_IST : TXN_NIST;
+    enum txn_kind kind = rx->msg.method == SIP_INVITE ? TXN_IST : TXN_NIST;
     txn_init(&t->t, tt, kind, on_retry, on_deadline, t);
-    t->t.key = key;
+    t->t.key = (struct txn_key){match->key, match->method};
     t->t.dest = sip_response_dest(rx);
     t->rx = rx_ref(rx);
     t->at = tt->loop->now;
-    t->old = old;
-    t->tag = old ? tag_hash(tt, to->tag) : 0;
+    t->old = match->old;
+    t->tag = t->old ? tag_hash(tt, to->tag) : 0;
     if (rx->claimed) {
-        t->claim = home_key(tt->home, call_id);
+        t->claim = *sip_call_key(tt->sip, rx);
         t->claimed = true;
         rx->claimed = false;
     }
-    hash_insert(&tt->by_server_key, &t->t.by_key, key.a);
-    if (!sv_present(to->tag))
-        hash_insert(&tt->by_merge_key, &t->by_merge,
-                    merge_key(tt, from, call_id, cseq, key.method, &t->merge_b));
+    hash_insert(&tt->by_server_key, &t->t.by_key, match->key.a);
+    const struct home_key *merge = merge_key(tt, rx);
+    if (merge) {
+        t->merge = *merge;
+        hash_insert(&tt->by_merge_key, &t->by_merge, merge->a);
+    }
     txn_arm(&t->t, txn_begin(kind, &t->t.state));
     return t;
 }
@@ -386,22 +391,15 @@ void stxn_drop(struct stxn *t)
     }
 }
 
-bool stxn_merged(struct sip *s, const struct rx *crx)
+bool stxn_merged(struct sip *s, struct rx *rx)
 {
     struct txn_table *tt = sip_txns(s);
-    struct rx *rx = (struct rx *)crx; /* typed access remembers what it found */
-    const struct sip_addr *to, *from;
-    const struct sip_cseq *cseq;
-    struct txn_key key;
-    sv call_id;
-    bool old;
-    if (!txn_server_key(tt, &rx->msg, &key, &old) || sipmsg_to(&rx->msg, &to) ||
-        sv_present(to->tag) || sipmsg_from(&rx->msg, &from) || sipmsg_cseq(&rx->msg, &cseq) ||
-        sipmsg_call_id(&rx->msg, &call_id))
+    const struct rx_match *match = txn_server_match(tt, rx);
+    const struct home_key *merge = match ? merge_key(tt, rx) : NULL;
+    if (!merge)
         return false;
-    uint64_t b, a = merge_key(tt, from, call_id, cseq, key.method, &b);
-    HASH_EACH (t, &tt->by_merge_key, a, struct stxn, by_merge) {
-        if (t->merge_b == b && !txn_key_equal(&t->t.key, &key))
+    HASH_EACH (t, &tt->by_merge_key, merge->a, struct stxn, by_merge) {
+        if (home_key_equal(&t->merge, merge) && !home_key_equal(&t->t.key.id, &match->key))
             return true;
     }
     return false;

@@ -9,6 +9,10 @@
 #include <cmocka.h>
 #include "crypto/crypto.h"
 #include "crypto/crypto_priv.h"
+#define ERR_STATE openssl_err_state /* OpenSSL has a type of this name, we a value */
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#undef ERR_STATE
 
 static void expect_hex(const void *p, size_t n, const char *want)
 {
@@ -61,18 +65,73 @@ static void siphash_gives_the_values_of_its_paper(void **state)
     assert_true(crypto_siphash(key, text, 0) == 0x726fdb47dd0e0e31u);
     assert_true(crypto_siphash(key, text, 1) == 0x74f839c593dc67fdu);
     assert_true(crypto_siphash(key, text, 8) == 0x93f5f5799a932462u);
-    for (size_t n = 0; n <= 64; n++) {
+    for (size_t n = 1; n <= 64; n++) {
         uint64_t want = crypto_siphash(key, text, n);
+        text[n - 1] ^= 0x80;
+        assert_true(crypto_siphash(key, text, n) != want);
+        text[n - 1] ^= 0x80;
+    }
+}
+
+/* By OpenSSL, of octets in one run. */
+static void siphash_elsewhere(const uint8_t key[static SIPHASH_KEY], const uint8_t *p, size_t n,
+                              size_t size, uint64_t *ret_hash)
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t("size", &size), OSSL_PARAM_construct_end()};
+    size_t got = 0;
+    uint8_t out[16];
+    assert_int_equal(EVP_MAC_init(ctx, key, SIPHASH_KEY, params), 1);
+    assert_int_equal(EVP_MAC_update(ctx, p, n), 1);
+    assert_int_equal(EVP_MAC_final(ctx, out, &got, sizeof out), 1);
+    assert_int_equal(got, size);
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_free(mac);
+    for (size_t i = 0; i < size / 8; i++) {
+        ret_hash[i] = 0;
+        for (size_t k = 0; k < 8; k++)
+            ret_hash[i] |= (uint64_t)out[8 * i + k] << (8 * k);
+    }
+}
+
+/* One piece of a list: its length, its octets, zeros to the next word. */
+static size_t put_piece(uint8_t *at, const uint8_t *p, size_t n)
+{
+    size_t whole = (n + 7) / 8 * 8;
+    memset(at, 0, 8 + whole);
+    at[0] = (uint8_t)n;
+    if (n > 0)
+        memcpy(at + 8, p, n);
+    return 8 + whole;
+}
+
+static void siphash_of_lists_is_the_one_of_their_octets(void **state)
+{
+    (void)state;
+    uint8_t key[SIPHASH_KEY], text[64], octets[192];
+    uint64_t want[2], got[2];
+    for (int i = 0; i < 64; i++)
+        text[i] = (uint8_t)(i * 37 + 11);
+    memcpy(key, text + 3, sizeof key);
+    for (size_t n = 0; n <= 64; n++) {
+        siphash_elsewhere(key, text, n, 8, want);
+        assert_true(crypto_siphash(key, text, n) == want[0]);
         for (size_t cut = 0; cut <= n; cut++) {
             sv pieces[] = {{(char *)text, cut}, SV_NONE, {(char *)text + cut, n - cut}};
-            assert_true(crypto_siphash_pieces(key, pieces, 3) == want);
-        }
-        if (n > 0) {
-            text[n - 1] ^= 0x80;
-            assert_true(crypto_siphash(key, text, n) != want);
-            text[n - 1] ^= 0x80;
+            size_t at = put_piece(octets, text, cut);
+            at += put_piece(octets + at, NULL, 0);
+            at += put_piece(octets + at, text + cut, n - cut);
+            siphash_elsewhere(key, octets, at, 8, want);
+            assert_true(crypto_siphash_list(key, pieces, 3) == want[0]);
+            siphash_elsewhere(key, octets, at, 16, want);
+            crypto_siphash128_list(key, pieces, 3, got);
+            assert_memory_equal(got, want, sizeof want);
         }
     }
+    siphash_elsewhere(key, text, 0, 16, want);
+    crypto_siphash128_list(key, NULL, 0, got);
+    assert_memory_equal(got, want, sizeof want);
 }
 
 static uint32_t crc_by_bits(const uint8_t *p, size_t n)
@@ -226,6 +285,7 @@ int main(void)
         cmocka_unit_test(digests_give_the_published_values),
         cmocka_unit_test(hmac_gives_the_values_of_rfc_4231),
         cmocka_unit_test(siphash_gives_the_values_of_its_paper),
+        cmocka_unit_test(siphash_of_lists_is_the_one_of_their_octets),
         cmocka_unit_test(crc32c_agrees_with_its_definition),
         cmocka_unit_test(comparison_wiping_and_randomness),
         cmocka_unit_test(base64_gives_the_values_of_rfc_4648),

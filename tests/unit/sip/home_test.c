@@ -15,6 +15,24 @@ static struct home *make(unsigned workers, size_t entries)
     return h;
 }
 
+static bool claim(struct home *h, sv call_id, uint16_t slot, uint16_t *ret_slot)
+{
+    struct home_key key = home_key(h, call_id);
+    return home_claim(h, &key, slot, ret_slot);
+}
+
+static bool find(struct home *h, sv call_id, uint16_t *ret_slot)
+{
+    struct home_key key = home_key(h, call_id);
+    return home_find(h, &key, ret_slot);
+}
+
+static void release(struct home *h, sv call_id)
+{
+    struct home_key key = home_key(h, call_id);
+    home_release(h, &key);
+}
+
 static sv write_mark(const struct home *h, uint16_t slot, uint64_t chance, char mem[32])
 {
     struct buf b;
@@ -106,21 +124,21 @@ static void the_first_claim_chooses_and_the_last_release_forgets(void **state)
     (void)state;
     struct home *h = make(4, 1000);
     uint16_t slot = 0;
-    assert_false(home_find(h, SV("call@a"), &slot));
-    assert_true(home_claim(h, SV("call@a"), 10, &slot));
+    assert_false(find(h, SV("call@a"), &slot));
+    assert_true(claim(h, SV("call@a"), 10, &slot));
     assert_int_equal(slot, 10);
-    assert_true(home_claim(h, SV("call@a"), 20, &slot));
+    assert_true(claim(h, SV("call@a"), 20, &slot));
     assert_int_equal(slot, 10);
-    assert_true(home_claim(h, SV("call@b"), 30, &slot));
+    assert_true(claim(h, SV("call@b"), 30, &slot));
     assert_int_equal(slot, 30);
     assert_int_equal(home_entries(h), 2);
-    home_release(h, SV("call@a"));
-    assert_true(home_find(h, SV("call@a"), &slot));
+    release(h, SV("call@a"));
+    assert_true(find(h, SV("call@a"), &slot));
     assert_int_equal(slot, 10);
-    home_release_key(h, home_key(h, SV("call@a")));
-    assert_false(home_find(h, SV("call@a"), &slot));
-    home_release(h, SV("call@a")); /* nothing held: nothing happens */
-    assert_true(home_claim(h, SV("call@a"), 20, &slot));
+    release(h, SV("call@a"));
+    assert_false(find(h, SV("call@a"), &slot));
+    release(h, SV("call@a")); /* nothing held: nothing happens */
+    assert_true(claim(h, SV("call@a"), 20, &slot));
     assert_int_equal(slot, 20);
     assert_int_equal(home_entries(h), 2);
     home_free(h);
@@ -136,15 +154,15 @@ static void a_full_directory_keeps_the_claimer_at_home(void **state)
         struct buf b;
         buf_init(&b, id, sizeof id);
         buf_u64(&b, (uint64_t)i);
-        assert_true(home_claim(h, buf_sv(&b), 1, &slot));
+        assert_true(claim(h, buf_sv(&b), 1, &slot));
     }
-    assert_false(home_claim(h, SV("late"), 9, &slot));
+    assert_false(claim(h, SV("late"), 9, &slot));
     assert_int_equal(slot, 9);
-    assert_false(home_find(h, SV("late"), &slot));
-    assert_true(home_claim(h, SV("3"), 9, &slot)); /* known ones still count up */
+    assert_false(find(h, SV("late"), &slot));
+    assert_true(claim(h, SV("3"), 9, &slot)); /* known ones still count up */
     assert_int_equal(slot, 1);
-    home_release(h, SV("5"));
-    assert_true(home_claim(h, SV("late"), 9, &slot));
+    release(h, SV("5"));
+    assert_true(claim(h, SV("late"), 9, &slot));
     assert_int_equal(home_entries(h), 8);
     home_free(h);
 }
@@ -161,16 +179,16 @@ static void many_come_and_go_without_a_trace(void **state)
             struct buf b;
             buf_init(&b, id, sizeof id);
             buf_u64(&b, (uint64_t)i);
-            assert_true(home_claim(h, buf_sv(&b), (uint16_t)(i % HOME_SLOTS), &slot));
+            assert_true(claim(h, buf_sv(&b), (uint16_t)(i % HOME_SLOTS), &slot));
         }
         assert_int_equal(home_entries(h), 10000);
         for (int i = 0; i < 10000; i++) {
             struct buf b;
             buf_init(&b, id, sizeof id);
             buf_u64(&b, (uint64_t)i);
-            assert_true(home_find(h, buf_sv(&b), &slot));
+            assert_true(find(h, buf_sv(&b), &slot));
             assert_int_equal(slot, i % HOME_SLOTS);
-            home_release(h, buf_sv(&b));
+            release(h, buf_sv(&b));
         }
         assert_int_equal(home_entries(h), 0);
     }
@@ -186,6 +204,11 @@ static void pieces_of_a_hash_do_not_run_together(void **state)
     uint64_t x = home_hash(h, ab_c, 2), y = home_hash(h, a_bc, 2), z = home_hash(h, abc, 1);
     assert_true(x != y && y != z && x != z);
     assert_true(home_hash(h, ab_c, 2) == x);
+    struct home_key p = home_list_key(h, ab_c, 2), q = home_list_key(h, a_bc, 2);
+    assert_false(home_key_equal(&p, &q));
+    q = home_list_key(h, ab_c, 2);
+    assert_true(home_key_equal(&p, &q));
+    assert_true(p.a != x && p.b != x && p.a != p.b); /* of another use */
     home_free(h);
 }
 

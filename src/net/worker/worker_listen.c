@@ -95,7 +95,7 @@ static bool accept_one(struct worker_listener *l)
         close(fd);
         return true;
     }
-    struct stream *s = worker_stream_accepted(l->w, fd, l->local ? NULL : &peer);
+    struct stream *s = worker_stream_accepted(l->w, fd, l->local ? NULL : &peer, &l->base.local);
     if (s) {
         l->h->on_accept(l->arg, s);
         worker_stream_begin(s);
@@ -172,6 +172,7 @@ enum err worker_listen(struct loop *loop, const struct addr *bind, unsigned flag
         mem_free(l);
         return rc;
     }
+    worker_tcp_options(l->fd);
     rc = worker_bind(w->g, l->fd, SOCK_STREAM, bind, flags, &l->bound);
     if (!rc) {
         l->base.local = worker_sockname(l->fd);

@@ -137,8 +137,12 @@ void worker_udp_done(struct worker *w);
 /* ---- worker_stream.c ---- */
 enum err worker_connect(struct loop *l, const struct addr *local, const struct addr *to,
                         const struct stream_handler *h, void *arg, struct stream **ret_stream);
-/* Takes fd over, also on failure. peer: NULL for a Unix socket. NULL: no memory. */
-struct stream *worker_stream_accepted(struct worker *w, int fd, const struct addr *peer);
+/* Of a connection to come, and of a listener: what it accepts inherits them (tcp(7)). */
+void worker_tcp_options(int fd);
+/* Takes fd over, also on failure. peer: NULL for a Unix socket; bound: the listener's address. NULL: no
+ * memory. */
+struct stream *worker_stream_accepted(struct worker *w, int fd, const struct addr *peer,
+                                      const struct addr *bound);
 /* The acceptor has returned: reading begins, or the stream ends if nobody took it. */
 void worker_stream_begin(struct stream *s);
 void worker_stream_done(struct worker *w);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Streams: nonblocking sockets under uv_poll_t with a bounded write queue of our own.
  *
+ * What is sent in a turn waits in one block and leaves at the turn's end, in one call of the kernel; what
+ * the kernel does not take then, and what is sent before it is connected, goes to the queue.
+ *
  *   connecting ── writable, no error ──► open ── end, error ─────────────► gone (on_close)
  *        └─────── error ──► gone (on_close)  └─ stream_close(flush) ──► lingering ─┐
  *                                               stream_close ──► gone ◄────────────┘
@@ -18,6 +21,7 @@
 enum {
     READS_A_TURN = 4,   /* of READ_BUFFER each, so that one busy peer does not starve the rest */
     PIECES_MAX = 16,    /* handed to the kernel at once; more go by the queue */
+    TURN_OCTETS = 4096, /* of a turn that wait for its end; more leave with them at once */
     QUEUE_FIRST = 4096, /* octets of a new queue */
     KEEP_IDLE_S = 60,
     KEEP_INTERVAL_S = 15,
@@ -33,8 +37,9 @@ struct worker_stream {
     int fd;
     const struct stream_handler *h;
     void *arg;
-    char *queue; /* base.queued octets from queue_at */
-    size_t queue_at, queue_cap;
+    struct block *turn; /* sent in this turn; NULL: nothing. base.queued is of both */
+    char *queue;        /* queue_n octets from queue_at; empty while turn is not NULL */
+    size_t queue_at, queue_n, queue_cap;
     int watched; /* events polled for */
     bool connecting, paused;
     bool ended;     /* the peer sends no more */
@@ -42,8 +47,8 @@ struct worker_stream {
     bool closed;    /* no callback any more */
     bool lingering; /* closed, but not gone */
     bool gone;
-    struct deferred failed; /* why holds the error */
-    enum err why;
+    struct deferred later; /* at the turn's end: failed, or turn leaves */
+    enum err why;          /* failed; on_close comes */
     struct timer linger;
     struct link by_worker;
 };
@@ -59,7 +64,7 @@ static void watch(struct worker_stream *s)
     if (s->connecting)
         want = UV_WRITABLE;
     else
-        want = (s->base.queued > 0 ? UV_WRITABLE : 0) |
+        want = (s->queue_n > 0 ? UV_WRITABLE : 0) |
                ((s->lingering || (s->h && !s->paused)) && !s->ended ? UV_READABLE : 0);
     if (want == s->watched)
         return;
@@ -83,21 +88,23 @@ static void destroy(struct worker_stream *s)
     s->closed = s->gone = true;
     s->lingering = false;
     loop_timer_cancel(&s->w->base, &s->linger);
-    loop_defer_cancel(&s->failed);
+    loop_defer_cancel(&s->later);
     list_unlink(&s->by_worker);
+    block_unref(s->turn);
+    s->turn = NULL;
     mem_free(s->queue);
     s->queue = NULL;
     uv_close((uv_handle_t *)&s->poll, on_gone);
     close(s->fd);
 }
 
-/* ---- the write queue ---- */
+/* ---- writing ---- */
 
 static bool queue_reserve(struct worker_stream *s, size_t more)
 {
-    size_t need = s->base.queued + more, cap = s->queue_cap ? s->queue_cap : QUEUE_FIRST;
+    size_t need = s->queue_n + more, cap = s->queue_cap ? s->queue_cap : QUEUE_FIRST;
     if (s->queue_at > 0 && s->queue_at + need > s->queue_cap) {
-        memmove(s->queue, s->queue + s->queue_at, s->base.queued);
+        memmove(s->queue, s->queue + s->queue_at, s->queue_n);
         s->queue_at = 0;
     }
     if (s->queue_at + need <= s->queue_cap)
@@ -112,24 +119,34 @@ static bool queue_reserve(struct worker_stream *s, size_t more)
     return true;
 }
 
-static void queue_put(struct worker_stream *s, sv octets)
+/* What is behind the first skip octets of the pieces. Errors: ERR_NOMEM. */
+static enum err queue_put(struct worker_stream *s, const sv *pieces, size_t n, size_t skip)
 {
-    if (octets.n > 0)
-        memcpy(s->queue + s->queue_at + s->base.queued, octets.p, octets.n);
-    s->base.queued += octets.n;
+    for (size_t i = 0; i < n; i++) {
+        sv rest = sv_sub(pieces[i], skip, pieces[i].n);
+        skip -= pieces[i].n - rest.n;
+        if (rest.n == 0)
+            continue;
+        if (!queue_reserve(s, rest.n))
+            return ERR_NOMEM;
+        memcpy(s->queue + s->queue_at + s->queue_n, rest.p, rest.n);
+        s->queue_n += rest.n;
+        s->base.queued += rest.n;
+    }
+    return ERR_OK;
 }
 
 /* Writes what is queued. Errors: of the socket. */
 static enum err queue_write(struct worker_stream *s)
 {
-    while (s->base.queued > 0) {
-        ssize_t n =
-            send(s->fd, s->queue + s->queue_at, s->base.queued, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (s->queue_n > 0) {
+        ssize_t n = send(s->fd, s->queue + s->queue_at, s->queue_n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN ? ERR_OK : worker_err(errno);
         s->queue_at += (size_t)n;
+        s->queue_n -= (size_t)n;
         s->base.queued -= (size_t)n;
     }
     /* Most connections are idle, and few ever queue: the memory goes with what it held. */
@@ -137,6 +154,40 @@ static enum err queue_write(struct worker_stream *s)
     s->queue = NULL;
     s->queue_at = s->queue_cap = 0;
     return ERR_OK;
+}
+
+/* Writes the turn's octets and the pieces behind them; the queue, which is empty, takes what the kernel
+ * does not. Errors: of the socket; ERR_NOMEM, part of it is out. */
+static enum err write_now(struct worker_stream *s, const sv *pieces, size_t n)
+{
+    struct iovec iov[1 + PIECES_MAX];
+    struct block *turn = s->turn;
+    sv all[1 + PIECES_MAX] = {{NULL, 0}};
+    size_t k = 0;
+    ssize_t done;
+    s->turn = NULL;
+    if (turn) {
+        s->base.queued -= turn->n;
+        all[k++] = block_sv(turn);
+    }
+    for (size_t i = 0; i < n; i++)
+        all[k++] = pieces[i];
+    for (size_t i = 0; i < k; i++)
+        iov[i] = (struct iovec){(void *)(uintptr_t)all[i].p, all[i].n};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = k};
+    do
+        done = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (done < 0 && errno == EINTR);
+    enum err rc = done < 0 && errno != EAGAIN ? worker_err(errno)
+                                              : queue_put(s, all, k, done < 0 ? 0 : (size_t)done);
+    block_unref(turn);
+    return rc;
+}
+
+/* The turn's octets leave. Errors: as write_now. */
+static enum err write_turn(struct worker_stream *s)
+{
+    return s->turn ? write_now(s, NULL, 0) : ERR_OK;
 }
 
 /* ---- the end ---- */
@@ -164,7 +215,7 @@ static void linger(struct worker_stream *s)
 {
     s->closed = s->lingering = true;
     s->h = NULL;
-    loop_defer_cancel(&s->failed);
+    loop_defer_cancel(&s->later);
     loop_timer(&s->w->base, &s->linger, LINGER);
     linger_step(s);
 }
@@ -178,6 +229,8 @@ static void finish(struct worker_stream *s, enum err why)
     }
     const struct stream_handler *h = s->h;
     void *arg = s->arg;
+    if (why == ERR_OK && s->why == ERR_OK)
+        s->why = write_turn(s);
     if (s->why) /* a write met the error first and took it: reading then looks like an orderly end
                  */
         why = s->why;
@@ -248,18 +301,21 @@ static void connected(struct worker_stream *s)
         s->h->on_open(s->arg);
 }
 
+static void drained(struct worker_stream *s)
+{
+    if (s->base.queued == 0 && s->h && s->h->on_drain)
+        s->h->on_drain(s->arg);
+}
+
 static void write_some(struct worker_stream *s)
 {
-    bool had = s->base.queued > 0;
     enum err rc = queue_write(s);
-    if (rc) {
+    if (rc)
         finish(s, rc);
-        return;
-    }
-    if (s->lingering)
+    else if (s->lingering)
         linger_step(s);
-    else if (had && s->base.queued == 0 && s->h && s->h->on_drain)
-        s->h->on_drain(s->arg);
+    else
+        drained(s);
 }
 
 static void on_poll(uv_poll_t *h, int status, int events)
@@ -280,7 +336,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
     }
     if (events & UV_READABLE) /* first: octets that came before the error */
         read_some(s);
-    if (!s->gone && (events & UV_WRITABLE) && s->base.queued > 0)
+    if (!s->gone && (events & UV_WRITABLE) && s->queue_n > 0)
         write_some(s);
     if (!s->gone && status < 0) {
         enum err why = pending_error(s->fd);
@@ -290,10 +346,17 @@ static void on_poll(uv_poll_t *h, int status, int events)
     watch(s);
 }
 
-static void on_failed(struct deferred *d, void *arg)
+static void on_later(struct deferred *d, void *arg)
 {
     struct worker_stream *s = arg;
     (void)d;
+    if (!s->why)
+        s->why = write_turn(s);
+    if (!s->why) {
+        watch(s);
+        drained(s);
+        return;
+    }
     if (!s->connecting)
         read_some(s); /* a peer that answered and left is heard first */
     if (!s->closed)
@@ -303,33 +366,33 @@ static void on_failed(struct deferred *d, void *arg)
 static void fail(struct worker_stream *s, enum err why)
 {
     s->why = why;
-    loop_defer(&s->w->base, &s->failed);
+    loop_defer(&s->w->base, &s->later);
 }
 
 /* ---- what users call ---- */
 
-/* What the kernel takes at once of the pieces. Errors: of the socket. */
-static enum err write_now(struct worker_stream *s, const sv *pieces, size_t n, size_t *ret_written)
+/* Keeps the pieces until the turn's end. False: there is no room. */
+static bool turn_put(struct worker_stream *s, const sv *pieces, size_t n, size_t total)
 {
-    struct iovec iov[PIECES_MAX];
-    size_t k = 0;
-    for (; k < n && k < PIECES_MAX; k++)
-        iov[k] = (struct iovec){(void *)(uintptr_t)pieces[k].p, pieces[k].n};
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = k};
-    ssize_t done;
-    do
-        done = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (done < 0 && errno == EINTR);
-    if (done < 0 && errno != EAGAIN)
-        return worker_err(errno);
-    *ret_written = done < 0 ? 0 : (size_t)done;
-    return ERR_OK;
+    if (!s->turn && total <= TURN_OCTETS)
+        s->turn = block_new(s->w->base.blocks, TURN_OCTETS);
+    if (!s->turn || total > s->turn->cap - s->turn->n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].n > 0)
+            memcpy(s->turn->p + s->turn->n, pieces[i].p, pieces[i].n);
+        s->turn->n += (uint32_t)pieces[i].n;
+    }
+    s->base.queued += total;
+    loop_defer(&s->w->base, &s->later);
+    return true;
 }
 
 static enum err stream_write(struct stream *stream, const sv *pieces, size_t n)
 {
     struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
-    size_t total = 0, written = 0;
+    size_t total = 0;
+    enum err rc = ERR_OK;
     if (s->closed || s->why)
         return ERR_CLOSED;
     for (size_t i = 0; i < n; i++) {
@@ -340,23 +403,19 @@ static enum err stream_write(struct stream *stream, const sv *pieces, size_t n)
         }
         total += pieces[i].n;
     }
-    if (!s->connecting && s->base.queued == 0 && total > 0) {
-        enum err rc = write_now(s, pieces, n, &written);
-        if (rc) {
-            fail(s, rc);
-            return ERR_CLOSED;
-        }
-    }
-    if (written == total)
+    if (total == 0)
         return ERR_OK;
-    if (!queue_reserve(s, total - written)) {
-        fail(s, ERR_NOMEM); /* part of it is out: the stream is of no use now */
-        return ERR_NOMEM;
+    if (s->connecting || s->queue_n > 0) {
+        rc = queue_put(s, pieces, n, 0);
+    } else if (!turn_put(s, pieces, n, total)) {
+        size_t k = n < PIECES_MAX ? n : PIECES_MAX;
+        rc = write_now(s, pieces, k);
+        if (!rc)
+            rc = queue_put(s, pieces + k, n - k, 0);
     }
-    for (size_t i = 0; i < n; i++) {
-        size_t skip = written < pieces[i].n ? written : pieces[i].n;
-        written -= skip;
-        queue_put(s, sv_sub(pieces[i], skip, pieces[i].n));
+    if (rc) {
+        fail(s, rc); /* part of it is out: the stream is of no use now */
+        return rc == ERR_NOMEM ? rc : ERR_CLOSED;
     }
     watch(s);
     return ERR_OK;
@@ -382,6 +441,8 @@ static void stream_end(struct stream *stream, bool flush)
     struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
     if (s->closed)
         return;
+    if (!s->why)
+        s->why = write_turn(s); /* what was sent before the close leaves, unless there is no room */
     if (flush && !s->why && (!s->connecting || s->base.queued > 0) && !s->w->base.stopping)
         linger(s);
     else
@@ -411,7 +472,7 @@ static struct worker_stream *stream_new(struct worker *w, int fd)
                               .queue_max = STREAM_QUEUE_MAX};
     s->w = w;
     s->fd = fd;
-    deferred_init(&s->failed, on_failed, s);
+    deferred_init(&s->later, on_later, s);
     timer_init(&s->linger, on_linger, s);
     list_push(&w->streams, &s->by_worker);
     return s;
@@ -422,7 +483,7 @@ static void set_int(int fd, int level, int option, int value)
     setsockopt(fd, level, option, &value, sizeof(value)); /* best effort */
 }
 
-static void set_tcp_options(int fd)
+void worker_tcp_options(int fd)
 {
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -432,15 +493,15 @@ static void set_tcp_options(int fd)
     set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS);
 }
 
-struct stream *worker_stream_accepted(struct worker *w, int fd, const struct addr *peer)
+struct stream *worker_stream_accepted(struct worker *w, int fd, const struct addr *peer,
+                                      const struct addr *bound)
 {
     struct worker_stream *s = stream_new(w, fd);
     if (!s)
         return NULL;
     if (peer) {
-        set_tcp_options(fd);
         s->base.peer = *peer;
-        s->base.local = worker_sockname(fd);
+        s->base.local = addr_is_any(bound) ? worker_sockname(fd) : *bound;
     } else {
         struct ucred cred;
         socklen_t n = sizeof(cred);
@@ -495,7 +556,7 @@ enum err worker_connect(struct loop *l, const struct addr *local, const struct a
     if (local && (local->family != to->family || (addr_is_any(local) && local->port == 0)))
         local = NULL;
     TRY(worker_socket(to, SOCK_STREAM, &fd));
-    set_tcp_options(fd);
+    worker_tcp_options(fd);
     enum err rc = start_connect(fd, local, to, &later);
     if (rc) {
         close(fd);
@@ -519,8 +580,7 @@ enum err worker_connect(struct loop *l, const struct addr *local, const struct a
 void worker_stream_done(struct worker *w)
 {
     LIST_EACH_SAFE (s, &w->streams, struct worker_stream, by_worker) {
-        if (s->lingering)
-            (void)queue_write(s);
+        (void)(write_turn(s) || (s->lingering && queue_write(s)));
         destroy(s);
     }
 }

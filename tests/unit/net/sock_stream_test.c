@@ -3,14 +3,25 @@
 #include "net_run.h"
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* The library's sendmsg resolves to this one: the kernel's, counted. */
+static unsigned calls;
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    calls++;
+    return syscall(SYS_sendmsg, fd, m, flags);
+}
 
 static const struct addr *any_port(const char *ip)
 {
@@ -338,7 +349,92 @@ static void stream_that_nobody_takes_is_closed(void **state)
     streams_end();
 }
 
+/* ---- the turn's octets ---- */
+
+enum { TURN_OCTETS = 4096 }; /* as in worker_stream.c */
+
+static void send_digits(void)
+{
+    calls = 0;
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(stream_send(client, &(sv){&"0123456789"[i], 1}, 1), ERR_OK);
+    assert_int_equal(client->queued, 10);
+}
+
+static void a_turn_leaves_at_its_end_in_one_call(void **state)
+{
+    (void)state;
+    streams_setup();
+    when_open = send_digits;
+    server_data = close_server_hard;
+    net_run();
+    assert_string_equal(first_octets, "0123456789");
+    assert_int_equal(calls, 1);
+    assert_int_equal(drains, 1);
+    streams_end();
+}
+
+static const size_t mixed[] = {
+    100, TURN_OCTETS - 100, 1, 5000, 3, 60000, TURN_OCTETS + 1, 60000, 60000, 60000, 7};
+static size_t mixed_n;
+
+static void send_mixed(void)
+{
+    client->queue_max = SIZE_MAX / 4;
+    mixed_n = 0;
+    for (size_t i = 0; i < sizeof(mixed) / sizeof(mixed[0]); i++) {
+        sv s = {octets + mixed_n % 251, mixed[i]};
+        size_t third = s.n / 3;
+        mixed_n += s.n;
+        assert_int_equal(
+            stream_send(client, (sv[]){sv_sub(s, 0, third), SV(""), sv_sub(s, third, s.n)}, 3),
+            ERR_OK);
+    }
+    close_client();
+}
+
+static void check_order(sv s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        assert_int_equal((uint8_t)s.p[i], (server_n - s.n + i) % 251);
+}
+
+/* More than a turn keeps, more than the kernel takes. */
+static void octets_of_all_ways_stay_in_order(void **state)
+{
+    (void)state;
+    streams_setup();
+    for (size_t i = 0; i < sizeof(octets); i++)
+        octets[i] = (char)(i % 251);
+    when_open = send_mixed;
+    server_data = check_order;
+    net_run();
+    memset(octets, 0, sizeof(octets));
+    assert_int_equal(server_n, mixed_n);
+    assert_int_equal(server_why, ERR_OK);
+    streams_end();
+}
+
+static void send_and_close_hard(void)
+{
+    assert_int_equal(stream_send(client, &SV("last"), 1), ERR_OK);
+    stream_close(client, false);
+    client = NULL;
+}
+
+static void what_was_sent_before_a_close_leaves(void **state)
+{
+    (void)state;
+    streams_setup();
+    when_open = send_and_close_hard;
+    net_run();
+    assert_string_equal(first_octets, "last");
+    assert_int_equal(server_n, 4);
+    streams_end();
+}
+
 static int raw_peer;
+static size_t reset_size;
 
 static void reset_peer(sv s)
 {
@@ -348,17 +444,18 @@ static void reset_peer(sv s)
     close(raw_peer);
     /* The kernel may notice at once or at the second write: told once and later either way. */
     for (int i = 0; i < 3; i++) {
-        enum err rc = stream_send(server, &SV("x"), 1);
+        enum err rc = stream_send(server, &(sv){octets, reset_size}, 1);
         assert_true(rc == ERR_OK || rc == ERR_CLOSED);
     }
-    assert_int_equal(stream_send(server, &SV("x"), 1), ERR_CLOSED);
+    if (reset_size > TURN_OCTETS)
+        assert_int_equal(stream_send(server, &SV("x"), 1), ERR_CLOSED);
     assert_int_equal(server_closes, 0);
 }
 
-static void reset_is_told_once(void **state)
+static void reset_with(size_t size)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET};
-    (void)state;
+    reset_size = size;
     listener_setup();
     server_data = reset_peer;
     sa.sin_port = htons(listener->local.port);
@@ -369,6 +466,57 @@ static void reset_is_told_once(void **state)
     net_run();
     assert_int_equal(server_closes, 1);
     assert_int_equal(server_why, ERR_CLOSED);
+    streams_end();
+}
+
+static void reset_is_told_once(void **state)
+{
+    (void)state;
+    reset_with(1);
+    reset_with(TURN_OCTETS + 1);
+}
+
+/* ---- options ---- */
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t n = sizeof(value);
+    assert_int_equal(getsockopt(fd, level, name, &value, &n), 0);
+    return value;
+}
+
+static unsigned checked;
+
+static void check_options(void)
+{
+    struct sockaddr_in sa;
+    for (int fd = 3; fd < 256; fd++) {
+        socklen_t n = sizeof(sa), m = sizeof(sa);
+        if (getpeername(fd, (struct sockaddr *)&sa, &n) != 0 || sa.sin_family != AF_INET ||
+            getsockname(fd, (struct sockaddr *)&sa, &m) != 0)
+            continue;
+        checked += ntohs(sa.sin_port) == listener->local.port;
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), 15);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), 4);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 30000);
+    }
+    assert_true(addr_equal(&server->local, &listener->local));
+    close_client();
+}
+
+/* What is accepted inherits the listener's. */
+static void both_ends_have_their_options(void **state)
+{
+    (void)state;
+    streams_setup();
+    checked = 0;
+    when_accepted = check_options;
+    net_run();
+    assert_int_equal(checked, 1);
     streams_end();
 }
 
@@ -635,7 +783,11 @@ int main(void)
         cmocka_unit_test(closing_in_data_is_safe_and_the_peer_hears),
         cmocka_unit_test(paused_stream_reads_later),
         cmocka_unit_test(stream_that_nobody_takes_is_closed),
+        cmocka_unit_test(a_turn_leaves_at_its_end_in_one_call),
+        cmocka_unit_test(octets_of_all_ways_stay_in_order),
+        cmocka_unit_test(what_was_sent_before_a_close_leaves),
         cmocka_unit_test(reset_is_told_once),
+        cmocka_unit_test(both_ends_have_their_options),
         cmocka_unit_test(out_of_descriptors_sheds_and_recovers),
         cmocka_unit_test(a_lost_reserve_is_taken_back),
         cmocka_unit_test(a_turn_accepts_only_so_many),

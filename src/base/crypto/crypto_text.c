@@ -58,31 +58,47 @@ static const uint8_t value_url[256] = {
     ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
 };
 
+/* n characters (two to four) as so many times six bits; false: one is none of the alphabet's. */
+static inline bool decode_part(const uint8_t *in, size_t n, uint32_t *ret_bits)
+{
+    uint32_t bits = 0;
+    bool good = true;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t value = value_url[in[i]];
+        good = good && value != 0;
+        bits = bits << 6 | (value - 1);
+    }
+    *ret_bits = bits;
+    return good;
+}
+
 enum err crypto_base64url_decode(sv text, void *p, size_t cap, size_t *ret_n)
 {
-    size_t tail = text.n % 4, n = text.n / 4 * 3 + (tail ? tail - 1 : 0);
+    size_t tail = text.n % 4, whole = text.n - tail, n = whole / 4 * 3 + (tail ? tail - 1 : 0);
+    const uint8_t *in = (const uint8_t *)text.p;
+    uint8_t *out = p;
+    uint32_t bits;
     if (tail == 1)
         return ERR_SYNTAX;
     if (n > cap)
         return ERR_TOOBIG;
-    uint8_t *out = p;
-    uint32_t bits = 0;
-    unsigned have = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        uint32_t value = value_url[(uint8_t)text.p[i]];
-        if (value == 0)
+    for (size_t i = 0; i < whole; i += 4) {
+        if (!decode_part(in + i, 4, &bits))
             return ERR_SYNTAX;
-        bits = bits << 6 | (value - 1);
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            *out++ = (uint8_t)(bits >> have);
-            bits &= (1u << have) - 1;
-        }
+        *out++ = (uint8_t)(bits >> 16);
+        *out++ = (uint8_t)(bits >> 8);
+        *out++ = (uint8_t)bits;
     }
-    /* RFC 4648 §3.5: what is left must be zero, or two texts would mean the same octets. */
-    if (bits)
-        return ERR_SYNTAX;
+    if (tail) {
+        unsigned spare = tail == 2 ? 4 : 2;
+        /* RFC 4648 §3.5: what is left must be zero, or two texts would mean the same octets. */
+        if (!decode_part(in + whole, tail, &bits) || bits & ((1u << spare) - 1))
+            return ERR_SYNTAX;
+        bits >>= spare;
+        if (tail == 3)
+            *out++ = (uint8_t)(bits >> 8);
+        *out = (uint8_t)bits;
+    }
     *ret_n = n;
     return ERR_OK;
 }

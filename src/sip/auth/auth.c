@@ -4,7 +4,7 @@
 #include "auth/auth_priv.h"
 #include "mem/mem.h"
 
-/* A nonce: 8 octets of time (seconds and a version), 8 of chance, 12 of HMAC; base64url. */
+/* A nonce: 8 octets of time (seconds and a version), 8 of chance, 12 of MAC; base64url. */
 enum {
     NONCE_TIME = 8,
     NONCE_CHANCE = 8,
@@ -27,8 +27,8 @@ struct count_set {
 };
 
 struct auth_verifier {
-    uint8_t secret[32];
-    size_t sets; /* power of two */
+    uint8_t key[SIPHASH_KEY]; /* of the nonces' MAC */
+    size_t sets;              /* power of two */
     struct count_set *set;
 };
 
@@ -46,7 +46,11 @@ enum err auth_verifier_new(const uint8_t secret[static 32], size_t counts,
         mem_free(v);
         return ERR_NOMEM;
     }
-    memcpy(v->secret, secret, sizeof(v->secret));
+    uint8_t mac[SHA256_LEN];
+    sv use = SV("nonce");
+    crypto_hmac_sha256((sv){(const char *)secret, 32}, &use, 1, mac);
+    memcpy(v->key, mac, sizeof(v->key));
+    crypto_wipe(mac, sizeof(mac));
     *ret_v = v;
     return ERR_OK;
 }
@@ -55,7 +59,7 @@ void auth_verifier_free(struct auth_verifier *v)
 {
     if (!v)
         return;
-    crypto_wipe(v->secret, sizeof(v->secret));
+    crypto_wipe(v->key, sizeof(v->key));
     mem_free(v->set);
     mem_free(v);
 }
@@ -65,15 +69,14 @@ void auth_verifier_free(struct auth_verifier *v)
 static void nonce_mac(const struct auth_verifier *v, const uint8_t *nonce, sv realm,
                       const struct addr *source, uint8_t ret_mac[static NONCE_MAC])
 {
-    uint8_t mac[SHA256_LEN];
+    uint64_t mac[2];
     sv pieces[] = {
-        SV("nonce"),
         {(const char *)nonce, NONCE_TIME + NONCE_CHANCE},
         /* The address alone: phones change their port when a NAT forgets them. */
         {(const char *)source->ip, sizeof(source->ip)},
         realm,
     };
-    crypto_hmac_sha256((sv){(const char *)v->secret, sizeof(v->secret)}, pieces, 4, mac);
+    crypto_siphash128_list(v->key, pieces, 3, mac);
     memcpy(ret_mac, mac, NONCE_MAC);
 }
 

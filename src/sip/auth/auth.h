@@ -2,8 +2,8 @@
 /* auth/auth.h: Digest access authentication, both sides.                        layer: sip
  *
  * Spec    RFC 7616, RFC 8760, RFC 3261 §22; RFC 2069 clients (no qop) are refused.
- * Nonces  stateless: time, 64 random bits and an HMAC over them, the source address and the realm
- * under the process's secret; good for every algorithm allowed; valid for AUTH_NONCE_LIFE. The
+ * Nonces  stateless: time, 64 random bits and a MAC of 96 bits (SipHash-2-4) over them, the source
+ * address and the realm under the process's secret; good for every algorithm allowed; valid for AUTH_NONCE_LIFE. The
  * nonce count must rise strictly: a fixed-size sharded table keeps the highest count per nonce in
  * use; when an entry is pushed out, older nonces of its set become stale, so a replay never passes.
  * Secrets HA1 only; comparison in constant time; an unknown user costs and looks the same as a
@@ -42,7 +42,7 @@ struct auth_policy {
 bool auth_allows(const struct auth_policy *p, enum auth_algorithm algorithm);
 
 struct auth_verifier;
-/* secret: HMAC key; counts: entries of the nonce count table. Errors: ERR_NOMEM. */
+/* secret: of the nonces; counts: entries of the nonce count table. Errors: ERR_NOMEM. */
 MUST_USE enum err auth_verifier_new(const uint8_t secret[static 32], size_t counts,
                                     struct auth_verifier **ret_v);
 void auth_verifier_free(struct auth_verifier *v);

@@ -273,7 +273,7 @@ MUST_USE enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply
  * without a Call-ID has the key of an empty one. */
 const struct home_key *sip_call_key(struct sip *s, struct rx *rx);
 /* The stateless To tag for this request, written to mem. */
-sv sip_stateless_tag(struct sip *s, const struct rx *rx, char mem[static 24]);
+sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24]);
 /* Fills received and rport of r from rx. */
 void sip_reply_via(const struct rx *rx, struct sip_reply *r, char mem[static 64]);
 /* A block holding what buf-builders write: block of the loop's pool with cap. NULL: over the

@@ -22,6 +22,10 @@ enum err sip_listen(struct sip *s, unsigned i)
         TRY(stream_listen_flags(s->loop, &c->bind, flags, &sip_listener_handler, p, &p->listener));
         p->local = p->listener->local;
     }
+    struct buf host;
+    buf_init(&host, p->host, sizeof p->host);
+    addr_print_ip(&host, &p->local);
+    p->host_n = addr_is_any(&p->local) ? 0 : (uint8_t)host.n;
     p->open = true;
     /* During set-up only: the other workers open the port that the first one found. */
     if (c->bind.port == 0)
@@ -93,17 +97,31 @@ static struct addr numeric(sv host)
     return uri_host_ip(host, ip, &n) ? (struct addr){0} : addr_from_ip(ip, n, 0);
 }
 
+static bool port_has(const struct sip *s, unsigned i, uint16_t port)
+{
+    const struct sip_port *p = &s->port[i];
+    return p->open &&
+           p->local.port == (port ? port : default_port(s->shared->config.listen[i].transport));
+}
+
 bool sip_is_local(const struct sip *cs, sv host, uint16_t port)
 {
     struct sip *s = (struct sip *)cs; /* what is learnt is a cache */
-    const struct sip_config *c = &s->shared->config;
-    struct addr ip = numeric(host);
-    for (unsigned i = 0; i < c->listeners; i++) {
-        const struct sip_port *p = &s->port[i];
-        if (p->open && p->local.port == (port ? port : default_port(c->listen[i].transport)) &&
-            port_is(s, i, host, &ip))
+    unsigned listeners = s->shared->config.listeners, candidates = 0;
+    for (unsigned i = 0; i < listeners; i++) {
+        if (!port_has(s, i, port))
+            continue;
+        /* As we write it ourselves it is what mostly comes back. */
+        if (host.n > 0 && sv_eq(host, (sv){s->port[i].host, s->port[i].host_n}))
             return true;
+        candidates++;
     }
+    if (candidates == 0)
+        return false;
+    struct addr ip = numeric(host);
+    for (unsigned i = 0; i < listeners; i++)
+        if (port_has(s, i, port) && port_is(s, i, host, &ip))
+            return true;
     return false;
 }
 
@@ -142,14 +160,36 @@ static int zone_holds(const struct sip_config *c, unsigned zone, const struct ad
     return most;
 }
 
+/* The one listener that can reach `to` at all, when it is bound to an address: then the way there does not
+ * matter. NULL: there is none such. */
+static struct sip_port *only_port(struct sip *s, enum sip_transport t, const struct addr *to)
+{
+    static const struct addr no_source;
+    struct sip_port *only = NULL;
+    for (unsigned i = 0; i < s->shared->config.listeners; i++) {
+        struct sip_port *p = &s->port[i];
+        if (!p->open || s->shared->config.listen[i].transport != t || p->local.family != to->family)
+            continue;
+        if (only || addr_is_any(&p->local) || !suits(&p->local, &no_source, to))
+            return NULL;
+        only = p;
+    }
+    return only;
+}
+
 enum err sip_port_for(struct sip *s, enum sip_transport t, const struct addr *to,
                       struct sip_port **ret_port, struct addr *ret_local)
 {
     enum { ZONE_WEIGHT = 4 }; /* above every rank of suits() */
     const struct sip_config *c = &s->shared->config;
     struct addr source = {0};
-    struct sip_port *best = NULL;
+    struct sip_port *best = only_port(s, t, to);
     int best_rank = 0;
+    if (best) {
+        *ret_port = best;
+        *ret_local = best->local;
+        return ERR_OK;
+    }
     if (sock_source_for(s->loop, to, &source))
         source = (struct addr){0};
     for (unsigned i = 0; i < c->listeners; i++) {

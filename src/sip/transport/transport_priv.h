@@ -20,6 +20,7 @@ enum {
     SIP_WAITING = 256,         /* buckets of watches */
     SIP_STUN_SOURCES = 4096,   /* whose rate is known apart, of each worker */
     SIP_NAME_MAX = 256,        /* a host name has 253 octets at most */
+    SIP_HOST_TEXT = 64,        /* an address without brackets and port */
     CONN_SLACK = 1024,
     QUEUE_MIN = 64 * 1024, /* octets that may wait for a peer */
     QUEUE_EXTRA = 4 * 1024,
@@ -54,6 +55,8 @@ struct sip_port {
     struct udp *udp;
     struct listener *listener;
     struct addr local;
+    char host[SIP_HOST_TEXT]; /* local's, as addr_print_ip writes it */
+    uint8_t host_n;           /* 0: local is any address */
 };
 
 enum conn_phase {
@@ -221,8 +224,8 @@ void watch_fail_target(struct sip *s, uint64_t target, uint64_t id, enum err why
 /* The network refused a datagram to this address that begins like this: the worker that sent it is
  * told. */
 void watch_fail_quoted(struct sip *s, const struct addr *to, sv quoted, enum err why);
-uint64_t watch_target_conn(const struct sip *s, unsigned worker, uint64_t conn);
-uint64_t watch_target_addr(const struct sip *s, const struct addr *a);
+uint64_t watch_target_conn(unsigned worker, uint64_t conn);
+uint64_t watch_target_addr(const struct addr *a);
 /* Tells the workers that have sent through c that it is gone. */
 void hop_gone(struct conn *c);
 void sip_later(struct deferred *d, void *arg);

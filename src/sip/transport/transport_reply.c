@@ -71,21 +71,14 @@ struct block *sip_block(struct sip *s, size_t cap)
     return block_new(s->loop->blocks, cap);
 }
 
-sv sip_stateless_tag(struct sip *s, const struct rx *rx, char mem[static 24])
+/* Of what a retransmission repeats and no other request has, unparsed: one that cannot be read has a tag
+ * too. */
+sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24])
 {
     const struct sipmsg *m = &rx->msg;
-    sv via = SV_NONE;
-    struct sip_item item;
-    struct sip_walk it = {.m = m, .id = SIP_H_VIA};
-    if (sipmsg_next(&it, &item))
-        via = item.text;
-    sv pieces[] = {SV("stateless tag"),
-                   via,
-                   sipmsg_value(m, SIP_H_FROM),
-                   sipmsg_value(m, SIP_H_TO),
-                   sipmsg_value(m, SIP_H_CALL_ID),
-                   sipmsg_value(m, SIP_H_CSEQ),
-                   m->uri_text};
+    const struct home_key *call = sip_call_key(s, rx);
+    sv pieces[] = {SV("tag"), (sv){(const char *)call, sizeof *call}, sipmsg_value(m, SIP_H_VIA),
+                   sipmsg_value(m, SIP_H_FROM), sipmsg_value(m, SIP_H_CSEQ)};
     uint64_t h = home_hash(s->shared->home, pieces, sizeof pieces / sizeof pieces[0]);
     for (int i = 0; i < TAG_DIGITS; i++)
         mem[i] = "0123456789abcdef"[h >> (4 * i) & 15];
@@ -110,14 +103,6 @@ enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r,
         return rc ? rc : b.rc;
     }
     octets->n = (uint32_t)b.n;
-    /* A reply to a long request is short, and a transaction keeps it: in a block of its own size. */
-    struct block *fit = b.n <= octets->cap / 2 ? sip_block(s, b.n) : NULL;
-    if (fit) {
-        memcpy(fit->p, octets->p, b.n);
-        fit->n = octets->n;
-        block_unref(octets);
-        octets = fit;
-    }
     *ret_octets = octets;
     return ERR_OK;
 }

@@ -34,16 +34,26 @@ struct hop {
 
 /* ---- watches ---- */
 
-uint64_t watch_target_conn(const struct sip *s, unsigned worker, uint64_t conn)
+/* Spreads watches over their lists; no secret is needed: a long list is walked for a failure only, and one
+ * destination can have as long a one by itself. */
+static uint64_t spread(uint64_t a, uint64_t b, uint64_t c)
 {
-    uint64_t words[2] = {worker, conn};
-    sv piece = {(const char *)words, sizeof words};
-    return home_hash(s->shared->home, &piece, 1);
+    uint64_t x = (a ^ 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
+    x = (x ^ x >> 32 ^ b) * 0xc4ceb9fe1a85ec53u;
+    x = (x ^ x >> 32 ^ c) * 0xff51afd7ed558ccdu;
+    return x ^ x >> 32;
 }
 
-uint64_t watch_target_addr(const struct sip *s, const struct addr *a)
+uint64_t watch_target_conn(unsigned worker, uint64_t conn)
 {
-    return sip_addr_hash(s, a);
+    return spread(worker, conn, 1);
+}
+
+uint64_t watch_target_addr(const struct addr *a)
+{
+    uint64_t ip[2];
+    memcpy(ip, a->ip, sizeof ip);
+    return spread(ip[0], ip[1], (uint64_t)a->scope << 32 | (uint64_t)a->port << 16 | 2);
 }
 
 static void watch_wait(struct sip *s, struct sip_sent *w, uint64_t target, struct block *octets)
@@ -96,7 +106,7 @@ static size_t through_branch(sv text)
 
 static void fail_quoted_here(struct sip *s, const struct addr *to, sv quoted, enum err why)
 {
-    uint64_t target = watch_target_addr(s, to);
+    uint64_t target = watch_target_addr(to);
     LIST_EACH_SAFE (w, &s->waiting[target % SIP_WAITING], struct sip_sent, by_pending) {
         if (w->target != target || !w->octets)
             continue;
@@ -159,7 +169,7 @@ static void on_hop_failed(struct loop *at, struct mail *m)
     struct hop *h = CONTAINER(m, struct hop, mail);
     struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
     if (s)
-        watch_fail_target(s, watch_target_conn(s, h->owner, h->conn), h->watch, h->why);
+        watch_fail_target(s, watch_target_conn(h->owner, h->conn), h->watch, h->why);
     hop_free(h);
 }
 
@@ -257,7 +267,7 @@ static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block
     h->dest = *d;
     h->message = message;
     if (watch) {
-        watch_wait(s, watch, watch_target_conn(s, f->worker, f->conn), NULL);
+        watch_wait(s, watch, watch_target_conn(f->worker, f->conn), NULL);
         h->watch = watch->id;
     }
     if (hop_mail(h, f->worker, on_hop))
@@ -296,7 +306,7 @@ static enum err send_udp(struct sip *s, struct sip_port *p, const struct addr *l
     TRY(udp_send(p->udp, addr_is_any(&p->local) ? local : NULL, to, &piece, 1));
     stat_inc(&s->loop->stats, STAT_SIP_TX_UDP);
     if (watch)
-        watch_wait(s, watch, watch_target_addr(s, to), octets);
+        watch_wait(s, watch, watch_target_addr(to), octets);
     return ERR_OK;
 }
 

@@ -59,11 +59,26 @@ static void server_send(struct stxn *t)
         txn_send(&t->t, t->t.octets, t->final || txn_reliable(&t->t));
 }
 
+/* A reply to a long request is short, and kept: in a block of its own size. */
+static enum err build_reply(struct stxn *t, struct sip_reply *r, struct block **ret_octets)
+{
+    struct block *octets, *fit;
+    TRY(sip_build_reply(t->t.table->sip, t->rx, r, &octets));
+    fit = octets->n <= octets->cap / 2 ? sip_block(t->t.table->sip, octets->n) : NULL;
+    if (fit) {
+        memcpy(fit->p, octets->p, octets->n);
+        fit->n = octets->n;
+        block_unref(octets);
+    }
+    *ret_octets = fit ? fit : octets;
+    return ERR_OK;
+}
+
 static void send_100(struct stxn *t)
 {
     struct sip_reply r = {.status = 100};
     struct block *octets;
-    if (sip_build_reply(t->t.table->sip, t->rx, &r, &octets))
+    if (build_reply(t, &r, &octets))
         return; /* the request comes again */
     block_unref(t->t.octets);
     t->t.octets = octets;
@@ -349,7 +364,7 @@ enum err stxn_respond(struct stxn *t, uint16_t status, struct block *octets)
 enum err stxn_reply(struct stxn *t, struct sip_reply *r)
 {
     struct block *octets;
-    TRY(sip_build_reply(t->t.table->sip, t->rx, r, &octets));
+    TRY(build_reply(t, r, &octets));
     enum err rc = stxn_respond(t, r->status, octets);
     block_unref(octets);
     return rc;

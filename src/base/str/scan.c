@@ -23,15 +23,18 @@ enum err scan_u64(struct scan *c, uint64_t max, uint64_t *ret_value)
 {
     const char *p = c->p;
     uint64_t value = 0;
-    for (; p < c->end && *p >= '0' && *p <= '9'; p++) {
-        unsigned digit = (unsigned)(*p - '0');
-        /* value * 10 + digit <= max, written so that nothing overflows */
-        if (value > max / 10 || value * 10 > max - digit || digit > max)
+    for (; p < c->end; p++) {
+        unsigned digit = (unsigned)(unsigned char)*p - '0';
+        if (digit > 9)
+            break;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value))
             return ERR_RANGE;
-        value = value * 10 + digit;
     }
     if (p == c->p)
         return ERR_SYNTAX;
+    if (value > max)
+        return ERR_RANGE;
     c->p = p;
     *ret_value = value;
     return ERR_OK;

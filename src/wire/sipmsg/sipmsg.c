@@ -5,8 +5,12 @@
 struct pass {
     struct sipmsg *m;
     const char *p, *end;
-    struct sipmsg_fault fault;
+    sip_controls_fn *controls;
+    const char *block; /* the 64 octets whose controls are known; NULL: none yet */
+    uint64_t known;
     enum err rc; /* of the first fault; reading goes on where lines can still be told apart */
+    struct sipmsg_fault fault;
+    uint16_t last[SIP_HEADERS]; /* field of each id that has a first one */
     struct sipmsg_field fields[SIPMSG_HEADERS_MAX];
 };
 
@@ -18,28 +22,74 @@ static void fail(struct pass *s, enum err rc, const char *at, uint16_t status, c
     s->fault = (struct sipmsg_fault){(uint32_t)(at - s->m->text.p), status, why};
 }
 
-/* A line of the header section, folds included; p moves behind its CR LF. */
+/* Finds the controls of the block at s->block, which may reach beyond the end. */
+static void know_block(struct pass *s)
+{
+    size_t n = (size_t)(s->end - s->block);
+    if (n >= 64) {
+        s->known = s->controls(s->block);
+        return;
+    }
+    char rest[64];
+    memcpy(rest, s->block, n);
+    s->known = s->controls(rest) & (((uint64_t)1 << n) - 1);
+}
+
+/* The next control octet, once; after the last one the end. */
+static inline const char *pop_control(struct pass *s)
+{
+    while (!s->known) {
+        if (s->end - s->block <= 64)
+            return s->end;
+        s->block += 64;
+        know_block(s);
+    }
+    const char *p = s->block + __builtin_ctzll(s->known);
+    s->known &= s->known - 1;
+    return p;
+}
+
+/* Forgets the LF behind a CR that was popped. */
+static inline void drop_lf(struct pass *s)
+{
+    if (s->known)
+        s->known &= s->known - 1;
+    else
+        (void)pop_control(s);
+}
+
+/* A line, folds included; p moves behind its CR LF. */
 struct line {
     const char *from, *end; /* without the CR LF */
     const char *control; /* first control octet that is neither HTAB nor part of a fold, or NULL */
-    bool folded;
+    const char *tab, *fold; /* first of each, or NULL */
 };
 
-/* False: no line can be told from here on. */
-static bool read_line(struct pass *s, struct line *ret_line)
+static inline bool is_crlf(const struct pass *s, const char *p)
 {
-    struct line l = {.from = s->p};
-    const char *p = s->p;
-    while ((p = sip_next_control(p, s->end)) < s->end) {
-        if (*p == '\r' && s->end - p > 1 && p[1] == '\n') {
-            if (s->end - p < 3 || (p[2] != ' ' && p[2] != '\t')) {
-                l.end = p;
+    return s->end - p >= 2 && p[0] == '\r' && p[1] == '\n';
+}
+
+static inline bool is_fold(const struct pass *s, const char *crlf)
+{
+    return s->end - crlf > 2 && (crlf[2] == ' ' || crlf[2] == '\t');
+}
+
+/* The line at s->p, whose first control is p. False: no line can be told from here on. */
+static bool read_line(struct pass *s, const char *p, struct line *ret_line)
+{
+    struct line *l = ret_line;
+    *l = (struct line){.from = s->p};
+    for (; p < s->end; p = pop_control(s)) {
+        if (is_crlf(s, p)) {
+            drop_lf(s);
+            if (!is_fold(s, p)) {
+                l->end = p;
                 s->p = p + 2;
-                *ret_line = l;
                 return true;
             }
-            l.folded = true;
-            p += 3;
+            if (!l->fold)
+                l->fold = p;
             continue;
         }
         if (*p == '\r' && s->end - p == 1) {
@@ -50,9 +100,9 @@ static bool read_line(struct pass *s, struct line *ret_line)
             fail(s, ERR_SYNTAX, p, 400, "Bare CR or LF");
             return false;
         }
-        if (*p != '\t' && !l.control)
-            l.control = p;
-        p++;
+        const char **seen = *p == '\t' ? &l->tab : &l->control;
+        if (!*seen)
+            *seen = p;
     }
     fail(s, ERR_SYNTAX, p, 400, "Header section does not end");
     return false;
@@ -96,14 +146,16 @@ static void read_status_line(struct pass *s, sv line)
 static void read_request_line(struct pass *s, sv line)
 {
     struct sipmsg *m = s->m;
-    size_t sp = sv_chr(line, ' '), last = line.n;
+    const char *token_end = sip_span(line.p, line.p + line.n, SC_TOKEN);
+    size_t sp = (size_t)(token_end - line.p), last = line.n;
     m->request = true;
-    m->method_text = sv_sub(line, 0, sp);
-    m->method = sip_method_of(m->method_text);
-    if (!sip_is_token(m->method_text)) {
-        fail(s, ERR_SYNTAX, line.p, 400, "Bad method");
-        m->method_text = (sv){line.p, 0};
+    if (sp == 0 || sp == line.n || *token_end != ' ') {
+        sp = sv_chr(line, ' ');
+        if (sp < line.n || !sip_is_token(line))
+            fail(s, ERR_SYNTAX, line.p, 400, "Bad method");
     }
+    m->method_text = sv_sub(line, 0, s->rc ? 0 : sp);
+    m->method = sip_method_of(sv_sub(line, 0, sp));
     while (last > sp && line.p[last - 1] != ' ')
         last--;
     sv version = sv_sub(line, last, line.n);
@@ -125,21 +177,20 @@ static void read_request_line(struct pass *s, sv line)
 static bool read_start_line(struct pass *s)
 {
     struct line l;
-    if (!read_line(s, &l))
+    if (!read_line(s, pop_control(s), &l))
         return false;
-    const char *fold = l.folded ? memchr(l.from, '\r', (size_t)(l.end - l.from)) : NULL;
-    sv text = {l.from, (size_t)((fold ? fold : l.end) - l.from)};
-    const char *tab = memchr(l.from, '\t', text.n);
+    sv text = {l.from, (size_t)((l.fold ? l.fold : l.end) - l.from)};
     if (has_version_shape(text))
         read_status_line(s, text);
     else
         read_request_line(s, text);
     /* a Reason-Phrase may hold HTAB; nothing else in a start line may */
-    if (fold || l.control || (tab && (s->m->request || tab < s->m->reason.p)))
+    bool tab = l.tab && l.tab < text.p + text.n && (s->m->request || l.tab < s->m->reason.p);
+    if (l.fold || l.control || tab)
         fail(s, ERR_SYNTAX,
              l.control ? l.control
-             : fold    ? fold
-                       : tab,
+             : l.fold  ? l.fold
+                       : l.tab,
              400, "Control character in start line");
     return true;
 }
@@ -162,71 +213,101 @@ static bool holds_display_name(enum sip_header h)
     return false;
 }
 
-static void add_field(struct pass *s, struct sipmsg_field f)
+/* The next field, or NULL when there are too many. */
+static struct sipmsg_field *add_field(struct pass *s, enum sip_header id, const char *name)
 {
     struct sipmsg *m = s->m;
-    if (m->count == SIPMSG_HEADERS_MAX) {
-        fail(s, ERR_TOOBIG, m->text.p + f.name, 513, "Too many header fields");
-        return;
+    uint16_t i = m->count;
+    if (i == SIPMSG_HEADERS_MAX) {
+        fail(s, ERR_TOOBIG, name, 513, "Too many header fields");
+        return NULL;
     }
-    if (f.id != SIP_H_OTHER && sipmsg_has(m, f.id) && sip_header_kind(f.id) == SIP_ONE)
-        fail(s, ERR_SYNTAX, m->text.p + f.name, 400, "Header field given twice");
-    uint16_t i = m->count++;
-    f.next = SIPMSG_NONE;
-    if (m->last[f.id] != SIPMSG_NONE)
-        s->fields[m->last[f.id]].next = i;
-    else
-        m->first[f.id] = i;
-    m->last[f.id] = i;
-    s->fields[i] = f;
+    if (!sipmsg_has(m, id)) {
+        m->first[id] = i;
+    } else {
+        if (sip_header_kind(id) == SIP_ONE)
+            fail(s, ERR_SYNTAX, name, 400, "Header field given twice");
+        s->fields[s->last[id]].next = i;
+    }
+    s->last[id] = i;
+    m->count++;
+    return &s->fields[i];
 }
 
-static void read_field(struct pass *s, const struct line *l)
+/* A name that no colon follows at once, or that is not known: *ret_colon is NULL when it is none. */
+static enum sip_header read_name(struct pass *s, const char *from, const char *end,
+                                 size_t *ret_name_n, const char **ret_colon)
 {
-    const char *p = l->from, *end = l->end;
-    while (p < end && sip_is(*p, SC_TOKEN))
-        p++;
-    sv name = {l->from, (size_t)(p - l->from)};
+    const char *p = sip_span(from, end, SC_TOKEN);
+    *ret_name_n = (size_t)(p - from);
     while (p < end && (*p == ' ' || *p == '\t'))
         p++;
-    if (name.n == 0 || p == end || *p != ':') {
+    *ret_colon = NULL;
+    if (*ret_name_n == 0 || p == end || *p != ':')
         fail(s, ERR_SYNTAX, p, 400, "Header field without a name");
-        return;
+    else if (*ret_name_n > UINT8_MAX)
+        fail(s, ERR_TOOBIG, from, 400, "Header field name too long");
+    else
+        *ret_colon = p;
+    return *ret_colon ? sip_header_lookup((sv){from, *ret_name_n}) : SIP_H_OTHER;
+}
+
+/* odd: what the line has besides text; NULL: nothing. */
+static inline void read_field(struct pass *s, const char *from, const char *end,
+                              const struct line *odd)
+{
+    /* A known name right before the next colon is read at once, and is all token. */
+    const char *colon = sip_near_colon(from, s->end);
+    size_t name_n = (size_t)(colon - from);
+    enum sip_header id = name_n ? sip_header_lookup((sv){from, name_n}) : SIP_H_OTHER;
+    if (id == SIP_H_OTHER) {
+        id = read_name(s, from, end, &name_n, &colon);
+        if (!colon)
+            return;
     }
-    if (name.n > UINT8_MAX) {
-        fail(s, ERR_TOOBIG, l->from, 400, "Header field name too long");
-        return;
-    }
-    p = sip_lws(p + 1, end);
-    while (end > p && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r' || end[-1] == '\n'))
+    const char *p = sip_lws(colon + 1, end);
+    while (end > p && sip_is_blank(end[-1]))
         end--;
-    enum sip_header id = sip_header_lookup(name);
-    sv value = {p, (size_t)(end - p)};
-    if (l->control && (l->control < p || !holds_display_name(id) || !sip_text_clean(value))) {
-        fail(s, ERR_SYNTAX, l->control, 400, "Control character in header section");
+    if (odd && odd->control &&
+        (odd->control < p || !holds_display_name(id) ||
+         !sip_text_clean((sv){p, (size_t)(end - p)}))) {
+        fail(s, ERR_SYNTAX, odd->control, 400, "Control character in header section");
         return;
     }
+    struct sipmsg_field *f = add_field(s, id, from);
+    if (!f)
+        return;
     const char *base = s->m->text.p;
-    add_field(s, (struct sipmsg_field){.name = (uint16_t)(name.p - base),
-                                       .value = (uint16_t)(p - base),
-                                       .value_n = (uint16_t)value.n,
-                                       .name_n = (uint8_t)name.n,
-                                       .id = (uint8_t)id,
-                                       .flags = l->folded ? SIPMSG_FOLDED : 0});
+    f->name = (uint16_t)(from - base);
+    f->value = (uint16_t)(p - base);
+    f->value_n = (uint16_t)(end - p);
+    f->next = SIPMSG_NONE;
+    f->name_n = (uint8_t)name_n;
+    f->id = (uint8_t)id;
+    f->flags = odd && odd->fold ? SIPMSG_FOLDED : 0;
+    f->spare = 0;
 }
 
 /* True: the blank line was found, p stands at the body. */
 static bool read_fields(struct pass *s)
 {
     for (;;) {
-        if (s->end - s->p >= 2 && s->p[0] == '\r' && s->p[1] == '\n') {
+        struct line l;
+        const char *from = s->p, *stop = pop_control(s);
+        bool crlf = is_crlf(s, stop), odd = !crlf || is_fold(s, stop);
+        if (crlf && stop == from) {
             s->p += 2;
             return true;
         }
-        struct line l;
-        if (!read_line(s, &l))
+        if (!odd) {
+            drop_lf(s);
+            s->p = stop + 2;
+        } else if (read_line(s, stop, &l)) {
+            stop = l.end;
+        } else {
             return false;
-        read_field(s, &l);
+        }
+        read_field(s, from, stop, odd ? &l : NULL);
     }
 }
 
@@ -254,6 +335,8 @@ static void read_all(struct pass *s)
     struct sipmsg *m = s->m;
     size_t most = m->text.n < SIPMSG_SECTION_MAX ? m->text.n : SIPMSG_SECTION_MAX;
     s->end = s->p + most;
+    s->block = s->p;
+    know_block(s);
     if (!read_start_line(s) || !read_fields(s)) {
         if (m->text.n > SIPMSG_SECTION_MAX && s->fault.at >= SIPMSG_SECTION_MAX) {
             s->rc = ERR_TOOBIG;
@@ -267,16 +350,31 @@ static void read_all(struct pass *s)
     read_content_length(s);
 }
 
+/* What nothing was found of yet. */
+static void start_message(struct sipmsg *m, sv text, struct arena *a)
+{
+    m->text = text.p ? text : SV("");
+    m->body_at = 0;
+    m->request = false;
+    m->method = SIP_EXTENSION;
+    m->method_text = m->uri_text = m->reason = SV_NONE;
+    m->status = 0;
+    m->fields = NULL;
+    m->count = 0;
+    m->arena = a;
+    m->memo = NULL;
+    memset(m->first, 0xff, sizeof(m->first));
+}
+
 enum err sipmsg_parse(sv text, struct arena *a, struct sipmsg *ret_msg, struct sipmsg_fault *reterr)
 {
     struct pass s;
     struct sipmsg *m = ret_msg;
-    *m = (struct sipmsg){.text = text.p ? text : SV(""), .arena = a};
-    memset(m->first, 0xff, sizeof(m->first));
-    memset(m->last, 0xff, sizeof(m->last));
+    start_message(m, text, a);
     s.m = m;
     s.rc = ERR_OK;
     s.p = m->text.p;
+    s.controls = sip_controls();
     if (m->text.n > UINT32_MAX)
         fail(&s, ERR_TOOBIG, s.p, 513, "Message Too Large");
     else
@@ -288,7 +386,6 @@ enum err sipmsg_parse(sv text, struct arena *a, struct sipmsg *ret_msg, struct s
     } else {
         m->count = 0;
         memset(m->first, 0xff, sizeof(m->first));
-        memset(m->last, 0xff, sizeof(m->last));
         s.rc = ERR_OK;
         fail(&s, ERR_NOMEM, m->text.p, 503, "Out of memory");
     }

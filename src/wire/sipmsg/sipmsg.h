@@ -111,9 +111,9 @@ struct sipmsg {
     sv reason;
     struct sipmsg_field *fields;
     uint16_t count;
-    uint16_t first[SIP_HEADERS], last[SIP_HEADERS];
     struct arena *arena;
-    struct sipmsg_memo *memo; /* typed values found so far */
+    struct sipmsg_memo *memo;    /* typed values found so far */
+    uint16_t first[SIP_HEADERS]; /* field of each id, or SIPMSG_NONE */
 };
 
 /* Where and why a message was refused. */

@@ -104,35 +104,65 @@ static enum err check_addresses(struct check *c)
     return ERR_OK;
 }
 
+/* token *( COMMA token ): *count grows by each. The value that is none, or NULL when all are. */
+static const char *find_no_token(sv value, size_t *count)
+{
+    const char *p = value.p, *end = p + value.n;
+    for (;; p++) {
+        const char *from = p = sip_lws(p, end);
+        p = sip_span(p, end, SC_TOKEN);
+        bool good = p > from;
+        p = sip_lws(p, end);
+        if (!good || (p < end && *p != ','))
+            return from;
+        ++*count;
+        if (p == end)
+            return NULL;
+    }
+}
+
 static enum err check_option_tags(struct check *c)
 {
     static const enum sip_header lists[] = {SIP_H_REQUIRE, SIP_H_PROXY_REQUIRE, SIP_H_SUPPORTED};
+    const struct sipmsg *m = c->m;
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        struct sip_walk it = {.m = c->m, .id = lists[i]};
-        struct sip_item item;
-        while (sipmsg_next(&it, &item))
-            if (!sip_is_token(item.text))
-                return refuse(c, ERR_SYNTAX, item.text.p, "Bad option tag");
-        CHECK(it.rc, sipmsg_value(c->m, lists[i]).p, "Bad list of option tags");
+        size_t count = 0;
+        for (uint16_t f = m->first[lists[i]]; f != SIPMSG_NONE; f = m->fields[f].next) {
+            sv value = sipmsg_field_value(m, f);
+            if (value.n == 0 && lists[i] == SIP_H_SUPPORTED) /* RFC 3261 §25.1 lets it be empty */
+                continue;
+            const char *wrong = find_no_token(value, &count);
+            if (wrong && (wrong == value.p + value.n || *wrong == ','))
+                return refuse(c, ERR_SYNTAX, wrong, "Bad list of option tags");
+            if (wrong)
+                return refuse(c, ERR_SYNTAX, wrong, "Bad option tag");
+        }
+        if (count > SIPMSG_LIST_MAX)
+            return refuse(c, ERR_TOOBIG, sipmsg_value(m, lists[i]).p, "Too many option tags");
     }
     return ERR_OK;
 }
 
 /* media-type = type SLASH subtype *( SEMI attribute EQUAL value ) */
+static bool is_media_type(const char *p, const char *end)
+{
+    const char *type = p;
+    p = sip_span(p, end, SC_TOKEN);
+    if (p == type)
+        return false;
+    p = sip_lws(p, end);
+    if (p == end || *p != '/')
+        return false;
+    const char *subtype = p = sip_lws(p + 1, end);
+    p = sip_span(p, end, SC_TOKEN);
+    return p > subtype && sip_params_check(sip_lws(p, end), end) == ERR_OK;
+}
+
 static enum err check_content_type(struct check *c)
 {
-    sv value = sipmsg_value(c->m, SIP_H_CONTENT_TYPE), rest, name, text;
-    if (!value.p)
-        return ERR_OK;
-    size_t slash = sv_chr(value, '/'), semi = sv_chr(value, ';');
-    enum err rc = ERR_SYNTAX;
-    if (slash < semi && sip_is_token(sv_trim(sv_sub(value, 0, slash))) &&
-        sip_is_token(sv_trim(sv_sub(value, slash + 1, semi)))) {
-        rest = semi < value.n ? sv_sub(value, semi + 1, value.n) : SV_NONE;
-        while (sip_param_next(&rest, &name, &text, &rc))
-            continue;
-    }
-    CHECK(rc, value.p, "Bad Content-Type");
+    sv value = sipmsg_value(c->m, SIP_H_CONTENT_TYPE);
+    if (value.p && !is_media_type(value.p, value.p + value.n))
+        return refuse(c, ERR_SYNTAX, value.p, "Bad Content-Type");
     return ERR_OK;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* sipmsg/sipmsg_names.c: names of methods, header fields, statuses and transports. */
 #include "sipmsg/sipmsg_priv.h"
+#include "sipmsg/header_slots.h"
 
 static const sv method_names[SIP_METHODS] = {
     [SIP_EXTENSION] = {"", 0},
@@ -23,23 +24,8 @@ static const uint8_t header_kinds[SIP_HEADERS] = {
 #undef X
 };
 
-/* One octet per name, from its length, first, middle and last octet; eight of them are compared at
- * a time. An equal octet only nominates: the whole name decides. */
-#define HASH(n, first, mid, last) \
-    (uint8_t)((n)*17u + ((first) | 0x20u) * 5u + ((mid) | 0x20u) * 3u + ((last) | 0x20u))
-#define HASH_OF(s)                                                                  \
-    HASH(sizeof(s) - 1, (unsigned char)s[0], (unsigned char)s[(sizeof(s) - 1) / 2], \
-         (unsigned char)s[sizeof(s) - 2])
-enum { LANES = 8, ROUNDED = (SIP_HEADERS + LANES - 1) / LANES * LANES };
-
-static const uint8_t header_hashes[ROUNDED] = {
-    0,
-#define X(id, name, compact, kind, rfc) HASH_OF(name),
-#include "sipmsg/headers.def"
-#undef X
-};
 /* compact forms in the same order; 0: none */
-static const uint8_t header_compacts[ROUNDED] = {
+static const uint8_t header_compacts[SIP_HEADERS] = {
     0,
 #define X(id, name, compact, kind, rfc) (uint8_t) compact[0],
 #include "sipmsg/headers.def"
@@ -69,64 +55,49 @@ enum sip_kind sip_header_kind(enum sip_header h)
     return (enum sip_kind)header_kinds[h];
 }
 
-/* The lanes of table that hold want: bit 7 of their octets, lowest lane in the lowest octet. Lanes
- * above a hit may be wrong, which the compare of the whole name mends. */
-static uint64_t find_lanes(const uint8_t *table, uint8_t want)
+/* Octets without case. The names of the table are letters and '-', and a token holds no CR, the one
+ * other octet that setting bit 5 would turn into '-'. */
+static bool same8(const char *a, const char *b)
 {
-    uint64_t x;
-    memcpy(&x, table, LANES);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    x = __builtin_bswap64(x);
-#endif
-    x ^= want * 0x0101010101010101u;
-    return (x - 0x0101010101010101u) & ~x & 0x8080808080808080u;
+    uint64_t x, y;
+    memcpy(&x, a, 8);
+    memcpy(&y, b, 8);
+    return ((x ^ y) & ~0x2020202020202020u) == 0;
 }
 
-static uint64_t load8(const char *p)
+static bool same4(const char *a, const char *b)
 {
-    uint64_t x;
-    memcpy(&x, p, 8);
-    return x | 0x2020202020202020u;
+    uint32_t x, y;
+    memcpy(&x, a, 4);
+    memcpy(&y, b, 4);
+    return ((x ^ y) & ~0x20202020u) == 0;
 }
 
-/* Without case. The names of the table are letters and '-', and a token holds no CR, the one other
- * octet that setting bit 5 would turn into '-'. */
 static bool same_name(const char *known, const char *token, size_t n)
 {
     size_t i = 0;
-    for (; n - i >= 8; i += 8)
-        if (load8(known + i) != load8(token + i))
-            return false;
+    if (n >= 8) {
+        for (; n - i > 8; i += 8)
+            if (!same8(known + i, token + i))
+                return false;
+        return same8(known + n - 8, token + n - 8);
+    }
+    if (n >= 4)
+        return same4(known, token) && same4(known + n - 4, token + n - 4);
     for (; i < n; i++)
         if ((known[i] | 0x20) != (token[i] | 0x20))
             return false;
     return true;
 }
 
-static bool is_name(unsigned h, sv token)
-{
-    if (h == SIP_H_OTHER || h >= SIP_HEADERS)
-        return false;
-    if (token.n == 1)
-        return header_compacts[h] == (uint8_t)sv_lower(token.p[0]);
-    return header_names[h].n == token.n && same_name(header_names[h].p, token.p, token.n);
-}
-
 enum sip_header sip_header_lookup(sv token)
 {
-    const uint8_t *table = token.n == 1 ? header_compacts : header_hashes;
-    uint8_t want =
-        token.n == 1 ? (uint8_t)sv_lower(token.p[0])
-                     : HASH(token.n, (unsigned char)token.p[0], (unsigned char)token.p[token.n / 2],
-                            (unsigned char)token.p[token.n - 1]);
-    for (unsigned i = 0; i < ROUNDED; i += LANES) {
-        for (uint64_t hits = find_lanes(table + i, want); hits; hits &= hits - 1) {
-            unsigned h = i + (unsigned)__builtin_ctzll(hits) / 8;
-            if (is_name(h, token))
-                return (enum sip_header)h;
-        }
-    }
-    return SIP_H_OTHER;
+    unsigned h =
+        header_slots[SIP_HASH_SLOT(sip_hash_key(token.p, token.n), SIP_HASH_FACTOR, SIP_HASH_BITS)];
+    bool same = token.n == 1 ? header_compacts[h] == (uint8_t)sv_lower(token.p[0])
+                             : header_names[h].n == token.n &&
+                                   same_name(header_names[h].p, token.p, token.n);
+    return same ? (enum sip_header)h : SIP_H_OTHER;
 }
 
 enum sip_header sip_header_of(sv name)

@@ -1,47 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 /* sipmsg/sipmsg_scan.c: blanks, controls, quoted strings, tokens, values of lists. */
 #include "sipmsg/sipmsg_priv.h"
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
-#define T (SC_TOKEN | SC_WORD | SC_VALUE)
+#define Q (SC_PLAIN | SC_QDTEXT)
+#define T (SC_TOKEN | SC_WORD | SC_VALUE | Q)
 const uint8_t sip_class[256] = {
-    ['0' ... '9'] = T | SC_DIGIT,
-    ['A' ... 'Z'] = T,
-    ['a' ... 'z'] = T,
+    [0 ... 8] = SC_PLAIN,
+    ['\t'] = Q,
+    [10 ... 31] = SC_PLAIN,
+    [' '] = Q,
+    ['!'] = T,
+    ['"'] = SC_WORD,
+    ['#'] = Q,
+    ['$'] = Q,
+    ['%'] = T,
+    ['&'] = Q,
+    ['\''] = T,
+    ['('] = SC_WORD | Q,
+    [')'] = SC_WORD | Q,
+    ['*'] = T,
+    ['+'] = T,
+    [','] = SC_QDTEXT,
     ['-'] = T,
     ['.'] = T,
-    ['!'] = T,
-    ['%'] = T,
-    ['*'] = T,
+    ['/'] = SC_WORD | Q,
+    ['0' ... '9'] = T | SC_DIGIT,
+    [':'] = SC_WORD | SC_VALUE | Q,
+    [';'] = Q,
+    ['<'] = SC_WORD | SC_QDTEXT,
+    ['='] = Q,
+    ['>'] = SC_WORD | Q,
+    ['?'] = SC_WORD | Q,
+    ['@'] = Q,
+    ['A' ... 'Z'] = T,
+    ['['] = SC_WORD | SC_VALUE | Q,
+    ['\\'] = SC_WORD | SC_PLAIN,
+    [']'] = SC_WORD | SC_VALUE | Q,
+    ['^'] = Q,
     ['_'] = T,
-    ['+'] = T,
     ['`'] = T,
-    ['\''] = T,
+    ['a' ... 'z'] = T,
+    ['{'] = SC_WORD | Q,
+    ['|'] = Q,
+    ['}'] = SC_WORD | Q,
     ['~'] = T,
-    ['('] = SC_WORD,
-    [')'] = SC_WORD,
-    ['<'] = SC_WORD | SC_STOP,
-    ['>'] = SC_WORD,
-    [':'] = SC_WORD | SC_VALUE,
-    ['\\'] = SC_WORD,
-    ['"'] = SC_WORD | SC_STOP,
-    ['/'] = SC_WORD,
-    ['['] = SC_WORD | SC_VALUE,
-    [']'] = SC_WORD | SC_VALUE,
-    ['?'] = SC_WORD,
-    ['{'] = SC_WORD,
-    ['}'] = SC_WORD,
-    [','] = SC_STOP,
+    [0x7f] = SC_PLAIN,
+    [0x80 ... 0xff] = Q,
 };
 
 bool sip_is_token(sv s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (!sip_is(s.p[i], SC_TOKEN))
-            return false;
-    return s.n > 0;
+    return s.n > 0 && sip_token_at(s.p, s.p + s.n);
 }
 
 const char *sip_lws_run(const char *p, const char *end)
@@ -90,14 +99,14 @@ const char *sip_next_control(const char *p, const char *end)
 
 const char *sip_quoted_end(const char *p, const char *end)
 {
-    for (p++; p < end; p++) {
+    for (p++; (p = sip_span(p, end, SC_QDTEXT)) < end; p++) {
         if (*p == '"')
             return p + 1;
         if (*p == '\\') {
             /* RFC 3261 §25.1: the characters CR and LF cannot be escaped; UTF-8 neither. */
             if (++p == end || *p == '\r' || *p == '\n' || (unsigned char)*p > 0x7f)
                 return NULL;
-        } else if (is_control(*p) && *p != '\t') {
+        } else {
             const char *next = sip_lws(p, end);
             if (next == p)
                 return NULL;
@@ -157,8 +166,7 @@ bool sip_list_next(sv value, size_t *at, sv *ret_item, enum err *ret_rc)
             *ret_rc = ERR_SYNTAX;
             return false;
         }
-        while (p < end && !sip_is(*p, SC_STOP))
-            p++;
+        p = sip_span(p, end, SC_PLAIN);
     }
     *at = (size_t)(p - value.p) + 1; /* behind the comma, or value.n + 1 at the end */
     *ret_item = sv_trim((sv){from, (size_t)(p - from)});

@@ -46,6 +46,15 @@ static enum err note(struct sipmsg_memo *memo, enum slot slot, enum err rc)
     return rc;
 }
 
+static enum err find_uri(struct sipmsg *m, struct uri *ret_uri)
+{
+    const char *p = m->uri_text.p, *end = p + m->uri_text.n;
+    if (m->uri_text.n > URI_MAX)
+        return ERR_TOOBIG;
+    TRY(uri_read(&p, end, ret_uri));
+    return p == end ? ERR_OK : ERR_SYNTAX;
+}
+
 enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri)
 {
     struct sipmsg_memo *memo;
@@ -53,7 +62,7 @@ enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri)
         return ERR_NOTFOUND;
     TRY(memo_of(m, &memo));
     if (!memo->known[URI])
-        (void)note(memo, URI, uri_parse(m->uri_text, &memo->uri, NULL));
+        (void)note(memo, URI, find_uri(m, &memo->uri));
     *ret_uri = &memo->uri;
     return (enum err)memo->rc[URI];
 }
@@ -95,7 +104,10 @@ static enum err grow(struct list *l)
         return ERR_TOOBIG;
     if (l->n < l->room)
         return ERR_OK;
-    size_t room = l->room ? 2 * l->room : 2;
+    size_t room = 2 * l->room;
+    if (!room) /* as many as there are fields: most have one value */
+        for (uint16_t i = l->m->first[l->id]; i != SIPMSG_NONE && room < SIPMSG_LIST_MAX; room++)
+            i = l->m->fields[i].next;
     char *values = arena_alloc(l->m->arena, room * l->size);
     if (!values)
         return ERR_NOMEM;
@@ -156,6 +168,14 @@ enum err sipmsg_vias(struct sipmsg *m, const struct sip_via **ret_vias, size_t *
     return ERR_OK;
 }
 
+static enum err find_addr(struct sipmsg *m, enum sip_header h, struct sip_addr *ret_addr)
+{
+    sv value = sipmsg_value(m, h);
+    const char *p = value.p, *end = p + value.n;
+    TRY(sip_addr_read(&p, end, false, ret_addr));
+    return p == end ? ERR_OK : ERR_SYNTAX;
+}
+
 static enum err single_addr(struct sipmsg *m, enum sip_header h, enum slot slot,
                             const struct sip_addr **ret_addr)
 {
@@ -165,7 +185,7 @@ static enum err single_addr(struct sipmsg *m, enum sip_header h, enum slot slot,
     TRY(memo_of(m, &memo));
     struct sip_addr *addr = slot == FROM ? &memo->from : &memo->to;
     if (!memo->known[slot])
-        (void)note(memo, slot, sip_addr_parse(sipmsg_value(m, h), false, addr));
+        (void)note(memo, slot, find_addr(m, h, addr));
     *ret_addr = addr;
     return (enum err)memo->rc[slot];
 }
@@ -195,13 +215,10 @@ enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
 /* callid = word [ "@" word ] */
 static bool is_call_id(sv s)
 {
-    size_t at = sv_chr(s, '@');
-    if (at == 0 || at + 1 == s.n)
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (i != at && !sip_is(s.p[i], SC_WORD))
-            return false;
-    return true;
+    const char *end = s.p + s.n, *p = sip_span(s.p, end, SC_WORD);
+    if (p == s.p || p == end)
+        return p > s.p;
+    return *p == '@' && end - p > 1 && sip_span(p + 1, end, SC_WORD) == end;
 }
 
 enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)

@@ -11,39 +11,55 @@ static sv view(const char *from, const char *to)
 static sv take(const char **p, const char *end, unsigned mask)
 {
     const char *from = *p;
-    while (*p < end && sip_is(**p, mask))
-        (*p)++;
+    *p = sip_span(from, end, mask);
     return view(from, *p);
 }
 
+struct param {
+    sv name, value;
+    bool token; /* the value is one */
+};
+
 /* token [ EQUAL ( token / host / quoted-string ) ], blanks behind it skipped. */
-static enum err read_param(const char **pp, const char *end, sv *ret_name, sv *ret_value)
+static inline enum err read_param(const char **pp, const char *end, struct param *ret)
 {
     const char *p = sip_lws(*pp, end);
-    sv name = take(&p, end, SC_TOKEN), value = {p, 0};
-    if (name.n == 0)
+    ret->name = take(&p, end, SC_TOKEN);
+    ret->value = (sv){p, 0};
+    ret->token = false;
+    if (ret->name.n == 0)
         return ERR_SYNTAX;
-    if (p < end && *p != ';' && *p != ',')
+    if (p < end && *p != '=')
         p = sip_lws(p, end);
     if (p < end && *p == '=') {
-        p = sip_lws(p + 1, end);
+        const char *from = p = sip_lws(p + 1, end);
         if (p < end && *p == '"') {
-            const char *from = p;
             p = sip_quoted_end(p, end);
             if (!p)
                 return ERR_SYNTAX;
-            value = view(from, p);
         } else {
-            value = take(&p, end, SC_VALUE);
+            p = sip_span(p, end, SC_TOKEN);
+            ret->token = p == end || !sip_is(*p, SC_VALUE);
+            if (!ret->token)
+                p = sip_span(p, end, SC_VALUE);
         }
-        if (value.n == 0)
+        if (p == from)
             return ERR_SYNTAX;
+        ret->value = view(from, p);
         p = sip_lws(p, end);
     }
-    *ret_name = name;
-    *ret_value = value;
     *pp = p;
     return ERR_OK;
+}
+
+enum err sip_params_check(const char *p, const char *end)
+{
+    struct param one;
+    while (p < end && *p == ';') {
+        p++;
+        TRY(read_param(&p, end, &one));
+    }
+    return p == end ? ERR_OK : ERR_SYNTAX;
 }
 
 /* Walk of parameters with a separator. After the last one *rest is absent; behind a separator there
@@ -53,14 +69,17 @@ static bool next_param(sv *rest, char separator, sv *ret_name, sv *ret_value, en
     *ret_rc = ERR_OK;
     if (!rest->p)
         return false;
+    struct param one;
     const char *p = rest->p, *end = p + rest->n;
-    *ret_rc = read_param(&p, end, ret_name, ret_value);
+    *ret_rc = read_param(&p, end, &one);
     if (*ret_rc == ERR_OK && p < end && *p != separator)
         *ret_rc = ERR_SYNTAX;
     if (*ret_rc) {
         *rest = SV_NONE;
         return false;
     }
+    *ret_name = one.name;
+    *ret_value = one.value;
     *rest = p == end ? SV_NONE : view(p + 1, end);
     return true;
 }
@@ -156,13 +175,15 @@ static enum err read_sent_by(const char **pp, const char *end, struct sip_via *v
         v->host = view(from + 1, close);
         v->host_ip6 = true;
         p = close + 1;
+        if (!uri_is_host(v->host, true))
+            return ERR_SYNTAX;
     } else {
-        v->host = take(&p, end, SC_TOKEN);
+        p = uri_host_end(p, end);
+        if (!p)
+            return ERR_SYNTAX;
+        v->host = view(from, p);
     }
-    if (!uri_is_host(v->host, v->host_ip6))
-        return ERR_SYNTAX;
-    if (p < end && *p != ':' && *p != ';')
-        p = sip_lws(p, end);
+    p = sip_lws(p, end);
     if (p < end && *p == ':') {
         p = sip_lws(p + 1, end);
         TRY(read_port(take(&p, end, SC_DIGIT), &v->port));
@@ -181,71 +202,84 @@ static enum err set_once(sv *slot, sv value)
     return ERR_OK;
 }
 
-static enum err via_param(struct sip_via *v, sv name, sv value)
+static enum err via_host_param(struct sip_via *v, sv name, sv value)
 {
-    if (name.n == 6 && sv_ieq(name, SV("branch")))
-        return sip_is_token(value) ? set_once(&v->branch, value) : ERR_SYNTAX;
-    if (sv_ieq(name, SV("rport"))) { /* RFC 3581 §3 */
+    sv host = without_brackets(value);
+    if (sv_ieq(name, SV("maddr")))
+        return uri_is_host(host, host.n != value.n) ? set_once(&v->maddr, host) : ERR_SYNTAX;
+    /* received; RFC 5118 §4.5: brackets are taken, never made */
+    uint8_t ip[16];
+    size_t n;
+    TRY(uri_host_ip(host, ip, &n));
+    return set_once(&v->received, host);
+}
+
+static enum err via_param(struct sip_via *v, const struct param *one)
+{
+    sv name = one->name, value = one->value;
+    uint64_t ttl;
+    switch (name.n) {
+    case 3:
+        return sv_ieq(name, SV("ttl")) ? sv_u64(value, 255, &ttl) : ERR_OK;
+    case 5:
+        if (sv_ieq(name, SV("maddr")))
+            return via_host_param(v, name, value);
+        if (!sv_ieq(name, SV("rport"))) /* RFC 3581 §3 */
+            return ERR_OK;
         if (v->rport)
             return ERR_SYNTAX;
         v->rport = true;
         return value.n ? read_port(value, &v->rport_value) : ERR_OK;
-    }
-    if (sv_ieq(name, SV("received"))) { /* RFC 5118 §4.5: brackets are taken, never made */
-        uint8_t ip[16];
-        size_t n;
-        TRY(uri_host_ip(without_brackets(value), ip, &n));
-        return set_once(&v->received, without_brackets(value));
-    }
-    if (sv_ieq(name, SV("maddr"))) {
-        sv host = without_brackets(value);
-        if (!uri_is_host(host, host.n != value.n))
-            return ERR_SYNTAX;
-        return set_once(&v->maddr, host);
-    }
-    if (sv_ieq(name, SV("ttl"))) {
-        uint64_t ttl;
-        return sv_u64(value, 255, &ttl);
+    case 6:
+        if (!sv_ieq(name, SV("branch")))
+            return ERR_OK;
+        return one->token ? set_once(&v->branch, value) : ERR_SYNTAX;
+    case 8:
+        return sv_ieq(name, SV("received")) ? via_host_param(v, name, value) : ERR_OK;
     }
     return ERR_OK;
 }
 
 enum err sip_via_read(const char **pp, const char *end, struct sip_via *ret_via)
 {
-    struct sip_via v = {.transport = SIP_T_NONE};
+    struct sip_via *v = ret_via;
     const char *p = sip_lws(*pp, end), *from = p, *stop;
-    TRY(read_sent_protocol(&p, end, &v));
-    TRY(read_sent_by(&p, end, &v));
+    *v = (struct sip_via){.transport = SIP_T_NONE};
+    TRY(read_sent_protocol(&p, end, v));
+    TRY(read_sent_by(&p, end, v));
     stop = p;
     while (p < end && *p == ';') {
-        sv name, value;
+        struct param one;
         p++;
-        if (!v.params.p)
-            v.params.p = p;
-        TRY(read_param(&p, end, &name, &value));
-        TRY(via_param(&v, name, value));
+        if (!v->params.p)
+            v->params.p = p;
+        TRY(read_param(&p, end, &one));
+        TRY(via_param(v, &one));
         stop = p;
     }
     if (p < end && *p != ',')
         return ERR_SYNTAX;
     while (sip_is_blank(stop[-1])) /* the value does not end with one: it holds a host */
         stop--;
-    if (v.params.p)
-        v.params.n = (size_t)(stop - v.params.p);
-    v.text = view(from, stop);
-    *ret_via = v;
+    if (v->params.p)
+        v->params.n = (size_t)(stop - v->params.p);
+    v->text = view(from, stop);
     *pp = p;
     return ERR_OK;
 }
 
 enum err sip_via_parse(sv value, struct sip_via *ret_via)
 {
+    struct sip_via via;
     value = sv_trim(value);
     if (value.n == 0)
         return ERR_SYNTAX;
     const char *p = value.p, *end = p + value.n;
-    TRY(sip_via_read(&p, end, ret_via));
-    return p == end ? ERR_OK : ERR_SYNTAX;
+    TRY(sip_via_read(&p, end, &via));
+    if (p < end)
+        return ERR_SYNTAX;
+    *ret_via = via;
+    return ERR_OK;
 }
 
 /* ---- addresses ---- */
@@ -254,12 +288,13 @@ enum err sip_via_parse(sv value, struct sip_via *ret_via)
 static enum err read_name_addr(const char *open, const char **pp, const char *end,
                                struct sip_addr *a)
 {
-    const char *close = memchr(open, '>', (size_t)(end - open));
-    if (!close)
-        return ERR_SYNTAX;
+    const char *p = open + 1;
     a->bracketed = true;
-    *pp = close + 1;
-    return uri_parse(view(open + 1, close), &a->uri, NULL);
+    TRY(uri_read(&p, end, &a->uri));
+    if (p == end || *p != '>')
+        return ERR_SYNTAX;
+    *pp = p + 1;
+    return ERR_OK;
 }
 
 /* addr-spec without brackets: RFC 3261 §20: a comma, question mark or semicolon would have needed
@@ -269,14 +304,15 @@ static enum err read_addr_spec(const char **pp, const char *end, struct sip_addr
     const char *p = *pp;
     while (p < end && *p != ';' && *p != '?' && *p != ',' && *p != ' ' && *p != '\t' && *p != '\r')
         p++;
-    sv text = view(*pp, p);
-    *pp = p;
-    return uri_parse(text, &a->uri, NULL);
+    TRY(uri_read(pp, p, &a->uri));
+    return *pp == p ? ERR_OK : ERR_SYNTAX;
 }
 
 static enum err read_address(const char **pp, const char *end, struct sip_addr *a)
 {
     const char *p = *pp, *from = p;
+    if (p < end && *p == '<')
+        return read_name_addr(p, pp, end, a);
     if (p < end && *p == '"') {
         p = sip_quoted_end(p, end);
         if (!p)
@@ -313,40 +349,51 @@ static bool is_star(const char *p, const char *end)
     return p == end || *p == ',';
 }
 
+/* Header parameters; only the tag is for us. The end of the last one. */
+static enum err read_addr_params(const char **pp, const char *end, struct sip_addr *a,
+                                 const char **ret_stop)
+{
+    const char *p = *pp;
+    a->params.p = p + 1;
+    while (p < end && *p == ';') {
+        struct param one;
+        p++;
+        TRY(read_param(&p, end, &one));
+        if (one.name.n != 3 || !sv_ieq(one.name, SV("tag")))
+            continue;
+        if (!one.token)
+            return ERR_SYNTAX;
+        TRY(set_once(&a->tag, one.value));
+    }
+    *ret_stop = *pp = p;
+    return ERR_OK;
+}
+
 enum err sip_addr_read(const char **pp, const char *end, bool star_ok, struct sip_addr *ret_addr)
 {
-    struct sip_addr a = {.star = false};
+    struct sip_addr *a = ret_addr;
     const char *p = sip_lws(*pp, end), *from = p, *stop;
+    a->display = a->params = a->tag = SV_NONE;
+    a->star = a->bracketed = false;
     if (star_ok && is_star(p, end)) {
-        a.star = true;
+        a->uri = (struct uri){.text = SV_NONE};
+        a->star = true;
         stop = p + 1;
         p = sip_lws(stop, end);
     } else {
-        TRY(read_address(&p, end, &a));
+        TRY(read_address(&p, end, a));
         stop = p;
         p = sip_lws(p, end);
-    }
-    while (!a.star && p < end && *p == ';') {
-        sv name, value;
-        p++;
-        if (!a.params.p)
-            a.params.p = p;
-        TRY(read_param(&p, end, &name, &value));
-        stop = p;
-        if (name.n != 3 || !sv_ieq(name, SV("tag")))
-            continue;
-        if (!sip_is_token(value))
-            return ERR_SYNTAX;
-        TRY(set_once(&a.tag, value));
+        if (p < end && *p == ';')
+            TRY(read_addr_params(&p, end, a, &stop));
     }
     if (p < end && *p != ',')
         return ERR_SYNTAX;
     while (sip_is_blank(stop[-1])) /* the value does not end with one: it holds a URI or the star */
         stop--;
-    if (a.params.p)
-        a.params.n = (size_t)(stop - a.params.p);
-    a.text = view(from, stop);
-    *ret_addr = a;
+    if (a->params.p)
+        a->params.n = (size_t)(stop - a->params.p);
+    a->text = view(from, stop);
     *pp = p;
     return ERR_OK;
 }
@@ -356,9 +403,13 @@ enum err sip_addr_parse(sv value, bool star_ok, struct sip_addr *ret_addr)
     value = sv_trim(value);
     if (value.n == 0)
         return ERR_SYNTAX;
+    struct sip_addr addr;
     const char *p = value.p, *end = p + value.n;
-    TRY(sip_addr_read(&p, end, star_ok, ret_addr));
-    return p == end ? ERR_OK : ERR_SYNTAX;
+    TRY(sip_addr_read(&p, end, star_ok, &addr));
+    if (p < end)
+        return ERR_SYNTAX;
+    *ret_addr = addr;
+    return ERR_OK;
 }
 
 /* ---- CSeq, credentials, quoted strings ---- */
@@ -376,7 +427,7 @@ enum err sip_cseq_parse(sv value, struct sip_cseq *ret_cseq)
     const char *blank = p;
     p = sip_lws(p, end);
     c.method_text = view(p, end);
-    if (p == blank || !sip_is_token(c.method_text))
+    if (p == blank || !sip_token_at(p, end))
         return ERR_SYNTAX;
     c.number = (uint32_t)number;
     c.method = sip_method_of(c.method_text);

@@ -3,8 +3,9 @@
 #include "uri/uri_priv.h"
 #include "mem/arena.h"
 
-#define ALNUM \
-    (UC_HOST | UC_USER | UC_PASSWORD | UC_PARAM | UC_HEADER | UC_URIC | UC_UNRESERVED | UC_SCHEME)
+#define ALNUM                                                                                      \
+    (UC_LABEL | UC_HOST | UC_USER | UC_PASSWORD | UC_PARAM | UC_HEADER | UC_URIC | UC_UNRESERVED | \
+     UC_SCHEME)
 #define MARK (UC_USER | UC_PASSWORD | UC_PARAM | UC_HEADER | UC_URIC | UC_UNRESERVED)
 #define RSVD (UC_URIC | UC_RESERVED)
 
@@ -14,12 +15,12 @@ const uint16_t uri_class[256] = {
     ['G' ... 'Z'] = ALNUM | UC_ALPHA,
     ['a' ... 'f'] = ALNUM | UC_ALPHA | UC_HEX | UC_PHONE_HEX,
     ['g' ... 'z'] = ALNUM | UC_ALPHA,
-    ['-'] = MARK | UC_HOST | UC_SCHEME | UC_PHONE | UC_PHONE_HEX,
+    ['-'] = MARK | UC_LABEL | UC_HOST | UC_SCHEME | UC_PHONE | UC_PHONE_HEX,
     ['.'] = MARK | UC_HOST | UC_SCHEME | UC_PHONE | UC_PHONE_HEX,
     ['('] = MARK | UC_PHONE | UC_PHONE_HEX,
     [')'] = MARK | UC_PHONE | UC_PHONE_HEX,
     ['*'] = MARK | UC_PHONE_HEX,
-    ['_'] = MARK | UC_HOST,
+    ['_'] = MARK | UC_LABEL | UC_HOST,
     ['!'] = MARK,
     ['~'] = MARK,
     ['\''] = MARK,
@@ -41,42 +42,43 @@ const uint16_t uri_class[256] = {
 /* What is being parsed; p only moves forward and stands at the offending octet after a failure. */
 struct cursor {
     const char *p, *end;
+    bool escapes; /* %HH came by */
 };
-
-/* Octets of a class and escapes; the end of the run. */
-static sv run(struct cursor *c, unsigned mask)
-{
-    const char *p = c->p;
-    for (; p < c->end; p++) {
-        if (uri_is(*p, mask))
-            continue;
-        if (*p != '%' || c->end - p < 3 || !uri_is(p[1], UC_HEX) || !uri_is(p[2], UC_HEX))
-            break;
-        p += 2;
-    }
-    sv s = {c->p, (size_t)(p - c->p)};
-    c->p = p;
-    return s;
-}
 
 static bool at(const struct cursor *c, char want)
 {
     return c->p < c->end && *c->p == want;
 }
 
-/* A value that a server would act on must be usable. */
-static enum err check_known(sv name, sv value)
+/* Octets of a class and escapes; the end of the run. */
+static sv run(struct cursor *c, unsigned mask)
 {
-    char first = (char)(name.p[0] | 0x20);
-    if (first != 't' && first != 'm' && name.p[0] != '%')
-        return ERR_OK;
-    if (uri_text_equal(name, SV("transport"), true))
+    const char *p = uri_span(c->p, c->end, mask);
+    while (c->end - p >= 3 && *p == '%' && uri_is(p[1], UC_HEX) && uri_is(p[2], UC_HEX)) {
+        c->escapes = true;
+        p = uri_span(p + 3, c->end, mask);
+    }
+    sv s = {c->p, (size_t)(p - c->p)};
+    c->p = p;
+    return s;
+}
+
+/* Names of parameters; texts without escapes differ as soon as their lengths do. */
+static bool same_param(const struct cursor *c, sv a, sv b)
+{
+    return c->escapes ? uri_text_equal(a, b, true) : sv_ieq(a, b);
+}
+
+/* A value that a server would act on must be usable. */
+static enum err check_known(const struct cursor *c, sv name, sv value)
+{
+    if (same_param(c, name, SV("transport")))
         return value.n ? ERR_OK : ERR_SYNTAX;
-    if (uri_text_equal(name, SV("ttl"), true)) {
+    if (same_param(c, name, SV("ttl"))) {
         uint64_t ttl;
         return sv_u64(value, 255, &ttl);
     }
-    if (uri_text_equal(name, SV("maddr"), true)) {
+    if (same_param(c, name, SV("maddr"))) {
         if (value.n > 2 && value.p[0] == '[' && value.p[value.n - 1] == ']')
             return uri_is_host(sv_sub(value, 1, value.n - 1), true) ? ERR_OK : ERR_SYNTAX;
         return uri_is_host(value, false) ? ERR_OK : ERR_SYNTAX;
@@ -84,26 +86,16 @@ static enum err check_known(sv name, sv value)
     return ERR_OK;
 }
 
-/* name among the first n parameters of params? At most URI_PARAMS_MAX are compared. */
-static bool seen_before(sv params, unsigned n, sv name)
-{
-    sv other, value;
-    while (n-- && uri_param_next(&params, &other, &value))
-        if (uri_text_equal(other, name, true))
-            return true;
-    return false;
-}
-
 /* *( ";" pname [ "=" pvalue ] ); c stands at the first ';'. */
 static enum err parse_params(struct cursor *c, unsigned name_class, unsigned value_class, sv *ret)
 {
     const char *from = c->p + 1;
+    sv names[URI_PARAMS_MAX];
     unsigned n = 0;
     while (at(c, ';')) {
         if (n == URI_PARAMS_MAX)
             return ERR_TOOBIG;
         c->p++;
-        const char *start = c->p;
         sv name = run(c, name_class), value = {c->p, 0};
         if (name.n == 0)
             return ERR_SYNTAX;
@@ -114,13 +106,15 @@ static enum err parse_params(struct cursor *c, unsigned name_class, unsigned val
                 return ERR_SYNTAX;
         }
         /* RFC 3261 §19.1.1: any given parameter-name MUST NOT appear more than once. */
-        sv before = {from, (size_t)(c->p - from)};
-        enum err rc = seen_before(before, n, name) ? ERR_SYNTAX : check_known(name, value);
+        enum err rc = check_known(c, name, value);
+        for (unsigned i = 0; i < n && !rc; i++)
+            if (same_param(c, names[i], name))
+                rc = ERR_SYNTAX;
         if (rc) {
-            c->p = start;
+            c->p = name.p;
             return rc;
         }
-        n++;
+        names[n++] = name;
     }
     *ret = (sv){from, (size_t)(c->p - from)};
     return ERR_OK;
@@ -144,49 +138,14 @@ static enum err parse_headers(struct cursor *c, sv *ret)
     return ERR_OK;
 }
 
-static enum err parse_userinfo(struct cursor *c, const char *amp, struct uri *u)
-{
-    u->user = run(c, UC_USER);
-    if (u->user.n == 0)
-        return ERR_SYNTAX;
-    if (at(c, ':')) {
-        c->p++;
-        u->password = run(c, UC_PASSWORD);
-    }
-    if (c->p != amp)
-        return ERR_SYNTAX;
-    c->p++;
-    return ERR_OK;
-}
-
-static enum err parse_hostport(struct cursor *c, struct uri *u)
+static enum err parse_port(struct cursor *c, uint16_t *ret_port)
 {
     const char *from = c->p;
-    if (at(c, '[')) {
-        const char *close = memchr(from, ']', (size_t)(c->end - from));
-        if (!close)
-            return ERR_SYNTAX;
-        u->host = (sv){from + 1, (size_t)(close - from) - 1};
-        u->host_ip6 = true;
-        c->p = close + 1;
-    } else {
-        while (c->p < c->end && uri_is(*c->p, UC_HOST))
-            c->p++;
-        u->host = (sv){from, (size_t)(c->p - from)};
-    }
-    if (!uri_is_host(u->host, u->host_ip6)) {
-        c->p = from;
-        return ERR_SYNTAX;
-    }
-    if (!at(c, ':'))
-        return ERR_OK;
-    from = ++c->p;
     uint32_t port = 0;
-    while (c->p < c->end && uri_is(*c->p, UC_DIGIT)) {
+    for (; c->p < c->end && uri_is(*c->p, UC_DIGIT); c->p++) {
         port = port * 10 + (uint32_t)(*c->p - '0');
         if (port > 65535)
             return ERR_RANGE;
-        c->p++;
     }
     if (c->p == from)
         return ERR_SYNTAX;
@@ -194,23 +153,92 @@ static enum err parse_hostport(struct cursor *c, struct uri *u)
         c->p = from;
         return ERR_RANGE;
     }
-    u->port = (uint16_t)port;
+    *ret_port = (uint16_t)port;
     return ERR_OK;
 }
 
-static enum err parse_sip(struct cursor *c, struct uri *u)
+static enum err parse_hostport(struct cursor *c, struct uri *u)
 {
-    /* '@' is allowed nowhere but behind userinfo, so the first one ends it, whatever ';' or '?'
-     * came before. */
-    const char *amp = memchr(c->p, '@', (size_t)(c->end - c->p));
-    if (amp)
-        TRY(parse_userinfo(c, amp, u));
+    const char *from = c->p, *stop;
+    if (at(c, '[')) {
+        const char *close = memchr(from, ']', (size_t)(c->end - from));
+        if (!close)
+            return ERR_SYNTAX;
+        u->host = (sv){from + 1, (size_t)(close - from) - 1};
+        u->host_ip6 = true;
+        stop = uri_is_host(u->host, true) ? close + 1 : NULL;
+    } else {
+        stop = uri_host_end(from, c->end);
+        u->host = (sv){from, stop ? (size_t)(stop - from) : 0};
+    }
+    if (!stop)
+        return ERR_SYNTAX;
+    c->p = stop;
+    if (!at(c, ':'))
+        return ERR_OK;
+    c->p++;
+    return parse_port(c, &u->port);
+}
+
+/* All behind the scheme and the userinfo. */
+static enum err parse_place(struct cursor *c, struct uri *u)
+{
     TRY(parse_hostport(c, u));
     if (at(c, ';'))
         TRY(parse_params(c, UC_PARAM, UC_PARAM, &u->params));
     if (at(c, '?'))
         TRY(parse_headers(c, &u->headers));
     return ERR_OK;
+}
+
+/* True: userinfo and its '@' are there, and c stands behind them. False: c stands where it stood.
+ * '@' is allowed nowhere else, so whatever a user part may hold before it, ';' and '?' too, is of
+ * it. */
+static bool parse_userinfo(struct cursor *c, struct uri *u)
+{
+    const char *from = c->p;
+    sv user = run(c, UC_USER), password = SV_NONE;
+    if (at(c, ':')) {
+        c->p++;
+        password = run(c, UC_PASSWORD);
+    }
+    if (user.n == 0 || !at(c, '@')) {
+        c->p = from;
+        return false;
+    }
+    c->p++;
+    u->user = user;
+    u->password = password;
+    return true;
+}
+
+static bool of_userinfo(char c)
+{
+    return uri_is(c, UC_USER) || c == '%' || c == '@';
+}
+
+static enum err parse_sip(struct cursor *c, struct uri *u)
+{
+    /* Host names, and most user parts, are of these octets alone: what follows says which it was. */
+    const char *from = c->p, *stop = uri_span(from, c->end, UC_HOST);
+    if (stop < c->end && *stop == '@' && stop > from) {
+        u->user = (sv){from, (size_t)(stop - from)};
+        c->p = stop + 1;
+    } else if (stop < c->end && of_userinfo(*stop) && *stop != ';' && *stop != '?') {
+        (void)parse_userinfo(c, u);
+    }
+    for (;;) {
+        enum err rc = parse_place(c, u);
+        if (u->user.p || (rc == ERR_OK && (c->p == c->end || !of_userinfo(*c->p))))
+            return rc;
+        /* ';', '?' and ':' may also be of a userinfo whose '@' is yet to come */
+        struct cursor again = {from, c->end, false};
+        struct uri other = {.text = u->text, .scheme = u->scheme, .scheme_text = u->scheme_text};
+        if (!parse_userinfo(&again, &other))
+            return rc;
+        *c = again;
+        *u = other;
+    }
 }
 
 /* descriptor = domainname / global-number-digits. */
@@ -265,7 +293,8 @@ static enum err parse_other(struct cursor *c, struct uri *u)
     if (c->end - c->p > 2 && c->p[0] == '/' && c->p[1] == '/') {
         c->p += 2;
         const char *open = c->p;
-        while (open < c->end && *open != '[' && *open != '/' && *open != '?')
+        while (open < c->end && (uri_is(*open, UC_URIC) || *open == '%') && *open != '/' &&
+               *open != '?')
             open++;
         if (open < c->end && *open == '[') {
             (void)run(c, UC_URIC);
@@ -282,56 +311,85 @@ static enum err parse_other(struct cursor *c, struct uri *u)
     return u->opaque.n ? ERR_OK : ERR_SYNTAX;
 }
 
-static enum uri_scheme scheme_of(sv s)
+static uint32_t load4(const char *p)
 {
-    if (sv_ieq(s, SV("sip")))
-        return URI_SIP;
-    if (sv_ieq(s, SV("sips")))
-        return URI_SIPS;
-    return sv_ieq(s, SV("tel")) ? URI_TEL : URI_OTHER;
+    uint32_t x;
+    memcpy(&x, p, 4);
+    return x;
+}
+
+/* Three letters in any case and a colon: setting bit 5 makes no other octet a letter. */
+static bool is_scheme3(const char *p, const char *want)
+{
+    return (load4(p) | load4("   ")) == load4(want);
+}
+
+/* The scheme and its colon. */
+static enum err parse_scheme(struct cursor *c, struct uri *u)
+{
+    const char *from = c->p;
+    if (c->end - from > 4 && is_scheme3(from, "sip:")) {
+        u->scheme = URI_SIP;
+        u->scheme_text = (sv){from, 3};
+        c->p += 4;
+        return ERR_OK;
+    }
+    if (c->p == c->end || !uri_is(*c->p, UC_ALPHA))
+        return ERR_SYNTAX;
+    c->p = uri_span(c->p, c->end, UC_SCHEME);
+    if (!at(c, ':'))
+        return ERR_SYNTAX;
+    sv s = {from, (size_t)(c->p - from)};
+    u->scheme_text = s;
+    u->scheme = sv_ieq(s, SV("sip"))    ? URI_SIP
+                : sv_ieq(s, SV("sips")) ? URI_SIPS
+                : sv_ieq(s, SV("tel"))  ? URI_TEL
+                                        : URI_OTHER;
+    c->p++;
+    return ERR_OK;
 }
 
 static enum err parse_any(struct cursor *c, struct uri *u)
 {
-    const char *from = c->p;
-    if (c->p == c->end || !uri_is(*c->p, UC_ALPHA))
-        return ERR_SYNTAX;
-    while (c->p < c->end && uri_is(*c->p, UC_SCHEME))
-        c->p++;
-    if (!at(c, ':'))
-        return ERR_SYNTAX;
-    u->scheme_text = (sv){from, (size_t)(c->p - from)};
-    u->scheme = scheme_of(u->scheme_text);
-    c->p++;
+    TRY(parse_scheme(c, u));
     switch (u->scheme) {
     case URI_SIP:
     case URI_SIPS:
-        TRY(parse_sip(c, u));
-        break;
+        return parse_sip(c, u);
     case URI_TEL:
-        TRY(parse_tel(c, u));
-        break;
+        return parse_tel(c, u);
     case URI_OTHER:
-        TRY(parse_other(c, u));
         break;
     }
-    return c->p == c->end ? ERR_OK : ERR_SYNTAX;
+    return parse_other(c, u);
+}
+
+enum err uri_read(const char **pp, const char *end, struct uri *ret_uri)
+{
+    struct cursor c = {*pp, end, false};
+    *ret_uri = (struct uri){.text.p = *pp};
+    enum err rc = parse_any(&c, ret_uri);
+    ret_uri->text.n = (size_t)(c.p - *pp);
+    *pp = c.p;
+    return rc == ERR_OK && ret_uri->text.n > URI_MAX ? ERR_TOOBIG : rc;
 }
 
 enum err uri_parse(sv text, struct uri *ret_uri, size_t *reterr_at)
 {
+    struct uri u;
     if (!text.p)
         text = SV("");
-    struct uri u = {.text = text};
-    struct cursor c = {text.p, text.p + text.n};
+    const char *p = text.p, *end = p + text.n;
     enum err rc = ERR_TOOBIG;
     if (text.n <= URI_MAX)
-        rc = parse_any(&c, &u);
+        rc = uri_read(&p, end, &u);
     else
-        c.p += URI_MAX;
+        p += URI_MAX;
+    if (rc == ERR_OK && p < end)
+        rc = ERR_SYNTAX;
     if (rc) {
         if (reterr_at)
-            *reterr_at = (size_t)(c.p - text.p);
+            *reterr_at = (size_t)(p - text.p);
         return rc;
     }
     *ret_uri = u;

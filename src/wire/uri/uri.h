@@ -35,6 +35,10 @@ struct uri {
  * Errors: ERR_SYNTAX, ERR_TOOBIG, ERR_RANGE (port, ttl).              RFC 3261 §25.1 */
 MUST_USE enum err uri_parse(sv text, struct uri *ret_uri, size_t *reterr_at);
 
+/* As uri_parse, but only as far as the grammar reaches: *pp moves from the first octet to the one
+ * behind the URI, or, after an error, to the offending one. *ret_uri is written in any case. */
+MUST_USE enum err uri_read(const char **pp, const char *end, struct uri *ret_uri);
+
 /* Deep copy into a.  Errors: ERR_NOMEM.  Owner of the copy: the arena. */
 MUST_USE enum err uri_dup(struct arena *a, const struct uri *src, struct uri *ret_uri);
 
@@ -62,6 +66,9 @@ MUST_USE enum err uri_host_ip(sv host, uint8_t ret_ip[static 16], size_t *ret_n)
 /* A host by RFC 3261 §25.1: a host name or an IPv4 address; with ip6 an IPv6 address without
  * brackets. */
 bool uri_is_host(sv host, bool ip6);
+/* The end of the host name or IPv4 address that starts at p; NULL: there is none, or what follows
+ * could be part of one. */
+const char *uri_host_end(const char *p, const char *end);
 
 /* Octets of user that must be escaped become %HH. */
 void uri_put_user(struct buf *b, sv user);

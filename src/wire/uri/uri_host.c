@@ -2,22 +2,35 @@
 /* uri/uri_host.c: host names and addresses. No socket headers here: the octets alone decide. */
 #include "uri/uri_priv.h"
 
-/* dec-octet of RFC 3986: no leading zero, which some would read as octal. */
+/* Above 9: it is none. */
+static unsigned digit(char c)
+{
+    return (unsigned)(unsigned char)c - '0';
+}
+
+/* The end of the IPv4 address at p, or NULL. dec-octet of RFC 3986: no leading zero, which some would
+ * read as octal. */
+static const char *ip4_end(const char *p, const char *end, uint8_t out[static 4])
+{
+    for (unsigned part = 0; part < 4; part++) {
+        if (part > 0 && (p == end || *p++ != '.'))
+            return NULL;
+        const char *from = p;
+        unsigned value = p < end ? digit(*p++) : 10;
+        if (value > 9)
+            return NULL;
+        for (unsigned more = 2, next; more && p < end && (next = digit(*p)) <= 9; more--, p++)
+            value = value * 10 + next;
+        if (value > 255 || (*from == '0' && p - from > 1))
+            return NULL;
+        out[part] = (uint8_t)value;
+    }
+    return p;
+}
+
 static bool read_ip4(sv s, uint8_t out[static 4])
 {
-    size_t i = 0;
-    for (unsigned part = 0; part < 4; part++) {
-        unsigned value = 0;
-        size_t from = i;
-        while (i < s.n && i - from < 3 && uri_is(s.p[i], UC_DIGIT))
-            value = value * 10 + (unsigned)(s.p[i++] - '0');
-        if (i == from || value > 255 || (i - from > 1 && s.p[from] == '0'))
-            return false;
-        out[part] = (uint8_t)value;
-        if (part < 3 && (i == s.n || s.p[i++] != '.'))
-            return false;
-    }
-    return i == s.n;
+    return ip4_end(s.p, s.p + s.n, out) == s.p + s.n;
 }
 
 /* One group of an IPv6 address at *i. */
@@ -92,22 +105,33 @@ enum err uri_host_ip(sv host, uint8_t ret_ip[static 16], size_t *ret_n)
 /* *( domainlabel "." ) toplabel [ "." ], where a top label starts with a letter.
  * DEVIATES: "_" is taken as a letter or digit; container names have it and no second reading
  * arises. */
-static bool is_hostname(sv s)
+static const char *hostname_end(const char *p, const char *end)
 {
-    if (s.n && s.p[s.n - 1] == '.')
-        s.n--;
-    const char *p = s.p, *end = p + s.n;
-    for (;; p++) {
+    for (;;) {
         const char *label = p;
-        while (p < end && *p != '.' && uri_is(*p, UC_HOST))
-            p++;
+        p = uri_span(p, end, UC_LABEL);
         if (p == label || *label == '-' || p[-1] == '-')
-            return false;
-        if (p == end)
-            return !uri_is(*label, UC_DIGIT);
-        if (*p != '.')
-            return false;
+            return NULL;
+        bool dot = p < end && *p == '.';
+        if (dot && end - p > 1 && uri_is(p[1], UC_HOST)) {
+            p++;
+            continue;
+        }
+        return uri_is(*label, UC_DIGIT) ? NULL : p + dot;
     }
+}
+
+const char *uri_host_end(const char *p, const char *end)
+{
+    uint8_t ip[4];
+    if (p == end)
+        return NULL;
+    if (uri_is(*p, UC_DIGIT)) {
+        const char *stop = ip4_end(p, end, ip);
+        if (stop && (stop == end || !uri_is(*stop, UC_HOST)))
+            return stop;
+    }
+    return hostname_end(p, end);
 }
 
 bool uri_is_host(sv host, bool ip6)
@@ -117,5 +141,5 @@ bool uri_is_host(sv host, bool ip6)
         return false;
     if (ip6)
         return host.n >= 2 && read_ip6(host, ip);
-    return uri_is(host.p[0], UC_DIGIT) && read_ip4(host, ip) ? true : is_hostname(host);
+    return uri_host_end(host.p, host.p + host.n) == host.p + host.n;
 }

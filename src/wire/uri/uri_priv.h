@@ -20,12 +20,31 @@ enum {
     UC_PHONE = 1 << 11,     /* phonedigit of RFC 3966 */
     UC_PHONE_HEX = 1 << 12, /* phonedigit-hex of RFC 3966 */
     UC_HOST = 1 << 13,      /* letters, digits, "-", "." and "_" */
+    UC_LABEL = 1 << 14,     /* the same without "." */
 };
 extern const uint16_t uri_class[256];
 
 static inline bool uri_is(char c, unsigned mask)
 {
     return (uri_class[(unsigned char)c] & mask) != 0;
+}
+
+/* The end of a run of octets of a class. */
+static inline const char *uri_span(const char *p, const char *end, unsigned mask)
+{
+    for (; end - p >= 4; p += 4) {
+        if (!uri_is(p[0], mask))
+            return p;
+        if (!uri_is(p[1], mask))
+            return p + 1;
+        if (!uri_is(p[2], mask))
+            return p + 2;
+        if (!uri_is(p[3], mask))
+            return p + 3;
+    }
+    while (p < end && uri_is(*p, mask))
+        p++;
+    return p;
 }
 
 static inline unsigned uri_hex_value(char c)

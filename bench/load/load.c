@@ -23,6 +23,7 @@ static const char usage[] =
     "(127.0.0.3:5070)\n"
     "  --ports N           so many sockets of the callers and of the callees (1)\n"
     "  --users N           u000000 and so on, half of them call the other half (2000)\n"
+    "  --first-user N      u000000 is left out, and so many after it (0)\n"
     "  --domain D          (example.test)    --password P    of all users (a-long-password)\n"
     "  --answer MS         from 180 to 200 (20)    --hold MS    from ACK to BYE (200)\n"
     "  --stand             calls are left standing\n"
@@ -167,23 +168,13 @@ static const char *const names[] = {"udp", "tcp", "tls", NULL};
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"server", 1, 0, 's'},
-                                            {"rate", 1, 0, 'r'},
-                                            {"count", 1, 0, 'n'},
-                                            {"transport", 1, 0, 't'},
-                                            {"fresh", 0, 0, 'f'},
-                                            {"caller", 1, 0, 'a'},
-                                            {"callee", 1, 0, 'b'},
-                                            {"ports", 1, 0, 'p'},
-                                            {"users", 1, 0, 'u'},
-                                            {"domain", 1, 0, 'd'},
-                                            {"answer", 1, 0, 'A'},
-                                            {"hold", 1, 0, 'H'},
-                                            {"prepare", 1, 0, 'P'},
-                                            {"stand", 0, 0, 'S'},
-                                            {"password", 1, 0, 'w'},
-                                            {"every", 1, 0, 'e'},
-                                            {0}};
+    static const struct option options[] = {
+        {"server", 1, 0, 's'},     {"rate", 1, 0, 'r'},    {"count", 1, 0, 'n'},
+        {"transport", 1, 0, 't'},  {"fresh", 0, 0, 'f'},   {"caller", 1, 0, 'a'},
+        {"callee", 1, 0, 'b'},     {"ports", 1, 0, 'p'},   {"users", 1, 0, 'u'},
+        {"first-user", 1, 0, 'F'}, {"domain", 1, 0, 'd'},  {"answer", 1, 0, 'A'},
+        {"hold", 1, 0, 'H'},       {"prepare", 1, 0, 'P'}, {"stand", 0, 0, 'S'},
+        {"password", 1, 0, 'w'},   {"every", 1, 0, 'e'},   {0}};
     unsigned every = 0;
     bool prepare = false;
     uint32_t warm = 0;
@@ -221,6 +212,9 @@ int main(int argc, char **argv)
             break;
         case 'u':
             plan.users = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'F':
+            plan.first_user = (uint32_t)strtoul(optarg, NULL, 10);
             break;
         case 'd':
             plan.domain = optarg;

@@ -27,9 +27,10 @@ struct plan {
     struct sockaddr_in server, callee; /* callee.sin_port is the first of `ports` */
     struct in_addr caller;
     const char *domain, *password;
-    double rate;     /* operations a second */
-    uint32_t count;  /* operations */
-    uint32_t users;  /* u000000 and so on; the peer of a user is half of them further */
+    double rate;    /* operations a second */
+    uint32_t count; /* operations */
+    uint32_t users; /* the peer of a user is half of them further */
+    uint32_t first_user;
     unsigned ports;  /* of the callers, and of the callees */
     uint64_t answer; /* from 180 to 200 */
     uint64_t hold;   /* from ACK to BYE */

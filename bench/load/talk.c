@@ -379,8 +379,8 @@ bool talk_begin(uint32_t serial)
     op->stage = ASKED;
     op->invited = false;
     op->cseq = 0;
-    op->user = (serial - 1) % plan.users;
-    op->peer = (op->user + plan.users / 2) % plan.users;
+    op->user = plan.first_user + (serial - 1) % plan.users;
+    op->peer = plan.first_user + (serial - 1 + plan.users / 2) % plan.users;
     op->final.at = 0;
     op->callee = way_of_callee(plan.kind == REGISTER ? op->user : op->peer);
     op->caller = plan.kind == REGISTER ? op->callee : way_of_caller(serial);

@@ -41,6 +41,14 @@ def test_gate_counts_the_servers_allocations(tmp_path):
     assert list(gate().allocations(out)) == [("txn_new", 7), ("txn_new", 2)]
 
 
+def test_gate_knows_whose_instructions(tmp_path):
+    """What a called function costs is not its caller's; functions of other files may be inlined."""
+    out = tmp_path / "callgrind.out"
+    out.write_text("ob=(1) /usr/lib/libx.so.3\nfl=(1) ???\nfn=(1) f\n0 5\nob=(2) /b/tandem\n" + OURS.replace("(1)", "(2)") +
+                   "fi=(3) /x/src/base/str/buf.h\n+1 8\nfe=(2)\n* 1\n")
+    assert dict(gate().costs(out)) == {"libx": 5, "sip/txn": 31, "base/str": 8}
+
+
 def load(port, callee, kind, *arguments):
     run = subprocess.run([LOAD, kind, "--server", "127.0.0.1:%d" % port, "--users", "20", "--callee",
                           "127.0.0.3:%d" % callee, "--rate", "100", "--count", "20", *arguments],

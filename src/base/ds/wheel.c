@@ -82,6 +82,11 @@ void wheel_cancel(struct wheel *w, struct timer *t)
     }
 }
 
+static bool is_busy(const struct wheel *w, int level, unsigned i)
+{
+    return w->busy[level] >> i & 1;
+}
+
 static void take_slot(struct wheel *w, int level, unsigned i, struct link *to)
 {
     list_splice(to, &w->slot[level][i]);
@@ -92,11 +97,12 @@ static void take_slot(struct wheel *w, int level, unsigned i, struct link *to)
 static void enter(struct wheel *w)
 {
     for (int level = TOP; level > 0; level--) {
-        if (w->step & (((int64_t)1 << (BITS * level)) - 1))
+        unsigned i = index_at(w->step, level);
+        if (w->step & (((int64_t)1 << (BITS * level)) - 1) || !is_busy(w, level, i))
             continue;
         struct link block;
         list_init(&block);
-        take_slot(w, level, index_at(w->step, level), &block);
+        take_slot(w, level, i, &block);
         for (struct link *l; (l = list_pop(&block));)
             place(w, CONTAINER(l, struct timer, by_slot));
     }
@@ -122,8 +128,11 @@ static size_t fire(struct wheel *w)
 {
     struct link batch;
     size_t fired = 0;
+    unsigned i = index_at(w->step, 0);
+    if (!is_busy(w, 0, i))
+        return 0;
     list_init(&batch);
-    take_slot(w, 0, index_at(w->step, 0), &batch);
+    take_slot(w, 0, i, &batch);
     for (struct link *l; (l = list_pop(&batch)); fired++) {
         struct timer *t = CONTAINER(l, struct timer, by_slot);
         w->armed--;
@@ -164,7 +173,7 @@ usec wheel_next(const struct wheel *w)
 {
     if (w->armed == 0)
         return USEC_NEVER;
-    if (w->busy[0] & 1u << index_at(w->step, 0))
+    if (is_busy(w, 0, index_at(w->step, 0)))
         return w->step * USEC_MS;
     int64_t next = next_step(w);
     return next > USEC_NEVER / USEC_MS ? USEC_NEVER : next * USEC_MS;

@@ -2,7 +2,11 @@
 /* mem/mem.c: the heap, with accounting. */
 #include "mem/mem.h"
 #include "mem/mem_priv.h"
+#include <malloc.h>
 #include <stdlib.h>
+
+/* What the heap asks of the kernel at a time, and leaves unused at its end before it gives back. */
+enum { HEAP_STEP = 1024 * 1024, HEAP_SPARE = 16 * 1024 * 1024 };
 
 _Atomic size_t mem_fail_in;
 static _Atomic size_t live;
@@ -11,6 +15,15 @@ static _Thread_local size_t calls;
 void mem_fail_after(size_t n)
 {
     atomic_store(&mem_fail_in, n);
+}
+
+void mem_settle(void)
+{
+    /* A heap of a thread's own grows page by page, each a system call. Little is asked of the heap
+     * (mem_recycle.c), so that one for all is not fought for. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_TOP_PAD, HEAP_STEP);
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_SPARE);
 }
 
 size_t mem_live(void)

@@ -34,6 +34,8 @@ void mem_tidy(void);
 #define MEM_TAKE(type) ((type *)mem_take_cleared(sizeof(type)))
 #define MEM_GIVE(p)    mem_give((p), sizeof(*(p)))
 
+/* The heap grows in large steps, for all threads in one place: once, before threads start. */
+void mem_settle(void);
 /* Live allocations made through mem_*, without those that this thread keeps for reuse; leak checks
  * in tests. */
 size_t mem_live(void);

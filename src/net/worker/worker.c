@@ -23,6 +23,7 @@ enum err worker_group_new(unsigned n, struct loop_group **ret_group)
         mem_free(g);
         return ERR_NOMEM;
     }
+    mem_settle();
     signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of the write */
     pthread_mutex_init(&g->bound_lock, NULL);
     list_init(&g->bound);

@@ -11,6 +11,11 @@
 /* Rounds of deferred calls and flushing in one turn; what is left then waits for the next. */
 enum { ROUNDS_A_TURN = 8 };
 
+/* The grid of long timers: a server under load has one that ends in nearly every millisecond. */
+static const usec timer_grid = 16 * USEC_MS;
+/* A wall clock that is set is noticed as late as this. */
+static const usec wall_kept = 100 * USEC_MS;
+
 /* In the mailbox's place once nobody will look there again. */
 static struct mail mailbox_closed;
 #define MAILBOX_CLOSED (&mailbox_closed)
@@ -148,14 +153,23 @@ static enum err loop_push_job(struct loop *l, struct job *j)
 
 /* ---- the turn ---- */
 
+static void read_clocks(struct worker *w)
+{
+    w->base.now = read_clock(CLOCK_MONOTONIC);
+    if (w->base.now >= w->wall_due) {
+        w->wall_ahead = read_clock(CLOCK_REALTIME) - w->base.now;
+        w->wall_due = w->base.now + wall_kept;
+    }
+    w->base.wall = w->base.now + w->wall_ahead;
+}
+
 void worker_turn(struct worker *w)
 {
     if (w->in_turn || w->base.stopping)
         return;
     w->in_turn = true;
     atomic_store_explicit(&w->sleeping, false, memory_order_relaxed);
-    w->base.now = read_clock(CLOCK_MONOTONIC);
-    w->base.wall = read_clock(CLOCK_REALTIME);
+    read_clocks(w);
     wheel_advance(&w->base.wheel, w->base.now);
 }
 
@@ -176,12 +190,26 @@ static void on_check(uv_check_t *h)
 
 static void on_wake(uv_timer_t *h)
 {
-    (void)h; /* it only bounds poll: the check that follows advances the wheel */
+    struct worker *w = CONTAINER(h, struct worker, wake);
+    w->wake_at = USEC_NEVER; /* it only bounds poll: the check that follows advances the wheel */
 }
 
 static void on_async(uv_async_t *h)
 {
     (void)h; /* mail is taken by the check that follows */
+}
+
+/* Poll waits until `at` at most. uv's clock is the wheel's, in whole milliseconds as are its steps. */
+static void wait_until(struct worker *w, usec at)
+{
+    if (at == w->wake_at)
+        return;
+    w->wake_at = at;
+    uint64_t step = (uint64_t)at / USEC_MS, now = uv_now(&w->uv);
+    if (at == USEC_NEVER)
+        uv_timer_stop(&w->wake);
+    else
+        uv_timer_start(&w->wake, on_wake, step > now ? step - now : 0, 0);
 }
 
 /* Decides how long poll may wait. */
@@ -190,18 +218,8 @@ static void on_prepare(uv_prepare_t *h)
     struct worker *w = CONTAINER(h, struct worker, prepare);
     bool pending = w->inbox || !list_empty(&w->base.deferred) || !list_empty(&w->udps_dirty);
     atomic_store(&w->sleeping, true);
-    if (pending || atomic_load(&w->mailbox)) {
-        uv_timer_start(&w->wake, on_wake, 0, 0);
-        return;
-    }
-    usec next = wheel_next(&w->base.wheel);
-    if (next == USEC_NEVER) {
-        uv_timer_stop(&w->wake);
-        return;
-    }
-    usec now = read_clock(CLOCK_MONOTONIC);
-    uint64_t ms = next <= now ? 0 : (uint64_t)(next - now + USEC_MS - 1) / USEC_MS;
-    uv_timer_start(&w->wake, on_wake, ms, 0);
+    pending = pending || atomic_load(&w->mailbox);
+    wait_until(w, pending ? 0 : wheel_next(&w->base.wheel));
 }
 
 /* ---- life ---- */
@@ -222,6 +240,7 @@ enum err worker_init(struct worker *w, struct worker_group *g, unsigned number)
 {
     w->g = g;
     atomic_init(&w->sleeping, true);
+    w->wake_at = USEC_NEVER;
     list_init(&w->udps);
     list_init(&w->udps_dirty);
     list_init(&w->streams);
@@ -245,6 +264,7 @@ enum err worker_init(struct worker *w, struct worker_group *g, unsigned number)
     if (!rc && uv_async_init(&w->uv, &w->async, on_async) != 0)
         rc = ERR_IO;
     w->base.disk = disk_real();
+    w->base.grid = timer_grid;
     if (rc)
         worker_done(w);
     return rc;

@@ -53,6 +53,8 @@ struct worker {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t wake;
+    usec wake_at;              /* that wake is started for; USEC_NEVER: stopped */
+    usec wall_ahead, wall_due; /* of the monotonic clock; when to ask again */
     uv_async_t async;
     pthread_t thread;
     bool in_turn;

@@ -142,6 +142,8 @@ static void drop_sent(struct worker_udp *u, unsigned n)
         u->head = (u->head + 1) % SEND_RING;
         u->count--;
     }
+    if (u->count == 0)
+        u->head = 0; /* the next turn finds the same few places warm */
 }
 
 static void on_poll(uv_poll_t *h, int status, int events);

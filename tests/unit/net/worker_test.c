@@ -156,6 +156,26 @@ static void deferred_before_the_run_comes_at_once(void **state)
     net_end();
 }
 
+static void long_timers_end_together(void **state)
+{
+    (void)state;
+    net_setup(1);
+    struct timer t;
+    timer_init(&t, NULL, NULL);
+    assert_true(at->grid > 0);
+    for (usec delay = LOOP_LONG; delay < LOOP_LONG + 3 * at->grid; delay += 777) {
+        loop_timer(at, &t, delay);
+        assert_int_equal(t.at % at->grid, 0);
+        assert_true(t.at >= at->now + delay && t.at < at->now + delay + at->grid);
+    }
+    loop_timer(at, &t, LOOP_LONG - 1);
+    assert_int_equal(t.at, at->now + LOOP_LONG - 1); /* a short one is exact */
+    loop_timer(at, &t, USEC_NEVER - at->now);
+    assert_int_equal(t.at, USEC_NEVER);
+    loop_timer_cancel(at, &t);
+    net_end();
+}
+
 /* ---- mail ---- */
 
 enum { WORKERS = 4, TOKENS = 64 };
@@ -527,6 +547,7 @@ int main(void)
         cmocka_unit_test_setup(turn_has_its_order, setup),
         cmocka_unit_test_setup(timers_come_before_mail, setup),
         cmocka_unit_test_setup(deferred_before_the_run_comes_at_once, setup),
+        cmocka_unit_test_setup(long_timers_end_together, setup),
         cmocka_unit_test_setup(workers_pass_mail_around, setup),
         cmocka_unit_test_setup(mail_of_one_sender_stays_in_order, setup),
         cmocka_unit_test_setup(mailbox_has_a_cap, setup),

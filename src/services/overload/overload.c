@@ -96,7 +96,7 @@ static bool has_loss(sv algorithms)
     return false;
 }
 
-static bool offers(const struct sip_via *via)
+bool overload_is_offered(const struct sip_via *via)
 {
     sv oc, algorithms;
     return sip_param(via->params, SV("oc"), &oc) && oc.n == 0 &&
@@ -109,7 +109,7 @@ bool overload_put_via(struct buf *b, const struct overload *o, const struct sip_
     struct buf out;
     sv rest = via->params, name, value;
     enum err rc = ERR_OK;
-    if (!offers(via))
+    if (!overload_is_offered(via))
         return false;
     buf_init(&out, mem, sizeof(mem));
     /* Up to the first parameter as it came. */

@@ -43,6 +43,8 @@ bool overload_sheds(const struct overload *o, struct sipmsg *m, uint64_t chance)
 /* Seconds; spread, so that they do not all come back at once. */
 unsigned overload_retry_s(uint64_t chance);
 
+/* A request whose topmost Via this is offers oc with the loss algorithm (§5.1). */
+bool overload_is_offered(const struct sip_via *via);
 /* The Via of a request that offers oc with the loss algorithm, as its response shall carry it: the whole
  * value into b. False: it does not offer it, or does not fit; b is untouched then. (§5.1, §5.2) */
 bool overload_put_via(struct buf *b, const struct overload *o, const struct sip_via *via);

@@ -26,6 +26,7 @@ enum err proxy_new(struct sip *s, struct proxy **ret_proxy)
     p->epoch = loop_random(sip_loop(s));
     list_init(&p->contexts);
     list_init(&p->relays);
+    list_init(&p->echoes);
     *ret_proxy = p;
     return ERR_OK;
 }
@@ -47,7 +48,7 @@ void proxy_overload(struct proxy *p, const struct overload *own)
 
 size_t proxy_contexts(const struct proxy *p)
 {
-    return p->count + p->relays_n;
+    return p->count + p->relays_n + p->echoes_n;
 }
 
 /* ---- the context's life ---- */
@@ -63,7 +64,7 @@ static void context_free(struct context *c)
     if (c->watch && c->watch->on_gone)
         c->watch->on_gone(c->watch_arg);
     rx_unref(c->rx);
-    mem_free(c);
+    MEM_GIVE(c);
 }
 
 void context_enter(struct context *c)
@@ -78,58 +79,31 @@ void proxy_free(struct proxy *p)
     LIST_EACH_SAFE (c, &p->contexts, struct context, by_proxy)
         context_free(c);
     relays_free(p);
+    echoes_free(p);
     mem_free(p);
 }
 
 /* ---- upstream ---- */
 
 /* RFC 7339 §5.2: how busy we are, for the one above who asked in his Via. */
-static size_t edit_oc(struct context *c, struct sipedit *e, struct rx *rx, char mem[static OC_MAX])
+static size_t edit_oc(struct proxy *p, struct sipedit *e, struct rx *rx, char mem[static OC_MAX])
 {
     const struct sip_via *vias;
     struct buf b;
     size_t n;
     buf_init(&b, mem, OC_MAX);
-    if (!c->proxy->own || sipmsg_vias(&rx->msg, &vias, &n) || n < 2 ||
-        !overload_put_via(&b, c->proxy->own, &vias[1]))
+    if (!p->own || sipmsg_vias(&rx->msg, &vias, &n) || n < 2 ||
+        !overload_put_via(&b, p->own, &vias[1]))
         return 0;
     sipedit_cut(e, vias[1].text, buf_sv(&b));
     return OC_ROOM;
 }
 
-/* A response of a branch goes upstream: our Via off, the rest as it came (§16.7 steps 3, 8, 9). */
-static void forward_response(struct context *c, struct rx *rx, uint16_t status, struct sipedit *e,
-                             const struct dest *via)
+void upstream_edit(struct sipedit *e, const struct sipmsg *m)
 {
-    struct sip *s = c->proxy->sip;
-    char oc[OC_MAX];
-    size_t room = status == 401 || status == 407 ? CHALLENGES_ROOM : 0;
-    room += edit_oc(c, e, rx, oc);
-    if (status / 100 == 2 && c->session.expires)
-        room += SESSION_ROOM;
-    struct block *out = sip_block(s, rx->msg.text.n + RESPONSE_ROOM + room);
-    if (!out)
-        return;
-    struct buf b;
-    buf_init(&b, out->p, out->cap);
-    if (sipedit_write(e, &b) == ERR_OK) {
-        out->n = (uint32_t)b.n;
-        enum err rc = c->server ? stxn_respond(c->server, status, out) : ERR_STATE;
-        /* §16.7 step 5: a 2xx goes on even when the transaction has said something else or is gone.
-         */
-        if (rc == ERR_STATE && status / 100 == 2)
-            rc = sip_send(s, &c->upstream, out, NULL);
-        if (rc == ERR_OK && c->watch && c->watch->on_response)
-            c->watch->on_response(c->watch_arg, rx, status, via);
-    }
-    block_unref(out);
-}
-
-static void edit_top_via(struct sipedit *e, struct rx *rx)
-{
-    struct sip_walk w = {.m = &rx->msg, .id = SIP_H_VIA};
+    struct sip_walk w = {.m = m, .id = SIP_H_VIA};
     struct sip_item item;
-    sipedit_init(e, &rx->msg);
+    sipedit_init(e, m);
     if (sipmsg_next(&w, &item)) {
         if (item.only)
             sipedit_remove_field(e, item.field);
@@ -138,6 +112,44 @@ static void edit_top_via(struct sipedit *e, struct rx *rx)
     }
     /* RFC 3325 §5: an identity asserted by somebody untrusted ends here (D7). */
     sipedit_remove(e, SIP_H_P_ASSERTED_IDENTITY);
+}
+
+struct block *upstream_write(struct proxy *p, const struct upstream *u, struct rx *rx,
+                             uint16_t status, struct sipedit *e)
+{
+    char oc[OC_MAX];
+    size_t room = status == 401 || status == 407 ? CHALLENGES_ROOM : 0;
+    if (u->oc)
+        room += edit_oc(p, e, rx, oc);
+    if (status / 100 == 2 && u->session.expires)
+        room += SESSION_ROOM;
+    struct block *out = sip_block(p->sip, rx->msg.text.n + RESPONSE_ROOM + room);
+    if (!out)
+        return NULL;
+    struct buf b;
+    buf_init(&b, out->p, out->cap);
+    if (sipedit_write(e, &b)) {
+        block_unref(out);
+        return NULL;
+    }
+    out->n = (uint32_t)b.n;
+    return out;
+}
+
+/* A response of a branch goes upstream (§16.7 steps 3, 8, 9). */
+static void forward_response(struct context *c, struct rx *rx, uint16_t status, struct sipedit *e,
+                             const struct dest *via)
+{
+    struct block *out = upstream_write(c->proxy, &c->up, rx, status, e);
+    if (!out)
+        return;
+    enum err rc = c->server ? stxn_respond(c->server, status, out) : ERR_STATE;
+    /* §16.7 step 5: a 2xx goes on even when the transaction has said something else or is gone. */
+    if (rc == ERR_STATE && status / 100 == 2)
+        rc = sip_send(c->proxy->sip, &c->up.dest, out, NULL);
+    if (rc == ERR_OK && c->watch && c->watch->on_response)
+        c->watch->on_response(c->watch_arg, rx, status, via);
+    block_unref(out);
 }
 
 /* A response of our own. */
@@ -210,7 +222,7 @@ static void send_best(struct context *c)
         return;
     }
     struct sipedit e;
-    edit_top_via(&e, b->final);
+    upstream_edit(&e, &b->final->msg);
     if (status == 503) {
         status = 500;
         sipedit_status(&e, 500, sv_of(sip_reason(500)));
@@ -249,8 +261,8 @@ static void perform(struct context *c, struct branch *b, unsigned effects, uint3
     if (effects & STEP_FORWARD) {
         struct sipedit e;
         char mem[SESSION_LINE];
-        edit_top_via(&e, rx);
-        session_response(&e, &rx->msg, &c->session, mem);
+        upstream_edit(&e, &rx->msg);
+        session_response(&e, &rx->msg, &c->up.session, mem);
         forward_response(c, rx, rx->msg.status, &e, &b->dest);
     }
     if (effects & STEP_NEXT)
@@ -320,8 +332,7 @@ static bool over(const struct context *c)
 }
 
 /* An INVITE was answered: what is left is to pass on the 2xx that come again and from other
- * branches, for which the request is not
- * needed. It is the bulk of what a context holds for the 64·T1 that this lasts. */
+ * branches, for which the request is not needed. */
 static void settle(struct context *c)
 {
     stxn_drop(c->server);
@@ -341,6 +352,14 @@ static void settle(struct context *c)
     c->watch = NULL;
 }
 
+/* Nobody rings any more: the late 2xx find their way without the context. */
+static void fade(struct context *c)
+{
+    bool all = proxy_all_final(&c->step);
+    for (unsigned i = 0; i < c->step.n && all; i++)
+        all = attempts_echo(c->branch[i]);
+}
+
 void context_leave(struct context *c)
 {
     if (c->busy == 1 && c->server && over(c) && !stxn_final(c->server)) {
@@ -355,6 +374,8 @@ void context_leave(struct context *c)
         return;
     if (c->server && c->step.invite && c->step.sent / 100 == 2 && stxn_final(c->server))
         settle(c);
+    if (!c->server && c->step.invite && c->step.sent / 100 == 2)
+        fade(c);
     if ((!c->server && c->live == 0 && proxy_all_final(&c->step)) ||
         (over(c) && c->step.sent / 100 != 2) || (over(c) && !c->step.invite))
         context_free(c);
@@ -410,16 +431,17 @@ static const struct stxn_handler server_handler = {.on_cancel = on_cancel,
 
 static struct context *context_new(struct proxy *p, const struct proxy_request *r)
 {
-    struct context *c = MEM_NEW(struct context);
+    struct context *c = MEM_TAKE(struct context);
     if (!c)
         return NULL;
     c->rx = rx_ref(stxn_rx(r->server));
     c->plan = ARENA_NEW(&c->rx->arena, struct plan);
     if (!c->plan) {
         rx_unref(c->rx);
-        mem_free(c);
+        MEM_GIVE(c);
         return NULL;
     }
+    const struct sip_via *via;
     uint32_t asked;
     *c->plan = (struct plan){.route = *r->route,
                              .record_route = r->record_route,
@@ -430,11 +452,12 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
     proxy_loop_hash(p, c->rx, c->plan->loop);
     if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < c->plan->breadth)
         c->plan->breadth = asked;
-    session_plan(p->set, &c->rx->msg, &c->session);
-    c->plan->session = c->session;
+    session_plan(p->set, &c->rx->msg, &c->up.session);
+    c->plan->session = c->up.session;
     c->proxy = p;
     c->server = r->server;
-    c->upstream = sip_response_dest(c->rx);
+    c->up.dest = sip_response_dest(c->rx);
+    c->up.oc = !sipmsg_via(&c->rx->msg, &via) && overload_is_offered(via);
     c->step.invite = c->rx->msg.method == SIP_INVITE;
     c->watch = r->watch;
     c->watch_arg = r->watch_arg;

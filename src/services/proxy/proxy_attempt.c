@@ -19,7 +19,7 @@ static void attempt_free(struct attempt *a)
     if (b->current == a)
         b->current = NULL;
     list_unlink(&a->by_branch);
-    mem_free(a);
+    MEM_GIVE(a);
 }
 
 void attempts_free(struct branch *b)
@@ -28,6 +28,18 @@ void attempts_free(struct branch *b)
         ctxn_drop(a->txn);
         attempt_free(a);
     }
+}
+
+bool attempts_echo(struct branch *b)
+{
+    struct context *c = b->ctx;
+    LIST_EACH_SAFE (a, &b->attempts, struct attempt, by_branch) {
+        if (!echo_new(c->proxy, &c->up, a->txn))
+            return false;
+        c->live--;
+        attempt_free(a);
+    }
+    return true;
 }
 
 void branch_stop(struct branch *b)
@@ -216,14 +228,14 @@ enum err branch_ask(struct branch *b, const struct dest *d, struct block *octets
 {
     struct context *c = b->ctx;
     struct proxy *p = c->proxy;
-    struct attempt *a = MEM_NEW(struct attempt);
+    struct attempt *a = MEM_TAKE(struct attempt);
     if (!a)
         return ERR_NOMEM;
     a->branch = b;
     a->dest = *d;
     enum err rc = ctxn_new(p->sip, d, octets, c->rx->slot, &attempt_handler, a, &a->txn);
     if (rc) {
-        mem_free(a);
+        MEM_GIVE(a);
         return rc;
     }
     list_push(&b->attempts, &a->by_branch);

@@ -45,12 +45,12 @@ struct branch *branch_new(struct context *c, const struct proxy_target *t)
     const struct proxy_target *copy = copy_target(&c->rx->arena, t);
     if (c->step.n == PROXY_TARGETS_MAX || !copy)
         return NULL;
-    struct branch *b = MEM_NEW(struct branch);
+    struct branch *b = MEM_TAKE(struct branch);
     if (!b)
         return NULL;
     b->ctx = c;
     if (set_target(b, copy)) {
-        mem_free(b);
+        MEM_GIVE(b);
         return NULL;
     }
     b->index = (uint8_t)c->step.n;
@@ -83,7 +83,7 @@ void branch_free(struct branch *b)
     locate_cancel(b->query);
     redirect_forget(b->redirect);
     rx_unref(b->final);
-    mem_free(b);
+    MEM_GIVE(b);
 }
 
 void branch_cancel(struct branch *b, sv reason)

@@ -4,6 +4,7 @@
  *   proxy.c           contexts; responses upstream; effects of the step
  *   proxy_branch.c    downstream: servers of a target, failover
  *   proxy_attempt.c   one server that is asked
+ *   proxy_echo.c      2xx of an INVITE that come late or again
  *   proxy_redirect.c  3xx that are followed
  *   proxy_relay.c     ACKs, without state
  *   proxy_build.c     the request as it leaves
@@ -93,21 +94,27 @@ struct outgoing {
     bool server;      /* not a phone: overload is spoken of (RFC 7339 §4.1) */
 };
 
+/* Where responses to a request go, and what they gain on their way through us. */
+struct upstream {
+    struct dest dest;
+    struct session_plan session;
+    bool oc; /* it is told how busy we are (RFC 7339 §5.2) */
+};
+
 struct context {
     struct proxy *proxy;
     struct link by_proxy;
-    struct stxn *server;  /* NULL: ended */
-    struct rx *rx;        /* the request; a reference; NULL once a 2xx went up */
-    struct plan *plan;    /* NULL with rx */
-    struct dest upstream; /* where its responses go */
+    struct stxn *server; /* NULL: ended */
+    struct rx *rx;       /* the request; a reference; NULL once a 2xx went up */
+    struct plan *plan;   /* NULL with rx */
+    struct upstream up;
     struct step_context step;
     struct branch *branch[PROXY_TARGETS_MAX]; /* step.n of them */
     struct timer rank_time;
     unsigned live;     /* client transactions */
     unsigned busy;     /* calls into the context on the stack: it is freed by the last */
     bool sips_refused; /* a target was left out because it has no TLS */
-    struct session_plan session;
-    sv reason; /* of the caller's CANCEL, while it is handled */
+    sv reason;         /* of the caller's CANCEL, while it is handled */
     const struct proxy_watch *watch;
     void *watch_arg;
 };
@@ -120,7 +127,8 @@ struct proxy {
     struct overload_peers peers;
     struct link contexts;
     struct link relays; /* ACKs that wait for a name */
-    size_t count, relays_n;
+    struct link echoes;
+    size_t count, relays_n, echoes_n;
     /* of this process: tokens of connections do not outlive it */
     uint64_t epoch;
 };
@@ -139,6 +147,17 @@ static inline struct step_branch *branch_step(const struct branch *b)
 {
     return &b->ctx->step.branch[b->index];
 }
+
+/* A response as it goes upstream: our Via off, the rest as it came (§16.7 steps 3, 8, 9). */
+void upstream_edit(struct sipedit *e, const struct sipmsg *m);
+/* rx as edited. NULL: no memory, or it cannot be written. */
+struct block *upstream_write(struct proxy *p, const struct upstream *u, struct rx *rx,
+                             uint16_t status, struct sipedit *e);
+
+/* ---- proxy_echo.c ---- */
+/* txn's 2xx go upstream from now on, until it ends; nobody else hears of it. False: no memory. */
+bool echo_new(struct proxy *p, const struct upstream *u, struct ctxn *txn);
+void echoes_free(struct proxy *p);
 
 /* ---- proxy_branch.c ---- */
 /* One more branch, not begun; what t points to is copied. NULL: no memory, or too many. */
@@ -175,6 +194,8 @@ void branch_silence(struct timer *t, void *arg);
 /* What the memory of servers learns (RFC 3263 §4.3, RFC 3261 §21.5.4). */
 void branch_remember(struct branch *b, const struct dest *d, bool works, usec retry_after);
 void attempts_free(struct branch *b);
+/* What is left of its attempts is an echo each. False: no memory. */
+bool attempts_echo(struct branch *b);
 
 /* ---- proxy_redirect.c ---- */
 /* §16.5: a target is not added twice: the same URI by the same way. */

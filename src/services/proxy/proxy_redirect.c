@@ -50,7 +50,7 @@ static void refuse(struct branch *b)
 /* NULL: no memory, the branch has ended. */
 static struct proxy_redirect *redirect_new(struct branch *b)
 {
-    struct proxy_redirect *redirect = MEM_NEW(struct proxy_redirect);
+    struct proxy_redirect *redirect = MEM_TAKE(struct proxy_redirect);
     if (!redirect) {
         refuse(b);
         return NULL;
@@ -143,7 +143,7 @@ static uint32_t add(struct branch *b, const struct proxy_target *targets, size_t
 void proxy_redirected(struct proxy_redirect *redirect, const struct proxy_target *targets, size_t n)
 {
     struct branch *b = redirect->branch;
-    mem_free(redirect);
+    MEM_GIVE(redirect);
     if (!b)
         return;
     struct context *c = b->ctx;

@@ -20,7 +20,7 @@ static void relay_free(struct relay *r)
     list_unlink(&r->by_proxy);
     r->proxy->relays_n--;
     rx_unref(r->rx);
-    mem_free(r);
+    MEM_GIVE(r);
 }
 
 void relays_free(struct proxy *p)
@@ -75,7 +75,7 @@ static void on_located(void *arg, enum err rc, const struct locate_set *set)
 static void send_later(struct proxy *p, struct rx *rx, const struct plan *plan,
                        const struct proxy_target *t, const struct uri *hop)
 {
-    struct relay *r = p->relays_n < RELAYS_MAX ? MEM_NEW(struct relay) : NULL;
+    struct relay *r = p->relays_n < RELAYS_MAX ? MEM_TAKE(struct relay) : NULL;
     if (!r)
         return;
     r->proxy = p;

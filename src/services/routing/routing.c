@@ -252,10 +252,6 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     overload_probe_init(&r->probe, l);
     enum err rc = sip_new(l, sh->sip, &user, r, &r->sip);
     if (!rc)
-        rc = pool_new("pending_requests", sizeof(struct pending), 0, &r->pendings);
-    if (!rc)
-        rc = pool_new("watched_requests", sizeof(struct watched), 0, &r->watched);
-    if (!rc)
         rc = txn_start(r->sip);
     if (!rc)
         rc = proxy_new(r->sip, &r->proxy);
@@ -299,8 +295,6 @@ void routing_free(struct routing *r)
     if (r->sip)
         sip_free(r->sip); /* ends the registrar's transactions */
     accounting_free(r->accounting);
-    pool_free(r->pendings);
-    pool_free(r->watched);
     settings_unref(r->set);
     mem_free(r);
 }

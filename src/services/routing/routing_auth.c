@@ -31,7 +31,7 @@ static const struct stxn_handler handler = {.on_cancel = on_cancelled, .on_gone 
 static struct pending *pending_begin(struct routing *r, struct rx *rx,
                                      const struct proxy_route *route)
 {
-    struct pending *p = pool_get(r->pendings);
+    struct pending *p = MEM_TAKE(struct pending);
     if (!p) {
         routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
         return NULL;
@@ -76,7 +76,7 @@ void pending_free(struct pending *p)
     list_unlink(&p->by_routing);
     rx_unref(p->rx);
     settings_unref(p->set);
-    pool_put(p->r->pendings, p);
+    MEM_GIVE(p);
 }
 
 void pending_answer(struct pending *p, uint16_t status, const char *why, sv headers)

@@ -75,7 +75,7 @@ static void on_gone(void *arg)
         accounting_setup_gone(w->r->accounting, w->call);
     rx_unref(w->rx);
     settings_unref(w->set);
-    pool_put(w->r->watched, w);
+    MEM_GIVE(w);
 }
 
 static const struct proxy_watch watch = {
@@ -90,7 +90,7 @@ static struct watched *watched_new(struct pending *p)
 {
     const struct sip_addr *to;
     struct rx *rx = p->rx;
-    struct watched *w = pool_get(p->r->watched);
+    struct watched *w = MEM_TAKE(struct watched);
     if (!w)
         return NULL;
     w->r = p->r;

@@ -45,7 +45,6 @@ struct routing {
     struct overload_probe probe;
     struct accounting *accounting;
     struct link pending;
-    struct pool *pendings, *watched; /* memory of both structs */
     bool draining;
     struct log_brake failures, unreachable; /* auth.failure, target.unreachable */
 };

@@ -84,6 +84,8 @@ void ctxn_cancel(struct ctxn *t, sv reason);
 void ctxn_give_up(struct ctxn *t);
 /* NULL is fine. An INVITE without a final response is cancelled: nobody would take its 2xx. */
 void ctxn_drop(struct ctxn *t);
+/* Another handler takes over from here on. */
+void ctxn_handle(struct ctxn *t, const struct ctxn_handler *h, void *arg);
 struct sip *ctxn_sip(const struct ctxn *t);
 const struct flow *ctxn_flow(const struct ctxn *t);
 

@@ -329,6 +329,12 @@ void ctxn_drop(struct ctxn *t)
         ctxn_cancel(t, SV_NONE);
 }
 
+void ctxn_handle(struct ctxn *t, const struct ctxn_handler *h, void *arg)
+{
+    t->h = h;
+    t->arg = arg;
+}
+
 struct sip *ctxn_sip(const struct ctxn *t)
 {
     return t->t.table->sip;

@@ -59,13 +59,9 @@ enum err location_dest(const struct uri *u, struct dest *ret_dest)
 bool location_allowed(const struct sip *s, const struct addr *named, const struct addr *peer)
 {
     enum addr_class c = addr_class(named);
-    char mem[64];
-    struct buf b;
     if (c == ADDR_MULTICAST || c == ADDR_SPECIAL || (c != ADDR_GLOBAL && c != addr_class(peer)))
         return false;
-    buf_init(&b, mem, sizeof(mem));
-    addr_print_ip(&b, named);
-    return !sip_is_local(s, buf_sv(&b), named->port);
+    return !sip_is_own(s, named);
 }
 
 enum err location_contact(const struct uri *contact, const struct flow *flow, bool by_flow,

@@ -173,6 +173,9 @@ static bool sides_differ(struct making *k, const struct side *in, const struct s
     if (in->token || out->token || in->sips != out->sips ||
         in->flow->transport != out->flow->transport)
         return true;
+    if (in->flow->listener == out->flow->listener &&
+        addr_equal(&in->flow->remote, &out->flow->remote))
+        return false;
     buf_init(&ba, a, sizeof(a));
     buf_init(&bb, b, sizeof(b));
     sip_put_hostport(k->p->sip, &ba, in->flow);
@@ -381,16 +384,14 @@ static void put_stateless_via(struct making *k)
 {
     struct sip *s = k->p->sip;
     struct home *h = sip_home(s);
-    const sv loop = {k->o->plan->loop, PROXY_HASH_LEN};
-    sv pieces[] = {SV("stateless"), sipmsg_value(k->m, SIP_H_VIA),
-                   sipmsg_value(k->m, SIP_H_CALL_ID), sipmsg_value(k->m, SIP_H_CSEQ),
-                   sipmsg_value(k->m, SIP_H_TO)};
+    const sv loop = {k->o->plan->loop, PROXY_HASH_LEN}; /* of all else that makes it the same */
+    sv pieces[] = {SV("stateless"), loop, sipmsg_value(k->m, SIP_H_VIA)};
     buf_put(&k->text, SV("SIP/2.0/"));
     buf_put(&k->text, sip_transport_name(k->out->transport));
     buf_char(&k->text, ' ');
     sip_put_hostport(s, &k->text, k->out);
     buf_put(&k->text, SV(";branch=z9hG4bK"));
-    home_mark(h, k->o->rx->slot, home_hash(h, pieces, 5), &k->text);
+    home_mark(h, k->o->rx->slot, home_hash(h, pieces, 3), &k->text);
     buf_put(&k->text, loop);
 }
 

@@ -30,8 +30,8 @@ bool session_too_small(const struct settings *set, const struct sipmsg *m, uint3
 {
     uint32_t asked;
     *ret_min = seconds_of(set->min_se);
-    return refreshes(m) && sipmsg_lists(m, SIP_H_SUPPORTED, SV("timer")) &&
-           read_seconds(m, SIP_H_SESSION_EXPIRES, &asked) && asked < *ret_min;
+    return refreshes(m) && read_seconds(m, SIP_H_SESSION_EXPIRES, &asked) && asked < *ret_min &&
+           sipmsg_lists(m, SIP_H_SUPPORTED, SV("timer"));
 }
 
 void session_plan(const struct settings *set, const struct sipmsg *m, struct session_plan *ret)

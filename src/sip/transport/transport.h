@@ -260,6 +260,7 @@ void sip_put_via(struct sip *s, struct buf *b, const struct flow *f, uint16_t sl
                  sv *ret_branch);
 /* host and port (0: default) name one of our listeners. */
 bool sip_is_local(const struct sip *s, sv host, uint16_t port);
+bool sip_is_own(const struct sip *s, const struct addr *a); /* the same of an address */
 
 /* Answers rx without a transaction: reply built, To tag made from the request so that
  * retransmissions get the same (RFC 3261 §8.2.7),

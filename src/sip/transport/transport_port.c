@@ -78,23 +78,34 @@ static uint16_t default_port(enum sip_transport t)
     }
 }
 
-/* host: and, when it is a number, ip. */
-static bool port_is(struct sip *s, unsigned i, sv host, const struct addr *ip)
-{
-    const struct sip_port *p = &s->port[i];
-    sv advertise = s->shared->config.listen[i].advertise;
-    if (sv_present(advertise) && sv_ieq(advertise, host))
-        return true;
-    if (ip->family == 0 || ip->family != p->local.family)
-        return false;
-    return addr_is_any(&p->local) ? own_ip(s, ip) : addr_equal_ip(&p->local, ip);
-}
-
 static struct addr numeric(sv host)
 {
     uint8_t ip[16];
     size_t n = 0;
     return uri_host_ip(host, ip, &n) ? (struct addr){0} : addr_from_ip(ip, n, 0);
+}
+
+/* A listener is called so: as text, or as a number however it is written. */
+static bool advertised(sv advertise, sv host, const struct addr *ip)
+{
+    struct addr own = {0};
+    if (host.n && sv_ieq(advertise, host))
+        return true;
+    if (ip->family)
+        own = numeric(advertise);
+    return own.family && addr_equal_ip(&own, ip);
+}
+
+/* host: and, when it is a number, ip. */
+static bool port_is(struct sip *s, unsigned i, sv host, const struct addr *ip)
+{
+    const struct sip_port *p = &s->port[i];
+    sv advertise = s->shared->config.listen[i].advertise;
+    if (sv_present(advertise) && advertised(advertise, host, ip))
+        return true;
+    if (ip->family == 0 || ip->family != p->local.family)
+        return false;
+    return addr_is_any(&p->local) ? own_ip(s, ip) : addr_equal_ip(&p->local, ip);
 }
 
 static bool port_has(const struct sip *s, unsigned i, uint16_t port)
@@ -121,6 +132,15 @@ bool sip_is_local(const struct sip *cs, sv host, uint16_t port)
     struct addr ip = numeric(host);
     for (unsigned i = 0; i < listeners; i++)
         if (port_has(s, i, port) && port_is(s, i, host, &ip))
+            return true;
+    return false;
+}
+
+bool sip_is_own(const struct sip *cs, const struct addr *a)
+{
+    struct sip *s = (struct sip *)cs;
+    for (unsigned i = 0; i < s->shared->config.listeners; i++)
+        if (port_has(s, i, a->port) && port_is(s, i, SV_NONE, a))
             return true;
     return false;
 }

@@ -208,16 +208,16 @@ static bool put_call(const struct call_view *c, void *arg)
     buf_str(&r->b, ", \"legs\": [");
     for (unsigned i = 0; i < 2; i++) {
         const struct call_leg *leg = &c->legs[i];
-        if (leg->dest.transport == SIP_T_NONE)
+        if (leg->dest->transport == SIP_T_NONE)
             continue;
         buf_str(&r->b, i ? ", {" : "{");
         put_member(&r->b, "role", i ? SV("callee") : SV("caller"));
         buf_str(&r->b, ", ");
         put_member(&r->b, "contact", leg->contact.p ? leg->contact : SV(""));
         buf_str(&r->b, ", \"transport\": \"");
-        put_transport(&r->b, leg->dest.transport);
+        put_transport(&r->b, leg->dest->transport);
         buf_str(&r->b, "\", \"address\": \"");
-        addr_print(&r->b, &leg->dest.addr);
+        addr_print(&r->b, &leg->dest->addr);
         buf_str(&r->b, "\"}");
     }
     buf_str(&r->b, "], \"quality\": {}}");

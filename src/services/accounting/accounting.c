@@ -7,21 +7,26 @@
 
 enum { LOOK_MAX = 64 };
 enum { TEXT_MAX = 2048 }; /* of one remembered text; longer ones are not remembered */
+enum { AGENT_MAX = 128 };
+
+/* Of a call, in this order in one piece of memory. Those of the legs follow the caller's. */
+enum text { CALL_ID, FROM, TO, CALLER, AGENT, TAG, CONTACT, CALLEE_TAG, CALLEE_CONTACT, TEXTS };
+enum { LEG_TEXTS = CALLEE_TAG - TAG };
 
 struct call {
     struct hash_node by_call_id;
     struct link by_silence; /* front: silent longest */
-    enum call_state state;
+    struct home_key key;    /* of its Call-ID */
+    uint16_t n[TEXTS];      /* octets of each text; 0: none */
+    uint16_t status, slot;
+    uint8_t state; /* enum call_state */
     bool in_setup; /* a response context still reports to it */
-    uint16_t status;
-    usec since, answered;
-    usec began; /* monotonic, for the set-up time */
-    uint16_t slot;
-    struct home_key key; /* of its Call-ID */
     bool claimed;
-    struct call_leg leg[2];              /* texts are heap copies */
-    sv call_id, from, to, caller, agent; /* in one piece of memory, behind the struct */
-    size_t bytes;
+    char *text;
+    uint32_t text_n;
+    usec since, answered;
+    usec began;          /* monotonic, for the set-up time */
+    struct dest dest[2]; /* of each leg */
 };
 
 struct accounting {
@@ -53,40 +58,60 @@ enum err accounting_new(struct sip *s, struct store *st, size_t cap, struct acco
     return ERR_OK;
 }
 
-/* A heap copy instead of what *at holds; absent or too long: none. */
-static void remember(struct accounting *a, struct call *c, sv *at, sv text)
+static sv text_of(const struct call *c, enum text which)
 {
-    if (sv_eq(*at, text))
+    size_t at = 0;
+    for (enum text i = 0; i < which; i++)
+        at += c->n[i];
+    return c->n[which] ? (sv){c->text + at, c->n[which]} : SV_NONE;
+}
+
+/* These texts in the place of what it has; they may lie there. False: no memory, all is as it was. */
+static bool set_texts(struct accounting *a, struct call *c, const sv texts[static TEXTS])
+{
+    size_t n = 0;
+    for (enum text i = 0; i < TEXTS; i++)
+        n += texts[i].n <= TEXT_MAX ? texts[i].n : 0;
+    char *mem = mem_take(n);
+    struct buf b;
+    if (!mem)
+        return false;
+    buf_init(&b, mem, n);
+    for (enum text i = 0; i < TEXTS; i++) {
+        c->n[i] = texts[i].n <= TEXT_MAX ? (uint16_t)texts[i].n : 0;
+        buf_mem(&b, texts[i].p, c->n[i]);
+    }
+    mem_give(c->text, c->text_n);
+    a->bytes += n - c->text_n;
+    c->text = mem;
+    c->text_n = (uint32_t)n;
+    return true;
+}
+
+static void set_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, sv contact)
+{
+    enum text first = TAG + leg * LEG_TEXTS;
+    sv texts[TEXTS];
+    if (sv_eq(text_of(c, first), tag) && sv_eq(text_of(c, first + 1), contact))
         return;
-    a->bytes -= at->n;
-    c->bytes -= at->n;
-    mem_free((char *)at->p);
-    *at = SV_NONE;
-    if (!text.p || text.n == 0 || text.n > TEXT_MAX)
-        return;
-    char *p = mem_alloc(text.n);
-    if (!p)
-        return;
-    memcpy(p, text.p, text.n);
-    *at = (sv){p, text.n};
-    a->bytes += text.n;
-    c->bytes += text.n;
+    for (enum text i = 0; i < TEXTS; i++)
+        texts[i] = text_of(c, i);
+    texts[first] = tag;
+    texts[first + 1] = contact;
+    (void)set_texts(a, c, texts);
 }
 
 static void call_free(struct accounting *a, struct call *c)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        remember(a, c, &c->leg[i].tag, SV_NONE);
-        remember(a, c, &c->leg[i].contact, SV_NONE);
-    }
     if (c->claimed)
         home_release(a->home, &c->key);
     hash_remove(&a->calls, &c->by_call_id);
     list_unlink(&c->by_silence);
-    a->bytes -= c->bytes;
+    a->bytes -= sizeof(*c) + c->text_n;
     if (c->state != CALL_ENDING)
         stat_add(&a->loop->stats, STAT_CALLS, -1);
-    mem_free(c);
+    mem_give(c->text, c->text_n);
+    MEM_GIVE(c);
 }
 
 static bool free_each(struct hash_node *n, void *arg)
@@ -107,21 +132,21 @@ void accounting_free(struct accounting *a)
 static void record(struct accounting *a, const struct call *c, sv ended_by)
 {
     struct call_record r = {
-        .call_id = c->call_id,
-        .from = c->from,
-        .to = c->to,
-        .caller = c->caller,
-        .callee = c->to,
+        .call_id = text_of(c, CALL_ID),
+        .from = text_of(c, FROM),
+        .to = text_of(c, TO),
+        .caller = text_of(c, CALLER),
+        .callee = text_of(c, TO),
         .start = c->since,
         .answer = c->answered,
         .end = loop_wall(a->loop),
         .status = c->status,
         .ended_by = ended_by,
-        .agent = c->agent,
+        .agent = text_of(c, AGENT),
     };
     store_record(a->store, a->loop, &r);
-    LOG_DEBUG("call", "call.end", F_SV("call_id", c->call_id), F_SV("from", c->from),
-              F_SV("to", c->to), F_INT("status", c->status), F_SV("ended_by", ended_by));
+    LOG_DEBUG("call", "call.end", F_SV("call_id", r.call_id), F_SV("from", r.from),
+              F_SV("to", r.to), F_INT("status", c->status), F_SV("ended_by", ended_by));
 }
 
 /* The call is over for everybody but the response context that still reports to it. */
@@ -157,29 +182,24 @@ static sv put_aor(struct buf *b, const struct sip_addr *addr)
     return (sv){b->p + at, b->n - at};
 }
 
-static sv put_text(struct buf *b, sv text)
-{
-    size_t at = b->n;
-    buf_put(b, text);
-    return (sv){b->p + at, b->n - at};
-}
-
-/* How the sender of m is reached from now on. */
-static void learn_leg(struct accounting *a, struct call *c, unsigned i, struct sipmsg *m,
+/* How the sender of m is reached from now on. tag: his, known until now or not. */
+static void learn_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, struct sipmsg *m,
                       const struct flow *flow, bool by_flow)
 {
     const struct sip_addr *contact = NULL;
     size_t n = 0;
-    struct call_leg *leg = &c->leg[i];
-    if (sipmsg_addrs(m, SIP_H_CONTACT, &contact, &n) || n != 1 || contact->star)
-        return; /* no target refresh */
+    if (sipmsg_addrs(m, SIP_H_CONTACT, &contact, &n) || n != 1 || contact->star) {
+        /* no target refresh */
+        set_leg(a, c, leg, tag, text_of(c, TAG + leg * LEG_TEXTS + 1));
+        return;
+    }
     struct dest d;
     if (location_contact(&contact->uri, flow,
                          by_flow || location_by_flow(&contact->uri, flow, false), &d) ||
         (d.flow.transport == SIP_T_NONE && !location_allowed(a->sip, &d.addr, &flow->remote)))
         d = (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
-    leg->dest = d;
-    remember(a, c, &leg->contact, contact->uri.text);
+    c->dest[leg] = d;
+    set_leg(a, c, leg, tag, contact->uri.text);
 }
 
 /* The call that was silent longest and that no response context reports to; NULL: none near the
@@ -194,6 +214,22 @@ static struct call *silent_longest(struct accounting *a)
             break;
     }
     return NULL;
+}
+
+/* What is known when it begins. False: no memory. */
+static bool set_first_texts(struct accounting *a, struct call *c, struct sipmsg *m, sv caller)
+{
+    const struct sip_addr *from, *to;
+    char mem[2 * URI_MAX];
+    struct buf b;
+    sv texts[TEXTS] = {[CALLER] = caller};
+    if (sipmsg_from(m, &from) || sipmsg_to(m, &to) || sipmsg_call_id(m, &texts[CALL_ID]))
+        return false;
+    buf_init(&b, mem, sizeof(mem));
+    texts[FROM] = put_aor(&b, from);
+    texts[TO] = put_aor(&b, to);
+    texts[AGENT] = sv_sub(sipmsg_value(m, SIP_H_USER_AGENT), 0, AGENT_MAX);
+    return b.rc == ERR_OK && set_texts(a, c, texts);
 }
 
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller)
@@ -213,24 +249,13 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
             return NULL;
         end(a, victim, SV("lost"));
     }
-    sv agent = sv_sub(sipmsg_value(m, SIP_H_USER_AGENT), 0, 128);
-    size_t room = call_id.n + from->uri.text.n + to->uri.text.n + caller.n + agent.n + 64;
-    struct call *c = mem_calloc(1, sizeof(*c) + room);
-    if (!c)
-        return NULL;
-    struct buf b;
-    buf_init(&b, c + 1, room);
-    c->call_id = put_text(&b, call_id);
-    c->from = put_aor(&b, from);
-    c->to = put_aor(&b, to);
-    c->caller = put_text(&b, caller);
-    c->agent = put_text(&b, agent);
-    if (b.rc) {
-        mem_free(c);
+    struct call *c = MEM_TAKE(struct call);
+    if (!c || !set_first_texts(a, c, m, caller)) {
+        if (c)
+            MEM_GIVE(c);
         return NULL;
     }
-    c->bytes = sizeof(*c) + room;
-    a->bytes += c->bytes;
+    a->bytes += sizeof(*c);
     c->state = CALL_CALLING;
     c->in_setup = true;
     c->since = loop_wall(a->loop);
@@ -239,14 +264,13 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
     c->key = *sip_call_key(a->sip, invite);
     uint16_t slot;
     c->claimed = home_claim(a->home, &c->key, c->slot, &slot);
-    remember(a, c, &c->leg[0].tag, from->tag);
-    learn_leg(a, c, 0, m, &invite->flow, location_behind_nat(m, &invite->flow));
+    learn_leg(a, c, 0, from->tag, m, &invite->flow, location_behind_nat(m, &invite->flow));
     hash_insert(&a->calls, &c->by_call_id, c->key.a);
     list_push(&a->by_silence, &c->by_silence);
     stat_inc(&a->loop->stats, STAT_CALLS);
     stat_inc(&a->loop->stats, STAT_CALLS_TOTAL);
-    LOG_DEBUG("call", "call.start", F_SV("call_id", c->call_id), F_SV("from", c->from),
-              F_SV("to", c->to));
+    LOG_DEBUG("call", "call.start", F_SV("call_id", call_id), F_SV("from", text_of(c, FROM)),
+              F_SV("to", text_of(c, TO)));
     return c;
 }
 
@@ -266,8 +290,7 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
                    the caller (§13.2.2.4) */
     c->state = status < 200 ? CALL_RINGING : CALL_UP;
     c->status = status;
-    remember(a, c, &c->leg[1].tag, to->tag);
-    learn_leg(a, c, 1, &rx->msg, &rx->flow, via->flow.transport != SIP_T_NONE);
+    learn_leg(a, c, 1, to->tag, &rx->msg, &rx->flow, via->flow.transport != SIP_T_NONE);
     if (c->state == CALL_UP) {
         c->answered = loop_wall(a->loop);
         stat_setup_time(&a->loop->stats, loop_now(a->loop) - c->began);
@@ -291,21 +314,23 @@ struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret
     if (sipmsg_from(m, &from) || sipmsg_to(m, &to) || sipmsg_call_id(m, &call_id) || !to->tag.p)
         return NULL;
     HASH_EACH (c, &a->calls, sip_call_key(a->sip, req)->a, struct call, by_call_id) {
-        if (!sv_eq(c->call_id, call_id) || c->state == CALL_ENDING)
+        if (!sv_eq(text_of(c, CALL_ID), call_id) || c->state == CALL_ENDING)
             continue;
-        for (unsigned leg = 0; leg < 2; leg++) {
-            if (sv_eq(c->leg[1 - leg].tag, from->tag) && sv_eq(c->leg[leg].tag, to->tag)) {
-                *ret_leg = leg;
-                return c;
-            }
+        sv caller = text_of(c, TAG), callee = text_of(c, CALLEE_TAG);
+        bool from_caller = sv_eq(caller, from->tag) && sv_eq(callee, to->tag);
+        if (from_caller || (sv_eq(callee, from->tag) && sv_eq(caller, to->tag))) {
+            *ret_leg = from_caller;
+            return c;
         }
     }
     return NULL;
 }
 
-const struct call_leg *accounting_leg(const struct call *c, unsigned leg)
+struct call_leg accounting_leg(const struct call *c, unsigned leg)
 {
-    return &c->leg[leg];
+    enum text first = TAG + leg * LEG_TEXTS;
+    return (struct call_leg){
+        .dest = &c->dest[leg], .tag = text_of(c, first), .contact = text_of(c, first + 1)};
 }
 
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg)
@@ -315,7 +340,8 @@ void accounting_request(struct accounting *a, struct call *c, struct rx *req, un
     list_push(&a->by_silence, &c->by_silence);
     if (req->msg.method == SIP_INVITE || req->msg.method == SIP_UPDATE) {
         /* §12.2: only these refresh the target of an INVITE's dialog. */
-        learn_leg(a, c, sender, &req->msg, &req->flow, location_behind_nat(&req->msg, &req->flow));
+        learn_leg(a, c, sender, text_of(c, TAG + sender * LEG_TEXTS), &req->msg, &req->flow,
+                  location_behind_nat(&req->msg, &req->flow));
         return;
     }
     if (req->msg.method != SIP_BYE)
@@ -342,13 +368,14 @@ void accounting_each(struct accounting *a, bool (*fn)(const struct call_view *c,
                      void *arg)
 {
     LIST_EACH_SAFE (c, &a->by_silence, struct call, by_silence) {
-        struct call_view v = {.call_id = c->call_id,
-                              .from = c->from,
-                              .to = c->to,
-                              .state = c->state,
+        const struct call_leg legs[2] = {accounting_leg(c, 0), accounting_leg(c, 1)};
+        struct call_view v = {.call_id = text_of(c, CALL_ID),
+                              .from = text_of(c, FROM),
+                              .to = text_of(c, TO),
+                              .state = (enum call_state)c->state,
                               .since = c->since,
                               .answered = c->answered,
-                              .legs = c->leg};
+                              .legs = legs};
         if (c->state != CALL_ENDING && !fn(&v, arg))
             return;
     }

@@ -19,10 +19,11 @@ struct call;
 
 enum call_state { CALL_CALLING, CALL_RINGING, CALL_UP, CALL_ENDING };
 
+/* Views, valid until something is told of the call. */
 struct call_leg {
-    struct dest dest; /* how to reach it; dest.transport SIP_T_NONE: not known */
-    sv tag;           /* SV_NONE: not known yet */
-    sv contact;       /* remote target, as URI text; may be SV_NONE */
+    const struct dest *dest; /* how to reach it; dest->transport SIP_T_NONE: not known */
+    sv tag;                  /* SV_NONE: not known yet */
+    sv contact;              /* remote target, as URI text; may be SV_NONE */
 };
 
 /* What others see of it: views valid until the callback returns. */
@@ -49,7 +50,7 @@ void accounting_setup_gone(struct accounting *a, struct call *c);
 /* The call that an in-dialog request belongs to. *ret_leg: the leg it goes TO: 0 or 1. NULL: none.
  */
 struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret_leg);
-const struct call_leg *accounting_leg(const struct call *c, unsigned leg);
+struct call_leg accounting_leg(const struct call *c, unsigned leg);
 /* An in-dialog request passed: refreshes the sender's flow and contact; BYE ends the call. */
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg);
 size_t accounting_count(const struct accounting *a);

@@ -176,9 +176,9 @@ static bool next_hop(struct routing *r, struct rx *rx, const struct proxy_route 
     *ret_call = accounting_find(r->accounting, rx, ret_leg);
     if (*ret_call) {
         /* Within a call who was in it is asked: a Route that leads elsewhere has to be allowed (D6). */
-        const struct call_leg *leg = accounting_leg(*ret_call, *ret_leg);
-        if (leg->dest.transport != SIP_T_NONE && leads_to(route->next, &leg->dest)) {
-            ret->dest = leg->dest;
+        const struct dest *leg = accounting_leg(*ret_call, *ret_leg).dest;
+        if (leg->transport != SIP_T_NONE && leads_to(route->next, leg)) {
+            ret->dest = *leg;
             ret->known = true;
             return true;
         }

@@ -11,6 +11,8 @@ struct addr_list {
     enum err rc;
 };
 
+enum { LISTS = 4 }; /* Contact, Route, Record-Route and Path are looked at in every message */
+
 enum slot { URI, VIA, VIAS, FROM, TO, CSEQ, CALL_ID, SLOTS };
 
 struct sipmsg_memo {
@@ -22,7 +24,8 @@ struct sipmsg_memo {
     size_t vias_n;
     struct sip_addr from, to;
     struct sip_cseq cseq;
-    struct addr_list *lists;
+    struct addr_list *lists, room[LISTS]; /* the first ones lie here */
+    unsigned used;                        /* of room */
 };
 
 static enum err memo_of(struct sipmsg *m, struct sipmsg_memo **ret_memo)
@@ -33,6 +36,7 @@ static enum err memo_of(struct sipmsg *m, struct sipmsg_memo **ret_memo)
             return ERR_NOMEM;
         memset(memo->known, 0, sizeof(memo->known));
         memo->lists = NULL;
+        memo->used = 0;
         m->memo = memo;
     }
     *ret_memo = m->memo;
@@ -98,14 +102,13 @@ struct list {
     char *values;
 };
 
+/* Room for one more: at first for as many as there are fields, since most have one value. */
 static enum err grow(struct list *l)
 {
+    size_t room = 2 * l->room;
     if (l->n == SIPMSG_LIST_MAX)
         return ERR_TOOBIG;
-    if (l->n < l->room)
-        return ERR_OK;
-    size_t room = 2 * l->room;
-    if (!room) /* as many as there are fields: most have one value */
+    if (!room)
         for (uint16_t i = l->m->first[l->id]; i != SIPMSG_NONE && room < SIPMSG_LIST_MAX; room++)
             i = l->m->fields[i].next;
     char *values = arena_alloc(l->m->arena, room * l->size);
@@ -118,24 +121,20 @@ static enum err grow(struct list *l)
     return ERR_OK;
 }
 
-static enum err read_value(const struct list *l, const char **pp, const char *end)
-{
-    void *slot = l->values + l->n * l->size;
-    if (l->id == SIP_H_VIA)
-        return sip_via_read(pp, end, slot);
-    return sip_addr_read(pp, end, l->id == SIP_H_CONTACT, slot);
-}
-
 /* All values of all fields. Both readers stop at a comma that is neither quoted nor in brackets, as
  * sipmsg_next does. */
 static enum err read_values(struct list *l)
 {
-    for (uint16_t i = l->m->first[l->id]; i != SIPMSG_NONE; i = l->m->fields[i].next) {
-        sv value = sipmsg_field_value(l->m, i);
-        const char *p = value.p, *end = p + value.n;
+    const struct sipmsg *m = l->m;
+    bool star_ok = l->id == SIP_H_CONTACT;
+    for (uint16_t i = m->first[l->id]; i != SIPMSG_NONE; i = m->fields[i].next) {
+        const char *p = m->text.p + m->fields[i].value, *end = p + m->fields[i].value_n;
         for (;; p++) {
-            TRY(grow(l));
-            TRY(read_value(l, &p, end));
+            if (l->n == l->room || l->n == SIPMSG_LIST_MAX)
+                TRY(grow(l));
+            void *slot = l->values + l->n * l->size;
+            TRY(l->id == SIP_H_VIA ? sip_via_read(&p, end, slot)
+                                   : sip_addr_read(&p, end, star_ok, slot));
             l->n++;
             if (p == end)
                 break;
@@ -271,13 +270,15 @@ enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h, const struct sip_addr
     for (list = memo->lists; list && list->id != h;)
         list = list->next;
     if (!list) {
-        list = ARENA_NEW(m->arena, struct addr_list);
+        bool here = memo->used < LISTS;
+        list = here ? &memo->room[memo->used] : arena_alloc(m->arena, sizeof(*list));
         if (!list)
             return ERR_NOMEM;
         list->id = h;
         list->rc = parse_addrs(m, list);
         if (list->rc == ERR_NOMEM)
             return ERR_NOMEM;
+        memo->used += here;
         list->next = memo->lists;
         memo->lists = list;
     }

@@ -114,15 +114,21 @@ bool sip_param(sv params, sv name, sv *ret_value)
     return false;
 }
 
-/* 1*DIGIT, 1..65535. */
-static enum err read_port(sv digits, uint16_t *ret_port)
+/* 1*DIGIT, 1..65535, as far as there are digits. */
+static enum err read_port(const char **pp, const char *end, uint16_t *ret_port)
 {
-    uint64_t port;
-    TRY(sv_u64(digits, 65535, &port));
-    if (port == 0)
-        return ERR_RANGE;
+    const char *p = *pp;
+    uint32_t port = 0;
+    for (unsigned digit; p < end && (digit = (unsigned)(unsigned char)*p - '0') <= 9; p++) {
+        port = port * 10 + digit;
+        if (port > 65535)
+            return ERR_RANGE;
+    }
+    if (p == *pp)
+        return ERR_SYNTAX;
+    *pp = p;
     *ret_port = (uint16_t)port;
-    return ERR_OK;
+    return port ? ERR_OK : ERR_RANGE;
 }
 
 /* ---- Via ---- */
@@ -186,7 +192,7 @@ static enum err read_sent_by(const char **pp, const char *end, struct sip_via *v
     p = sip_lws(p, end);
     if (p < end && *p == ':') {
         p = sip_lws(p + 1, end);
-        TRY(read_port(take(&p, end, SC_DIGIT), &v->port));
+        TRY(read_port(&p, end, &v->port));
         p = sip_lws(p, end);
     }
     *pp = p;
@@ -217,6 +223,7 @@ static enum err via_host_param(struct sip_via *v, sv name, sv value)
 static enum err via_param(struct sip_via *v, const struct param *one)
 {
     sv name = one->name, value = one->value;
+    const char *end = value.p + value.n;
     uint64_t ttl;
     switch (name.n) {
     case 3:
@@ -229,7 +236,10 @@ static enum err via_param(struct sip_via *v, const struct param *one)
         if (v->rport)
             return ERR_SYNTAX;
         v->rport = true;
-        return value.n ? read_port(value, &v->rport_value) : ERR_OK;
+        if (value.n == 0)
+            return ERR_OK;
+        TRY(read_port(&value.p, value.p + value.n, &v->rport_value));
+        return value.p == end ? ERR_OK : ERR_SYNTAX;
     case 6:
         if (!sv_ieq(name, SV("branch")))
             return ERR_OK;

@@ -12,20 +12,27 @@ static unsigned digit(char c)
  * read as octal. */
 static const char *ip4_end(const char *p, const char *end, uint8_t out[static 4])
 {
-    for (unsigned part = 0; part < 4; part++) {
-        if (part > 0 && (p == end || *p++ != '.'))
-            return NULL;
-        const char *from = p;
-        unsigned value = p < end ? digit(*p++) : 10;
+    for (unsigned part = 0;; p++) {
+        unsigned value = p < end ? digit(*p) : 10, next;
         if (value > 9)
             return NULL;
-        for (unsigned more = 2, next; more && p < end && (next = digit(*p)) <= 9; more--, p++)
+        if (++p < end && (next = digit(*p)) <= 9) {
+            if (value == 0)
+                return NULL;
             value = value * 10 + next;
-        if (value > 255 || (*from == '0' && p - from > 1))
-            return NULL;
+            if (++p < end && (next = digit(*p)) <= 9) {
+                value = value * 10 + next;
+                p++;
+                if (value > 255)
+                    return NULL;
+            }
+        }
         out[part] = (uint8_t)value;
+        if (++part == 4)
+            return p;
+        if (p >= end || *p != '.')
+            return NULL;
     }
-    return p;
 }
 
 static bool read_ip4(sv s, uint8_t out[static 4])

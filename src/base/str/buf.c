@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* str/buf.c: bounded building. Every writer goes through room(), the only place that knows caps. */
+/* str/buf.c: bounded building. What does not fit goes through room(), the only place that makes some. */
 #include "str/buf.h"
 #include <stdio.h>
 
@@ -58,23 +58,12 @@ static bool room(struct buf *b, size_t n)
     return true;
 }
 
-void buf_mem(struct buf *b, const void *p, size_t n)
+void buf_grow_mem(struct buf *b, const void *p, size_t n)
 {
-    if (n == 0 || !room(b, n))
+    if (!room(b, n))
         return;
     memcpy(b->p + b->n, p, n);
     b->n += n;
-}
-
-void buf_put(struct buf *b, sv s)
-{
-    buf_mem(b, s.p, s.n);
-}
-
-void buf_char(struct buf *b, char c)
-{
-    if (room(b, 1))
-        b->p[b->n++] = c;
 }
 
 void buf_str(struct buf *b, const char *cstr)

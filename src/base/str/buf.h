@@ -36,9 +36,27 @@ static inline sv block_sv(const struct block *b)
     return (sv){b->p, b->n};
 }
 
-void buf_put(struct buf *b, sv s);
-void buf_mem(struct buf *b, const void *p, size_t n);
-void buf_char(struct buf *b, char c);
+/* n octets when they do not fit as it is: grows, or sets the error. */
+void buf_grow_mem(struct buf *b, const void *p, size_t n);
+static inline void buf_mem(struct buf *b, const void *p, size_t n)
+{
+    if (n == 0)
+        return;
+    if (b->rc || n > b->cap - b->n) {
+        buf_grow_mem(b, p, n);
+        return;
+    }
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+static inline void buf_put(struct buf *b, sv s)
+{
+    buf_mem(b, s.p, s.n);
+}
+static inline void buf_char(struct buf *b, char c)
+{
+    buf_mem(b, &c, 1);
+}
 void buf_str(struct buf *b, const char *cstr);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_i64(struct buf *b, int64_t v);

@@ -53,7 +53,8 @@ enum err location_dest(const struct uri *u, struct dest *ret_dest)
     enum sip_transport t = location_transport(u);
     uint16_t port = u->port ? u->port : t == SIP_T_TLS || t == SIP_T_WSS ? 5061 : 5060;
     *ret_dest = (struct dest){.addr = addr_from_ip(ip, n, port), .transport = t};
-    return t == SIP_T_UDP || t == SIP_T_TCP ? ERR_OK : ERR_UNREACHABLE;
+    /* Over TLS too: who listens there shows a certificate for the address. */
+    return t == SIP_T_UDP || t == SIP_T_TCP || t == SIP_T_TLS ? ERR_OK : ERR_UNREACHABLE;
 }
 
 bool location_allowed(const struct sip *s, const struct addr *named, const struct addr *peer)
@@ -72,8 +73,8 @@ enum err location_contact(const struct uri *contact, const struct flow *flow, bo
         *ret_dest =
             (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
         /* A phone whose connection died may still be where its contact says that it listens, if no
-         * NAT rewrote the address on the way. */
-        if (flow_reliable(flow) && location_dest(contact, &listens) == ERR_OK &&
+         * NAT rewrote the address on the way. Not over TLS: phones have no certificates. */
+        if (flow->transport == SIP_T_TCP && location_dest(contact, &listens) == ERR_OK &&
             addr_equal_ip(&listens.addr, &flow->remote) && listens.transport == flow->transport) {
             ret_dest->addr = listens.addr;
             ret_dest->or_connect = true;

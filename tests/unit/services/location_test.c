@@ -25,8 +25,9 @@ static void test_dest(void **state)
         {"sip:a@192.0.2.5:5062", ERR_OK, SIP_T_UDP, "192.0.2.5", 5062},
         {"sip:a@[2001:db8::1]:5062", ERR_OK, SIP_T_UDP, "2001:db8::1", 5062},
         {"sip:a@192.0.2.5;transport=tcp", ERR_OK, SIP_T_TCP, "192.0.2.5", 5060},
-        {"sip:a@192.0.2.5;transport=TLS", ERR_UNREACHABLE, SIP_T_NONE, NULL, 0},
-        {"sips:a@192.0.2.5", ERR_UNREACHABLE, SIP_T_NONE, NULL, 0},
+        {"sip:a@192.0.2.5;transport=TLS", ERR_OK, SIP_T_TLS, "192.0.2.5", 5061},
+        {"sips:a@192.0.2.5:5062", ERR_OK, SIP_T_TLS, "192.0.2.5", 5062},
+        {"sip:a@192.0.2.5;transport=ws", ERR_UNREACHABLE, SIP_T_NONE, NULL, 0},
         {"sip:a@192.0.2.5;transport=carrier-pigeon", ERR_UNREACHABLE, SIP_T_NONE, NULL, 0},
         {"sip:a@192.0.2.5;maddr=192.0.2.6", ERR_OK, SIP_T_UDP, "192.0.2.6", 5060},
         {"sip:a@example.com", ERR_UNREACHABLE, SIP_T_NONE, NULL, 0},
@@ -101,6 +102,15 @@ static void test_flow(void **state)
                 d.transport == SIP_T_TCP);
     assert_int_equal(location_contact(&other, &tcp, false, &d), ERR_OK);
     assert_int_equal(d.flow.transport, SIP_T_NONE);
+    /* where its contact says that it listens, should the connection be gone */
+    struct flow tls = tcp;
+    struct uri listens = uri("sip:a@192.0.2.9:5070;transport=tcp"),
+               secure = uri("sip:a@192.0.2.9:5070;transport=tls");
+    tls.transport = SIP_T_TLS;
+    assert_int_equal(location_contact(&listens, &tcp, true, &d), ERR_OK);
+    assert_true(d.or_connect);
+    assert_int_equal(location_contact(&secure, &tls, true, &d), ERR_OK);
+    assert_false(d.or_connect);
     struct flow none = {.transport = SIP_T_NONE};
     assert_int_equal(location_contact(&numeric, &none, true, &d), ERR_OK);
     assert_true(addr_equal(&d.addr, &udp.remote));

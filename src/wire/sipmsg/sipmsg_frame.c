@@ -65,6 +65,8 @@ static enum err content_length(sv section, uint64_t *ret_n, struct sipmsg_fault 
             p = memchr(p, '\n', (size_t)(end - p));
             p = p ? p + 1 : end;
         } while (p < end && (*p == ' ' || *p == '\t'));
+        if (sv_lower(*from) != 'c' && sv_lower(*from) != 'l') /* its name, and its compact form */
+            continue;
         while (stop < p && sip_is(*stop, SC_TOKEN))
             stop++;
         if (sip_header_of((sv){from, (size_t)(stop - from)}) != SIP_H_CONTENT_LENGTH)

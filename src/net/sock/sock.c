@@ -83,3 +83,21 @@ void stream_close(struct stream *s, bool flush)
     if (s)
         s->ops->close(s, flush);
 }
+
+bool sock_turn_put(struct loop *l, struct block **turn, const sv *pieces, size_t n)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < n && total <= SOCK_TURN; i++)
+        total = pieces[i].n > SOCK_TURN ? SOCK_TURN + 1 : total + pieces[i].n;
+    if (!*turn && total <= SOCK_TURN)
+        *turn = block_new(l->blocks, SOCK_TURN);
+    struct block *b = *turn;
+    if (!b || total > SOCK_TURN - b->n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].n > 0)
+            memcpy(b->p + b->n, pieces[i].p, pieces[i].n);
+        b->n += (uint32_t)pieces[i].n;
+    }
+    return true;
+}

@@ -110,13 +110,19 @@ void listener_close(struct listener *l); /* NULL is fine */
 MUST_USE enum err stream_connect(struct loop *l, const struct addr *local, const struct addr *to,
                                  const struct stream_handler *h, void *arg,
                                  struct stream **ret_stream);
-/* Copies what the kernel does not take at once. Errors: ERR_TOOBIG (queue_max; nothing was
- * written), ERR_CLOSED. */
+/* Copies the pieces; small ones leave together at the end of the turn. Errors: ERR_TOOBIG (queue_max;
+ * nothing was written), ERR_CLOSED. What fails later is told by on_close. */
 MUST_USE enum err stream_send(struct stream *s, const sv *pieces, size_t n);
 void stream_handle(struct stream *s, const struct stream_handler *h, void *arg);
 void stream_pause(struct stream *s, bool on); /* stop or resume reading */
 /* No more callbacks. flush: what is queued is still written (bounded by time in the backend). NULL
  * is fine. */
 void stream_close(struct stream *s, bool flush);
+
+/* ---- for what stands behind a stream ---- */
+enum { SOCK_TURN = 4096 }; /* octets of a turn that wait for its end */
+/* Appends the pieces to what was sent in this turn; *turn is made when it is NULL. False: there is no room
+ * for all of them, and none is taken. */
+bool sock_turn_put(struct loop *l, struct block **turn, const sv *pieces, size_t n);
 
 #endif

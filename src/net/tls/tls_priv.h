@@ -94,8 +94,10 @@ struct tls_stream {
     sv in;               /* what OpenSSL may read now */
     struct octets held;  /* came, and not read yet: part of a record, or paused, or waiting */
     struct octets early; /* sent by the user before it was open */
+    struct block *turn;  /* sent in this turn, to be sealed at its end; NULL: nothing */
     struct tls_wait wait;
-    struct deferred later; /* failed, or goes on reading */
+    struct deferred later;   /* failed, or goes on reading */
+    struct deferred sealing; /* of turn */
     struct timer linger;
     enum err why;      /* failed; on_close comes */
     unsigned busy;     /* our functions on the stack */
@@ -117,6 +119,14 @@ struct tls_stream {
     size_t name_n;
     char name[]; /* whom the certificate must show */
 };
+
+/* ---- tls_write.c: what is sent becomes records ---- */
+/* Errors: as tls_verdict. */
+MUST_USE enum err tls_write_plain(struct tls_stream *s, const char *p, size_t n);
+/* Seals what was sent in this turn. */
+MUST_USE enum err tls_write_turn(struct tls_stream *s);
+/* Small pieces share records. */
+MUST_USE enum err tls_write_pieces(struct tls_stream *s, const sv *pieces, size_t n);
 
 /* ---- tls_ssl.c: OpenSSL under a stream ---- */
 /* How many octets of s are whole records. What is no record counts as whole: OpenSSL says what is

@@ -11,7 +11,8 @@
  * `in`, what it writes goes to the lower stream at once. It is fed whole records only, so that a
  * peer that sends half a record, or half a handshake, costs no more than those octets; before a
  * peer's first whole record there is no SSL at all. A step of the handshake waits for the loop's
- * gate; meanwhile the lower stream is paused.
+ * gate; meanwhile the lower stream is paused. Small sends of one turn share records: they wait in a
+ * block, and are sealed at its end.
  *
  * Callbacks are made outside of OpenSSL's functions only, so a handler may close or free anything;
  * the struct itself outlives the outermost of our functions that is on the stack (busy). */
@@ -20,6 +21,8 @@
 enum {
     SEALED_MORE = 32, /* octets that a record has besides the plain ones */
     STEPS_MAX = 64,   /* of a handshake, each with a whole record at least */
+    TURN_OCTETS =
+        4096, /* plain ones of a turn that wait for its end; more are sealed with them at once */
 };
 #define LINGER (5 * USEC_S)
 
@@ -60,6 +63,11 @@ static void octets_take(struct octets *o, size_t n)
     }
 }
 
+static void set_queued(struct tls_stream *s)
+{
+    s->base.queued = s->early.n + (s->turn ? s->turn->n : 0) + (s->lower ? s->lower->queued : 0);
+}
+
 /* ---- the end ---- */
 
 static void release(struct tls_stream *s)
@@ -86,6 +94,7 @@ static void destroy(struct tls_stream *s)
         stat_add(&s->base.loop->stats, STAT_TLS_CONNECTIONS, -1);
     loop_timer_cancel(s->base.loop, &s->linger);
     loop_defer_cancel(&s->later);
+    loop_defer_cancel(&s->sealing);
     tls_gate_leave(&s->wait);
     SSL_free(s->ssl);
     s->ssl = NULL;
@@ -93,6 +102,8 @@ static void destroy(struct tls_stream *s)
     tls_unref(s->t);
     octets_clear(&s->held);
     octets_clear(&s->early);
+    block_unref(s->turn);
+    s->turn = NULL;
     release(s);
 }
 
@@ -101,7 +112,7 @@ static void end(struct tls_stream *s, bool flush)
 {
     struct stream *lower = s->lower;
     s->busy++;
-    if (lower && s->open && !s->broken && !s->why && (flush || lower->queued == 0))
+    if (lower && s->open && !s->broken && !s->why && tls_write_turn(s) == ERR_OK)
         SSL_shutdown(s->ssl); /* RFC 8446 §6.1: close_notify before closing the write side */
     s->lower = NULL;
     destroy(s);
@@ -199,20 +210,6 @@ static void read_held(struct tls_stream *s)
 
 /* ---- the handshake ---- */
 
-static enum err write_plain(struct tls_stream *s, const char *p, size_t n)
-{
-    size_t done;
-    ERR_clear_error();
-    if (SSL_write_ex(s->ssl, p, n, &done) == 1)
-        return ERR_OK;
-    return tls_verdict(s);
-}
-
-static void set_queued(struct tls_stream *s)
-{
-    s->base.queued = s->early.n + (s->lower ? s->lower->queued : 0);
-}
-
 static enum err take_peer(struct tls_stream *s)
 {
     X509 *x = SSL_get0_peer_certificate(s->ssl);
@@ -233,7 +230,7 @@ static void opened(struct tls_stream *s)
     struct stats *stats = &s->base.loop->stats;
     enum err rc = take_peer(s);
     if (!rc && s->early.n > 0)
-        rc = write_plain(s, s->early.p, s->early.n);
+        rc = tls_write_plain(s, s->early.p, s->early.n);
     if (rc) {
         finish(s, rc);
         return;
@@ -330,6 +327,20 @@ static void on_later(struct deferred *d, void *arg)
     leave(s);
 }
 
+static void on_sealing(struct deferred *d, void *arg)
+{
+    struct tls_stream *s = arg;
+    (void)d;
+    s->busy++;
+    enum err rc = tls_write_turn(s);
+    set_queued(s);
+    if (rc)
+        finish(s, rc);
+    else if (s->base.queued == 0 && s->h->on_drain)
+        s->h->on_drain(s->arg);
+    leave(s);
+}
+
 static void on_linger(struct timer *t, void *arg)
 {
     (void)t;
@@ -393,27 +404,6 @@ static const struct stream_handler lower_handler = {
 
 /* ---- what users call ---- */
 
-/* Small pieces share records. */
-static enum err write_pieces(struct tls_stream *s, const sv *pieces, size_t n)
-{
-    char record[TLS_PLAIN_MAX];
-    size_t have = 0;
-    for (size_t i = 0; i < n; i++) {
-        sv rest = pieces[i];
-        while (rest.n > 0) {
-            size_t k = rest.n < sizeof(record) - have ? rest.n : sizeof(record) - have;
-            memcpy(record + have, rest.p, k);
-            have += k;
-            rest = sv_sub(rest, k, rest.n);
-            if (have < sizeof(record))
-                continue;
-            TRY(write_plain(s, record, have));
-            have = 0;
-        }
-    }
-    return have > 0 ? write_plain(s, record, have) : ERR_OK;
-}
-
 static enum err send_op(struct stream *stream, const sv *pieces, size_t n)
 {
     struct tls_stream *s = of(stream);
@@ -430,11 +420,18 @@ static enum err send_op(struct stream *stream, const sv *pieces, size_t n)
         return ERR_TOOBIG;
     }
     enum err rc = ERR_OK;
-    if (s->open)
-        rc = write_pieces(s, pieces, n);
-    else
+    if (total == 0)
+        return ERR_OK;
+    if (!s->open) {
         for (size_t i = 0; i < n && !rc; i++)
             rc = pieces[i].n == 0 || octets_add(&s->early, pieces[i]) ? ERR_OK : ERR_NOMEM;
+    } else if (sock_turn_put(s->base.loop, &s->turn, pieces, n)) {
+        loop_defer(s->base.loop, &s->sealing);
+    } else {
+        rc = tls_write_turn(s);
+        if (!rc)
+            rc = tls_write_pieces(s, pieces, n);
+    }
     set_queued(s);
     if (rc)
         fail_later(s, rc); /* part of it is out: the stream is of no use now */
@@ -498,6 +495,7 @@ static enum err stream_new(struct tls *t, struct loop *l, sv name, const struct 
     s->wait.go = on_granted;
     list_init(&s->wait.by_gate);
     deferred_init(&s->later, on_later, s);
+    deferred_init(&s->sealing, on_sealing, s);
     timer_init(&s->linger, on_linger, s);
     if (name.n > 0)
         memcpy(s->name, name.p, name.n);

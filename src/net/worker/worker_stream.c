@@ -21,7 +21,6 @@
 enum {
     READS_A_TURN = 4,   /* of READ_BUFFER each, so that one busy peer does not starve the rest */
     PIECES_MAX = 16,    /* handed to the kernel at once; more go by the queue */
-    TURN_OCTETS = 4096, /* of a turn that wait for its end; more leave with them at once */
     QUEUE_FIRST = 4096, /* octets of a new queue */
     KEEP_IDLE_S = 60,
     KEEP_INTERVAL_S = 15,
@@ -371,23 +370,6 @@ static void fail(struct worker_stream *s, enum err why)
 
 /* ---- what users call ---- */
 
-/* Keeps the pieces until the turn's end. False: there is no room. */
-static bool turn_put(struct worker_stream *s, const sv *pieces, size_t n, size_t total)
-{
-    if (!s->turn && total <= TURN_OCTETS)
-        s->turn = block_new(s->w->base.blocks, TURN_OCTETS);
-    if (!s->turn || total > s->turn->cap - s->turn->n)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (pieces[i].n > 0)
-            memcpy(s->turn->p + s->turn->n, pieces[i].p, pieces[i].n);
-        s->turn->n += (uint32_t)pieces[i].n;
-    }
-    s->base.queued += total;
-    loop_defer(&s->w->base, &s->later);
-    return true;
-}
-
 static enum err stream_write(struct stream *stream, const sv *pieces, size_t n)
 {
     struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
@@ -407,7 +389,10 @@ static enum err stream_write(struct stream *stream, const sv *pieces, size_t n)
         return ERR_OK;
     if (s->connecting || s->queue_n > 0) {
         rc = queue_put(s, pieces, n, 0);
-    } else if (!turn_put(s, pieces, n, total)) {
+    } else if (sock_turn_put(&s->w->base, &s->turn, pieces, n)) {
+        s->base.queued += total;
+        loop_defer(&s->w->base, &s->later);
+    } else {
         size_t k = n < PIECES_MAX ? n : PIECES_MAX;
         rc = write_now(s, pieces, k);
         if (!rc)

@@ -351,8 +351,6 @@ static void stream_that_nobody_takes_is_closed(void **state)
 
 /* ---- the turn's octets ---- */
 
-enum { TURN_OCTETS = 4096 }; /* as in worker_stream.c */
-
 static void send_digits(void)
 {
     calls = 0;
@@ -374,8 +372,8 @@ static void a_turn_leaves_at_its_end_in_one_call(void **state)
     streams_end();
 }
 
-static const size_t mixed[] = {
-    100, TURN_OCTETS - 100, 1, 5000, 3, 60000, TURN_OCTETS + 1, 60000, 60000, 60000, 7};
+static const size_t mixed[] = {100,           SOCK_TURN - 100, 1,     5000,  3, 60000,
+                               SOCK_TURN + 1, 60000,           60000, 60000, 7};
 static size_t mixed_n;
 
 static void send_mixed(void)
@@ -447,7 +445,7 @@ static void reset_peer(sv s)
         enum err rc = stream_send(server, &(sv){octets, reset_size}, 1);
         assert_true(rc == ERR_OK || rc == ERR_CLOSED);
     }
-    if (reset_size > TURN_OCTETS)
+    if (reset_size > SOCK_TURN)
         assert_int_equal(stream_send(server, &SV("x"), 1), ERR_CLOSED);
     assert_int_equal(server_closes, 0);
 }
@@ -473,7 +471,7 @@ static void reset_is_told_once(void **state)
 {
     (void)state;
     reset_with(1);
-    reset_with(TURN_OCTETS + 1);
+    reset_with(SOCK_TURN + 1);
 }
 
 /* ---- options ---- */

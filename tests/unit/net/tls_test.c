@@ -164,6 +164,88 @@ static void many_small_writes(void **state)
     end();
 }
 
+static const size_t mixed[] = {100, SOCK_TURN - 100, 1, 5000, 3, 30000, SOCK_TURN + 1, 7};
+
+static void send_mixed(struct end *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(mixed) / sizeof(mixed[0]); i++) {
+        sv s = {pattern + n, mixed[i]};
+        assert_int_equal(
+            stream_send(e->s, (sv[]){sv_sub(s, 0, s.n / 3), SV(""), sv_sub(s, s.n / 3, s.n)}, 3),
+            ERR_OK);
+        n += s.n;
+    }
+    leave(e);
+}
+
+static void octets_of_all_ways_stay_in_order(void **state)
+{
+    size_t n = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof(mixed) / sizeof(mixed[0]); i++)
+        n += mixed[i];
+    start();
+    client.when_open = send_mixed;
+    dial();
+    net_run();
+    assert_int_equal(server.heard.n, n);
+    assert_memory_equal(server.heard.p, pattern, n);
+    end();
+}
+
+static unsigned records;
+
+static void count_record(struct end *e, sv s)
+{
+    records++;
+    leave(e);
+    (void)s;
+}
+
+static void send_some(struct end *e)
+{
+    for (unsigned i = 0; i < 10; i++)
+        say(e, (sv){pattern + i, 1});
+    assert_true(e->s->queued >= 10);
+}
+
+static void sends_of_a_turn_share_a_record(void **state)
+{
+    (void)state;
+    records = 0;
+    start();
+    stop_after = 1;
+    client.when_open = send_some;
+    server.when_data = count_record;
+    dial();
+    net_run();
+    assert_int_equal(server.got, 10);
+    assert_int_equal(records, 1);
+    assert_true(client.drained > 0);
+    end();
+}
+
+/* Closed without waiting for the queue: what was sent before it leaves, and the goodbye behind it. */
+static void say_and_leave_hard(struct end *e)
+{
+    say(e, SV("last"));
+    leave_hard(e);
+}
+
+static void what_was_sent_before_a_close_leaves(void **state)
+{
+    (void)state;
+    start();
+    stop_after = 1;
+    client.when_open = say_and_leave_hard;
+    dial();
+    net_run();
+    assert_heard(&server, "last");
+    assert_int_equal(server.why, ERR_OK);
+    end();
+}
+
 static size_t paused_n;
 
 static void on_resume(struct timer *t, void *arg)
@@ -593,6 +675,9 @@ int main(void)
         cmocka_unit_test(queue_is_bounded_and_drains),
         cmocka_unit_test(over_the_queue_nothing_is_written),
         cmocka_unit_test(many_small_writes),
+        cmocka_unit_test(octets_of_all_ways_stay_in_order),
+        cmocka_unit_test(sends_of_a_turn_share_a_record),
+        cmocka_unit_test(what_was_sent_before_a_close_leaves),
         cmocka_unit_test(paused_stream_reads_later),
         cmocka_unit_test(pausing_between_records),
         cmocka_unit_test(closing_in_every_callback),

@@ -224,8 +224,9 @@ static void arm_silence(struct branch *b)
     loop_timer(l, &b->silence, n > 1 && left > most ? most : left);
 }
 
-enum err branch_ask(struct branch *b, const struct dest *d, struct block *octets)
+enum err branch_ask(struct branch *b, const struct outgoing *o, struct block *octets)
 {
+    const struct dest *d = o->dest;
     struct context *c = b->ctx;
     struct proxy *p = c->proxy;
     struct attempt *a = MEM_TAKE(struct attempt);
@@ -233,7 +234,7 @@ enum err branch_ask(struct branch *b, const struct dest *d, struct block *octets
         return ERR_NOMEM;
     a->branch = b;
     a->dest = *d;
-    enum err rc = ctxn_new(p->sip, d, octets, c->rx->slot, &attempt_handler, a, &a->txn);
+    enum err rc = ctxn_new(p->sip, d, octets, o->ret_key, &attempt_handler, a, &a->txn);
     if (rc) {
         MEM_GIVE(a);
         return rc;

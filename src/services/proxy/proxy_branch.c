@@ -178,6 +178,7 @@ static enum err ask_next(struct branch *b)
     const struct dest *d = &b->server[b->next];
     struct block *octets;
     struct dest tcp;
+    struct txn_key key;
     struct loop *l = sip_loop(c->proxy->sip);
     branch_step(b)->more = b->next + 1 < b->servers;
     /* RFC 7339 §5.5: it has asked us to hold back; another one may take it. */
@@ -190,12 +191,13 @@ static enum err ask_next(struct branch *b)
                          .uri = b->uri,
                          .dest = d,
                          .breadth = b->share,
-                         .server = b->located};
+                         .server = b->located,
+                         .ret_key = &key};
     TRY(branch_build(c->proxy, &o, &octets));
     enum err rc = prefer_tcp(b, &o, &tcp, &octets);
     branch_step(b)->more = b->tcp || b->next + 1 < b->servers;
     if (!rc)
-        rc = branch_ask(b, o.dest, octets);
+        rc = branch_ask(b, &o, octets);
     block_unref(octets);
     if (rc)
         branch_remember(b, o.dest, false, 0);

@@ -406,6 +406,8 @@ static void edit_via(struct making *k)
     } else {
         sip_put_via(k->p->sip, &k->text, k->out, o->rx->slot, (sv){o->plan->loop, PROXY_HASH_LEN},
                     &branch);
+        if (o->ret_key)
+            *o->ret_key = ctxn_key(k->p->sip, branch, k->m->method, k->m->method_text);
         if (o->server)
             buf_put(&k->text, SV(";oc;oc-algo=\"loss\""));
     }

@@ -92,6 +92,7 @@ struct outgoing {
     const struct dest *dest;
     unsigned breadth; /* its Max-Breadth; 0: sent without state (§16.11), Max-Breadth as it came */
     bool server;      /* not a phone: overload is spoken of (RFC 7339 §4.1) */
+    struct txn_key *ret_key; /* what answers are matched by; NULL: none are awaited */
 };
 
 /* Where responses to a request go, and what they gain on their way through us. */
@@ -186,8 +187,8 @@ MUST_USE enum err branch_build(struct proxy *p, const struct outgoing *o, struct
 bool branch_too_long(struct proxy *p, const struct outgoing *o, size_t n);
 
 /* ---- proxy_attempt.c ---- */
-/* The request to d, whose answers decide from now on. Errors: as ctxn_new. */
-MUST_USE enum err branch_ask(struct branch *b, const struct dest *d, struct block *octets);
+/* The request to where o goes, whose answers decide from now on. Errors: as ctxn_new. */
+MUST_USE enum err branch_ask(struct branch *b, const struct outgoing *o, struct block *octets);
 /* Nobody waits for it any more: Timer C and the silence. */
 void branch_stop(struct branch *b);
 void branch_silence(struct timer *t, void *arg);

@@ -79,9 +79,9 @@ static sv request_uri(const struct request *r, struct buf *b)
     return r->dialog ? dialog_uri(r->dialog) : outside_uri(r, b);
 }
 
-/* m: r->method, or ACK of its dialog's 2xx. */
+/* m: r->method, or ACK of its dialog's 2xx. ret_key: what answers are matched by; NULL: none are awaited. */
 static void put_request(const struct request *r, enum sip_method m, sv uri, const struct flow *f,
-                        sv credentials, struct buf *b)
+                        sv credentials, struct buf *b, struct txn_key *ret_key)
 {
     struct useragent *ua = r->ua;
     struct useragent_call *c = r->call;
@@ -92,6 +92,8 @@ static void put_request(const struct request *r, enum sip_method m, sv uri, cons
     buf_put(b, uri);
     buf_str(b, " SIP/2.0\r\nVia: ");
     sip_put_via(ua->sip, b, f, slot, SV_NONE, &branch);
+    if (ret_key)
+        *ret_key = ctxn_key(ua->sip, branch, m, sip_method_name(m));
     buf_str(b, "\r\nMax-Forwards: 70\r\n");
     if (r->dialog)
         dialog_put_routes(r->dialog, b);
@@ -149,7 +151,7 @@ static struct dest hop_of(const struct request *r)
 }
 
 static enum err build(const struct request *r, enum sip_method m, const struct dest *hop,
-                      sv credentials, struct block **ret_octets)
+                      sv credentials, struct block **ret_octets, struct txn_key *ret_key)
 {
     char mem[LINE_MAX];
     struct buf b, line;
@@ -161,7 +163,7 @@ static enum err build(const struct request *r, enum sip_method m, const struct d
         return ERR_NOMEM;
     buf_init(&line, mem, sizeof(mem));
     buf_init(&b, octets->p, octets->cap);
-    put_request(r, m, request_uri(r, &line), &f, credentials, &b);
+    put_request(r, m, request_uri(r, &line), &f, credentials, &b, ret_key);
     if (b.rc || line.rc) {
         block_unref(octets);
         return ERR_TOOBIG;
@@ -208,9 +210,9 @@ static enum err send(struct request *r, sv credentials)
         r->call->cseq++;
     else
         ua->register_cseq++;
-    TRY(build(r, r->method, &hop, credentials, &octets));
-    uint16_t slot = home_slot(sip_home(ua->sip), ua->loop->worker, loop_random(ua->loop));
-    enum err rc = ctxn_new(ua->sip, &hop, octets, slot, &handler, r, &r->txn);
+    struct txn_key key;
+    TRY(build(r, r->method, &hop, credentials, &octets, &key));
+    enum err rc = ctxn_new(ua->sip, &hop, octets, &key, &handler, r, &r->txn);
     block_unref(octets);
     return rc;
 }
@@ -302,7 +304,7 @@ void request_ack(struct dialog *d)
     struct request r = {.ua = ua, .method = SIP_ACK, .dialog = d, .call = d->call};
     d->ack_dest = dialog_hop(d);
     /* Without an ACK the 2xx comes again, and then we try again. */
-    if (!d->ack && build(&r, SIP_ACK, &d->ack_dest, d->call->credentials, &d->ack) != ERR_OK)
+    if (!d->ack && build(&r, SIP_ACK, &d->ack_dest, d->call->credentials, &d->ack, NULL) != ERR_OK)
         return;
     enum err rc = sip_send(ua->sip, &d->ack_dest, d->ack, NULL);
     (void)rc;

@@ -70,11 +70,18 @@ struct ctxn_handler {
      * errors. */
     void (*on_gone)(void *arg, enum err why);
 };
-/* octets: the whole request with our Via on top; parsed again here for ACK, CANCEL and matching.
- * slot: home.
- * Errors: ERR_NOMEM, ERR_SYNTAX, ERR_STATE (ACK), as sip_send. */
-MUST_USE enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets, uint16_t slot,
-                           const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn);
+/* What answers to a request of ours are matched by (§17.1.3). */
+struct txn_key {
+    struct home_key id;
+    uint64_t method; /* enum sip_method, or a hash with the top bit set */
+};
+struct txn_key ctxn_key(struct sip *s, sv branch, enum sip_method m, sv method_text);
+/* octets: the whole request with our Via on top; parsed here for an ACK or a CANCEL only. key: its branch
+ * and method.
+ * Errors: ERR_NOMEM, ERR_STATE (ACK), as sip_send. */
+MUST_USE enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets,
+                           const struct txn_key *key, const struct ctxn_handler *h, void *arg,
+                           struct ctxn **ret_txn);
 /* INVITE: sends CANCEL as soon as a provisional response allows (§9.1); if no final response
  * comes within 64·T1 the transaction ends with
  * ERR_TIMEOUT. reason: a Reason header value or SV_NONE. Nothing after a final response. */

@@ -107,7 +107,7 @@ static void send_ack(struct ctxn *t, struct rx *rx)
 }
 
 static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const struct dest *d,
-                                 struct txn_key key, struct block *octets, uint16_t slot);
+                                 const struct txn_key *key, struct block *octets);
 
 /* RFC 3261 §9.1: a transaction of its own, to the same place, with the INVITE's branch. */
 static void send_cancel(struct ctxn *t)
@@ -121,7 +121,7 @@ static void send_cancel(struct ctxn *t)
         return; /* Timer X still ends the INVITE */
     struct txn_key key = t->t.key;
     key.method = SIP_CANCEL;
-    struct ctxn *c = client_begin(tt, TXN_NICT, &t->t.dest, key, octets, t->slot);
+    struct ctxn *c = client_begin(tt, TXN_NICT, &t->t.dest, &key, octets);
     block_unref(octets);
     if (c) {
         uint32_t todo = txn_begin(TXN_NICT, &c->t.state);
@@ -233,60 +233,43 @@ bool ctxn_on_response(void *table, struct rx *rx)
 /* ---- the user's side ---- */
 
 static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const struct dest *d,
-                                 struct txn_key key, struct block *octets, uint16_t slot)
+                                 const struct txn_key *key, struct block *octets)
 {
     struct ctxn *t = pool_get(tt->clients);
     if (!t)
         return NULL;
     txn_init(&t->t, tt, kind, on_retry, on_deadline, t);
-    t->t.key = key;
+    t->t.key = *key;
     t->t.dest = *d;
     t->t.octets = block_ref(octets);
-    t->slot = slot;
-    hash_insert(&tt->by_client_key, &t->t.by_key, key.id.a);
+    hash_insert(&tt->by_client_key, &t->t.by_key, key->id.a);
     return t;
 }
 
-static enum err read_request(struct txn_table *tt, struct block *octets, struct txn_key *ret_key,
-                             enum sip_method *ret_method)
+struct txn_key ctxn_key(struct sip *s, sv branch, enum sip_method m, sv method_text)
 {
-    char scratch[SCRATCH];
-    struct arena a;
-    struct sipmsg m;
-    const struct sip_via *via;
-    arena_init(&a, scratch, sizeof scratch, SCRATCH_MAX);
-    enum err rc = sipmsg_parse(block_sv(octets), &a, &m, NULL);
-    if (!rc)
-        rc = sipmsg_via(&m, &via);
-    if (!rc && (!m.request || !sv_present(via->branch)))
-        rc = ERR_SYNTAX;
-    if (!rc && m.method == SIP_ACK)
-        rc = ERR_STATE;
-    if (!rc) {
-        *ret_method = m.method;
-        *ret_key = txn_client_key(tt, via->branch, txn_method(tt, m.method, m.method_text));
-    }
-    arena_done(&a);
-    return rc;
+    const struct txn_table *tt = sip_txns(s);
+    return txn_client_key(tt, branch, txn_method(tt, m, method_text));
 }
 
-enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets, uint16_t slot,
-                  const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn)
+enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets,
+                  const struct txn_key *key, const struct ctxn_handler *h, void *arg,
+                  struct ctxn **ret_txn)
 {
     struct txn_table *tt = sip_txns(s);
-    struct txn_key key;
-    enum sip_method method;
-    if (tt->closing)
+    if (tt->closing || key->method == SIP_ACK)
         return ERR_STATE;
-    TRY(read_request(tt, octets, &key, &method));
     if (txn_full(tt))
         return ERR_NOMEM;
-    enum txn_kind kind = method == SIP_INVITE ? TXN_ICT : TXN_NICT;
-    struct ctxn *t = client_begin(tt, kind, d, key, octets, slot);
+    enum txn_kind kind = key->method == SIP_INVITE ? TXN_ICT : TXN_NICT;
+    struct ctxn *t = client_begin(tt, kind, d, key, octets);
     if (!t)
         return ERR_NOMEM;
-    enum err rc = sip_send(s, d, octets, &t->t.watch);
-    if (sip_flow_for(s, d, &t->flow)) /* with the connection that was just made */
+    /* A datagram's way is looked for once, however often it is sent. */
+    if (!txn_reliable(&t->t) && sip_flow_for(s, d, &t->t.dest.flow) == ERR_OK)
+        t->flow = t->t.dest.flow;
+    enum err rc = sip_send(s, &t->t.dest, octets, &t->t.watch);
+    if (txn_reliable(&t->t) && sip_flow_for(s, d, &t->flow)) /* with the connection that was made */
         t->flow = d->flow;
     if (rc && !(rc == ERR_BUSY && !txn_reliable(&t->t))) { /* a full queue is loss like any other */
         client_free(t);

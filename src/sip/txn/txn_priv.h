@@ -12,11 +12,6 @@
 #include "txn/txn.h"
 #include "txn/txn_tables.h"
 
-struct txn_key {
-    struct home_key id;
-    uint64_t method; /* enum sip_method, or a hash with the top bit set */
-};
-
 struct txn_table {
     struct sip *sip;
     struct loop *loop;
@@ -57,7 +52,6 @@ struct ctxn {
     const struct ctxn_handler *h; /* NULL: the user left */
     void *arg;
     struct flow flow;
-    uint16_t slot;
     bool cancelled, want_cancel, acked;
     struct block *reason; /* waits for the CANCEL; NULL: none */
 };

@@ -51,7 +51,8 @@ static void begin_client(struct world *w)
                "Content-Length: 0\r\n\r\n",
                out_method);
     octets->n = (uint32_t)b.n;
-    tell.rc = ctxn_new(s, &d, octets, 0, &client_handler, w, &tell.c);
+    struct txn_key key = ctxn_key(s, branch, sip_method_of(sv_of(out_method)), sv_of(out_method));
+    tell.rc = ctxn_new(s, &d, octets, &key, &client_handler, w, &tell.c);
     block_unref(octets);
     assert_int_equal(tell.responses + tell.gone, 0);
 }
@@ -426,12 +427,11 @@ static void nowhere_to_send_is_said_at_once(void **state)
     struct ctxn *c;
     octets->n = (uint32_t)snprintf(octets->p, octets->cap, "%s",
                                    request("OPTIONS", "TLS", "z9hG4bKa", "c", ""));
-    assert_int_equal(ctxn_new(w->sip[0], &d, octets, 0, &client_handler, w, &c), ERR_UNREACHABLE);
-    octets->n = (uint32_t)snprintf(octets->p, octets->cap, "%s",
-                                   request("ACK", "UDP", "z9hG4bKa", "c", ""));
-    assert_int_equal(ctxn_new(w->sip[0], &u, octets, 0, &client_handler, w, &c), ERR_STATE);
-    octets->n = 10;
-    assert_int_equal(ctxn_new(w->sip[0], &u, octets, 0, &client_handler, w, &c), ERR_SYNTAX);
+    struct txn_key key = ctxn_key(w->sip[0], SV("z9hG4bKa"), SIP_OPTIONS, SV("OPTIONS"));
+    assert_int_equal(ctxn_new(w->sip[0], &d, octets, &key, &client_handler, w, &c),
+                     ERR_UNREACHABLE);
+    key = ctxn_key(w->sip[0], SV("z9hG4bKa"), SIP_ACK, SV("ACK"));
+    assert_int_equal(ctxn_new(w->sip[0], &u, octets, &key, &client_handler, w, &c), ERR_STATE);
     block_unref(octets);
     assert_int_equal(live(w), 0);
     world_free(w);
@@ -495,7 +495,8 @@ static void send_some(struct world *w)
                    "Call-ID: loss%u\r\nCSeq: 7 %s\r\nContent-Length: 0\r\n\r\n",
                    serial, serial, method);
         octets->n = (uint32_t)b.n;
-        assert_int_equal(ctxn_new(s, &d, octets, slot, &pair_handler, w, &c), ERR_OK);
+        struct txn_key key = ctxn_key(s, branch, sip_method_of(sv_of(method)), sv_of(method));
+        assert_int_equal(ctxn_new(s, &d, octets, &key, &pair_handler, w, &c), ERR_OK);
         block_unref(octets);
     }
 }

@@ -96,12 +96,74 @@ usec txn_time_of_100(const struct txn_table *tt)
     return after;
 }
 
+static void run(struct txn *t, enum txn_event ev)
+{
+    if (t->kind == TXN_ICT || t->kind == TXN_NICT)
+        ctxn_run(CONTAINER(t, struct ctxn, t), ev, NULL);
+    else
+        stxn_run(CONTAINER(t, struct stxn, t), ev, NULL);
+}
+
+static void on_retry(struct timer *timer, void *arg)
+{
+    struct txn *t = arg;
+    (void)timer;
+    run(t, t->retry_event);
+}
+
+static void leave_queue(struct txn *t)
+{
+    struct txn_queue *q = &t->table->queue[t->wait];
+    list_unlink(&t->by_wait);
+    if (list_empty(&q->waiting))
+        loop_timer_cancel(t->table->loop, &q->timer);
+}
+
+static void enter_queue(struct txn *t, enum txn_wait wait)
+{
+    struct loop *l = t->table->loop;
+    struct txn_queue *q = &t->table->queue[wait];
+    t->wait = (uint8_t)wait;
+    t->deadline = l->now + q->after;
+    if (wait != TXN_WAIT_EVER && list_empty(&q->waiting))
+        loop_timer(l, &q->timer, q->after);
+    list_push(&q->waiting, &t->by_wait);
+}
+
+/* Those that are due. What they bring into the queue has its turn later, and is behind the rest. */
+static void on_queue(struct timer *timer, void *arg)
+{
+    struct txn_queue *q = arg;
+    struct loop *l = q->table->loop;
+    struct link batch;
+    list_init(&batch);
+    list_splice(&batch, &q->waiting);
+    while (!list_empty(&batch)) {
+        struct txn *t = CONTAINER(batch.next, struct txn, by_wait);
+        if (t->deadline > l->now)
+            break;
+        list_unlink(&t->by_wait);
+        enter_queue(t, TXN_WAIT_EVER);
+        run(t, t->deadline_event); /* it may be gone, and others of the batch too */
+    }
+    list_splice(&batch, &q->waiting);
+    list_splice(&q->waiting, &batch);
+    if (list_empty(&q->waiting)) {
+        loop_timer_cancel(l, timer);
+    } else {
+        usec at = CONTAINER(q->waiting.next, struct txn, by_wait)->deadline;
+        loop_timer(l, timer, at > l->now ? at - l->now : 0);
+    }
+}
+
 void txn_stop(struct txn *t, uint32_t todo)
 {
     if (todo & TXN_STOP_RETRY)
         loop_timer_cancel(t->table->loop, &t->retry);
-    if (todo & TXN_STOP_DEADLINE)
-        loop_timer_cancel(t->table->loop, &t->deadline);
+    if (todo & TXN_STOP_DEADLINE && t->wait != TXN_WAIT_EVER) {
+        leave_queue(t);
+        enter_queue(t, TXN_WAIT_EVER);
+    }
 }
 
 static void arm_retry(struct txn *t, enum txn_event ev, usec after)
@@ -111,10 +173,11 @@ static void arm_retry(struct txn *t, enum txn_event ev, usec after)
     loop_timer(t->table->loop, &t->retry, after);
 }
 
-static void arm_deadline(struct txn *t, enum txn_event ev, usec after)
+static void arm_deadline(struct txn *t, enum txn_event ev, enum txn_wait wait)
 {
     t->deadline_event = (uint8_t)ev;
-    loop_timer(t->table->loop, &t->deadline, after);
+    leave_queue(t);
+    enter_queue(t, wait);
 }
 
 /* The interval that follows when ev's timer goes on: T1 first, then twice the last, at most max. */
@@ -134,9 +197,8 @@ void txn_arm(struct txn *t, uint32_t todo)
 {
     const struct sip_config *c = t->table->config;
     bool reliable = txn_reliable(t);
-    usec t64 = 64 * c->t1;
     if (todo & TXN_ARM_A && !reliable)
-        arm_retry(t, TXN_TIMER_A, doubled(t, TXN_TIMER_A, t64));
+        arm_retry(t, TXN_TIMER_A, doubled(t, TXN_TIMER_A, 64 * c->t1));
     if (todo & TXN_ARM_E && !reliable)
         arm_retry(t, TXN_TIMER_E, doubled(t, TXN_TIMER_E, c->t2));
     if (todo & TXN_ARM_E_T2 && !reliable)
@@ -149,35 +211,33 @@ void txn_arm(struct txn *t, uint32_t todo)
     if (todo & TXN_ARM_100)
         arm_retry(t, TXN_TIMER_100, t->kind == TXN_IST ? TRYING_AFTER : txn_time_of_100(t->table));
     if (todo & TXN_ARM_B)
-        arm_deadline(t, TXN_TIMER_B, t64);
+        arm_deadline(t, TXN_TIMER_B, TXN_WAIT_64T1);
     if (todo & TXN_ARM_D)
-        arm_deadline(t, TXN_TIMER_D, reliable ? 0 : t64 > TIMER_D_MIN ? t64 : TIMER_D_MIN);
+        arm_deadline(t, TXN_TIMER_D, reliable ? TXN_WAIT_NONE : TXN_WAIT_D);
     if (todo & TXN_ARM_F)
-        arm_deadline(t, TXN_TIMER_F, t64);
+        arm_deadline(t, TXN_TIMER_F, TXN_WAIT_64T1);
     if (todo & TXN_ARM_H)
-        arm_deadline(t, TXN_TIMER_H, t64);
+        arm_deadline(t, TXN_TIMER_H, TXN_WAIT_64T1);
     if (todo & TXN_ARM_I)
-        arm_deadline(t, TXN_TIMER_I, reliable ? 0 : c->t4);
+        arm_deadline(t, TXN_TIMER_I, reliable ? TXN_WAIT_NONE : TXN_WAIT_T4);
     if (todo & TXN_ARM_J)
-        arm_deadline(t, TXN_TIMER_J, reliable && !still_going(t) ? 0 : t64);
+        arm_deadline(t, TXN_TIMER_J, reliable && !still_going(t) ? TXN_WAIT_NONE : TXN_WAIT_64T1);
     if (todo & TXN_ARM_K)
-        arm_deadline(t, TXN_TIMER_K, reliable ? 0 : c->t4);
+        arm_deadline(t, TXN_TIMER_K, reliable ? TXN_WAIT_NONE : TXN_WAIT_T4);
     if (todo & TXN_ARM_L)
-        arm_deadline(t, TXN_TIMER_L, t64);
+        arm_deadline(t, TXN_TIMER_L, TXN_WAIT_64T1);
     if (todo & TXN_ARM_M)
-        arm_deadline(t, TXN_TIMER_M, t64);
+        arm_deadline(t, TXN_TIMER_M, TXN_WAIT_64T1);
     if (todo & TXN_ARM_X)
-        arm_deadline(t, TXN_TIMER_X, t64);
+        arm_deadline(t, TXN_TIMER_X, TXN_WAIT_64T1);
 }
 
 /* ---- sending ---- */
 
 static void not_taken(struct txn *t)
 {
-    if (t->kind == TXN_ICT || t->kind == TXN_NICT)
-        ctxn_run(CONTAINER(t, struct ctxn, t), TXN_TX_ERROR, NULL);
-    else if (!txn_elsewhere(t))
-        stxn_run(CONTAINER(t, struct stxn, t), TXN_TX_ERROR, NULL);
+    if (t->kind == TXN_ICT || t->kind == TXN_NICT || !txn_elsewhere(t))
+        run(t, TXN_TX_ERROR);
 }
 
 /* From the transport: in a turn of its own. */
@@ -223,27 +283,24 @@ bool txn_full(struct txn_table *tt)
     return true;
 }
 
-void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, timer_fn *on_retry,
-              timer_fn *on_deadline, void *arg)
+void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind)
 {
     t->table = tt;
     t->kind = (uint8_t)kind;
-    list_init(&t->by_fault);
-    timer_init(&t->retry, on_retry, arg);
-    timer_init(&t->deadline, on_deadline, arg);
-    t->watch = (struct sip_sent){.on_fail = on_fail, .arg = t};
-    list_init(&t->watch.by_pending);
-    list_push(&tt->live, &t->by_life);
+    timer_init(&t->retry, on_retry, t);
+    t->watch.on_fail = on_fail;
+    t->watch.arg = t;
+    enter_queue(t, TXN_WAIT_EVER);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, 1);
 }
 
 void txn_done(struct txn *t)
 {
     struct txn_table *tt = t->table;
-    txn_stop(t, TXN_STOP);
+    loop_timer_cancel(tt->loop, &t->retry);
+    leave_queue(t);
     sip_send_cancel(&t->watch);
     list_unlink(&t->by_fault);
-    list_unlink(&t->by_life);
     txn_elsewhere_done(t);
     block_unref(t->octets);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, -1);
@@ -270,12 +327,14 @@ static void table_free(void *table)
 {
     struct txn_table *tt = table;
     tt->closing = true; /* handlers cannot begin new ones */
-    while (!list_empty(&tt->live)) {
-        struct txn *t = CONTAINER(tt->live.next, struct txn, by_life);
-        if (t->kind == TXN_ICT || t->kind == TXN_NICT)
-            ctxn_end(CONTAINER(t, struct ctxn, t), ERR_CANCELLED);
-        else
-            stxn_end(CONTAINER(t, struct stxn, t), ERR_CANCELLED);
+    for (int i = 0; i < TXN_WAITS; i++) {
+        while (!list_empty(&tt->queue[i].waiting)) {
+            struct txn *t = CONTAINER(tt->queue[i].waiting.next, struct txn, by_wait);
+            if (t->kind == TXN_ICT || t->kind == TXN_NICT)
+                ctxn_end(CONTAINER(t, struct ctxn, t), ERR_CANCELLED);
+            else
+                stxn_end(CONTAINER(t, struct stxn, t), ERR_CANCELLED);
+        }
     }
     table_done(tt);
 }
@@ -287,6 +346,21 @@ static const struct sip_txn_ops ops = {
     .count = count,
     .free = table_free,
 };
+
+static void queues_init(struct txn_table *tt)
+{
+    usec t64 = 64 * tt->config->t1;
+    const usec after[TXN_WAITS] = {[TXN_WAIT_T4] = tt->config->t4,
+                                   [TXN_WAIT_64T1] = t64,
+                                   [TXN_WAIT_D] = t64 > TIMER_D_MIN ? t64 : TIMER_D_MIN};
+    for (int i = 0; i < TXN_WAITS; i++) {
+        struct txn_queue *q = &tt->queue[i];
+        q->table = tt;
+        q->after = after[i];
+        list_init(&q->waiting);
+        timer_init(&q->timer, on_queue, q);
+    }
+}
 
 static enum err table_init(struct txn_table *tt)
 {
@@ -306,7 +380,7 @@ enum err txn_start(struct sip *s)
     tt->loop = sip_loop(s);
     tt->home = sip_home(s);
     tt->config = sip_config(s);
-    list_init(&tt->live);
+    queues_init(tt);
     list_init(&tt->faults);
     deferred_init(&tt->later, on_later, tt);
     enum err rc = table_init(tt);

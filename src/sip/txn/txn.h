@@ -56,7 +56,7 @@ bool stxn_final(const struct stxn *t);    /* a final response was sent */
 void stxn_drop(struct stxn *t);
 /* RFC 3261 §8.2.2.2: rx has no To tag, and another live server transaction came from the same
  * request by another way (same From tag,
- * Call-ID and CSeq, another branch): answer 482. */
+ * Call-ID and CSeq, another branch), about which this was asked too: answer 482. */
 bool stxn_merged(struct sip *s, struct rx *rx);
 /* UAS core: retransmit the 2xx until ACK (§13.3.1.4). For user agents; proxies do not. */
 void stxn_repeat_2xx(struct stxn *t, bool on);

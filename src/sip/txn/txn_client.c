@@ -195,20 +195,6 @@ void ctxn_end(struct ctxn *t, enum err why)
     client_free(t);
 }
 
-static void on_retry(struct timer *timer, void *arg)
-{
-    struct ctxn *t = arg;
-    (void)timer;
-    ctxn_run(t, t->t.retry_event, NULL);
-}
-
-static void on_deadline(struct timer *timer, void *arg)
-{
-    struct ctxn *t = arg;
-    (void)timer;
-    ctxn_run(t, t->t.deadline_event, NULL);
-}
-
 /* RFC 3261 §17.1.3: branch of the topmost Via (whose sent-by the transport has checked) and CSeq
  * method. */
 bool ctxn_on_response(void *table, struct rx *rx)
@@ -238,7 +224,7 @@ static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const
     struct ctxn *t = pool_get(tt->clients);
     if (!t)
         return NULL;
-    txn_init(&t->t, tt, kind, on_retry, on_deadline, t);
+    txn_init(&t->t, tt, kind);
     t->t.key = *key;
     t->t.dest = *d;
     t->t.octets = block_ref(octets);
@@ -265,13 +251,16 @@ enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets,
     struct ctxn *t = client_begin(tt, kind, d, key, octets);
     if (!t)
         return ERR_NOMEM;
+    bool reliable = txn_reliable(&t->t);
+    enum err rc = ERR_OK;
     /* A datagram's way is looked for once, however often it is sent. */
-    if (!txn_reliable(&t->t) && sip_flow_for(s, d, &t->t.dest.flow) == ERR_OK)
-        t->flow = t->t.dest.flow;
-    enum err rc = sip_send(s, &t->t.dest, octets, &t->t.watch);
-    if (txn_reliable(&t->t) && sip_flow_for(s, d, &t->flow)) /* with the connection that was made */
+    if (!reliable)
+        rc = sip_flow_for(s, d, &t->t.dest.flow);
+    if (!rc)
+        rc = sip_send(s, &t->t.dest, octets, &t->t.watch);
+    if (reliable && sip_flow_for(s, d, &t->flow)) /* with the connection that was just made */
         t->flow = d->flow;
-    if (rc && !(rc == ERR_BUSY && !txn_reliable(&t->t))) { /* a full queue is loss like any other */
+    if (rc && !(rc == ERR_BUSY && !reliable)) { /* a full queue is loss like any other */
         client_free(t);
         return rc;
     }
@@ -325,5 +314,5 @@ struct sip *ctxn_sip(const struct ctxn *t)
 
 const struct flow *ctxn_flow(const struct ctxn *t)
 {
-    return &t->flow;
+    return txn_reliable(&t->t) ? &t->flow : &t->t.dest.flow;
 }

@@ -106,7 +106,7 @@ void txn_locate(struct sip *s, struct locate *l)
     struct txn_table *tt = sip_txns(s);
     tt->locate = l;
     if (!l)
-        LIST_EACH_SAFE (t, &tt->live, struct txn, by_life) {
-            txn_elsewhere_done(t);
-        }
+        for (int i = 0; i < TXN_WAITS; i++)
+            LIST_EACH (t, &tt->queue[i].waiting, struct txn, by_wait)
+                txn_elsewhere_done(t);
 }

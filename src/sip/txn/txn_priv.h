@@ -12,6 +12,24 @@
 #include "txn/txn.h"
 #include "txn/txn_tables.h"
 
+/* How long a transaction waits for its end. The times are the same for all, so those of one kind end in the
+ * order in which they began to wait: a queue with one timer, not a timer each. */
+enum txn_wait {
+    TXN_WAIT_EVER, /* for what others say; no timer */
+    TXN_WAIT_NONE, /* next turn */
+    TXN_WAIT_T4,
+    TXN_WAIT_64T1,
+    TXN_WAIT_D,
+    TXN_WAITS
+};
+
+struct txn_queue {
+    struct txn_table *table;
+    struct link waiting; /* of txn.by_wait, the first to end in front */
+    struct timer timer;  /* for the first one; armed while there is one */
+    usec after;
+};
+
 struct txn_table {
     struct sip *sip;
     struct loop *loop;
@@ -19,7 +37,7 @@ struct txn_table {
     const struct sip_config *config;
     struct pool *clients, *servers;
     struct hash by_client_key, by_server_key, by_merge_key;
-    struct link live;
+    struct txn_queue queue[TXN_WAITS]; /* every transaction is in one */
     /* transport errors met inside a call of the user's: told at the turn's end */
     struct link faults;
     struct deferred later;
@@ -29,29 +47,32 @@ struct txn_table {
 
 struct elsewhere;
 
-/* Common to both sides. */
+/* Common to both sides. What a look-up reads comes first, in one cache line. */
 struct txn {
-    struct txn_table *table;
     struct hash_node by_key;
-    struct link by_life, by_fault;
     struct txn_key key;
     uint8_t kind, state;
     uint8_t retry_event, deadline_event;
-    enum err fault;
-    struct timer retry, deadline;
+    uint8_t wait; /* enum txn_wait: the queue that it is in */
+    struct txn_table *table;
+    struct link by_wait;
+    usec deadline; /* not in TXN_WAIT_EVER */
+    struct timer retry;
     usec interval; /* of retry: doubles */
     /* what is sent again: the request, its ACK; the last response. May be NULL */
     struct block *octets;
-    struct dest dest;
     struct elsewhere *elsewhere; /* NULL: dest serves */
     struct sip_sent watch;
+    struct dest dest;
+    struct link by_fault;
+    enum err fault;
 };
 
 struct ctxn {
     struct txn t;
     const struct ctxn_handler *h; /* NULL: the user left */
     void *arg;
-    struct flow flow;
+    struct flow flow; /* over streams; a datagram's is dest's */
     bool cancelled, want_cancel, acked;
     struct block *reason; /* waits for the CANCEL; NULL: none */
 };
@@ -75,8 +96,8 @@ uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text);
 struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method);
 /* What rx is matched by; NULL: no Via, or what RFC 2543 matches by is missing. */
 const struct rx_match *txn_server_match(const struct txn_table *tt, struct rx *rx);
-void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, timer_fn *on_retry,
-              timer_fn *on_deadline, void *arg);
+/* t is cleared. */
+void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind);
 /* Out of every list; frees what the common part holds. */
 void txn_done(struct txn *t);
 bool txn_full(struct txn_table *tt);

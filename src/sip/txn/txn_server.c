@@ -152,20 +152,6 @@ void stxn_end(struct stxn *t, enum err why)
     server_free(t);
 }
 
-static void on_retry(struct timer *timer, void *arg)
-{
-    struct stxn *t = arg;
-    (void)timer;
-    stxn_run(t, t->t.retry_event, NULL);
-}
-
-static void on_deadline(struct timer *timer, void *arg)
-{
-    struct stxn *t = arg;
-    (void)timer;
-    stxn_run(t, t->t.deadline_event, NULL);
-}
-
 /* ---- matching ---- */
 
 /* RFC 3261 §17.2.3: for a request of RFC 2543 the To tag must fit, too: an ACK's is that of our
@@ -240,7 +226,7 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
     if (!t)
         return NULL;
     enum txn_kind kind = rx->msg.method == SIP_INVITE ? TXN_IST : TXN_NIST;
-    txn_init(&t->t, tt, kind, on_retry, on_deadline, t);
+    txn_init(&t->t, tt, kind);
     t->t.key = (struct txn_key){match->key, match->method};
     t->t.dest = sip_response_dest(rx);
     t->rx = rx_ref(rx);
@@ -253,10 +239,10 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
         rx->claimed = false;
     }
     hash_insert(&tt->by_server_key, &t->t.by_key, match->key.a);
-    const struct home_key *merge = merge_key(tt, rx);
-    if (merge) {
-        t->merge = *merge;
-        hash_insert(&tt->by_merge_key, &t->by_merge, merge->a);
+    /* Of requests that the user serves himself: about others he did not ask (stxn_merged). */
+    if (match->merges) {
+        t->merge = match->merge;
+        hash_insert(&tt->by_merge_key, &t->by_merge, t->merge.a);
     }
     txn_arm(&t->t, txn_begin(kind, &t->t.state));
     return t;

@@ -126,6 +126,35 @@ static void a_provisional_response_stops_the_repetition(void **state)
     assert_int_equal(tell.why, ERR_CANCELLED);
 }
 
+/* Begun after one another, ended out of turn: the first and the second by Timer F, the third by Timer K. */
+static void each_transaction_ends_at_its_own_time(void **state)
+{
+    (void)state;
+    struct world *w = start_client("OPTIONS", SIP_T_UDP);
+    for (int i = 0; i < 2; i++) {
+        run(w, 5 * USEC_S);
+        act(w, w->group->loop[0], begin_client);
+    }
+    run(w, 20 * USEC_MS);
+    answer_udp(w, "OPTIONS", 200, "x");
+    assert_int_equal(tell.responses, 1);
+    run(w, 4900 * USEC_MS);
+    assert_int_equal(live(w), 3);
+    run(w, 200 * USEC_MS); /* at 15.2 s: T4 after the answer */
+    assert_int_equal(live(w), 2);
+    run(w, 16700 * USEC_MS);
+    assert_int_equal(live(w), 2);
+    run(w, 200 * USEC_MS); /* at 32.1 s */
+    assert_int_equal(live(w), 1);
+    assert_int_equal(tell.why, ERR_TIMEOUT);
+    run(w, 4800 * USEC_MS);
+    assert_int_equal(live(w), 1);
+    run(w, 200 * USEC_MS); /* at 37.1 s */
+    assert_int_equal(live(w), 0);
+    assert_int_equal(tell.gone, 3);
+    world_free(w);
+}
+
 static void a_refusal_is_acked_each_time_and_told_once(void **state)
 {
     (void)state;
@@ -630,6 +659,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_invite_is_repeated_until_timer_b),
         cmocka_unit_test(a_provisional_response_stops_the_repetition),
+        cmocka_unit_test(each_transaction_ends_at_its_own_time),
         cmocka_unit_test(a_refusal_is_acked_each_time_and_told_once),
         cmocka_unit_test(each_2xx_is_told_and_none_acked),
         cmocka_unit_test(an_answer_must_fit_branch_method_and_sent_by),

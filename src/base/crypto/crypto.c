@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { SHA256_BLOCK = 64 };
+enum { SHA256_BLOCK = 64, JOINT = 256 };
 
 enum algorithm { ALG_MD5, ALG_SHA256, ALGS };
 
@@ -77,13 +77,28 @@ static void check(int ok)
         abort(); /* a digest of fetched algorithms has no way to fail but a broken library */
 }
 
+/* Short pieces are put together: a call of the library costs more than their copy. */
 static void digest(enum algorithm alg, const sv *pieces, size_t n, uint8_t *ret_digest)
 {
+    char joint[JOINT];
+    size_t at = 0;
     EVP_MD_CTX *ctx = context(alg);
     check(EVP_DigestInit_ex2(ctx, md[alg], NULL));
-    for (size_t i = 0; i < n; i++)
-        check(EVP_DigestUpdate(ctx, pieces[i].p, pieces[i].n));
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].n > sizeof joint - at) {
+            check(EVP_DigestUpdate(ctx, joint, at));
+            at = 0;
+        }
+        if (pieces[i].n > sizeof joint) {
+            check(EVP_DigestUpdate(ctx, pieces[i].p, pieces[i].n));
+        } else if (pieces[i].n > 0) {
+            memcpy(joint + at, pieces[i].p, pieces[i].n);
+            at += pieces[i].n;
+        }
+    }
+    check(EVP_DigestUpdate(ctx, joint, at));
     check(EVP_DigestFinal_ex(ctx, ret_digest, NULL));
+    crypto_wipe(joint, sizeof joint);
 }
 
 void crypto_md5(const sv *pieces, size_t n, uint8_t ret_digest[static MD5_LEN])

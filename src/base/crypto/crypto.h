@@ -25,6 +25,9 @@ uint64_t crypto_siphash(const uint8_t key[static SIPHASH_KEY], const void *p, si
 uint64_t crypto_siphash_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n);
 void crypto_siphash128_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
                             uint64_t ret_hash[static 2]);
+/* As crypto_siphash128_list, by SipHash-1-3: for tables of this process, whose values nobody sees. */
+void crypto_siphash13_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
+                           uint64_t ret_hash[static 2]);
 uint32_t crypto_crc32c(uint32_t crc, const void *p, size_t n); /* start with 0 */
 /* Time independent of where a and b differ; lengths are public. */
 bool crypto_equal(const void *a, const void *b, size_t n);

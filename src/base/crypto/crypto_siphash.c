@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* crypto/crypto_siphash.c: SipHash-2-4 and its form of 128 bits (Aumasson and Bernstein, 2012).
+/* crypto/crypto_siphash.c: SipHash-2-4, its form of 128 bits, and SipHash-1-3 (Aumasson and Bernstein, 2012).
  *
  * Octets are taken a word at a time where they lie. A list is the hash of these words:
  *
@@ -47,11 +47,12 @@ static inline void sip_round(struct sip *s)
     s->v2 = rotl(s->v2, 32);
 }
 
-static inline void sip_word(struct sip *s, uint64_t m)
+/* rounds: two in SipHash-2-4, one in 1-3; a constant wherever this is called. */
+static inline void sip_word(struct sip *s, uint64_t m, int rounds)
 {
     s->v3 ^= m;
-    sip_round(s);
-    sip_round(s);
+    for (int i = 0; i < rounds; i++)
+        sip_round(s);
     s->v0 ^= m;
 }
 
@@ -81,21 +82,21 @@ static inline uint64_t tail(const uint8_t *p, size_t n)
     return x;
 }
 
-static inline void sip_whole_words(struct sip *s, const uint8_t *p, size_t n)
+static inline void sip_whole_words(struct sip *s, const uint8_t *p, size_t n, int rounds)
 {
     for (const uint8_t *end = p + n / 8 * 8; p < end; p += 8)
-        sip_word(s, load64(p));
+        sip_word(s, load64(p), rounds);
 }
 
 /* last: what fills no word; n: octets in all. */
-static inline void sip_last(struct sip *s, uint64_t last, size_t n)
+static inline void sip_last(struct sip *s, uint64_t last, size_t n, int rounds)
 {
-    sip_word(s, last | (uint64_t)n << 56);
+    sip_word(s, last | (uint64_t)n << 56, rounds);
 }
 
-static inline uint64_t sip_end(struct sip *s)
+static inline uint64_t sip_end(struct sip *s, int rounds)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < rounds; i++)
         sip_round(s);
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
@@ -104,45 +105,57 @@ uint64_t crypto_siphash(const uint8_t key[static SIPHASH_KEY], const void *p, si
 {
     struct sip s = sip_start(key);
     if (n > 0)
-        sip_whole_words(&s, p, n);
-    sip_last(&s, n > 0 ? tail(p, n) : 0, n);
+        sip_whole_words(&s, p, n, 2);
+    sip_last(&s, n > 0 ? tail(p, n) : 0, n, 2);
     s.v2 ^= 0xff;
-    return sip_end(&s);
+    return sip_end(&s, 4);
 }
 
-static inline void sip_list(struct sip *s, const sv *pieces, size_t n)
+static inline void sip_list(struct sip *s, const sv *pieces, size_t n, int rounds)
 {
     size_t words = n;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *p = (const uint8_t *)pieces[i].p;
         size_t octets = pieces[i].n;
-        sip_word(s, octets);
+        sip_word(s, octets, rounds);
         if (octets == 0)
             continue;
-        sip_whole_words(s, p, octets);
+        sip_whole_words(s, p, octets, rounds);
         if (octets % 8)
-            sip_word(s, tail(p, octets));
+            sip_word(s, tail(p, octets), rounds);
         words += (octets + 7) / 8;
     }
-    sip_last(s, 0, words * 8);
+    sip_last(s, 0, words * 8, rounds);
+}
+
+static inline void list128(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
+                           int rounds, int final_rounds, uint64_t ret_hash[static 2])
+{
+    struct sip s = sip_start(key);
+    s.v1 ^= 0xee;
+    sip_list(&s, pieces, n, rounds);
+    s.v2 ^= 0xee;
+    ret_hash[0] = sip_end(&s, final_rounds);
+    s.v1 ^= 0xdd;
+    ret_hash[1] = sip_end(&s, final_rounds);
 }
 
 uint64_t crypto_siphash_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n)
 {
     struct sip s = sip_start(key);
-    sip_list(&s, pieces, n);
+    sip_list(&s, pieces, n, 2);
     s.v2 ^= 0xff;
-    return sip_end(&s);
+    return sip_end(&s, 4);
 }
 
 void crypto_siphash128_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
                             uint64_t ret_hash[static 2])
 {
-    struct sip s = sip_start(key);
-    s.v1 ^= 0xee;
-    sip_list(&s, pieces, n);
-    s.v2 ^= 0xee;
-    ret_hash[0] = sip_end(&s);
-    s.v1 ^= 0xdd;
-    ret_hash[1] = sip_end(&s);
+    list128(key, pieces, n, 2, 4, ret_hash);
+}
+
+void crypto_siphash13_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
+                           uint64_t ret_hash[static 2])
+{
+    list128(key, pieces, n, 1, 3, ret_hash);
 }

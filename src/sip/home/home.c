@@ -169,7 +169,7 @@ bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
 static struct home_key list_key(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n)
 {
     uint64_t hash[2];
-    crypto_siphash128_list(key, pieces, n, hash);
+    crypto_siphash13_list(key, pieces, n, hash);
     return (struct home_key){hash[0], hash[1]};
 }
 

@@ -37,6 +37,26 @@ static void digests_give_the_published_values(void **state)
     expect_hex(d, SHA256_LEN, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+static void digests_of_pieces_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    char text[1200];
+    uint8_t want[SHA256_LEN], got[SHA256_LEN];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(i * 31 + 7);
+    sv whole = {text, sizeof text};
+    crypto_sha256(&whole, 1, want);
+    static const size_t step[] = {1, 7, 100, 128, 255, 256, 257, 300, 599};
+    for (size_t k = 0; k < sizeof step / sizeof step[0]; k++) {
+        sv pieces[1200];
+        size_t n = 0;
+        for (size_t at = 0; at < sizeof text; at += pieces[n++].n)
+            pieces[n] = sv_sub(whole, at, at + (n % 2 ? 3 : step[k]));
+        crypto_sha256(pieces, n, got);
+        assert_memory_equal(got, want, sizeof want);
+    }
+}
+
 static void hmac_gives_the_values_of_rfc_4231(void **state)
 {
     (void)state;
@@ -75,11 +95,14 @@ static void siphash_gives_the_values_of_its_paper(void **state)
 
 /* By OpenSSL, of octets in one run. */
 static void siphash_elsewhere(const uint8_t key[static SIPHASH_KEY], const uint8_t *p, size_t n,
-                              size_t size, uint64_t *ret_hash)
+                              size_t size, unsigned c_rounds, unsigned d_rounds, uint64_t *ret_hash)
 {
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
     EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t("size", &size), OSSL_PARAM_construct_end()};
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t("size", &size),
+                           OSSL_PARAM_construct_uint("c-rounds", &c_rounds),
+                           OSSL_PARAM_construct_uint("d-rounds", &d_rounds),
+                           OSSL_PARAM_construct_end()};
     size_t got = 0;
     uint8_t out[16];
     assert_int_equal(EVP_MAC_init(ctx, key, SIPHASH_KEY, params), 1);
@@ -115,21 +138,24 @@ static void siphash_of_lists_is_the_one_of_their_octets(void **state)
         text[i] = (uint8_t)(i * 37 + 11);
     memcpy(key, text + 3, sizeof key);
     for (size_t n = 0; n <= 64; n++) {
-        siphash_elsewhere(key, text, n, 8, want);
+        siphash_elsewhere(key, text, n, 8, 2, 4, want);
         assert_true(crypto_siphash(key, text, n) == want[0]);
         for (size_t cut = 0; cut <= n; cut++) {
             sv pieces[] = {{(char *)text, cut}, SV_NONE, {(char *)text + cut, n - cut}};
             size_t at = put_piece(octets, text, cut);
             at += put_piece(octets + at, NULL, 0);
             at += put_piece(octets + at, text + cut, n - cut);
-            siphash_elsewhere(key, octets, at, 8, want);
+            siphash_elsewhere(key, octets, at, 8, 2, 4, want);
             assert_true(crypto_siphash_list(key, pieces, 3) == want[0]);
-            siphash_elsewhere(key, octets, at, 16, want);
+            siphash_elsewhere(key, octets, at, 16, 2, 4, want);
             crypto_siphash128_list(key, pieces, 3, got);
+            assert_memory_equal(got, want, sizeof want);
+            siphash_elsewhere(key, octets, at, 16, 1, 3, want);
+            crypto_siphash13_list(key, pieces, 3, got);
             assert_memory_equal(got, want, sizeof want);
         }
     }
-    siphash_elsewhere(key, text, 0, 16, want);
+    siphash_elsewhere(key, text, 0, 16, 2, 4, want);
     crypto_siphash128_list(key, NULL, 0, got);
     assert_memory_equal(got, want, sizeof want);
 }
@@ -283,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_give_the_published_values),
+        cmocka_unit_test(digests_of_pieces_are_those_of_the_whole),
         cmocka_unit_test(hmac_gives_the_values_of_rfc_4231),
         cmocka_unit_test(siphash_gives_the_values_of_its_paper),
         cmocka_unit_test(siphash_of_lists_is_the_one_of_their_octets),

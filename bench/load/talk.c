@@ -147,7 +147,7 @@ static bool prove(struct text *t, const struct op *op, const char *challenge, co
     for (const char *at = header(challenge, NULL, name, &n); at;
          at = header(challenge, at, name, &n)) {
         snprintf(line, sizeof(line), "%.*s", (int)n, at);
-        if (strstr(line, "SHA-") || !parameter(line, "realm=", realm, sizeof(realm)) ||
+        if (strstr(line, "algorithm=SHA-") || !parameter(line, "realm=", realm, sizeof(realm)) ||
             !parameter(line, "nonce=", nonce, sizeof(nonce)))
             continue;
         md5(ha1, "u%06u:%s:%s", op->user, realm, plan.password);

@@ -13,6 +13,7 @@ LOAD = TANDEM.parent / "bench/load/load"
 OURS = ("fl=(1) /x/src/sip/txn/txn.c\nfn=(1) txn_new\n12 30\ncfn=(2) malloc\ncalls=7 0\n13 70\n"
         "cfn=(3) 0x00a74f0\ncalls=2 0\n13 20\n")
 STUB = "fl=(2) ???\nfn=(3)\n0 4\ncfn=(2)\ncalls=5 0\n0 16\n"
+RECORDED = "ob=(2) /usr/lib/libsqlite3.so.0\nfl=(4) ???\nfn=(5) sqlite3Malloc\n0 4\ncfn=(2)\ncalls=9 0\n0 16\n"
 SIMULATED = "fl=(3) /x/src/net/sim/sim.c\nfn=(4) sim_send\n12 30\ncfn=(2)\ncalls=100 0\n13 70\ncfn=(3)\ncalls=3 0\n1 2\n"
 
 
@@ -35,9 +36,9 @@ def test_gate_refuses_more():
 
 
 def test_gate_counts_the_servers_allocations(tmp_path):
-    """Through the linker's stub too, and not those of the simulation."""
+    """Through the linker's stub too, and not those of the simulation, nor those of the helper threads."""
     out = tmp_path / "callgrind.out"
-    out.write_text(OURS + STUB + SIMULATED)
+    out.write_text(OURS + STUB + RECORDED + SIMULATED)
     assert list(gate().allocations(out)) == [("txn_new", 7), ("txn_new", 2)]
 
 

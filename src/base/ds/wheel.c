@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/wheel.c: the hierarchical timer wheel.
  *
- * A deadline step S lies in level L, where L is the highest group of five bits in which S and the
+ * A deadline step S lies in level L, where L is the highest group of eight bits in which S and the
  * wheel's step differ, at the index that this group has in S:
  *
  *   level 0   S and step share all but the lowest group: each slot is one step
- *   level L   each slot is a block of 32^L steps; when step enters it, its timers are placed anew
+ *   level L   each slot is a block of 256^L steps; when step enters it, its timers are placed anew
  *
  * So at any time all timers of one S lie in one slot, in order of arming, and placing a block anew
  * keeps that order: this is why ties fire as they were armed. The slot of the present index is
- * empty on every level but 0, where it holds what is due at once. Level 7 is a ring: a deadline
- * beyond its 34 years waits in the farthest slot and is placed again from there. */
+ * empty on every level but 0, where it holds what is due at once. Level 4 is a ring: a deadline
+ * beyond its 34 years waits in the farthest slot and is placed again from there. With 256 slots a
+ * level nearly every timer of SIP is placed anew once at most. */
 #include "ds/wheel.h"
 
-enum { LEVELS = 8, BITS = 5, SLOTS = 1 << BITS, TOP = LEVELS - 1 };
+enum { LEVELS = WHEEL_LEVELS, BITS = 8, SLOTS = WHEEL_SLOTS, TOP = LEVELS - 1 };
+_Static_assert(SLOTS == 1 << BITS, "a level is a group of bits");
 
 static int64_t floor_step(usec t)
 {
@@ -28,6 +30,33 @@ static int64_t ceil_step(usec t)
 static unsigned index_at(int64_t step, int level)
 {
     return (unsigned)(step >> (BITS * level)) & (SLOTS - 1);
+}
+
+static bool is_busy(const struct wheel *w, int level, unsigned i)
+{
+    return w->busy[level][i / 64] >> i % 64 & 1;
+}
+
+static void set_busy(struct wheel *w, int level, unsigned i)
+{
+    w->busy[level][i / 64] |= (uint64_t)1 << i % 64;
+}
+
+static void clear_busy(struct wheel *w, int level, unsigned i)
+{
+    w->busy[level][i / 64] &= ~((uint64_t)1 << i % 64);
+}
+
+/* The first slot from i on that is not empty; SLOTS: none. */
+static unsigned next_busy(const struct wheel *w, int level, unsigned i)
+{
+    while (i < SLOTS) {
+        uint64_t here = w->busy[level][i / 64] >> i % 64;
+        if (here)
+            return i + (unsigned)__builtin_ctzll(here);
+        i = (i / 64 + 1) * 64;
+    }
+    return SLOTS;
 }
 
 void wheel_init(struct wheel *w, usec now)
@@ -55,7 +84,7 @@ static void place(struct wheel *w, struct timer *t)
         i = (unsigned)(here + (ahead < SLOTS ? ahead : SLOTS - 1)) & (SLOTS - 1);
     }
     list_push(&w->slot[level][i], &t->by_slot);
-    w->busy[level] |= 1u << i;
+    set_busy(w, level, i);
 }
 
 void wheel_arm(struct wheel *w, struct timer *t, usec at)
@@ -78,19 +107,14 @@ void wheel_cancel(struct wheel *w, struct timer *t)
     uintptr_t first = (uintptr_t)&w->slot[0][0], at = (uintptr_t)head;
     if (last && at >= first && at < first + sizeof w->slot) {
         size_t i = (at - first) / sizeof(struct link);
-        w->busy[i / SLOTS] &= ~(1u << i % SLOTS);
+        clear_busy(w, (int)(i / SLOTS), (unsigned)(i % SLOTS));
     }
-}
-
-static bool is_busy(const struct wheel *w, int level, unsigned i)
-{
-    return w->busy[level] >> i & 1;
 }
 
 static void take_slot(struct wheel *w, int level, unsigned i, struct link *to)
 {
     list_splice(to, &w->slot[level][i]);
-    w->busy[level] &= ~(1u << i);
+    clear_busy(w, level, i);
 }
 
 /* The step has just become w->step: the blocks that begin here are placed anew. */
@@ -113,13 +137,12 @@ static void enter(struct wheel *w)
 static int64_t next_step(const struct wheel *w)
 {
     for (int level = 0; level < LEVELS; level++) {
-        unsigned here = index_at(w->step, level);
-        uint32_t later = w->busy[level] & ~(uint32_t)(((uint64_t)2 << here) - 1);
+        unsigned later = next_busy(w, level, index_at(w->step, level) + 1);
         int64_t round = (w->step >> (BITS * level)) & ~(int64_t)(SLOTS - 1);
-        if (!later && level == TOP && (later = w->busy[TOP]))
+        if (later == SLOTS && level == TOP && (later = next_busy(w, TOP, 0)) < SLOTS)
             round += SLOTS; /* the ring's next turn */
-        if (later)
-            return (round + __builtin_ctz(later)) * ((int64_t)1 << (BITS * level));
+        if (later < SLOTS)
+            return (round + later) * ((int64_t)1 << (BITS * level));
     }
     return INT64_MAX;
 }
@@ -162,7 +185,7 @@ size_t wheel_advance(struct wheel *w, usec now)
             unsigned i = index_at(next, 0);
             take_slot(w, 0, i, &late);
             list_splice(&w->slot[0][i], &late);
-            w->busy[0] |= 1u << i;
+            set_busy(w, 0, i);
         }
         fired += fire(w);
     }
@@ -185,7 +208,7 @@ bool wheel_validate(const struct wheel *w)
     for (int level = 0; level < LEVELS; level++) {
         for (unsigned i = 0; i < SLOTS; i++) {
             const struct link *head = &w->slot[level][i];
-            if (!list_validate(head) || list_empty(head) != !(w->busy[level] >> i & 1))
+            if (!list_validate(head) || list_empty(head) == is_busy(w, level, i))
                 return false;
             if (level > 0 && i == index_at(w->step, level) && !list_empty(head))
                 return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/wheel.h: hierarchical timer wheel; O(1) arm and cancel.                    layer: base
  *
- * Shape   1 ms steps, 8 levels of 32 slots. Time is an argument. A timer never fires early; it
+ * Shape   1 ms steps, 5 levels of 256 slots. Time is an argument. A timer never fires early; it
  *         fires at the first wheel_advance whose now is at or past its deadline rounded up to 1
  *         ms.
  * Order   timers of one wheel_advance fire in order of deadline step, ties in order of arming:
@@ -28,10 +28,11 @@ struct timer {
     void *arg;
 };
 
+enum { WHEEL_LEVELS = 5, WHEEL_SLOTS = 256 };
 struct wheel {
-    struct link slot[8][32];
-    uint32_t busy[8]; /* bit per non-empty slot */
-    int64_t step;     /* steps (ms) passed */
+    struct link slot[WHEEL_LEVELS][WHEEL_SLOTS];
+    uint64_t busy[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* bit per non-empty slot */
+    int64_t step;                                  /* steps (ms) passed */
     size_t armed;
 };
 

@@ -120,7 +120,8 @@ static usec far_or_near(struct rig *r, usec from)
     case 5:
         return from + (usec)(next_random(r) % 3600) * USEC_S;
     case 6:
-        return (from / 1000 / 32 + 1 + (usec)(next_random(r) % 3)) * 32 * 1000; /* a block's edge */
+        return (from / 1000 / 256 + 1 + (usec)(next_random(r) % 3)) * 256 *
+               1000; /* a block's edge */
     default:
         return from + (usec)(next_random(r) % 200000);
     }
@@ -224,7 +225,7 @@ static void the_wheel_agrees_with_the_model(void **state)
     run(1, 0);
     run(2, 1234567890123);
     run(3, 999);
-    run(4, (usec)((int64_t)31 << 35) * 1000 + 5); /* in the last slot of the top level */
+    run(4, (usec)((int64_t)255 << 32) * 1000 + 5); /* in the last slot of the top level */
 }
 
 static size_t fired_n;
@@ -299,7 +300,7 @@ static void never_does_not_fire_and_can_be_cancelled(void **state)
     wheel_cancel(&w, &t);
     assert_int_equal(wheel_next(&w), USEC_NEVER);
     /* exactly one turn of the top level ahead: not into the slot of the present */
-    wheel_arm(&w, &t, (w.step + ((int64_t)32 << 35)) * USEC_MS);
+    wheel_arm(&w, &t, (w.step + ((int64_t)256 << 32)) * USEC_MS);
     assert_true(wheel_validate(&w));
 }
 

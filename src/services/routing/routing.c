@@ -252,6 +252,8 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     overload_probe_init(&r->probe, l);
     enum err rc = sip_new(l, sh->sip, &user, r, &r->sip);
     if (!rc)
+        rc = hash_init(&r->unproved, 64);
+    if (!rc)
         rc = txn_start(r->sip);
     if (!rc)
         rc = proxy_new(r->sip, &r->proxy);
@@ -295,6 +297,7 @@ void routing_free(struct routing *r)
     if (r->sip)
         sip_free(r->sip); /* ends the registrar's transactions */
     accounting_free(r->accounting);
+    hash_done(&r->unproved);
     settings_unref(r->set);
     mem_free(r);
 }

@@ -56,6 +56,7 @@ bool routing_transaction(struct routing *r, struct rx *rx, const struct stxn_han
 /* False: no transaction can be made; answered, p is gone. */
 static bool pending_transaction(struct pending *p)
 {
+    hash_remove(&p->r->unproved, &p->by_call_id);
     if (routing_transaction(p->r, p->rx, &handler, p, &p->txn))
         return true;
     pending_free(p);
@@ -74,6 +75,7 @@ void pending_free(struct pending *p)
         store_op_cancel(&p->find.op);
     lookup_cancel(&p->lookup);
     list_unlink(&p->by_routing);
+    hash_remove(&p->r->unproved, &p->by_call_id);
     rx_unref(p->rx);
     settings_unref(p->set);
     MEM_GIVE(p);
@@ -252,14 +254,16 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
         routing_refuse(r, rx, 400, "Credentials Are Malformed", SV_NONE);
         return;
     }
-    LIST_EACH (other, &r->pending, struct pending, by_routing) {
-        if (!other->txn && sv_eq(other->rx->msg.text, rx->msg.text) &&
+    uint64_t key = sip_call_key(r->sip, rx)->a;
+    HASH_EACH (other, &r->unproved, key, struct pending, by_call_id) {
+        if (sv_eq(other->rx->msg.text, rx->msg.text) &&
             addr_equal(&other->rx->flow.remote, &rx->flow.remote))
             return; /* its repetition */
     }
     struct pending *p = pending_begin(r, rx, route);
     if (!p)
         return;
+    hash_insert(&r->unproved, &p->by_call_id, key);
     p->domain = domain;
     p->claim = claim;
     p->by_certificate = by_certificate;

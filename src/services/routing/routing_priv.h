@@ -14,6 +14,7 @@
 #ifndef ROUTING_PRIV_H
 #define ROUTING_PRIV_H
 #include "accounting/accounting.h"
+#include "ds/hash.h"
 #include "location/location.h"
 #include "keepalive/keepalive.h"
 #include "locate/locate.h"
@@ -45,6 +46,7 @@ struct routing {
     struct overload_probe probe;
     struct accounting *accounting;
     struct link pending;
+    struct hash unproved; /* those of them that wait for their sender's account, by Call-ID */
     bool draining;
     struct log_brake failures, unreachable; /* auth.failure, target.unreachable */
 };
@@ -95,9 +97,10 @@ struct hop {
 struct pending {
     struct routing *r;
     struct link by_routing;
-    struct settings *set; /* the snapshot that it began under */
-    struct stxn *txn;     /* NULL: nothing is proved yet, answers are stateless */
-    struct rx *rx;        /* a reference */
+    struct hash_node by_call_id; /* while nothing is proved */
+    struct settings *set;        /* the snapshot that it began under */
+    struct stxn *txn;            /* NULL: nothing is proved yet, answers are stateless */
+    struct rx *rx;               /* a reference */
     struct proxy_route route;
     /* that the sender claims (From; To of a REGISTER); NULL: a stranger */
     const struct settings_domain *domain;

@@ -178,26 +178,33 @@ static bool may_name(const struct pending *p, const struct proxy_target *t)
     return t->dest.flow.transport == SIP_T_NONE && !t->held && !sv_eq(t->uri, p->rx->msg.uri_text);
 }
 
-/* 302 with the places that were found, best first (§8.3, §21.3.3). */
+/* "Contact: <uri>;q=0.500": the q of a contact is relative to the others of this answer. */
+enum { CONTACT_ROOM = 32 };
+static void put_contact(struct buf *b, sv uri, unsigned q)
+{
+    const char digits[] = {(char)('0' + q / 1000), '.', (char)('0' + q / 100 % 10),
+                           (char)('0' + q / 10 % 10), (char)('0' + q % 10)};
+    buf_put(b, SV("Contact: <"));
+    buf_put(b, uri);
+    buf_put(b, SV(">;q="));
+    buf_mem(b, digits, sizeof(digits));
+    buf_put(b, SV("\r\n"));
+}
+
+/* 302 with the places that were found, best first (§8.3, §21.3.3): the targets are sorted. */
 static void redirect(struct pending *p)
 {
     struct lookup *k = &p->lookup;
     struct buf b;
-    buf_init_heap(&b, 64 * 1024);
-    for (unsigned rank = UINT16_MAX; rank > 0;) {
-        unsigned below = 0;
-        for (unsigned i = 0; i < k->found; i++) {
-            const struct proxy_target *t = &k->targets[i];
-            if (t->rank == rank && may_name(p, t)) {
-                /* The q of a contact is relative to the others of this answer. */
-                unsigned q = 1000u * rank / k->targets[0].rank;
-                buf_printf(&b, "Contact: <" SV_FMT ">;q=%u.%03u\r\n", SV_ARG(t->uri), q / 1000,
-                           q % 1000);
-            } else if (t->rank < rank && t->rank > below) {
-                below = t->rank;
-            }
-        }
-        rank = below;
+    size_t room = 0;
+    for (unsigned i = 0; i < k->found; i++)
+        room += k->targets[i].uri.n + CONTACT_ROOM;
+    char *mem = arena_alloc(k->arena, room);
+    buf_init(&b, mem, mem ? room : 0);
+    for (unsigned i = 0; i < k->found; i++) {
+        const struct proxy_target *t = &k->targets[i];
+        if (may_name(p, t))
+            put_contact(&b, t->uri, 1000u * t->rank / k->targets[0].rank);
     }
     if (b.rc)
         pending_answer(p, 500, NULL, SV_NONE);
@@ -205,7 +212,6 @@ static void redirect(struct pending *p)
         pending_answer(p, 480, NULL, SV_NONE);
     else
         pending_answer(p, 302, NULL, buf_sv(&b));
-    buf_done(&b);
 }
 
 static int by_rank(const struct proxy_target *a, const struct proxy_target *b)

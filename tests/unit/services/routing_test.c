@@ -343,6 +343,25 @@ static void test_draining(void **state)
     assert_int_equal(ask(r, ALICE, "REGISTER", "sip:example.com", SELF_A, ""), 401);
 }
 
+/* The directory takes its time, and the sender asks again meanwhile: one request all the same. */
+static void test_repeated(void **state)
+{
+    struct rig *r = *state;
+    const char *uri = "sip:bob@example.com";
+    static char lines[MESSAGE];
+    ask(r, ALICE, "MESSAGE", uri, FROM_A, "");
+    snprintf(lines, sizeof(lines), "%s",
+             credentials(r->peer[ALICE].raw[0], "MESSAGE", uri, "alice", "secret", 1));
+    rig_clear(r);
+    r->dir.hold = true;
+    const char *text = request(r, ALICE, "MESSAGE", uri, FROM_A, "again", lines);
+    say(r, ALICE, text);
+    say(r, ALICE, text);
+    say(r, ALICE, request(r, ALICE, "MESSAGE", uri, FROM_A, "another", lines));
+    assert_int_equal(r->dir.held, 2);
+    assert_int_equal(routing_contexts(r->routing), 2);
+}
+
 /* The caller gives up while his account is looked up; a call that was ringing when the server
  * ends. */
 static void test_teardown(void **state)
@@ -379,9 +398,9 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_without_login), T(test_with_login), T(test_register),
-        T(test_dead_flow),     T(test_merged),     T(test_strangers),
-        T(test_stale),         T(test_draining),   T(test_teardown),
+        T(test_without_login), T(test_with_login), T(test_register), T(test_dead_flow),
+        T(test_merged),        T(test_strangers),  T(test_stale),    T(test_draining),
+        T(test_teardown),      T(test_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

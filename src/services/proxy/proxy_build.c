@@ -15,7 +15,7 @@ struct making {
     struct buf text;        /* what is put in, piece by piece: the edit list borrows it */
     sv user;                /* of our Record-Routes, but for the token; SV_NONE: not written yet */
     bool sips;              /* the Request-URI as it leaves is */
-    struct sipedit e;
+    struct sipedit *e;      /* large, and not to be cleared */
 };
 
 static void hash_text(uint64_t h, char ret_text[static PROXY_HASH_LEN])
@@ -62,8 +62,8 @@ void proxy_token_hash(struct proxy *p, sv call_id, sv token, bool connection,
 /* The piece that began at `from`. */
 static sv piece(struct making *k, size_t from)
 {
-    if (k->text.rc && !k->e.rc)
-        k->e.rc = k->text.rc;
+    if (k->text.rc && !k->e->rc)
+        k->e->rc = k->text.rc;
     return sv_sub(buf_sv(&k->text), from, k->text.n);
 }
 
@@ -78,9 +78,9 @@ static void edit_number(struct making *k, enum sip_header h, uint32_t number)
     }
     buf_u64(&k->text, number);
     if (has)
-        sipedit_value(&k->e, k->m->first[h], piece(k, from));
+        sipedit_value(k->e, k->m->first[h], piece(k, from));
     else
-        sipedit_line_last(&k->e, piece(k, from));
+        sipedit_line_last(k->e, piece(k, from));
 }
 
 /* §16.6 step 3: one less, or 70 when the caller (of RFC 2543) gave none. */
@@ -161,7 +161,7 @@ static void edit_record_route_of(struct making *k, const struct side *s)
     sip_put_hostport(k->p->sip, &k->text, s->flow);
     buf_put(&k->text, transport_param(s->flow, s->sips));
     buf_put(&k->text, SV(";lr>"));
-    sipedit_line_first(&k->e, SIP_H_RECORD_ROUTE, piece(k, from));
+    sipedit_line_first(k->e, SIP_H_RECORD_ROUTE, piece(k, from));
 }
 
 /* The two sides see us under different names, or one of them is reached by its flow: each gets its
@@ -264,12 +264,12 @@ static void remove_routes(struct making *k)
         return;
     while ((total < route->pop || route->strict) && sipmsg_next(&w, &item)) {
         if (total < route->pop)
-            remove_value(&k->e, &item);
+            remove_value(k->e, &item);
         last = item;
         total++;
     }
     if (route->strict && total > route->pop)
-        remove_value(&k->e, &last); /* its URI became the Request-URI */
+        remove_value(k->e, &last); /* its URI became the Request-URI */
 }
 
 /* Path values come on top: §16.6 step 6, RFC 3327 §5.3. */
@@ -281,7 +281,7 @@ static void edit_routes(struct making *k)
         return;
     buf_put(&k->text, SV("Route: "));
     buf_put(&k->text, k->o->target->path);
-    sipedit_line_first(&k->e, SIP_H_ROUTE, piece(k, from));
+    sipedit_line_first(k->e, SIP_H_ROUTE, piece(k, from));
 }
 
 /* §16.6 step 6: the next hop is a strict router: it wants its own URI in the Request-URI and ours
@@ -294,12 +294,12 @@ static void edit_strict(struct making *k, sv uri)
     size_t at = 0, from = k->text.n;
     while (sipmsg_next(&w, &item) && at < route->pop)
         at++;
-    remove_value(&k->e, &item);
-    sipedit_uri(&k->e, route->next->text);
+    remove_value(k->e, &item);
+    sipedit_uri(k->e, route->next->text);
     buf_put(&k->text, SV("Route: <"));
     buf_put(&k->text, uri);
     buf_char(&k->text, '>');
-    sipedit_line_last(&k->e, piece(k, from));
+    sipedit_line_last(k->e, piece(k, from));
 }
 
 static bool is_our_realm(const struct proxy *p, sv realm)
@@ -332,7 +332,7 @@ static void edit_credentials(struct making *k, enum sip_header h)
         while (sip_auth_param_next(&rest, &name, &value, &rc)) {
             if (sv_ieq(name, SV("realm")) && sip_unquote(&scratch, value, &text) == ERR_OK &&
                 is_our_realm(k->p, text)) {
-                sipedit_remove_field(&k->e, f);
+                sipedit_remove_field(k->e, f);
                 break;
             }
         }
@@ -358,7 +358,7 @@ static void edit_identity(struct making *k)
 {
     static const sv names[] = {{"Remote-Party-ID", 15}, {"P-Called-Party-ID", 17}};
     const struct sipmsg *m = k->m;
-    struct sipedit *e = &k->e;
+    struct sipedit *e = k->e;
     sipedit_remove(e, SIP_H_P_ASSERTED_IDENTITY);
     sipedit_remove(e, SIP_H_P_PREFERRED_IDENTITY);
     for (uint16_t f = m->first[SIP_H_OTHER]; f != SIPMSG_NONE; f = m->fields[f].next) {
@@ -411,7 +411,7 @@ static void edit_via(struct making *k)
         if (o->server)
             buf_put(&k->text, SV(";oc;oc-algo=\"loss\""));
     }
-    sipedit_line_first(&k->e, SIP_H_VIA, piece(k, from));
+    sipedit_line_first(k->e, SIP_H_VIA, piece(k, from));
 }
 
 /* §18.2.1: received and rport are written into the Via that the request came with. */
@@ -433,7 +433,7 @@ static void edit_received(struct making *k)
             size_t from = k->text.n;
             buf_char(&k->text, '=');
             buf_u64(&k->text, r.rport);
-            sipedit_cut(&k->e, (sv){name.p + name.n, 0}, piece(k, from));
+            sipedit_cut(k->e, (sv){name.p + name.n, 0}, piece(k, from));
             break;
         }
     }
@@ -444,7 +444,7 @@ static void edit_received(struct making *k)
         buf_put(&k->text, r.received);
         sv end = {via->text.p + via->text.n, 0};
         /* what the sender says of itself does not stay */
-        sipedit_cut(&k->e, via->received.p ? via->received : end, piece(k, from));
+        sipedit_cut(k->e, via->received.p ? via->received : end, piece(k, from));
     }
 }
 
@@ -455,9 +455,10 @@ enum err proxy_build(struct proxy *p, const struct outgoing *o, const struct flo
 {
     const struct proxy_route *route = &o->plan->route;
     char texts[TEXTS];
-    struct making k = {.p = p, .o = o, .m = &o->rx->msg, .out = out};
+    struct sipedit e;
+    struct making k = {.p = p, .o = o, .m = &o->rx->msg, .out = out, .e = &e};
     buf_init(&k.text, texts, sizeof(texts));
-    sipedit_init(&k.e, k.m);
+    sipedit_init(k.e, k.m);
     sv uri = request_uri(&k);
     edit_via(&k);
     edit_received(&k);
@@ -467,7 +468,7 @@ enum err proxy_build(struct proxy *p, const struct outgoing *o, const struct flo
     if (route->next && !route->next_loose && !o->target->path.n)
         edit_strict(&k, uri);
     else if (!sv_eq(uri, k.m->uri_text))
-        sipedit_uri(&k.e, uri);
+        sipedit_uri(k.e, uri);
     edit_max_forwards(&k);
     if (o->breadth)
         edit_number(&k, SIP_H_MAX_BREADTH, o->breadth);
@@ -475,6 +476,6 @@ enum err proxy_build(struct proxy *p, const struct outgoing *o, const struct flo
     edit_credentials(&k, SIP_H_AUTHORIZATION);
     /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
     edit_identity(&k);
-    session_request(&k.e, k.m, &o->plan->session, &k.text);
-    return sipedit_write(&k.e, b);
+    session_request(k.e, k.m, &o->plan->session, &k.text);
+    return sipedit_write(k.e, b);
 }

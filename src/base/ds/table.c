@@ -1,31 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/table.c: the sharded table.
  *
- * An entry is immutable and counted. Under the lock a reader only takes a reference; it copies and
- * calls back outside. A writer prepares its entry before the lock and frees the old one after it.
- * So a lock is held for a walk of one short chain, or for moving one shard to a wider bucket array
- * that was allocated before. */
-#include "ds/table.h"
+ * A shard is an array of slots in the order of their hashes: a slot stands at the place that its hash
+ * is of the whole range, or behind it, moved on by those before it. So a look-up reads one or two lines
+ * of slots and then the record it wants; a wider array is filled in one pass; and a walk goes on
+ * after a hash, whatever happened to the array meanwhile.
+ *
+ *   slot   hash, 32 bits ─ place of the record (table_priv.h)
+ *   ▕ ▏▕12▏▕17▏▕ ▏▕31▏▕33▏▕35▏▕ ▏…
+ *
+ * Under the lock a reader copies, a writer puts a record that it has made before and frees the old one
+ * later: a lock is held for the look-up and one copy, for a batch of a walk, or for moving the slots of
+ * one shard into a wider array that was allocated before. */
 #include "crypto/crypto.h"
 #include "mem/mem.h"
-#include <pthread.h>
+#include "ds/table_priv.h"
 #include <stdalign.h>
 #include <stdatomic.h>
 
-enum { SHARDS = 256, BUCKETS_FIRST = 8, LINE = 64 };
+enum {
+    SHARDS = 256,
+    LINE = 64,
+    SLOTS_FIRST = 16,
+    SLOTS_BEYOND = 16, /* behind the last place: no slot goes round to the front */
+    COPY = 1024,       /* of a value that a reader copies at once */
+    BATCH = 16 * 1024, /* of a walk */
+};
 
-struct entry {
-    struct entry *next; /* LOCK: the shard's */
-    _Atomic uint32_t refs;
-    uint64_t hash, version; /* version: LOCK, set when it enters; RO from then on */
-    size_t key_n, value_n;
-    char octets[]; /* key, then value */
+struct slot {
+    uint32_t hash; /* the bits below the shard's */
+    uint32_t at;   /* 0: no record */
 };
 
 struct shard {
     alignas(LINE) pthread_mutex_t lock;
-    struct entry **buckets; /* LOCK: lock, and all that follows */
-    size_t mask, count;
+    struct slot *slots; /* LOCK: lock, and all that follows */
+    uint32_t places, count;
     uint64_t version; /* the highest given so far */
 };
 
@@ -35,6 +45,7 @@ struct table {
     uint8_t seed[SIPHASH_KEY];
     size_t cap;
     _Atomic size_t count;
+    struct heap heap;
 };
 
 enum err table_new(const uint8_t seed[static 16], size_t cap, struct table **ret_table)
@@ -49,23 +60,9 @@ enum err table_new(const uint8_t seed[static 16], size_t cap, struct table **ret
     memcpy(t->seed, seed, sizeof t->seed);
     for (unsigned i = 0; i < SHARDS; i++)
         pthread_mutex_init(&t->shard[i].lock, NULL);
-    for (unsigned i = 0; i < SHARDS; i++) {
-        struct shard *s = &t->shard[i];
-        s->buckets = mem_calloc(BUCKETS_FIRST, sizeof *s->buckets);
-        s->mask = BUCKETS_FIRST - 1;
-        if (!s->buckets) {
-            table_free(t);
-            return ERR_NOMEM;
-        }
-    }
+    heap_init(&t->heap);
     *ret_table = t;
     return ERR_OK;
-}
-
-static void entry_unref(struct entry *e)
-{
-    if (e && atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1)
-        mem_free(e);
 }
 
 void table_free(struct table *t)
@@ -73,125 +70,178 @@ void table_free(struct table *t)
     if (!t)
         return;
     for (unsigned i = 0; i < SHARDS; i++) {
-        struct shard *s = &t->shard[i];
-        for (size_t k = 0; s->buckets && k <= s->mask; k++) {
-            while (s->buckets[k]) {
-                struct entry *e = s->buckets[k];
-                s->buckets[k] = e->next;
-                entry_unref(e);
-            }
-        }
-        mem_free(s->buckets);
-        pthread_mutex_destroy(&s->lock);
+        mem_free(t->shard[i].slots);
+        pthread_mutex_destroy(&t->shard[i].lock);
     }
+    heap_done(&t->heap);
     mem_free(t->allocation);
 }
 
-static sv entry_key(const struct entry *e)
+/* ---- a key's place ---- */
+
+struct place {
+    struct shard *shard;
+    uint32_t hash;
+};
+
+static struct place place_of(struct table *t, sv key)
 {
-    return (sv){e->octets, e->key_n};
+    uint64_t hash = crypto_siphash(t->seed, key.p, key.n);
+    return (struct place){&t->shard[hash >> 56], (uint32_t)(hash >> 24)};
 }
 
-static sv entry_value(const struct entry *e)
+static uint32_t home_of(uint32_t hash, uint32_t places)
 {
-    return (sv){e->octets + e->key_n, e->value_n};
+    return (uint32_t)((uint64_t)hash * places >> 32);
 }
 
-static enum err entry_new(sv key, sv value, uint64_t hash, struct entry **ret_entry)
+static sv record_key(const struct record *r)
 {
-    struct entry *e = NULL;
-    if (key.n <= SIZE_MAX / 4 && value.n <= SIZE_MAX / 4)
-        e = mem_alloc(sizeof *e + key.n + value.n);
-    if (!e)
-        return ERR_NOMEM;
-    *e = (struct entry){.hash = hash, .key_n = key.n, .value_n = value.n};
-    atomic_init(&e->refs, 1);
-    if (key.n)
-        memcpy(e->octets, key.p, key.n);
-    if (value.n)
-        memcpy(e->octets + key.n, value.p, value.n);
-    *ret_entry = e;
-    return ERR_OK;
+    return (sv){r->octets, r->key_n};
 }
 
-static struct shard *shard_of(struct table *t, uint64_t hash)
+static sv record_value(const struct record *r)
 {
-    return &t->shard[hash >> 56];
+    return (sv){r->octets + r->key_n, r->value_n};
 }
 
-/* Where the entry of key hangs, or the end of its chain. LOCK: s->lock held. */
-static struct entry **find(struct shard *s, uint64_t hash, sv key)
+/* The slot of key, or where it would be put. LOCK: s->lock held. */
+static struct slot *find(struct table *t, const struct shard *s, uint32_t hash, sv key,
+                         struct record **ret_record)
 {
-    struct entry **at = &s->buckets[hash & s->mask];
-    while (*at && !((*at)->hash == hash && sv_eq(entry_key(*at), key)))
-        at = &(*at)->next;
+    *ret_record = NULL;
+    if (!s->slots)
+        return NULL;
+    struct slot *at = &s->slots[home_of(hash, s->places)];
+    while (at->at && at->hash < hash)
+        at++;
+    for (; at->at && at->hash == hash; at++) {
+        struct record *r = heap_record(&t->heap, at->at);
+        if (sv_eq(record_key(r), key)) {
+            *ret_record = r;
+            break;
+        }
+    }
     return at;
 }
 
-static struct entry *find_ref(struct table *t, sv key)
-{
-    uint64_t hash = crypto_siphash(t->seed, key.p, key.n);
-    struct shard *s = shard_of(t, hash);
-    pthread_mutex_lock(&s->lock);
-    struct entry *e = *find(s, hash, key);
-    if (e)
-        atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
-    pthread_mutex_unlock(&s->lock);
-    return e;
-}
+/* ---- readers ---- */
 
 enum err table_get(struct table *t, sv key, struct arena *a, sv *ret_value, uint64_t *ret_version)
 {
-    struct entry *e = find_ref(t, key);
-    enum err rc = ERR_OK;
-    if (!e) {
-        *ret_value = SV_NONE;
-        *ret_version = 0;
-        return ERR_OK;
+    struct place p = place_of(t, key);
+    char first[COPY], *room = first;
+    size_t cap = sizeof first, n = 0;
+    for (;;) {
+        struct record *r;
+        uint64_t version = 0;
+        pthread_mutex_lock(&p.shard->lock);
+        (void)find(t, p.shard, p.hash, key, &r);
+        if (r) {
+            n = r->value_n;
+            version = r->version;
+            if (n <= cap)
+                memcpy(room, record_value(r).p, n);
+        }
+        pthread_mutex_unlock(&p.shard->lock);
+        if (n <= cap) {
+            *ret_version = version;
+            *ret_value = version ? (sv){room, n} : SV_NONE;
+            return version && room == first ? sv_dup(a, *ret_value, ret_value) : ERR_OK;
+        }
+        cap = n;
+        room = arena_alloc(a, cap);
+        if (!room)
+            return ERR_NOMEM;
+        n = 0;
     }
-    sv copy;
-    rc = sv_dup(a, entry_value(e), &copy);
-    if (!rc) {
-        *ret_value = copy;
-        *ret_version = e->version;
-    }
-    entry_unref(e);
-    return rc;
 }
 
 bool table_has(struct table *t, sv key)
 {
-    uint64_t hash = crypto_siphash(t->seed, key.p, key.n);
-    struct shard *s = shard_of(t, hash);
-    pthread_mutex_lock(&s->lock);
-    bool has = *find(s, hash, key) != NULL;
-    pthread_mutex_unlock(&s->lock);
-    return has;
+    struct place p = place_of(t, key);
+    struct record *r;
+    pthread_mutex_lock(&p.shard->lock);
+    (void)find(t, p.shard, p.hash, key, &r);
+    pthread_mutex_unlock(&p.shard->lock);
+    return r != NULL;
 }
 
-/* Doubles a shard's buckets. Not having the memory is no failure: chains are longer then. */
-static void widen(struct shard *s, size_t mask)
+/* ---- writers ---- */
+
+/* Seven of eight places may be taken. */
+static bool dense(uint32_t places, uint32_t count)
 {
-    size_t n = (mask + 1) * 2;
-    struct entry **wider = mem_calloc(n, sizeof *wider), **old = wider;
-    if (!wider)
-        return;
-    pthread_mutex_lock(&s->lock);
-    if (s->mask == mask) { /* else somebody else was first */
-        for (size_t i = 0; i <= mask; i++) {
-            while (s->buckets[i]) {
-                struct entry *e = s->buckets[i];
-                s->buckets[i] = e->next;
-                e->next = wider[e->hash & (n - 1)];
-                wider[e->hash & (n - 1)] = e;
-            }
-        }
-        old = s->buckets;
-        s->buckets = wider;
-        s->mask = n - 1;
+    return (uint64_t)count * 8 > (uint64_t)places * 7;
+}
+
+/* Moves all slots of s into wider (its size). False: they do not fit. LOCK: s->lock held. */
+static bool move_slots(const struct shard *s, struct slot *wider, uint32_t places)
+{
+    uint32_t next = 0, end = s->slots ? s->places + SLOTS_BEYOND : 0;
+    for (uint32_t i = 0; i < end; i++) {
+        if (!s->slots[i].at)
+            continue;
+        uint32_t home = home_of(s->slots[i].hash, places);
+        next = home > next ? home : next;
+        if (next + 1 >= places + SLOTS_BEYOND)
+            return false;
+        wider[next++] = s->slots[i];
     }
-    pthread_mutex_unlock(&s->lock);
-    mem_free(old);
+    return true;
+}
+
+/* Half as many places again, if there are `places` now. Errors: ERR_NOMEM. */
+static enum err widen(struct shard *s, uint32_t places)
+{
+    struct slot *old = NULL;
+    bool moved = false;
+    for (uint32_t n = places; !moved;) {
+        n = n ? n + n / 2 : SLOTS_FIRST;
+        struct slot *wider =
+            n < UINT32_MAX / 4 ? mem_calloc((size_t)n + SLOTS_BEYOND, sizeof *wider) : NULL;
+        if (!wider)
+            return ERR_NOMEM;
+        old = wider;
+        pthread_mutex_lock(&s->lock);
+        moved = s->places != places; /* somebody else was first */
+        if (!moved && move_slots(s, wider, n)) {
+            old = s->slots;
+            s->slots = wider;
+            s->places = n;
+            moved = true;
+        }
+        pthread_mutex_unlock(&s->lock);
+        mem_free(old);
+    }
+    return ERR_OK;
+}
+
+/* Makes at, where the slot belongs, its own. False: no room. LOCK: s->lock held. */
+static bool insert(struct shard *s, struct slot *at, struct slot slot)
+{
+    struct slot *end = at;
+    if (!at || dense(s->places, s->count + 1))
+        return false;
+    while (end->at)
+        end++;
+    if (end == &s->slots[s->places + SLOTS_BEYOND - 1]) /* stays empty: every search ends there */
+        return false;
+    memmove(at + 1, at, (size_t)(end - at) * sizeof *at);
+    *at = slot;
+    s->count++;
+    return true;
+}
+
+/* Those behind it move up, as far as their own places. LOCK: s->lock held. */
+static void remove_slot(struct shard *s, struct slot *at)
+{
+    struct slot *end = at + 1;
+    while (end->at && &s->slots[home_of(end->hash, s->places)] < end)
+        end++;
+    memmove(at, at + 1, (size_t)(end - at - 1) * sizeof *at);
+    end[-1] = (struct slot){0};
+    s->count--;
 }
 
 /* Takes one place of the cap. The count may pass it for an instant, a place is never given beyond
@@ -205,68 +255,91 @@ static bool reserve(struct table *t)
     return false;
 }
 
-/* Puts fresh (NULL: nothing) in place of what hangs at *at. LOCK: s->lock held.
- *   ret_old  what was there, to be unref'd outside the lock */
-static enum err replace(struct table *t, struct shard *s, struct entry **at, struct entry *fresh,
-                        struct entry **ret_old)
+static void release(struct table *t)
 {
-    struct entry *old = *at;
-    if (!old && fresh && !reserve(t))
-        return ERR_TOOBIG;
-    if (fresh) {
-        fresh->next = old ? old->next : NULL;
-        *at = fresh;
-    } else if (old) {
-        *at = old->next;
-    }
-    s->count = s->count + (fresh != NULL) - (old != NULL);
-    if (old && !fresh)
-        atomic_fetch_sub_explicit(&t->count, 1, memory_order_relaxed);
-    *ret_old = old;
+    atomic_fetch_sub_explicit(&t->count, 1, memory_order_relaxed);
+}
+
+static enum err record_new(struct table *t, sv key, sv value, uint32_t *ret_at)
+{
+    *ret_at = 0;
+    if (!sv_present(value))
+        return ERR_OK;
+    if (key.n > UINT16_MAX || value.n > UINT32_MAX / 2)
+        return ERR_NOMEM;
+    TRY(heap_get(&t->heap, record_size(key.n, value.n), ret_at));
+    struct record *r = heap_record(&t->heap, *ret_at);
+    r->key_n = (uint16_t)key.n;
+    r->value_n = (uint32_t)value.n;
+    if (key.n)
+        memcpy(r->octets, key.p, key.n);
+    if (value.n)
+        memcpy(r->octets + key.n, value.p, value.n);
     return ERR_OK;
 }
 
 enum mode { SWAP, RESTORE };
 
-/* Both writers. version: SWAP, what must be there; RESTORE, what the key gets. */
+/* One writer's change of a key, and what it left to be freed. */
+struct change {
+    enum mode mode;
+    uint64_t version; /* SWAP: what must be there; RESTORE: what the key gets */
+    uint32_t fresh;   /* the record it gets; 0: none */
+    uint32_t old;
+};
+
+/* The change, under the lock. Errors: ERR_BUSY, ERR_EXISTS, ERR_TOOBIG, ERR_MORE (the shard wants to be
+ * widened first). */
+static enum err apply(struct table *t, struct place p, sv key, struct change *c,
+                      uint64_t *ret_version)
+{
+    struct shard *s = p.shard;
+    struct record *r;
+    struct slot *at = find(t, s, p.hash, key, &r);
+    uint64_t held = r ? r->version : 0, next = c->mode == SWAP ? s->version + 1 : c->version;
+    if (c->mode == SWAP && held != c->version)
+        return ERR_BUSY;
+    if (c->mode == RESTORE && c->version <= held)
+        return ERR_EXISTS;
+    if (c->fresh)
+        heap_record(&t->heap, c->fresh)->version = next;
+    if (r) {
+        c->old = at->at;
+        at->at = c->fresh;
+        if (!c->fresh) {
+            remove_slot(s, at);
+            release(t);
+        }
+    } else if (c->fresh) {
+        if (!reserve(t))
+            return ERR_TOOBIG;
+        if (!insert(s, at, (struct slot){p.hash, c->fresh})) {
+            release(t);
+            return ERR_MORE;
+        }
+    }
+    if (next > s->version)
+        s->version = next;
+    *ret_version = next;
+    return ERR_OK;
+}
+
 static enum err put(struct table *t, enum mode mode, sv key, uint64_t version, sv value,
                     uint64_t *ret_version)
 {
-    uint64_t hash = crypto_siphash(t->seed, key.p, key.n);
-    struct shard *s = shard_of(t, hash);
-    struct entry *fresh = NULL, *old = NULL;
-    if (sv_present(value))
-        TRY(entry_new(key, value, hash, &fresh));
-
-    pthread_mutex_lock(&s->lock);
-    struct entry **at = find(s, hash, key);
-    uint64_t held = *at ? (*at)->version : 0, next = mode == SWAP ? s->version + 1 : version;
-    enum err rc = ERR_OK;
-    if (mode == SWAP && held != version)
-        rc = ERR_BUSY;
-    else if (mode == RESTORE && version <= held)
-        rc = ERR_EXISTS;
-    else
-        rc = replace(t, s, at, fresh, &old);
-    if (!rc) {
-        if (fresh)
-            fresh->version = next;
-        if (next > s->version)
-            s->version = next;
-    }
-    size_t mask = s->mask;
-    bool dense = s->count > mask + 1;
-    pthread_mutex_unlock(&s->lock);
-
-    if (rc) {
-        entry_unref(fresh);
+    struct place p = place_of(t, key);
+    struct change c = {.mode = mode, .version = version};
+    TRY(record_new(t, key, value, &c.fresh));
+    for (;;) {
+        pthread_mutex_lock(&p.shard->lock);
+        enum err rc = apply(t, p, key, &c, ret_version);
+        uint32_t places = p.shard->places;
+        pthread_mutex_unlock(&p.shard->lock);
+        if (rc == ERR_MORE && !(rc = widen(p.shard, places)))
+            continue;
+        heap_put(&t->heap, rc ? c.fresh : c.old);
         return rc;
     }
-    entry_unref(old);
-    if (dense)
-        widen(s, mask);
-    *ret_version = next;
-    return ERR_OK;
 }
 
 enum err table_swap(struct table *t, sv key, uint64_t expected, sv value, uint64_t *ret_version)
@@ -310,67 +383,101 @@ unsigned table_shard_of(const struct table *t, sv key)
     return (unsigned)(crypto_siphash(t->seed, key.p, key.n) >> 56);
 }
 
-/* References to all entries of s at one instant, *ret_n of them, and its counter then.
- * Errors: ERR_NOMEM. */
-static enum err snapshot(struct shard *s, struct entry ***ret_entries, size_t *ret_n,
-                         uint64_t *ret_counter)
+/* ---- walks ---- */
+
+#define END ((uint64_t)UINT32_MAX + 1) /* behind all hashes */
+
+struct batch {
+    char *p;
+    size_t n, cap;
+};
+
+/* Copies of the records of s from this hash on, as many as the batch holds, all of one hash or none.
+ * Returns the first hash that is left, END when none is; n == 0 otherwise: the batch must be wider.
+ * LOCK: s->lock held. */
+static uint64_t fill(struct table *t, const struct shard *s, uint64_t from, struct batch *b)
 {
-    struct entry **list = NULL;
-    for (size_t cap = 0;;) {
-        size_t n = 0;
-        pthread_mutex_lock(&s->lock);
-        size_t count = s->count;
-        uint64_t counter = s->version;
-        for (size_t i = 0; count <= cap && i <= s->mask; i++) {
-            for (struct entry *e = s->buckets[i]; e; e = e->next) {
-                atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
-                list[n++] = e;
-            }
+    size_t whole = 0; /* up to here all of a hash are in */
+    uint64_t last = from;
+    b->n = 0;
+    if (!s->slots)
+        return END;
+    const struct slot *at = &s->slots[home_of((uint32_t)from, s->places)];
+    const struct slot *end = &s->slots[s->places + SLOTS_BEYOND];
+    for (; at < end; at++) {
+        if (!at->at || at->hash < from)
+            continue;
+        if (at->hash != last)
+            whole = b->n;
+        last = at->hash;
+        const struct record *r = heap_record(&t->heap, at->at);
+        size_t n = record_size(r->key_n, r->value_n);
+        if (n > b->cap - b->n) {
+            b->n = whole;
+            return last;
         }
-        pthread_mutex_unlock(&s->lock);
-        if (count <= cap) {
-            *ret_entries = list;
-            *ret_n = n;
-            *ret_counter = counter;
-            return ERR_OK;
-        }
-        mem_free(list);
-        cap = count + count / 8 + 8; /* room for what comes between the two locks */
-        list = mem_alloc(cap * sizeof(struct entry *));
-        if (!list)
-            return ERR_NOMEM;
+        memcpy(b->p + b->n, r, n);
+        b->n += (n + alignof(struct record) - 1) & ~(alignof(struct record) - 1);
     }
+    return END;
 }
 
-static enum err walk(struct shard *s, table_each_fn *fn, void *arg, bool *go_on,
+/* Calls fn for what a batch holds. False: it said so. */
+static bool give(const struct batch *b, table_each_fn *fn, void *arg)
+{
+    for (size_t at = 0; at < b->n;) {
+        const struct record *r = (const struct record *)(const void *)(b->p + at);
+        if (!fn(record_key(r), record_value(r), r->version, arg))
+            return false;
+        size_t n = record_size(r->key_n, r->value_n);
+        at += (n + alignof(struct record) - 1) & ~(alignof(struct record) - 1);
+    }
+    return true;
+}
+
+/* ret_counter may be NULL; *go_on: fn has not said stop. */
+static enum err walk(struct table *t, struct shard *s, table_each_fn *fn, void *arg, bool *go_on,
                      uint64_t *ret_counter)
 {
-    struct entry **list;
-    size_t n;
-    uint64_t counter;
-    TRY(snapshot(s, &list, &n, &counter));
+    struct batch b = {.cap = BATCH};
+    uint64_t from = 0;
+    pthread_mutex_lock(&s->lock);
+    bool empty = s->count == 0;
     if (ret_counter)
-        *ret_counter = counter;
-    for (size_t i = 0; i < n; i++) {
-        if (*go_on)
-            *go_on = fn(entry_key(list[i]), entry_value(list[i]), list[i]->version, arg);
-        entry_unref(list[i]);
+        *ret_counter = s->version;
+    pthread_mutex_unlock(&s->lock);
+    if (empty)
+        return ERR_OK;
+    b.p = mem_alloc(b.cap);
+    while (b.p && *go_on && from != END) {
+        pthread_mutex_lock(&s->lock);
+        uint64_t next = fill(t, s, from, &b);
+        pthread_mutex_unlock(&s->lock);
+        if (b.n == 0 && next != END) {
+            mem_free(b.p);
+            b.cap *= 2;
+            b.p = mem_alloc(b.cap);
+            continue;
+        }
+        *go_on = give(&b, fn, arg);
+        from = next;
     }
-    mem_free(list);
-    return ERR_OK;
+    enum err rc = b.p ? ERR_OK : ERR_NOMEM;
+    mem_free(b.p);
+    return rc;
 }
 
 enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg,
                           uint64_t *ret_counter)
 {
     bool go_on = true;
-    return shard < SHARDS ? walk(&t->shard[shard], fn, arg, &go_on, ret_counter) : ERR_RANGE;
+    return shard < SHARDS ? walk(t, &t->shard[shard], fn, arg, &go_on, ret_counter) : ERR_RANGE;
 }
 
 enum err table_each(struct table *t, table_each_fn *fn, void *arg)
 {
     bool go_on = true;
     for (unsigned i = 0; i < SHARDS && go_on; i++)
-        TRY(walk(&t->shard[i], fn, arg, &go_on, NULL));
+        TRY(walk(t, &t->shard[i], fn, arg, &go_on, NULL));
     return ERR_OK;
 }

@@ -8,6 +8,9 @@
  *         lock.
  * Version rises by at least one with every swap of the key, also across removal (versions come
  *         from one counter per shard), so (key, version) orders all changes of a key.
+ * Memory  about 30 octets an entry beside key and value; what one leaves is used again, and a steady
+ *         load of replacements calls no allocator.
+ * Limits  a key 65,535 octets, a value 2 GiB: ERR_NOMEM beyond.
  * Threads any.
  */
 #ifndef DS_TABLE_H
@@ -47,15 +50,15 @@ size_t table_count(const struct table *t);
 unsigned table_shards(const struct table *t);
 /* The shard of a key, present or not: it hangs on the seed alone. */
 unsigned table_shard_of(const struct table *t, sv key);
-/* Calls fn for every entry, shard by shard, each shard as it was at one instant. fn is called
- * outside the lock and may use the table; key and value are valid until it returns; false stops the
- * walk. Errors: ERR_NOMEM. */
+/* Calls fn for every entry: what is there from the walk's beginning to its end is met once; what comes,
+ * goes or changes meanwhile once or not at all, as it is at some instant. fn is called outside the lock
+ * and may use the table; key and value are valid until it returns; false stops the walk. The walk holds
+ * copies of some entries at a time. Errors: ERR_NOMEM. */
 typedef bool table_each_fn(sv key, sv value, uint64_t version, void *arg);
 MUST_USE enum err table_each(struct table *t, table_each_fn *fn, void *arg);
-/* Like table_each, for one shard: a consistent copy of it at one instant. Errors: ERR_NOMEM,
- * ERR_RANGE.
- *   ret_counter  may be NULL; set before the first call of fn: the highest version given by the
- *                shard at that instant, of removals too */
+/* Like table_each, for one shard. Errors: ERR_NOMEM, ERR_RANGE.
+ *   ret_counter  may be NULL; set before the first call of fn: the highest version that the shard had
+ *                given when the walk began, of removals too */
 MUST_USE enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg,
                                    uint64_t *ret_counter);
 

@@ -14,6 +14,7 @@
 #ifndef MEM_MEM_H
 #define MEM_MEM_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "err/err.h"
@@ -44,6 +45,8 @@ size_t mem_calls(void);
 /* The nth allocation from now (1 = next) and all later fail; 0: none. mem_take, pool_get and
  * block_new count as allocations even where they reuse memory. Tests only. */
 void mem_fail_after(size_t n);
+/* For others that reuse memory: this allocation is to fail. */
+bool mem_refuse_now(void);
 
 struct pool;
 /* name: static text for metrics. cap: live objects; 0 = no cap. Errors: ERR_NOMEM. */

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include "mem/mem.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -23,7 +24,6 @@
 
 /* Of mem_fail_after. 0: nothing fails. 1: the next fails, and it stays 1. More: counts down. */
 extern _Atomic size_t mem_fail_in;
-bool mem_refuse_now(void);
 
 /* An allocation is about to happen: true when mem_fail_after says that it fails. What reuses memory
  * asks too, so that a torture run meets every place that can be refused, warm or cold. */

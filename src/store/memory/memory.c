@@ -104,6 +104,15 @@ static void on_flush(struct deferred *d, void *arg)
 
 /* ---- operations ---- */
 
+/* A set that expires then is in this shard. Comes after it, so that a walk that has taken the shard's
+ * due time away meets the set. */
+static void note_expiry(struct memory *m, unsigned shard, usec expiry)
+{
+    usec due = atomic_load(&m->due[shard]);
+    while (expiry < due && !atomic_compare_exchange_weak(&m->due[shard], &due, expiry))
+        continue;
+}
+
 static void bindings_op(struct store_location *loc, struct loop *l, struct store_bindings *b)
 {
     struct memory *m = memory_of(loc);
@@ -157,6 +166,8 @@ static enum err update(struct memory *m, struct memory_worker *w, struct store_u
     }
     memory_record_seal(&w->pending, begin, u->version);
     stat_add(&w->loop->stats, STAT_REGISTRATIONS, (before == 0) - (u->n == 0));
+    if (u->n)
+        note_expiry(m, table_shard_of(m->table, u->aor), memory_set_expiry(value));
     memory_flow_add(m, u->aor, u->bindings, u->n);
     return ERR_OK;
 }
@@ -236,26 +247,45 @@ static uint64_t epoch_op(const struct store_location *loc)
 
 /* ---- expiry ---- */
 
+struct sweep {
+    struct memory_worker *w;
+    usec next; /* when the first of those that stay expires */
+};
+
 /* Expired sets leave the table without a word in the journal: recovery sees their expiry and drops
  * them too, and the next registration of the key has a higher version in any case. Should the clock
  * have been set back meanwhile, a set comes back that is still true by that clock. */
 static bool sweep_one(sv key, sv value, uint64_t version, void *arg)
 {
-    struct memory_worker *w = arg;
+    struct sweep *sweep = arg;
+    struct memory_worker *w = sweep->w;
+    usec expiry = memory_set_expiry(value);
     uint64_t gone;
-    if (memory_set_expiry(value) <= loop_wall(w->loop) &&
-        table_swap(w->m->table, key, version, SV_NONE, &gone) == ERR_OK)
+    if (expiry > loop_wall(w->loop)) {
+        sweep->next = expiry < sweep->next ? expiry : sweep->next;
+    } else if (table_swap(w->m->table, key, version, SV_NONE, &gone) == ERR_OK) {
         stat_add(&w->loop->stats, STAT_REGISTRATIONS, -1);
+    }
     return true;
+}
+
+static void sweep_shard(struct memory_worker *w, unsigned shard)
+{
+    struct memory *m = w->m;
+    struct sweep sweep = {w, INT64_MAX};
+    if (atomic_load(&m->due[shard]) > loop_wall(w->loop))
+        return;
+    atomic_store(&m->due[shard], INT64_MAX);
+    if (table_each_shard(m->table, shard, sweep_one, &sweep, NULL))
+        sweep.next = loop_wall(w->loop); /* no memory for the walk: at its next turn */
+    note_expiry(m, shard, sweep.next);
 }
 
 static void on_sweep(struct timer *t, void *arg)
 {
     struct memory_worker *w = arg;
     struct memory *m = w->m;
-    /* Without memory for the walk the shard waits for its next turn. */
-    enum err rc = table_each_shard(m->table, w->shard, sweep_one, w, NULL);
-    (void)rc;
+    sweep_shard(w, w->shard);
     w->shard += m->n;
     if (w->shard >= table_shards(m->table))
         w->shard = w->loop->worker;
@@ -302,6 +332,7 @@ static void memory_free(struct memory *m)
     mem_free(m->worker);
     table_free(m->table);
     table_free(m->flows);
+    mem_free(m->due);
     mem_free(m);
 }
 
@@ -354,6 +385,10 @@ static enum err set_up(struct memory *m, const struct memory_config *c,
     memory_compact_init(m);
     TRY(table_new(c->seed, 0, &m->table)); /* the cap may be lower than what is to be recovered */
     TRY(table_new(c->seed, 0, &m->flows)); /* bounded by the connections that there may be */
+    m->due =
+        mem_calloc(table_shards(m->table), sizeof *m->due); /* 0: what is recovered is looked at */
+    if (!m->due)
+        return ERR_NOMEM;
     TRY(memory_recover(m, c->wall, ret_report));
     table_set_cap(m->table, c->cap);
     return ERR_OK;

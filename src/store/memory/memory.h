@@ -8,7 +8,7 @@
  *         wait for one another; the version orders the records of one key over all files.
  * Files   location.<generation>.<worker>.log: header, then records (length, CRC-32C, version, key,
  *         expiry, set). location.snapshot: header with its generation, for each shard its version
- *         counter and entries, end mark, CRC. A log record counts if its version is above the
+ *         counter and entries, as they were then or after it, end mark, CRC. A log record counts if its version is above the
  *         snapshot's counter of the key's shard; the highest version of a key wins; an empty set
  *         is a removal.
  * Tail    a record that is cut short or fails its CRC ends its file: the tail is cut and reported.

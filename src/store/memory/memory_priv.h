@@ -61,6 +61,8 @@ struct memory {
     struct store_location base;
     struct table *table;
     struct table *flows; /* memory_flow.c */
+    /* By shard of table: before this (wall) none of its sets expires. */
+    _Atomic usec *due;
     struct disk *disk;
     char folder[MEMORY_FOLDER_MAX];
     size_t folder_n;

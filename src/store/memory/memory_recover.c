@@ -90,7 +90,7 @@ static enum err snapshot_shard(struct recovery *v, unsigned shard, sv octets, si
         if (length == 0)
             break;
         if (memory_record_read(sv_sub(octets, *at, octets.n), &r, &n) || r.value.n == 0 ||
-            r.version > v->counter[shard] || table_shard_of(v->m->table, r.key) != shard)
+            table_shard_of(v->m->table, r.key) != shard)
             return ERR_CORRUPT;
         enum err rc = table_restore(v->m->table, r.key, r.version, r.value);
         if (rc)

@@ -238,14 +238,22 @@ static void running_out_of_memory_changes_nothing(void **state)
     (void)state;
     size_t live = mem_live();
     struct table *t;
-    for (size_t n = 1; n <= 257; n += 64) {
-        mem_fail_after(n);
-        assert_int_equal(table_new(seed, 0, &t), ERR_NOMEM);
-    }
+    uint64_t one = 0, version;
+    mem_fail_after(1);
+    assert_int_equal(table_new(seed, 0, &t), ERR_NOMEM);
     mem_fail_after(0);
     assert_int_equal(mem_live(), live);
     assert_int_equal(table_new(seed, 0, &t), ERR_OK);
-    uint64_t one = swap(t, SV("a"), 0, SV("v")), version;
+    for (size_t n = 1; one == 0; n++) { /* of the first entry: the heap's, then the shard's */
+        size_t before = mem_live();
+        mem_fail_after(n);
+        enum err rc = table_swap(t, SV("a"), 0, SV("v"), &one);
+        mem_fail_after(0);
+        assert_true(rc == ERR_OK || rc == ERR_NOMEM);
+        assert_true(rc == ERR_OK || n < 6);
+        assert_true(rc == ERR_OK || mem_live() <= before + 2); /* a chunk may stay for the next */
+        expect(t, SV("a"), rc ? SV_NONE : SV("v"), one);
+    }
     struct arena a;
     sv got;
     arena_init(&a, NULL, 0, 4096);
@@ -258,6 +266,100 @@ static void running_out_of_memory_changes_nothing(void **state)
     arena_done(&a);
     table_free(t);
     assert_int_equal(mem_live(), live);
+}
+
+/* Random changes beside a plain array that says what must come of them. */
+enum { MODEL_KEYS = 400, MODEL_CHANGES = 60000, MODEL_SIZE_MAX = 40000 };
+
+struct model {
+    struct {
+        uint64_t version;
+        size_t n; /* of the value, all octets of which are the key's number */
+        bool there, seen;
+    } key[MODEL_KEYS];
+    size_t count;
+};
+
+static bool meets_model(sv key, sv value, uint64_t version, void *arg)
+{
+    struct model *m = arg;
+    uint64_t i;
+    assert_int_equal(sv_u64(sv_sub(key, 4, sv_chr(key, '@')), MODEL_KEYS - 1, &i), ERR_OK);
+    assert_true(m->key[i].there && !m->key[i].seen);
+    assert_true(version == m->key[i].version && value.n == m->key[i].n);
+    for (size_t k = 0; k < value.n; k++)
+        assert_int_equal((unsigned char)value.p[k], i & 255);
+    m->key[i].seen = true;
+    m->count++;
+    return true;
+}
+
+static void expect_model(struct table *t, struct model *m)
+{
+    size_t there = 0;
+    m->count = 0;
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        there += m->key[i].there;
+        m->key[i].seen = false;
+    }
+    assert_int_equal(table_each(t, meets_model, m), ERR_OK);
+    assert_int_equal(m->count, there);
+    assert_int_equal(table_count(t), there);
+}
+
+static unsigned chance(unsigned *state, unsigned below)
+{
+    *state = *state * 1103515245u + 12345u;
+    return (*state >> 8) % below;
+}
+
+static void it_does_what_a_plain_array_does(void **state)
+{
+    (void)state;
+    static struct model m;
+    static char value[MODEL_SIZE_MAX];
+    size_t live = mem_live();
+    unsigned dice = 7;
+    struct table *t;
+    assert_int_equal(table_new(seed, 0, &t), ERR_OK);
+    for (unsigned i = 0; i < MODEL_CHANGES; i++) {
+        char mem[32];
+        unsigned k = chance(&dice, i / 20000 == 1 ? MODEL_KEYS : MODEL_KEYS / 4);
+        sv key = key_of(mem, sizeof mem, k);
+        bool goes = m.key[k].there && chance(&dice, 3) == 0;
+        /* mostly small; now and then of a coarser class, or alone in its chunk */
+        size_t n = chance(&dice, chance(&dice, 50) ? 300 : MODEL_SIZE_MAX);
+        memset(value, (int)k, n);
+        m.key[k].version =
+            swap(t, key, m.key[k].there ? m.key[k].version : 0, goes ? SV_NONE : (sv){value, n});
+        m.key[k].there = !goes;
+        m.key[k].n = n;
+        if (i % 6000 == 0)
+            expect_model(t, &m);
+    }
+    expect_model(t, &m);
+    table_free(t);
+    assert_int_equal(mem_live(), live);
+}
+
+static void replacing_calls_no_allocator(void **state)
+{
+    (void)state;
+    struct table *t;
+    static uint64_t version[3000];
+    char mem[32], value[200] = {0};
+    assert_int_equal(table_new(seed, 0, &t), ERR_OK);
+    for (unsigned i = 0; i < 3000; i++)
+        version[i] = swap(t, key_of(mem, sizeof mem, i), 0, (sv){value, sizeof value});
+    size_t live = mem_live();
+    for (unsigned k = 0; k < 10; k++)
+        for (unsigned i = 0; i < 3000; i++)
+            version[i] = swap(t, key_of(mem, sizeof mem, i), version[i], (sv){value, sizeof value});
+    assert_int_equal(mem_live(), live);
+    for (unsigned i = 0; i < 3000; i++) /* all of another class: what they left goes back */
+        version[i] = swap(t, key_of(mem, sizeof mem, i), version[i], (sv){value, 40});
+    assert_true(mem_live() < live);
+    table_free(t);
 }
 
 /* Threads add one to shared counters by get, compute, swap; others read and walk. Every addition
@@ -457,6 +559,8 @@ int main(void)
         cmocka_unit_test(a_shard_tells_its_counter_of_removals_too),
         cmocka_unit_test(a_walk_sees_each_entry_once_and_may_change_the_table),
         cmocka_unit_test(running_out_of_memory_changes_nothing),
+        cmocka_unit_test(it_does_what_a_plain_array_does),
+        cmocka_unit_test(replacing_calls_no_allocator),
         cmocka_unit_test(no_update_is_lost_between_threads),
         cmocka_unit_test(the_cap_holds_between_threads),
         cmocka_unit_test(shards_grow_under_several_threads),

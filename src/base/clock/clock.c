@@ -39,11 +39,37 @@ static struct civil civil_of(usec wall)
     return c;
 }
 
+/* At least so many characters, with zeros in front, then what ends it. */
+static void put_number(struct buf *b, int64_t v, unsigned width, char end)
+{
+    char text[24];
+    size_t at = sizeof text;
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    text[--at] = end;
+    do {
+        text[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest || sizeof text - at - 1 + (v < 0) < width);
+    if (v < 0)
+        text[--at] = '-';
+    buf_mem(b, text + at, sizeof text - at);
+}
+
+static void put_time(struct buf *b, const struct civil *c, char end)
+{
+    put_number(b, c->hour, 2, ':');
+    put_number(b, c->minute, 2, ':');
+    put_number(b, c->second, 2, end);
+}
+
 void clock_rfc3339(struct buf *b, usec wall)
 {
     struct civil c = civil_of(wall);
-    buf_printf(b, "%04lld-%02u-%02uT%02u:%02u:%02u.%03uZ", (long long)c.year, c.month, c.day,
-               c.hour, c.minute, c.second, c.ms);
+    put_number(b, c.year, 4, '-');
+    put_number(b, c.month, 2, '-');
+    put_number(b, c.day, 2, 'T');
+    put_time(b, &c, '.');
+    put_number(b, c.ms, 3, 'Z');
 }
 
 void clock_rfc1123(struct buf *b, usec wall)
@@ -52,6 +78,12 @@ void clock_rfc1123(struct buf *b, usec wall)
     static const char month[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct civil c = civil_of(wall);
-    buf_printf(b, "%s, %02u %s %04lld %02u:%02u:%02u GMT", weekday[c.weekday], c.day,
-               month[c.month - 1], (long long)c.year, c.hour, c.minute, c.second);
+    buf_mem(b, weekday[c.weekday], 3);
+    buf_str(b, ", ");
+    put_number(b, c.day, 2, ' ');
+    buf_mem(b, month[c.month - 1], 3);
+    buf_char(b, ' ');
+    put_number(b, c.year, 4, ' ');
+    put_time(b, &c, ' ');
+    buf_str(b, "GMT");
 }

@@ -58,6 +58,11 @@ static bool room(struct buf *b, size_t n)
     return true;
 }
 
+char *buf_room(struct buf *b, size_t n)
+{
+    return room(b, n) ? b->p + b->n : NULL;
+}
+
 void buf_grow_mem(struct buf *b, const void *p, size_t n)
 {
     if (!room(b, n))

@@ -36,6 +36,9 @@ static inline sv block_sv(const struct block *b)
     return (sv){b->p, b->n};
 }
 
+/* n writable octets behind what is there; NULL, with the sticky error, if there are none. The caller
+ * adds to b->n what it wrote. */
+char *buf_room(struct buf *b, size_t n);
 /* n octets when they do not fit as it is: grows, or sets the error. */
 void buf_grow_mem(struct buf *b, const void *p, size_t n);
 static inline void buf_mem(struct buf *b, const void *p, size_t n)

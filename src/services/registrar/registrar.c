@@ -11,7 +11,7 @@
 #include "registrar/registrar_priv.h"
 
 /* Two workers cannot lose against each other for ever: one of them always wins. */
-enum { ROUNDS_MAX = 32, HEADERS_MAX = 160 * 1024 };
+enum { ROUNDS_MAX = 32, HEADERS_USUAL = 2048, HEADERS_MAX = 160 * 1024 };
 
 struct registration {
     struct sip *sip;
@@ -31,7 +31,7 @@ static void registration_free(struct registration *r)
     store_op_cancel(&r->read.op);
     store_op_cancel(&r->write.op);
     settings_unref(r->set);
-    mem_free(r);
+    MEM_GIVE(r);
 }
 
 static void on_gone(void *arg, enum err why)
@@ -58,23 +58,35 @@ static void keep_flow(const struct registration *r)
         sip_flow_keep(r->sip, f, l->now + (until - r->in.now));
 }
 
+static void put_headers(const struct registration *r, uint16_t status, struct buf *b)
+{
+    if (status == 200) {
+        registrar_put_headers(b, &r->in, &r->result, r->set);
+    } else if (status == 423) {
+        buf_str(b, "Min-Expires: ");
+        buf_i64(b, r->set->expires_min / USEC_S);
+        buf_str(b, "\r\n");
+    } else if (status == 503) {
+        buf_str(b, "Retry-After: 5\r\n");
+    } else if (status == 420) {
+        buf_str(b, "Unsupported: path\r\n");
+    }
+}
+
 static void answer(struct registration *r, uint16_t status, const char *why)
 {
     struct rx *rx = stxn_rx(r->txn);
-    char tag[24];
+    char tag[24], usual[HEADERS_USUAL];
     LOG_DEBUG("registrar", "register.answered", F_INT("status", status),
               F_STR("why", why ? why : sip_reason(status)), F_SV("account", r->aor),
               F_INT("contacts", status == 200 ? r->result.n : 0));
     struct buf headers;
-    buf_init_heap(&headers, HEADERS_MAX);
-    if (status == 200)
-        registrar_put_headers(&headers, &r->in, &r->result, r->set);
-    else if (status == 423)
-        buf_printf(&headers, "Min-Expires: %lld\r\n", (long long)(r->set->expires_min / USEC_S));
-    else if (status == 503)
-        buf_str(&headers, "Retry-After: 5\r\n");
-    else if (status == 420)
-        buf_str(&headers, "Unsupported: path\r\n");
+    buf_init(&headers, usual, sizeof(usual));
+    put_headers(r, status, &headers);
+    if (headers.rc == ERR_TOOBIG) { /* many contacts */
+        buf_init_heap(&headers, HEADERS_MAX);
+        put_headers(r, status, &headers);
+    }
     if (status == 200)
         keep_flow(r);
     if (headers.rc) {
@@ -173,7 +185,7 @@ static void on_written(struct store_op *op, enum err rc)
 void registrar_request(struct sip *s, struct store *st, struct settings *set, struct stxn *t,
                        sv aor)
 {
-    struct registration *r = MEM_NEW(struct registration);
+    struct registration *r = MEM_TAKE(struct registration);
     if (!r) {
         struct sip_reply reply = {.status = 503, .headers = SV("Retry-After: 5\r\n")};
         enum err rc = stxn_reply(t, &reply);

@@ -15,14 +15,19 @@ void registrar_put_bindings(struct buf *b, const struct registrar_input *in,
         buf_str(b, "Contact: <");
         buf_put(b, x->uri);
         buf_char(b, '>');
-        if (x->q != 1000)
-            buf_printf(b, ";q=0.%03u", x->q);
+        if (x->q != 1000) {
+            char digits[3] = {(char)('0' + x->q / 100), (char)('0' + x->q / 10 % 10),
+                              (char)('0' + x->q % 10)};
+            buf_str(b, ";q=0.");
+            buf_mem(b, digits, sizeof(digits));
+        }
         buf_put(b, x->params);
         if (gruu)
             gruu_put(b, in, x);
         usec left = x->expires - in->now;
-        buf_printf(b, ";expires=%lld\r\n",
-                   (long long)(left > 0 ? (left + USEC_S - 1) / USEC_S : 0));
+        buf_str(b, ";expires=");
+        buf_i64(b, left > 0 ? (left + USEC_S - 1) / USEC_S : 0);
+        buf_str(b, "\r\n");
     }
     buf_str(b, "Date: ");
     clock_rfc1123(b, in->now);
@@ -86,8 +91,11 @@ void registrar_put_headers(struct buf *b, const struct registrar_input *in,
     if (r->outbound) {
         buf_str(b, "Require: outbound\r\n");
         /* RFC 5626 §5.4, of the last hop before the phone. */
-        if (r->direct && set->keepalive >= USEC_S)
-            buf_printf(b, "Flow-Timer: %lld\r\n", (long long)(set->keepalive / USEC_S));
+        if (r->direct && set->keepalive >= USEC_S) {
+            buf_str(b, "Flow-Timer: ");
+            buf_i64(b, set->keepalive / USEC_S);
+            buf_str(b, "\r\n");
+        }
     }
     if (set->push.url.n && sipmsg_call_id(in->req, &call_id) == ERR_OK)
         put_push(b, in, r, call_id);

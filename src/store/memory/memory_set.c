@@ -13,14 +13,15 @@ enum { AGENT_MAX = 128, Q_MAX = 1000, BY_FLOW = 1 };
 /* Of a set. 2: instance, reg_id, push, gruu of RFC 5626, 5627 and 8599. */
 enum { FORM_FIRST = 1, FORM = 2 };
 
-static void put_addr(struct buf *b, const struct addr *a)
+static char *put_addr(char *p, const struct addr *a)
 {
-    buf_char(b, (char)a->family);
+    size_t n = a->family == 4 ? 4 : 16;
+    *p++ = (char)a->family;
     if (!a->family)
-        return;
-    buf_mem(b, a->ip, a->family == 4 ? 4 : 16);
-    pack_varint(b, a->port);
-    pack_varint(b, a->scope);
+        return p;
+    memcpy(p, a->ip, n);
+    p = pack_varint_to(p + n, a->port);
+    return pack_varint_to(p, a->scope);
 }
 
 static void get_addr(struct unpack *u, struct addr *ret_addr)
@@ -38,29 +39,45 @@ static void get_addr(struct unpack *u, struct addr *ret_addr)
     *ret_addr = a;
 }
 
+static char *put_u64(char *p, uint64_t v)
+{
+    pack_u64_at(p, v);
+    return p + 8;
+}
+
+/* Its numbers take less than 2 * 8 + 4 + 5 varints + 2 * (17 + 2 varints). */
+enum { NUMBERS_MAX = 54 + 9 * PACK_VARINT_MAX, TEXTS = 8 };
+
 static void put_binding(struct buf *b, const struct binding *v)
 {
-    pack_u64(b, (uint64_t)v->expires);
-    pack_u64(b, (uint64_t)v->since);
-    pack_sv(b, v->uri);
-    pack_sv(b, v->params);
-    pack_sv(b, v->call_id);
-    pack_varint(b, v->cseq);
-    pack_varint(b, v->q);
-    pack_sv(b, sv_sub(v->agent, 0, AGENT_MAX));
-    pack_sv(b, v->path);
-    buf_char(b, (char)v->transport);
-    buf_char(b, (char)v->listener);
-    buf_char(b, (char)v->worker);
-    buf_char(b, v->by_flow ? BY_FLOW : 0);
-    pack_varint(b, v->conn);
-    pack_varint(b, v->epoch);
-    put_addr(b, &v->local);
-    put_addr(b, &v->remote);
-    pack_sv(b, v->instance);
-    pack_varint(b, v->reg_id);
-    pack_sv(b, v->push);
-    pack_sv(b, v->gruu);
+    sv agent = sv_sub(v->agent, 0, AGENT_MAX);
+    size_t octets = v->uri.n + v->params.n + v->call_id.n + agent.n + v->path.n + v->instance.n +
+                    v->push.n + v->gruu.n;
+    char *p = buf_room(b, octets + TEXTS * PACK_VARINT_MAX + NUMBERS_MAX);
+    if (!p)
+        return;
+    p = put_u64(p, (uint64_t)v->expires);
+    p = put_u64(p, (uint64_t)v->since);
+    p = pack_sv_to(p, v->uri);
+    p = pack_sv_to(p, v->params);
+    p = pack_sv_to(p, v->call_id);
+    p = pack_varint_to(p, v->cseq);
+    p = pack_varint_to(p, v->q);
+    p = pack_sv_to(p, agent);
+    p = pack_sv_to(p, v->path);
+    *p++ = (char)v->transport;
+    *p++ = (char)v->listener;
+    *p++ = (char)v->worker;
+    *p++ = v->by_flow ? BY_FLOW : 0;
+    p = pack_varint_to(p, v->conn);
+    p = pack_varint_to(p, v->epoch);
+    p = put_addr(p, &v->local);
+    p = put_addr(p, &v->remote);
+    p = pack_sv_to(p, v->instance);
+    p = pack_varint_to(p, v->reg_id);
+    p = pack_sv_to(p, v->push);
+    p = pack_sv_to(p, v->gruu);
+    b->n = (size_t)(p - b->p);
 }
 
 static void get_binding(struct unpack *u, unsigned form, struct binding *ret_binding)

@@ -28,14 +28,26 @@ void pack_u64(struct buf *b, uint64_t v)
     buf_mem(b, octets, sizeof octets);
 }
 
+char *pack_varint_to(char *p, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *p++ = (char)(v | 0x80);
+    *p++ = (char)v;
+    return p;
+}
+
+char *pack_sv_to(char *p, sv s)
+{
+    p = pack_varint_to(p, sv_present(s) ? (uint64_t)s.n + 1 : 0);
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
 void pack_varint(struct buf *b, uint64_t v)
 {
     char octets[PACK_VARINT_MAX];
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7)
-        octets[n++] = (char)(v | 0x80);
-    octets[n++] = (char)v;
-    buf_mem(b, octets, n);
+    buf_mem(b, octets, (size_t)(pack_varint_to(octets, v) - octets));
 }
 
 void pack_sv(struct buf *b, sv s)
@@ -62,12 +74,16 @@ sv unpack_octets(struct unpack *u, size_t n)
 }
 
 /* n octets, low ones first. */
-static uint64_t fixed(struct unpack *u, unsigned n)
+static inline uint64_t fixed(struct unpack *u, unsigned n)
 {
-    const unsigned char *p = (const unsigned char *)unpack_octets(u, n).p;
     uint64_t v = 0;
-    for (unsigned i = 0; p && i < n; i++)
-        v |= (uint64_t)p[i] << 8 * i;
+    if (u->rc || n > (size_t)(u->end - u->p)) {
+        u->rc = ERR_CORRUPT;
+        return 0;
+    }
+    for (unsigned i = 0; i < n; i++)
+        v |= (uint64_t)u->p[i] << 8 * i;
+    u->p += n;
     return v;
 }
 
@@ -89,6 +105,8 @@ uint64_t unpack_u64(struct unpack *u)
 uint64_t unpack_varint(struct unpack *u, uint64_t max)
 {
     uint64_t v = 0;
+    if (!u->rc && u->p < u->end && *u->p < 0x80 && *u->p <= max) /* most are of one octet */
+        return *u->p++;
     for (unsigned shift = 0; shift < 64; shift += 7) {
         uint8_t octet = unpack_u8(u);
         uint64_t part = octet & 0x7f;

@@ -21,6 +21,9 @@ void pack_sv(struct buf *b, sv s);
 /* Over octets that are there already: a length or checksum known later. */
 void pack_u32_at(char *p, uint32_t v);
 void pack_u64_at(char *p, uint64_t v);
+/* To p, where there is room for PACK_VARINT_MAX octets, and those of s. Returns the end. */
+char *pack_varint_to(char *p, uint64_t v);
+char *pack_sv_to(char *p, sv s);
 
 struct unpack {
     const unsigned char *p, *end;

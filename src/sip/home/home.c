@@ -12,7 +12,7 @@
 #include "crypto/crypto.h"
 
 enum { MARK_OCTETS = 14, MARK_SIGNED = 10, SHARDS_MAX = 64, SHARD_ENTRIES_MIN = 64 };
-enum { NIL = UINT32_MAX };
+enum { NIL = 0 }; /* nobody's entry; so what was never used is memory that was never touched */
 
 struct entry {
     struct home_key key;
@@ -26,6 +26,7 @@ struct shard {
     struct entry *entry; /* LOCK: lock, and all below */
     uint32_t *bucket;
     uint32_t mask, vacant;
+    uint32_t fresh, left; /* entries were used up to here; were not */
     size_t count;
 };
 
@@ -53,7 +54,7 @@ static bool shard_init(struct shard *s, size_t entries)
     size_t buckets = 16;
     while (buckets < entries)
         buckets *= 2;
-    s->entry = mem_calloc(entries, sizeof *s->entry);
+    s->entry = mem_calloc(entries + 1, sizeof *s->entry);
     s->bucket = mem_calloc(buckets, sizeof *s->bucket);
     if (!s->entry || !s->bucket || pthread_mutex_init(&s->lock, NULL)) {
         mem_free(s->entry);
@@ -62,10 +63,7 @@ static bool shard_init(struct shard *s, size_t entries)
         return false;
     }
     s->mask = (uint32_t)buckets - 1;
-    for (size_t i = 0; i < buckets; i++)
-        s->bucket[i] = NIL;
-    for (size_t i = 0; i < entries; i++)
-        s->entry[i].next = i + 1 < entries ? (uint32_t)i + 1 : NIL;
+    s->left = (uint32_t)entries;
     return true;
 }
 
@@ -75,7 +73,7 @@ enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers, si
     assert(workers > 0 && workers <= HOME_SLOTS);
     if (entries == 0)
         entries = 1;
-    if (entries >= NIL)
+    if (entries >= UINT32_MAX)
         return ERR_NOMEM;
     struct home *h = MEM_NEW(struct home);
     if (!h)
@@ -207,11 +205,15 @@ bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint1
             e->claims++;
         else
             held = false;
-    } else if (s->vacant != NIL) {
+    } else if (s->vacant != NIL || s->left) {
         uint32_t i = s->vacant;
-        struct entry *e = &s->entry[i];
-        s->vacant = e->next;
-        *e = (struct entry){.key = *key, .next = NIL, .claims = 1, .slot = slot};
+        if (i != NIL) {
+            s->vacant = s->entry[i].next;
+        } else {
+            i = ++s->fresh;
+            s->left--;
+        }
+        s->entry[i] = (struct entry){.key = *key, .next = NIL, .claims = 1, .slot = slot};
         *at = i;
         s->count++;
     } else {

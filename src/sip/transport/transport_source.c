@@ -10,7 +10,8 @@
 #include "transport/transport_priv.h"
 #include <pthread.h>
 
-enum { SHARDS = 16, SHARD_SLACK = 64, NIL = UINT32_MAX };
+enum { SHARDS = 16, SHARD_SLACK = 64 };
+enum { NIL = 0 }; /* nobody's entry; so what was never used is memory that was never touched */
 
 struct entry {
     uint8_t key[ADDR_KEY];
@@ -26,6 +27,7 @@ struct shard {
     struct entry *entry; /* LOCK: lock, and all below */
     uint32_t *bucket;
     uint32_t mask, vacant, oldest, newest;
+    uint32_t fresh, left; /* entries were used up to here; were not */
 };
 
 struct sources {
@@ -37,7 +39,7 @@ static bool shard_init(struct shard *s, size_t entries)
     size_t buckets = 16;
     while (buckets < entries)
         buckets *= 2;
-    s->entry = mem_calloc(entries, sizeof *s->entry);
+    s->entry = mem_calloc(entries + 1, sizeof *s->entry);
     s->bucket = mem_calloc(buckets, sizeof *s->bucket);
     if (!s->entry || !s->bucket || pthread_mutex_init(&s->lock, NULL)) {
         mem_free(s->entry);
@@ -46,11 +48,7 @@ static bool shard_init(struct shard *s, size_t entries)
         return false;
     }
     s->mask = (uint32_t)buckets - 1;
-    for (size_t i = 0; i < buckets; i++)
-        s->bucket[i] = NIL;
-    for (size_t i = 0; i < entries; i++)
-        s->entry[i].next = i + 1 < entries ? (uint32_t)i + 1 : NIL;
-    s->oldest = s->newest = NIL;
+    s->left = (uint32_t)entries;
     return true;
 }
 
@@ -139,16 +137,21 @@ static uint32_t find(const struct shard *s, uint32_t bucket, const uint8_t key[s
 /* NIL: every entry has connections. */
 static uint32_t make(struct shard *s, uint32_t bucket, const uint8_t key[static ADDR_KEY])
 {
-    if (s->vacant == NIL && s->oldest != NIL) {
+    if (s->vacant == NIL && !s->left && s->oldest != NIL) {
         uint32_t old = s->oldest;
         idle_unlink(s, old);
         forget(s, old);
     }
     uint32_t i = s->vacant;
-    if (i == NIL)
+    if (i == NIL && !s->left)
         return NIL;
+    if (i != NIL) {
+        s->vacant = s->entry[i].next;
+    } else {
+        i = ++s->fresh;
+        s->left--;
+    }
     struct entry *e = &s->entry[i];
-    s->vacant = e->next;
     *e = (struct entry){.next = s->bucket[bucket], .bucket = bucket};
     memcpy(e->key, key, ADDR_KEY);
     s->bucket[bucket] = i;

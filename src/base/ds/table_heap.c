@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/table_heap.c: where records lie.
  *
- * Classes go by 16 octets up to 1 KiB and by 256 up to 5 KiB: of a small record half a unit is lost on
+ * Classes go by 8 octets up to 1 KiB and by 256 up to 5 KiB: of a small record half a unit is lost on
  * average. A chunk is touched from its front as it fills, so a class with few records holds few pages.
  * An empty chunk goes back unless it is its class's only one with room: so a load that replaces
  * records calls no allocator. */
@@ -9,8 +9,8 @@
 #include "ds/table_priv.h"
 
 enum {
-    FINE = 64,   /* classes of one unit more each; */
-    COARSE = 16, /* then of so many */
+    FINE = 128,  /* classes of one unit more each; */
+    COARSE = 32, /* then of so many */
     OWN = HEAP_CLASSES,
 };
 
@@ -58,7 +58,7 @@ void heap_done(struct heap *h)
 {
     for (uint32_t i = 1; i < h->chunks; i++)
         mem_free(*octets_at(h, i));
-    for (unsigned i = 0; i < HEAP_LIST; i++)
+    for (unsigned i = 0; i < HEAP_LISTS; i++)
         mem_free(h->list[i]);
     pthread_mutex_destroy(&h->lock);
 }
@@ -115,7 +115,7 @@ static uint32_t number_new(struct heap *h, struct heap_list **spare)
         return number;
     }
     number = h->chunks;
-    if (number == (uint32_t)HEAP_LIST * HEAP_LIST)
+    if (number == (uint32_t)HEAP_LISTS * HEAP_LIST)
         return 0;
     if (!h->list[number / HEAP_LIST]) {
         h->list[number / HEAP_LIST] = *spare;
@@ -172,7 +172,7 @@ enum err heap_get(struct heap *h, size_t n, uint32_t *ret_at)
         return ERR_NOMEM;
     pthread_mutex_lock(&h->lock);
     uint32_t at = take(h, class_);
-    bool listed = h->unused || h->list[h->chunks / HEAP_LIST % HEAP_LIST];
+    bool listed = h->unused || h->list[h->chunks / HEAP_LIST % HEAP_LISTS];
     pthread_mutex_unlock(&h->lock);
     while (!at) {
         char *octets = mem_alloc(class_ == OWN ? n : (size_t)HEAP_UNITS * HEAP_UNIT);
@@ -184,7 +184,7 @@ enum err heap_get(struct heap *h, size_t n, uint32_t *ret_at)
         }
         pthread_mutex_lock(&h->lock);
         at = add_chunk(h, class_, octets, &spare);
-        bool full = h->chunks == (uint32_t)HEAP_LIST * HEAP_LIST && !h->unused;
+        bool full = h->chunks == (uint32_t)HEAP_LISTS * HEAP_LIST && !h->unused;
         pthread_mutex_unlock(&h->lock);
         mem_free(spare);
         if (!at) {

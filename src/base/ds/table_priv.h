@@ -29,12 +29,13 @@ static inline size_t record_size(size_t key_n, size_t value_n)
  * Locks   one inside, short, never together with a shard's. Who keeps a record from being freed (a
  *         shard's lock does) may read it. */
 enum {
-    HEAP_UNIT = 16,
-    HEAP_UNITS = 4096, /* of a chunk */
-    HEAP_LIST = 1024,  /* chunks of a list; lists */
-    HEAP_CLASSES = 80,
+    HEAP_UNIT = 8,
+    HEAP_UNITS = 8192, /* of a chunk */
+    HEAP_LIST = 1024,  /* chunks of a list */
+    HEAP_LISTS = 512,
+    HEAP_CLASSES = 144,
 };
-_Static_assert((uint64_t)HEAP_LIST *HEAP_LIST *HEAP_UNITS == (uint64_t)UINT32_MAX + 1,
+_Static_assert((uint64_t)HEAP_LISTS *HEAP_LIST *HEAP_UNITS == (uint64_t)UINT32_MAX + 1,
                "every place has a number");
 
 struct heap_chunk {
@@ -54,10 +55,10 @@ struct heap_list {
 
 struct heap {
     pthread_mutex_t lock;
-    struct heap_list *list[HEAP_LIST]; /* LOCK; each stays once it is there */
-    uint32_t chunks;                   /* LOCK: numbers ever given, 0 among them */
-    uint32_t unused;                   /* LOCK: first number not in use; 0: none */
-    uint32_t roomy[HEAP_CLASSES];      /* LOCK: first with room; 0: none */
+    struct heap_list *list[HEAP_LISTS]; /* LOCK; each stays once it is there */
+    uint32_t chunks;                    /* LOCK: numbers ever given, 0 among them */
+    uint32_t unused;                    /* LOCK: first number not in use; 0: none */
+    uint32_t roomy[HEAP_CLASSES];       /* LOCK: first with room; 0: none */
 };
 
 void heap_init(struct heap *h);

@@ -16,6 +16,7 @@ enum {
     HAS_MD5 = 1,
     HAS_SHA256 = 2,
     FROM_FILE = 4,
+    OWN_REALM = 8, /* not its domain's name */
 };
 
 struct change {
@@ -30,41 +31,51 @@ struct change {
 
 /* ---- an account as octets ---- */
 
+/* Without what its key, user@domain, says already. */
 static void account_pack(struct buf *b, const struct account *a)
 {
-    pack_sv(b, a->user);
-    pack_sv(b, a->domain);
-    pack_sv(b, a->realm);
-    pack_sv(b, a->name);
+    bool own_realm = !sv_eq(a->realm, a->domain);
     buf_char(b, (char)((a->has_md5 ? HAS_MD5 : 0) | (a->has_sha256 ? HAS_SHA256 : 0) |
-                       (a->from_file ? FROM_FILE : 0)));
-    buf_mem(b, a->md5, sizeof a->md5);
-    buf_mem(b, a->sha256, sizeof a->sha256);
+                       (a->from_file ? FROM_FILE : 0) | (own_realm ? OWN_REALM : 0)));
+    if (a->has_md5)
+        buf_mem(b, a->md5, sizeof a->md5);
+    if (a->has_sha256)
+        buf_mem(b, a->sha256, sizeof a->sha256);
+    if (own_realm)
+        pack_sv(b, a->realm);
     pack_u64(b, (uint64_t)a->changed);
+    pack_sv(b, a->name);
     pack_varint(b, a->numbers_n);
     for (unsigned i = 0; i < a->numbers_n; i++)
         pack_sv(b, a->numbers[i]);
 }
 
-static enum err account_unpack(sv octets, struct account *ret_account)
+static bool unpack_hash(struct unpack *u, bool there, void *to, size_t n)
+{
+    sv hash = there ? unpack_octets(u, n) : SV_NONE;
+    if (hash.n)
+        memcpy(to, hash.p, n);
+    return there;
+}
+
+static enum err account_unpack(sv key, sv octets, struct account *ret_account)
 {
     struct unpack u = unpack_of(octets);
-    struct account a = {.user = unpack_sv(&u)};
-    a.domain = unpack_sv(&u);
-    a.realm = unpack_sv(&u);
-    a.name = unpack_sv(&u);
     uint8_t flags = unpack_u8(&u);
-    a.has_md5 = flags & HAS_MD5;
-    a.has_sha256 = flags & HAS_SHA256;
-    a.from_file = flags & FROM_FILE;
-    sv md5 = unpack_octets(&u, sizeof a.md5), sha256 = unpack_octets(&u, sizeof a.sha256);
+    size_t at = key.n; /* of the last @: a domain has none */
+    while (at > 0 && key.p[at - 1] != '@')
+        at--;
+    struct account a = {.domain = sv_sub(key, at, key.n), .from_file = flags & FROM_FILE};
+    a.user = sv_sub(key, 0, at ? at - 1 : 0);
+    a.has_md5 = unpack_hash(&u, flags & HAS_MD5, a.md5, sizeof a.md5);
+    a.has_sha256 = unpack_hash(&u, flags & HAS_SHA256, a.sha256, sizeof a.sha256);
+    a.realm = flags & OWN_REALM ? unpack_sv(&u) : a.domain;
     a.changed = (usec)unpack_u64(&u);
+    a.name = unpack_sv(&u);
     a.numbers_n = (unsigned)unpack_varint(&u, STORE_NUMBERS_MAX);
     for (unsigned i = 0; i < a.numbers_n; i++)
         a.numbers[i] = unpack_sv(&u);
     TRY(unpack_end(&u));
-    memcpy(a.md5, md5.p, sizeof a.md5);
-    memcpy(a.sha256, sha256.p, sizeof a.sha256);
     *ret_account = a;
     return ERR_OK;
 }
@@ -89,13 +100,13 @@ static bool has_number(const struct account *a, sv number)
 
 /* ---- the tables ---- */
 
-/* The account of key. Errors: ERR_NOTFOUND, ERR_NOMEM, ERR_CORRUPT. */
+/* The account of key, as views into it and a. Errors: ERR_NOTFOUND, ERR_NOMEM, ERR_CORRUPT. */
 static enum err get(struct sqlite *d, sv key, struct arena *a, struct account *ret_account,
                     uint64_t *ret_version)
 {
     sv octets;
     TRY(table_get(d->accounts, key, a, &octets, ret_version));
-    return *ret_version ? account_unpack(octets, ret_account) : ERR_NOTFOUND;
+    return *ret_version ? account_unpack(key, octets, ret_account) : ERR_NOTFOUND;
 }
 
 /* LOCK: db_lock held, or set-up: so nobody can be first. */
@@ -313,7 +324,10 @@ static enum err find(struct sqlite *d, struct store_find *f)
     sv key;
     if (f->user.n) {
         key = key_of(key_mem, f->user, f->domain);
-        return sv_present(key) ? get(d, key, f->arena, &f->account, &version) : ERR_NOTFOUND;
+        if (!sv_present(key))
+            return ERR_NOTFOUND;
+        TRY(sv_dup(f->arena, key, &key)); /* the account has views into it */
+        return get(d, key, f->arena, &f->account, &version);
     }
     TRY(table_get(d->numbers, f->number, f->arena, &key, &version));
     if (!version)
@@ -412,9 +426,8 @@ static bool walk_one(sv key, sv value, uint64_t version, void *arg)
 {
     struct walk *w = arg;
     struct account a;
-    (void)key;
     (void)version;
-    w->rc = account_unpack(value, &a);
+    w->rc = account_unpack(key, value, &a);
     return !w->rc && w->fn(&a, w->arg);
 }
 

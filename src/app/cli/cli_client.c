@@ -19,6 +19,8 @@
 enum { ANSWER_MAX = 256 * 1024 * 1024, TRIED_MAX = 4096, OFFLINE_TRIES = 1000 };
 
 static pid_t offline_pid;
+/* Where one was found: the next question goes there. Empty: none yet. */
+static char server_place[1200];
 
 struct answer {
     struct buf body;
@@ -80,6 +82,17 @@ static bool was_tried(const struct search *s, const char *path)
     return !b.rc && memmem(s->tried.p, s->tried.n, b.p, b.n) != NULL;
 }
 
+static void set_path(char *mem, size_t n, sv path, const char *name)
+{
+    struct buf b;
+    buf_init(&b, mem, n);
+    buf_put(&b, path);
+    buf_str(&b, name);
+    buf_char(&b, '\0');
+    if (b.rc)
+        mem[0] = '\0';
+}
+
 static int try_place(struct search *s, const char *path)
 {
     int fd = dial(path);
@@ -90,18 +103,9 @@ static int try_place(struct search *s, const char *path)
         buf_printf(&s->tried, ": %s\n", strerror(e));
         errno = e;
     }
+    if (fd >= 0)
+        set_path(server_place, sizeof(server_place), sv_of(path), "");
     return fd;
-}
-
-static void set_path(char *mem, size_t n, sv path, const char *name)
-{
-    struct buf b;
-    buf_init(&b, mem, n);
-    buf_put(&b, path);
-    buf_str(&b, name);
-    buf_char(&b, '\0');
-    if (b.rc)
-        mem[0] = '\0';
 }
 
 static void put_sv(sv text)
@@ -192,6 +196,7 @@ static int start_offline(struct cli *c, const char *path)
 
 void cli_offline_end(void)
 {
+    server_place[0] = '\0';
     if (offline_pid <= 0)
         return;
     kill(offline_pid, SIGTERM);
@@ -249,10 +254,9 @@ static int exchange(struct cli *c, int fd, const sv pieces[static 2], unsigned *
 /* A connection to the server, or to one started for this. */
 static int reach(struct cli *c, enum cli_offline offline)
 {
-    static char offline_place[1200];
     struct search s = {.nobody = false};
-    if (offline_pid > 0) {
-        int again = dial(offline_place);
+    if (server_place[0]) {
+        int again = dial(server_place);
         if (again < 0)
             fprintf(stderr, "tandem %s: the server has ended\n", c->verb);
         return again;
@@ -260,8 +264,9 @@ static int reach(struct cli *c, enum cli_offline offline)
     int fd = find_server(c, &s);
     if (fd < 0 && s.nobody && offline != CLI_ONLINE &&
         (offline == CLI_OFFLINE_NEW || access(s.folder, F_OK) == 0)) {
-        memcpy(offline_place, s.place, sizeof(offline_place));
-        fd = start_offline(c, offline_place);
+        fd = start_offline(c, s.place);
+        if (fd >= 0)
+            memcpy(server_place, s.place, sizeof(server_place));
     }
     if (fd < 0 && !s.lost)
         fprintf(stderr, "tandem %s: no server answers; tried\n%.*s", c->verb, (int)s.tried.n,

@@ -123,9 +123,12 @@ static void get_readyz(struct control_request *rq)
                   ready ? SV("ready\n") : SV("not ready\n"));
 }
 
-/* ---- registrations ---- */
+/* ---- registrations: printed on a helper thread, there may be very many ---- */
 
 struct listing {
+    struct job job;
+    struct control_request *rq;
+    struct store *store;
     struct buf b;
     usec now;
     uint64_t epoch;
@@ -160,17 +163,43 @@ static bool put_registration(sv aor, const struct binding *bindings, size_t n, v
     return l->b.rc == ERR_OK;
 }
 
+static void listing_work(struct job *j)
+{
+    struct listing *l = CONTAINER(j, struct listing, job);
+    buf_char(&l->b, '[');
+    enum err rc = store_each_aor(l->store, l->now, put_registration, l);
+    buf_str(&l->b, l->any ? "\n]\n" : "]\n");
+    if (rc && !l->b.rc)
+        l->b.rc = rc;
+}
+
+static void listing_done(struct loop *at, struct job *j)
+{
+    struct listing *l = CONTAINER(j, struct listing, job);
+    (void)at;
+    reply_json(l->rq, &l->b);
+    mem_free(l);
+}
+
 static void get_registrations(struct control_request *rq)
 {
     struct control_env *env = control_env_of(rq);
-    struct listing l = {.now = loop_wall(control_loop(rq)), .epoch = store_epoch(env->store)};
-    buf_init_heap(&l.b, BODY_OUT_MAX);
-    buf_char(&l.b, '[');
-    enum err rc = store_each_aor(env->store, l.now, put_registration, &l);
-    buf_str(&l.b, l.any ? "\n]\n" : "]\n");
-    if (rc && !l.b.rc)
-        l.b.rc = rc;
-    reply_json(rq, &l.b);
+    struct loop *loop = control_loop(rq);
+    struct listing *l = MEM_NEW(struct listing);
+    if (!l) {
+        control_error(rq, 503, "out of memory");
+        return;
+    }
+    l->job = (struct job){.work = listing_work, .done = listing_done};
+    l->rq = rq;
+    l->store = env->store;
+    l->now = loop_wall(loop);
+    l->epoch = store_epoch(env->store);
+    buf_init_heap(&l->b, BODY_OUT_MAX);
+    if (loop_offload(loop, &l->job)) {
+        control_error(rq, 503, "too much is going on");
+        mem_free(l);
+    }
 }
 
 /* ---- calls: a mail that goes round the workers ---- */

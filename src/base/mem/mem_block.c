@@ -18,13 +18,13 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CLASSES = 5, SINGLE = CLASSES };
+enum { CLASSES = 7, SINGLE = CLASSES };
 /* octets of a class, and how many of it are kept for reuse (512 KiB of each a worker, 1 MiB of
- * the last) */
+ * the last). The small ones hold what stands for long: answers that are kept to be repeated. */
 static const struct {
     uint32_t cap, keep;
-} class_of[CLASSES] = {
-    {1024, 512}, {2 * 1024, 256}, {4 * 1024, 128}, {8 * 1024, 64}, {64 * 1024, 16}};
+} class_of[CLASSES] = {{512, 1024},     {768, 683},     {1024, 512},    {2 * 1024, 256},
+                       {4 * 1024, 128}, {8 * 1024, 64}, {64 * 1024, 16}};
 
 struct block_pool {
     struct block *kept[CLASSES];

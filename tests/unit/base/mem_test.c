@@ -233,9 +233,10 @@ static void blocks_have_slack_classes_and_a_cap(void **state)
     size_t live = mem_live();
     struct block_pool *bp;
     assert_int_equal(block_pool_new(200 * 1024, &bp), ERR_OK);
-    static const size_t ask[] = {0, 1024, 1025, 2048, 2049, 4097, 8192, 8193, 65536, 65537, 100000};
-    static const size_t get[] = {1024, 1024,  2048,  2048,  4096,  8192,
-                                 8192, 65536, 65536, 65537, 100000};
+    static const size_t ask[] = {0,    512,  513,  769,  1024,  1025,  2048,
+                                 2049, 4097, 8192, 8193, 65536, 65537, 100000};
+    static const size_t get[] = {512,  512,  768,  1024,  1024,  2048,  2048,
+                                 4096, 8192, 8192, 65536, 65536, 65537, 100000};
     for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++) {
         struct block *b = block_new(bp, ask[i]);
         assert_non_null(b);

@@ -11,7 +11,7 @@
 #include "txn/txn_priv.h"
 #include "locate/locate.h"
 
-enum { RESPONSE_ARENA = 256 * 1024, IP_TEXT = 64 };
+enum { RESPONSE_ARENA = 256 * 1024 };
 
 struct elsewhere {
     struct txn *t;
@@ -23,13 +23,7 @@ struct elsewhere {
 static bool allowed(void *arg, const struct addr *a)
 {
     const struct txn *t = ((const struct elsewhere *)arg)->t;
-    char mem[IP_TEXT];
-    struct buf b;
-    if (addr_class(a) != addr_class(&t->dest.flow.remote))
-        return false;
-    buf_init(&b, mem, sizeof mem);
-    addr_print_ip(&b, a);
-    return !sip_is_local(t->table->sip, buf_sv(&b), a->port);
+    return addr_class(a) == addr_class(&t->dest.flow.remote) && !sip_is_own(t->table->sip, a);
 }
 
 static void on_located(void *arg, enum err rc, const struct locate_set *set)

@@ -146,6 +146,24 @@ bool sip_text_clean(sv s)
     return true;
 }
 
+/* The first of , " < from p on, or end: what a walk of a list has to look at. */
+static const char *next_stop(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i comma = _mm_set1_epi8(','), quote = _mm_set1_epi8('"'), open = _mm_set1_epi8('<');
+    for (; end - p >= 16; p += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i stop =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, comma), _mm_cmpeq_epi8(x, quote)),
+                         _mm_cmpeq_epi8(x, open));
+        unsigned found = (unsigned)_mm_movemask_epi8(stop);
+        if (found)
+            return p + __builtin_ctz(found);
+    }
+#endif
+    return sip_span(p, end, SC_PLAIN);
+}
+
 bool sip_list_next(sv value, size_t *at, sv *ret_item, enum err *ret_rc)
 {
     const char *end = value.p + value.n, *p = value.p + *at, *from;
@@ -166,7 +184,7 @@ bool sip_list_next(sv value, size_t *at, sv *ret_item, enum err *ret_rc)
             *ret_rc = ERR_SYNTAX;
             return false;
         }
-        p = sip_span(p, end, SC_PLAIN);
+        p = next_stop(p, end);
     }
     *at = (size_t)(p - value.p) + 1; /* behind the comma, or value.n + 1 at the end */
     *ret_item = sv_trim((sv){from, (size_t)(p - from)});

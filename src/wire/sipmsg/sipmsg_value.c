@@ -254,7 +254,9 @@ enum err sip_via_read(const char **pp, const char *end, struct sip_via *ret_via)
 {
     struct sip_via *v = ret_via;
     const char *p = sip_lws(*pp, end), *from = p, *stop;
-    *v = (struct sip_via){.transport = SIP_T_NONE};
+    v->branch = v->received = v->maddr = v->params = SV_NONE;
+    v->port = v->rport_value = 0;
+    v->host_ip6 = v->rport = false;
     TRY(read_sent_protocol(&p, end, v));
     TRY(read_sent_by(&p, end, v));
     stop = p;

@@ -233,7 +233,7 @@ static enum err parse_sip(struct cursor *c, struct uri *u)
             return rc;
         /* ';', '?' and ':' may also be of a userinfo whose '@' is yet to come */
         struct cursor again = {from, c->end, false};
-        struct uri other = {.text = u->text, .scheme = u->scheme, .scheme_text = u->scheme_text};
+        struct uri other = {.scheme = u->scheme, .scheme_text = u->scheme_text};
         if (!parse_userinfo(&again, &other))
             return rc;
         *c = again;
@@ -367,11 +367,15 @@ static enum err parse_any(struct cursor *c, struct uri *u)
 enum err uri_read(const char **pp, const char *end, struct uri *ret_uri)
 {
     struct cursor c = {*pp, end, false};
-    *ret_uri = (struct uri){.text.p = *pp};
-    enum err rc = parse_any(&c, ret_uri);
-    ret_uri->text.n = (size_t)(c.p - *pp);
+    struct uri *u = ret_uri;
+    /* field by field: as a whole the compiler makes a string instruction of it, which starts slowly */
+    u->user = u->password = u->host = u->params = u->headers = u->opaque = SV_NONE;
+    u->port = 0;
+    u->host_ip6 = false;
+    enum err rc = parse_any(&c, u);
+    u->text = (sv){*pp, (size_t)(c.p - *pp)};
     *pp = c.p;
-    return rc == ERR_OK && ret_uri->text.n > URI_MAX ? ERR_TOOBIG : rc;
+    return rc == ERR_OK && u->text.n > URI_MAX ? ERR_TOOBIG : rc;
 }
 
 enum err uri_parse(sv text, struct uri *ret_uri, size_t *reterr_at)

@@ -42,7 +42,7 @@ void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_
         sipmsg_value(m, SIP_H_PROXY_REQUIRE),
         sipmsg_value(m, SIP_H_PROXY_AUTHORIZATION),
     };
-    hash_text(home_hash(sip_home(p->sip), pieces, sizeof(pieces) / sizeof(pieces[0])), ret_text);
+    hash_text(home_tag(sip_home(p->sip), pieces, sizeof(pieces) / sizeof(pieces[0])), ret_text);
 }
 
 void proxy_call_hash(struct proxy *p, sv call_id, char ret_text[static PROXY_HASH_LEN])
@@ -391,7 +391,7 @@ static void put_stateless_via(struct making *k)
     buf_char(&k->text, ' ');
     sip_put_hostport(s, &k->text, k->out);
     buf_put(&k->text, SV(";branch=z9hG4bK"));
-    home_mark(h, k->o->rx->slot, home_hash(h, pieces, 3), &k->text);
+    home_mark(h, k->o->rx->slot, home_tag(h, pieces, 3), &k->text);
     buf_put(&k->text, loop);
 }
 

@@ -13,7 +13,7 @@ enum { HOST_MAX = 256, EXPECTED = 256 };
 uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text)
 {
     sv pieces[] = {SV("method"), text};
-    return m != SIP_EXTENSION ? (uint64_t)m : home_hash(tt->home, pieces, 2) | (uint64_t)1 << 63;
+    return m != SIP_EXTENSION ? (uint64_t)m : home_tag(tt->home, pieces, 2) | (uint64_t)1 << 63;
 }
 
 struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method)

@@ -28,7 +28,7 @@ static void server_free(struct stxn *t)
 static uint64_t tag_hash(const struct txn_table *tt, sv tag)
 {
     sv pieces[] = {SV("tag"), tag};
-    return sv_present(tag) ? home_hash(tt->home, pieces, 2) : 0;
+    return sv_present(tag) ? home_tag(tt->home, pieces, 2) : 0;
 }
 
 /* The To tag of a response of ours, in mem; SV_NONE: it has none. */

@@ -128,7 +128,7 @@ static void arm(struct keepalive *k)
     while (k->at < k->steps && k->first[k->at] == NONE)
         k->at++;
     usec at = step_at(k, k->at), now = loop_now(k->loop);
-    loop_timer(k->loop, &k->timer, at > now ? at - now : 0);
+    loop_timer_about(k->loop, &k->timer, at > now ? at - now : 0);
 }
 
 static void on_timer(struct timer *t, void *arg)

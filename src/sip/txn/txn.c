@@ -126,7 +126,7 @@ static void enter_queue(struct txn *t, enum txn_wait wait)
     t->wait = (uint8_t)wait;
     t->deadline = l->now + q->after;
     if (wait != TXN_WAIT_EVER && list_empty(&q->waiting))
-        loop_timer(l, &q->timer, q->after);
+        loop_timer_about(l, &q->timer, q->after);
     list_push(&q->waiting, &t->by_wait);
 }
 
@@ -152,7 +152,7 @@ static void on_queue(struct timer *timer, void *arg)
         loop_timer_cancel(l, timer);
     } else {
         usec at = CONTAINER(q->waiting.next, struct txn, by_wait)->deadline;
-        loop_timer(l, timer, at > l->now ? at - l->now : 0);
+        loop_timer_about(l, timer, at > l->now ? at - l->now : 0);
     }
 }
 

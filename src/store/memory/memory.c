@@ -291,7 +291,7 @@ static void on_sweep(struct timer *t, void *arg)
         w->shard = w->loop->worker;
     if (w == &m->worker[0])
         memory_consider(m);
-    loop_timer(w->loop, t, sweep_every);
+    loop_timer_about(w->loop, t, sweep_every);
 }
 
 /* ---- life ---- */

@@ -66,8 +66,9 @@ struct dest {
 
 /* What the transaction layer knows a request by: kept with the message, so that it is computed once. */
 struct rx_match {
-    struct home_key key, merge;
-    uint64_t method;
+    struct home_key key;
+    uint64_t merge; /* of 64 bits of a keyed hash: nobody makes two meet */
+    uint32_t method;
     enum { RX_MATCH_UNKNOWN, RX_MATCH_NONE, RX_MATCH_KEY } state;
     bool old;    /* RFC 2543: without a branch that is unique */
     bool merges; /* merge is computed */

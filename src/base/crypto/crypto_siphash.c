@@ -51,6 +51,7 @@ static inline void sip_round(struct sip *s)
 static inline void sip_word(struct sip *s, uint64_t m, int rounds)
 {
     s->v3 ^= m;
+#pragma GCC unroll 2
     for (int i = 0; i < rounds; i++)
         sip_round(s);
     s->v0 ^= m;
@@ -96,6 +97,7 @@ static inline void sip_last(struct sip *s, uint64_t last, size_t n, int rounds)
 
 static inline uint64_t sip_end(struct sip *s, int rounds)
 {
+#pragma GCC unroll 4
     for (int i = 0; i < rounds; i++)
         sip_round(s);
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;

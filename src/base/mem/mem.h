@@ -35,8 +35,11 @@ void mem_tidy(void);
 #define MEM_TAKE(type) ((type *)mem_take_cleared(sizeof(type)))
 #define MEM_GIVE(p)    mem_give((p), sizeof(*(p)))
 
-/* The heap grows in large steps, for all threads in one place: once, before threads start. */
+/* One heap for all threads: once, before threads start. */
 void mem_settle(void);
+/* It grows in large steps from now on: once, when the tables of a fixed size are made. What such a step
+ * left unused is cleared, and so touched, by mem_calloc, where fresh memory is left alone. */
+void mem_stride(void);
 /* Live allocations made through mem_*, without those that this thread keeps for reuse; leak checks
  * in tests. */
 size_t mem_live(void);

@@ -4,6 +4,7 @@
  * Heap    mem_alloc and friends are malloc with accounting and, in tests, failure on demand.
  * Recycle what mem_give brings back stays with its thread, warm, for the next mem_take of about
  *         that size: at steady load nothing of a known size comes from the heap.
+ * Library one that takes its allocator from us gets the heap, behind what its thread freed last.
  * Pool    recycled objects of one size, counted, with a cap on live ones.
  * Block   a counted run of octets with BLOCK_SLACK readable octets beyond n (the parser reads
  *         wide); pooled by size class per worker. A received message lives in one: octets, index,
@@ -34,6 +35,11 @@ void mem_give(void *p, size_t n);
 void mem_tidy(void);
 #define MEM_TAKE(type) ((type *)mem_take_cleared(sizeof(type)))
 #define MEM_GIVE(p)    mem_give((p), sizeof(*(p)))
+
+/* malloc, realloc and free for a library: neither counted by mem_live nor refused by mem_fail_after. */
+void *mem_lib_alloc(size_t n);
+void *mem_lib_realloc(void *p, size_t n);
+void mem_lib_free(void *p);
 
 /* One heap for all threads: once, before threads start. */
 void mem_settle(void);

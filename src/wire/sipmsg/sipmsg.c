@@ -2,16 +2,22 @@
 /* sipmsg/sipmsg.c: pass one, and access to what it found. */
 #include "sipmsg/sipmsg_priv.h"
 
+/* The runs of controls that were not popped yet. */
+struct runs {
+    uint64_t known; /* what is left of the bits of at[0..63] */
+    const char *at;
+    const uint64_t *next, *stop; /* the bits behind them */
+};
+
 struct pass {
     struct sipmsg *m;
     const char *p, *end;
-    sip_controls_fn *controls;
-    const char *block; /* the 64 octets whose controls are known; NULL: none yet */
-    uint64_t known;
+    struct runs runs;
     enum err rc; /* of the first fault; reading goes on where lines can still be told apart */
     struct sipmsg_fault fault;
     uint16_t last[SIP_HEADERS]; /* field of each id that has a first one */
     struct sipmsg_field fields[SIPMSG_HEADERS_MAX];
+    struct octets_bits bits;
 };
 
 static void fail(struct pass *s, enum err rc, const char *at, uint16_t status, const char *why)
@@ -22,40 +28,27 @@ static void fail(struct pass *s, enum err rc, const char *at, uint16_t status, c
     s->fault = (struct sipmsg_fault){(uint32_t)(at - s->m->text.p), status, why};
 }
 
-/* Finds the controls of the block at s->block, which may reach beyond the end. */
-static void know_block(struct pass *s)
+/* Where the next run of controls begins, once; after the last one NULL. */
+static inline const char *pop_run(struct runs *r)
 {
-    size_t n = (size_t)(s->end - s->block);
-    if (n >= 64) {
-        s->known = s->controls(s->block);
-        return;
+    while (!r->known) {
+        if (r->next == r->stop)
+            return NULL;
+        r->known = *r->next++;
+        r->at += 64;
     }
-    char rest[64];
-    memcpy(rest, s->block, n);
-    s->known = s->controls(rest) & (((uint64_t)1 << n) - 1);
-}
-
-/* The next control octet, once; after the last one the end. */
-static inline const char *pop_control(struct pass *s)
-{
-    while (!s->known) {
-        if (s->end - s->block <= 64)
-            return s->end;
-        s->block += 64;
-        know_block(s);
-    }
-    const char *p = s->block + __builtin_ctzll(s->known);
-    s->known &= s->known - 1;
+    const char *p = r->at + (unsigned)__builtin_ctzll(r->known);
+    r->known &= r->known - 1;
     return p;
 }
 
-/* Forgets the LF behind a CR that was popped. */
-static inline void drop_lf(struct pass *s)
+/* The next control at p or later, or the end; p stands behind a control of the run popped last. */
+static const char *next_control(struct pass *s, const char *p)
 {
-    if (s->known)
-        s->known &= s->known - 1;
-    else
-        (void)pop_control(s);
+    if (p < s->end && sip_is_control(*p))
+        return p;
+    p = pop_run(&s->runs);
+    return p ? p : s->end;
 }
 
 /* A line, folds included; p moves behind its CR LF. */
@@ -80,9 +73,8 @@ static bool read_line(struct pass *s, const char *p, struct line *ret_line)
 {
     struct line *l = ret_line;
     *l = (struct line){.from = s->p};
-    for (; p < s->end; p = pop_control(s)) {
+    for (; p < s->end; p = next_control(s, p)) {
         if (is_crlf(s, p)) {
-            drop_lf(s);
             if (!is_fold(s, p)) {
                 l->end = p;
                 s->p = p + 2;
@@ -90,6 +82,7 @@ static bool read_line(struct pass *s, const char *p, struct line *ret_line)
             }
             if (!l->fold)
                 l->fold = p;
+            p += 2;
             continue;
         }
         if (*p == '\r' && s->end - p == 1) {
@@ -103,6 +96,7 @@ static bool read_line(struct pass *s, const char *p, struct line *ret_line)
         const char **seen = *p == '\t' ? &l->tab : &l->control;
         if (!*seen)
             *seen = p;
+        p++;
     }
     fail(s, ERR_SYNTAX, p, 400, "Header section does not end");
     return false;
@@ -146,8 +140,8 @@ static void read_status_line(struct pass *s, sv line)
 static void read_request_line(struct pass *s, sv line)
 {
     struct sipmsg *m = s->m;
-    const char *token_end = sip_span(line.p, line.p + line.n, SC_TOKEN);
-    size_t sp = (size_t)(token_end - line.p), last = line.n;
+    const char *token_end = sip_run(&m->map, line.p, line.p + line.n, SC_TOKEN);
+    size_t sp = (size_t)(token_end - line.p);
     m->request = true;
     if (sp == 0 || sp == line.n || *token_end != ' ') {
         sp = sv_chr(line, ' ');
@@ -156,6 +150,9 @@ static void read_request_line(struct pass *s, sv line)
     }
     m->method_text = sv_sub(line, 0, s->rc ? 0 : sp);
     m->method = sip_method_of(sv_sub(line, 0, sp));
+    /* as everybody writes it */
+    bool usual = line.n > sp + 8 && memcmp(line.p + line.n - 8, " SIP/2.0", 8) == 0;
+    size_t last = usual ? line.n - 7 : line.n;
     while (last > sp && line.p[last - 1] != ' ')
         last--;
     sv version = sv_sub(line, last, line.n);
@@ -166,9 +163,9 @@ static void read_request_line(struct pass *s, sv line)
     size_t blank = sv_chr(m->uri_text, ' ');
     if (m->uri_text.n == 0 || blank < m->uri_text.n)
         fail(s, ERR_SYNTAX, m->uri_text.p + blank, 400, "Blank in request line");
-    if (!has_version_shape(version))
+    if (!usual && !has_version_shape(version))
         fail(s, ERR_SYNTAX, version.p, 400, "Bad request line");
-    else
+    else if (!usual)
         check_version(s, version);
     if (m->uri_text.n > URI_MAX)
         fail(s, ERR_TOOBIG, m->uri_text.p + URI_MAX, 414, "Request-URI Too Long");
@@ -177,7 +174,8 @@ static void read_request_line(struct pass *s, sv line)
 static bool read_start_line(struct pass *s)
 {
     struct line l;
-    if (!read_line(s, pop_control(s), &l))
+    const char *stop = pop_run(&s->runs);
+    if (!read_line(s, stop ? stop : s->end, &l))
         return false;
     sv text = {l.from, (size_t)((l.fold ? l.fold : l.end) - l.from)};
     if (has_version_shape(text))
@@ -213,28 +211,46 @@ static bool holds_display_name(enum sip_header h)
     return false;
 }
 
-/* The next field, or NULL when there are too many. */
-static struct sipmsg_field *add_field(struct pass *s, enum sip_header id, const char *name)
+/* A field, the ith; text without blanks at its ends is its value. */
+static inline void put_field(struct pass *s, uint16_t i, enum sip_header id, sv name, sv text)
 {
-    struct sipmsg *m = s->m;
-    uint16_t i = m->count;
-    if (i == SIPMSG_HEADERS_MAX) {
-        fail(s, ERR_TOOBIG, name, 513, "Too many header fields");
-        return NULL;
-    }
-    if (!sipmsg_has(m, id)) {
-        m->first[id] = i;
-    } else {
-        if (sip_header_kind(id) == SIP_ONE)
-            fail(s, ERR_SYNTAX, name, 400, "Header field given twice");
-        s->fields[s->last[id]].next = i;
-    }
+    const char *base = s->m->text.p;
+    struct sipmsg_field *f = &s->fields[i];
+    f->name = (uint16_t)(name.p - base);
+    f->value = (uint16_t)(text.p - base);
+    f->value_n = (uint16_t)text.n;
+    f->next = SIPMSG_NONE;
+    f->name_n = (uint8_t)name.n;
+    f->id = (uint8_t)id;
+    f->flags = f->spare = 0;
     s->last[id] = i;
-    m->count++;
-    return &s->fields[i];
 }
 
-/* A name that no colon follows at once, or that is not known: *ret_colon is NULL when it is none. */
+/* Hangs the ith field behind those of its id. */
+static void chain_field(struct pass *s, uint16_t i, enum sip_header id, const char *name)
+{
+    if (sip_header_kind(id) == SIP_ONE)
+        fail(s, ERR_SYNTAX, name, 400, "Header field given twice");
+    s->fields[s->last[id]].next = i;
+}
+
+/* The next field; false when there are too many. */
+static bool add_field(struct pass *s, enum sip_header id, sv name, sv text)
+{
+    struct sipmsg *m = s->m;
+    if (m->count == SIPMSG_HEADERS_MAX) {
+        fail(s, ERR_TOOBIG, name.p, 513, "Too many header fields");
+        return false;
+    }
+    if (sipmsg_has(m, id))
+        chain_field(s, m->count, id, name.p);
+    else
+        m->first[id] = m->count;
+    put_field(s, m->count++, id, name, text);
+    return true;
+}
+
+/* A name that holds other marks, or that no colon follows at once: *ret_colon is NULL when it is none. */
 static enum sip_header read_name(struct pass *s, const char *from, const char *end,
                                  size_t *ret_name_n, const char **ret_colon)
 {
@@ -252,40 +268,48 @@ static enum sip_header read_name(struct pass *s, const char *from, const char *e
     return *ret_colon ? sip_header_lookup((sv){from, *ret_name_n}) : SIP_H_OTHER;
 }
 
-/* odd: what the line has besides text; NULL: nothing. */
-static inline void read_field(struct pass *s, const char *from, const char *end,
-                              const struct line *odd)
+/* A line in any of its forms. */
+static void read_field(struct pass *s, const struct line *l)
 {
-    /* A known name right before the next colon is read at once, and is all token. */
-    const char *colon = sip_near_colon(from, s->end);
-    size_t name_n = (size_t)(colon - from);
-    enum sip_header id = name_n ? sip_header_lookup((sv){from, name_n}) : SIP_H_OTHER;
-    if (id == SIP_H_OTHER) {
-        id = read_name(s, from, end, &name_n, &colon);
-        if (!colon)
-            return;
-    }
+    size_t name_n;
+    const char *colon, *end = l->end;
+    enum sip_header id = read_name(s, l->from, end, &name_n, &colon);
+    if (!colon)
+        return;
     const char *p = sip_lws(colon + 1, end);
     while (end > p && sip_is_blank(end[-1]))
         end--;
-    if (odd && odd->control &&
-        (odd->control < p || !holds_display_name(id) ||
-         !sip_text_clean((sv){p, (size_t)(end - p)}))) {
-        fail(s, ERR_SYNTAX, odd->control, 400, "Control character in header section");
-        return;
-    }
-    struct sipmsg_field *f = add_field(s, id, from);
-    if (!f)
-        return;
-    const char *base = s->m->text.p;
-    f->name = (uint16_t)(from - base);
-    f->value = (uint16_t)(p - base);
-    f->value_n = (uint16_t)(end - p);
-    f->next = SIPMSG_NONE;
-    f->name_n = (uint8_t)name_n;
-    f->id = (uint8_t)id;
-    f->flags = odd && odd->fold ? SIPMSG_FOLDED : 0;
-    f->spare = 0;
+    sv text = {p, (size_t)(end - p)};
+    if (l->control && (l->control < p || !holds_display_name(id) || !sip_text_clean(text)))
+        fail(s, ERR_SYNTAX, l->control, 400, "Control character in header section");
+    else if (add_field(s, id, (sv){l->from, name_n}, text) && l->fold)
+        s->fields[s->m->count - 1].flags = SIPMSG_FOLDED;
+}
+
+/* A line as nearly all are: "name: value", CR LF at stop, and no fold behind it. False: nothing was
+ * done. */
+static inline bool read_usual_field(struct pass *s, const char *from, const char *stop)
+{
+    struct sipmsg *m = s->m;
+    if (s->end - stop < 3 || memcmp(stop, "\r\n", 2) != 0 || stop[2] == ' ' || stop[2] == '\t')
+        return false;
+    /* a plain run before a colon is a name: all of it is token */
+    const char *colon = octets_plain_end(&m->map, from), *p = colon + 1;
+    size_t name_n = (size_t)(colon - from);
+    if (*colon != ':' || name_n - 1 >= UINT8_MAX)
+        return false;
+    p += *p == ' ';
+    if ((unsigned char)*p <= ' ' || (unsigned char)stop[-1] <= ' ' ||
+        m->count == SIPMSG_HEADERS_MAX)
+        return false;
+    enum sip_header id = sip_header_lookup((sv){from, name_n});
+    uint16_t i = m->count++;
+    if (sipmsg_has(m, id))
+        chain_field(s, i, id, from);
+    else
+        m->first[id] = i;
+    put_field(s, i, id, (sv){from, name_n}, (sv){p, (size_t)(stop - p)});
+    return true;
 }
 
 /* True: the blank line was found, p stands at the body. */
@@ -293,21 +317,25 @@ static bool read_fields(struct pass *s)
 {
     for (;;) {
         struct line l;
-        const char *from = s->p, *stop = pop_control(s);
-        bool crlf = is_crlf(s, stop), odd = !crlf || is_fold(s, stop);
-        if (crlf && stop == from) {
+        struct runs runs = s->runs;
+        const char *from = s->p, *stop = NULL;
+        while (from < s->end && !sip_is_control(*from)) {
+            stop = pop_run(&runs);
+            if (!stop || !read_usual_field(s, from, stop))
+                break;
+            from = stop + 2;
+            stop = NULL;
+        }
+        s->runs = runs;
+        s->p = from;
+        stop = stop ? stop : next_control(s, from);
+        if (is_crlf(s, stop) && stop == from) {
             s->p += 2;
             return true;
         }
-        if (!odd) {
-            drop_lf(s);
-            s->p = stop + 2;
-        } else if (read_line(s, stop, &l)) {
-            stop = l.end;
-        } else {
+        if (!read_line(s, stop, &l))
             return false;
-        }
-        read_field(s, from, stop, odd ? &l : NULL);
+        read_field(s, &l);
     }
 }
 
@@ -335,8 +363,9 @@ static void read_all(struct pass *s)
     struct sipmsg *m = s->m;
     size_t most = m->text.n < SIPMSG_SECTION_MAX ? m->text.n : SIPMSG_SECTION_MAX;
     s->end = s->p + most;
-    s->block = s->p;
-    know_block(s);
+    octets_scan(s->p, most, &s->bits);
+    m->map = (struct octet_map){s->p, s->bits.odd, s->bits.marks};
+    s->runs = (struct runs){0, s->p - 64, s->bits.runs, s->bits.runs + s->bits.words};
     if (!read_start_line(s) || !read_fields(s)) {
         if (m->text.n > SIPMSG_SECTION_MAX && s->fault.at >= SIPMSG_SECTION_MAX) {
             s->rc = ERR_TOOBIG;
@@ -363,7 +392,34 @@ static void start_message(struct sipmsg *m, sv text, struct arena *a)
     m->count = 0;
     m->arena = a;
     m->memo = NULL;
+    m->map = (struct octet_map){m->text.p, NULL, NULL};
     memset(m->first, 0xff, sizeof(m->first));
+}
+
+/* Only the fields and the bits seen are kept: their number is known now. */
+static void keep(struct pass *s)
+{
+    struct sipmsg *m = s->m;
+    size_t fields = m->count * sizeof(m->fields[0]), bits = 0;
+    if (m->map.odd)
+        bits = (s->bits.words + 1) * sizeof(m->map.odd[0]);
+    char *room = arena_alloc(m->arena, 2 * bits + fields);
+    if (room) {
+        if (bits) {
+            memcpy(room, s->bits.odd, bits);
+            memcpy(room + bits, s->bits.marks, bits);
+            m->map.odd = (const uint64_t *)(const void *)room;
+            m->map.marks = m->map.odd + s->bits.words + 1;
+        }
+        memcpy(room + 2 * bits, s->fields, fields);
+        m->fields = (struct sipmsg_field *)(void *)(room + 2 * bits);
+        return;
+    }
+    m->count = 0;
+    m->map.odd = NULL;
+    memset(m->first, 0xff, sizeof(m->first));
+    s->rc = ERR_OK;
+    fail(s, ERR_NOMEM, m->text.p, 503, "Out of memory");
 }
 
 enum err sipmsg_parse(sv text, struct arena *a, struct sipmsg *ret_msg, struct sipmsg_fault *reterr)
@@ -374,21 +430,11 @@ enum err sipmsg_parse(sv text, struct arena *a, struct sipmsg *ret_msg, struct s
     s.m = m;
     s.rc = ERR_OK;
     s.p = m->text.p;
-    s.controls = sip_controls();
     if (m->text.n > UINT32_MAX)
         fail(&s, ERR_TOOBIG, s.p, 513, "Message Too Large");
     else
         read_all(&s);
-    /* only the fields seen are kept: their number is known now */
-    m->fields = arena_alloc(a, m->count * sizeof(m->fields[0]));
-    if (m->fields) {
-        memcpy(m->fields, s.fields, m->count * sizeof(m->fields[0]));
-    } else {
-        m->count = 0;
-        memset(m->first, 0xff, sizeof(m->first));
-        s.rc = ERR_OK;
-        fail(&s, ERR_NOMEM, m->text.p, 503, "Out of memory");
-    }
+    keep(&s);
     if (s.rc && !m->request)
         s.fault.status = 0;
     if (s.rc && reterr)

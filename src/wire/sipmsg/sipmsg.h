@@ -13,6 +13,7 @@
 #ifndef SIPMSG_SIPMSG_H
 #define SIPMSG_SIPMSG_H
 #include "mem/arena.h"
+#include "octets/octets.h"
 #include "str/buf.h"
 #include "uri/uri.h"
 
@@ -113,6 +114,7 @@ struct sipmsg {
     uint16_t count;
     struct arena *arena;
     struct sipmsg_memo *memo;    /* typed values found so far */
+    struct octet_map map;        /* of the header section; odd == NULL: unknown */
     uint16_t first[SIP_HEADERS]; /* field of each id, or SIPMSG_NONE */
 };
 

@@ -105,12 +105,12 @@ static enum err check_addresses(struct check *c)
 }
 
 /* token *( COMMA token ): *count grows by each. The value that is none, or NULL when all are. */
-static const char *find_no_token(sv value, size_t *count)
+static const char *find_no_token(const struct octet_map *map, sv value, size_t *count)
 {
     const char *p = value.p, *end = p + value.n;
     for (;; p++) {
         const char *from = p = sip_lws(p, end);
-        p = sip_span(p, end, SC_TOKEN);
+        p = sip_run(map, p, end, SC_TOKEN);
         bool good = p > from;
         p = sip_lws(p, end);
         if (!good || (p < end && *p != ','))
@@ -131,7 +131,7 @@ static enum err check_option_tags(struct check *c)
             sv value = sipmsg_field_value(m, f);
             if (value.n == 0 && lists[i] == SIP_H_SUPPORTED) /* RFC 3261 §25.1 lets it be empty */
                 continue;
-            const char *wrong = find_no_token(value, &count);
+            const char *wrong = find_no_token(sip_map(m), value, &count);
             if (wrong && (wrong == value.p + value.n || *wrong == ','))
                 return refuse(c, ERR_SYNTAX, wrong, "Bad list of option tags");
             if (wrong)
@@ -144,24 +144,24 @@ static enum err check_option_tags(struct check *c)
 }
 
 /* media-type = type SLASH subtype *( SEMI attribute EQUAL value ) */
-static bool is_media_type(const char *p, const char *end)
+static bool is_media_type(const struct octet_map *map, const char *p, const char *end)
 {
     const char *type = p;
-    p = sip_span(p, end, SC_TOKEN);
+    p = sip_run(map, p, end, SC_TOKEN);
     if (p == type)
         return false;
     p = sip_lws(p, end);
     if (p == end || *p != '/')
         return false;
     const char *subtype = p = sip_lws(p + 1, end);
-    p = sip_span(p, end, SC_TOKEN);
+    p = sip_run(map, p, end, SC_TOKEN);
     return p > subtype && sip_params_check(sip_lws(p, end), end) == ERR_OK;
 }
 
 static enum err check_content_type(struct check *c)
 {
     sv value = sipmsg_value(c->m, SIP_H_CONTENT_TYPE);
-    if (value.p && !is_media_type(value.p, value.p + value.n))
+    if (value.p && !is_media_type(sip_map(c->m), value.p, value.p + value.n))
         return refuse(c, ERR_SYNTAX, value.p, "Bad Content-Type");
     return ERR_OK;
 }

@@ -41,6 +41,25 @@ static inline const char *sip_span(const char *p, const char *end, unsigned mask
     return p;
 }
 
+/* The same with the kinds of the octets at hand: a plain run, which every class holds, is one step.
+ * map == NULL: they are not known. */
+static inline const char *sip_run(const struct octet_map *map, const char *p, const char *end,
+                                  unsigned mask)
+{
+    if (!map)
+        return sip_span(p, end, mask);
+    for (;; p++) {
+        p = octets_plain_end(map, p);
+        if (p >= end || !sip_is(*p, mask))
+            return p;
+    }
+}
+
+static inline bool sip_is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
 static inline bool sip_is_blank(char c)
 {
     return (unsigned char)c <= ' ' && (c == ' ' || c == '\t' || c == '\r' || c == '\n');
@@ -61,14 +80,6 @@ static inline const char *sip_lws(const char *p, const char *end)
 const char *sip_quoted_end(const char *p, const char *end);
 /* First octet in p..end that is a control (below 0x20, or DEL), or end. */
 const char *sip_next_control(const char *p, const char *end);
-/* Which of the 64 octets at p are controls: bit i for p[i]. Every variant says the same of the same
- * octets; sip_controls() is the widest that this processor has. */
-typedef uint64_t sip_controls_fn(const char *p);
-sip_controls_fn *sip_controls(void);
-enum { SIP_CONTROLS_VARIANTS = 4 };
-/* The ith of them all, for tests; NULL: this processor has it not. */
-sip_controls_fn *sip_controls_variant(unsigned i);
-
 /* May s stand in a header section as part of a line? Folds and quoted pairs of control octets count
  * as clean when they are whole; anything else that could start a line of its own does not. (D13) */
 bool sip_text_clean(sv s);
@@ -78,46 +89,74 @@ enum sip_kind sip_header_kind(enum sip_header h);
 /* Next value of one field's text; *at moves behind its comma. False: end, or *ret_rc set. */
 bool sip_list_next(sv value, size_t *at, sv *ret_item, enum err *ret_rc);
 
-/* The hash of header names, as the generator of its table and its reader use it: length, first, middle
- * and last octet of a name of at least one; letters lose their case. */
+/* Four octets, the first one lowest. */
+static inline uint32_t sip_load4(const char *p)
+{
+    uint32_t x;
+    memcpy(&x, p, 4);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap32(x);
+#endif
+    return x;
+}
+
+/* The hash of header names, as the generator of its table and its reader use it: length, first and last
+ * octets of a name of at least one; letters lose their case. */
 static inline uint32_t sip_hash_key(const char *name, size_t n)
 {
     const uint8_t *s = (const uint8_t *)name;
-    return ((uint32_t)s[0] | (uint32_t)s[n / 2] << 8 | (uint32_t)s[n - 1] << 16 | 0x202020u) ^
-           (uint32_t)n << 24;
+    uint32_t first, last = 0;
+    if (n >= 4) {
+        first = sip_load4(name) | 0x20202020u;
+        last = sip_load4(name + n - 4) | 0x20202020u;
+    } else {
+        first = (uint32_t)s[0] | (uint32_t)s[n / 2] << 8 | (uint32_t)s[n - 1] << 16 | 0x202020u;
+    }
+    return (first ^ (last << 7 | last >> 25)) + (uint32_t)n;
 }
 #define SIP_HASH_SLOT(key, factor, bits) ((uint32_t)((key) * (factor)) >> (32 - (bits)))
 
 /* The id of a name that is known to be a token. */
 enum sip_header sip_header_lookup(sv token);
-/* The first colon of the 16 octets at p; p itself when there is none, or less to read. */
-static inline const char *sip_near_colon(const char *p, const char *end)
-{
-    if (end - p < 16)
-        return p;
-#ifdef __SSE2__
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-    unsigned found = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(':')));
-    return found ? p + __builtin_ctz(found) : p;
-#else
-    const char *colon = memchr(p, ':', 16);
-    return colon ? colon : p;
-#endif
-}
-
 /* Octets that make a token and nothing else? */
 static inline bool sip_token_at(const char *p, const char *end)
 {
     return p < end && sip_span(p, end, SC_TOKEN) == end;
 }
 
+/* The kinds of the octets of the header section, or NULL. */
+static inline const struct octet_map *sip_map(const struct sipmsg *m)
+{
+    return m->map.odd ? &m->map : NULL;
+}
+
+/* s is this word of 3 to 8 lower-case letters, in any case: setting bit 5 makes no other octet one. */
+#define SIP_IS_WORD(s, word) \
+    ((s).n == sizeof(word) - 1 && sip_same_word((s).p, word, sizeof(word) - 1))
+static inline bool sip_same_word(const char *p, const char *word, size_t n)
+{
+    if (n == 3)
+        return (p[0] | 0x20) == word[0] && (p[1] | 0x20) == word[1] && (p[2] | 0x20) == word[2];
+    return (sip_load4(p) | 0x20202020u) == sip_load4(word) &&
+           (sip_load4(p + n - 4) | 0x20202020u) == sip_load4(word + n - 4);
+}
+
 /* *( ";" attribute [ "=" value ] ) to the end, nothing else behind it. */
 enum err sip_params_check(const char *p, const char *end);
 
 /* The value at *pp, which must end at end or at a comma; *pp then stands there. Blanks before it
- * are skipped. *ret is written in any case. */
-enum err sip_via_read(const char **pp, const char *end, struct sip_via *ret_via);
-enum err sip_addr_read(const char **pp, const char *end, bool star_ok, struct sip_addr *ret_addr);
+ * are skipped. *ret is written in any case. map: the kinds of the octets, or NULL. */
+enum err sip_via_read(const struct octet_map *map, const char **pp, const char *end,
+                      struct sip_via *ret_via);
+enum err sip_addr_read(const struct octet_map *map, const char **pp, const char *end, bool star_ok,
+                       struct sip_addr *ret_addr);
+
+/* The same for values as nearly all are written. NULL: of another form, which says nothing about whether
+ * it is a good one. Else where the value ends: at a comma or at end. */
+const char *sip_via_usual(const struct octet_map *map, const char *p, const char *end,
+                          struct sip_via *ret_via);
+const char *sip_addr_usual(const struct octet_map *map, const char *p, const char *end,
+                           struct sip_addr *ret_addr);
 
 /* Offset behind the line of a field, its CR LF included. */
 static inline uint32_t sipmsg_line_end(const struct sipmsg *m, uint16_t field)

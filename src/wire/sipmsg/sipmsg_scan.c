@@ -64,11 +64,6 @@ const char *sip_lws_run(const char *p, const char *end)
     }
 }
 
-static bool is_control(char c)
-{
-    return (unsigned char)c < 0x20 || c == 0x7f;
-}
-
 const char *sip_next_control(const char *p, const char *end)
 {
 #ifdef __SSE2__
@@ -92,7 +87,7 @@ const char *sip_next_control(const char *p, const char *end)
             break;
     }
 #endif
-    while (p < end && !is_control(*p))
+    while (p < end && !sip_is_control(*p))
         p++;
     return p;
 }
@@ -123,7 +118,7 @@ static bool clean_in_quotes(const char *p, const char *end)
         const char *next = p + 1;
         if (*p == '"')
             next = sip_quoted_end(p, end);
-        else if (is_control(*p) && *p != '\t')
+        else if (sip_is_control(*p) && *p != '\t')
             next = sip_lws(p, end);
         if (!next || next == p)
             return false;

@@ -55,6 +55,8 @@ static enum err find_uri(struct sipmsg *m, struct uri *ret_uri)
     const char *p = m->uri_text.p, *end = p + m->uri_text.n;
     if (m->uri_text.n > URI_MAX)
         return ERR_TOOBIG;
+    if (m->map.odd && uri_read_usual(&m->map, p, end, ret_uri) == end)
+        return ERR_OK;
     TRY(uri_read(&p, end, ret_uri));
     return p == end ? ERR_OK : ERR_SYNTAX;
 }
@@ -76,7 +78,7 @@ static enum err find_via(struct sipmsg *m, struct sip_via *ret_via)
     if (!sipmsg_has(m, SIP_H_VIA))
         return ERR_NOTFOUND;
     sv value = sipmsg_value(m, SIP_H_VIA);
-    return sip_via_read(&value.p, value.p + value.n, ret_via);
+    return sip_via_read(sip_map(m), &value.p, value.p + value.n, ret_via);
 }
 
 enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via)
@@ -126,6 +128,7 @@ static enum err grow(struct list *l)
 static enum err read_values(struct list *l)
 {
     const struct sipmsg *m = l->m;
+    const struct octet_map *map = sip_map(m);
     bool star_ok = l->id == SIP_H_CONTACT;
     for (uint16_t i = m->first[l->id]; i != SIPMSG_NONE; i = m->fields[i].next) {
         const char *p = m->text.p + m->fields[i].value, *end = p + m->fields[i].value_n;
@@ -133,8 +136,8 @@ static enum err read_values(struct list *l)
             if (l->n == l->room || l->n == SIPMSG_LIST_MAX)
                 TRY(grow(l));
             void *slot = l->values + l->n * l->size;
-            TRY(l->id == SIP_H_VIA ? sip_via_read(&p, end, slot)
-                                   : sip_addr_read(&p, end, star_ok, slot));
+            TRY(l->id == SIP_H_VIA ? sip_via_read(map, &p, end, slot)
+                                   : sip_addr_read(map, &p, end, star_ok, slot));
             l->n++;
             if (p == end)
                 break;
@@ -171,7 +174,7 @@ static enum err find_addr(struct sipmsg *m, enum sip_header h, struct sip_addr *
 {
     sv value = sipmsg_value(m, h);
     const char *p = value.p, *end = p + value.n;
-    TRY(sip_addr_read(&p, end, false, ret_addr));
+    TRY(sip_addr_read(sip_map(m), &p, end, false, ret_addr));
     return p == end ? ERR_OK : ERR_SYNTAX;
 }
 
@@ -212,12 +215,12 @@ enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
 }
 
 /* callid = word [ "@" word ] */
-static bool is_call_id(sv s)
+static bool is_call_id(const struct octet_map *map, sv s)
 {
-    const char *end = s.p + s.n, *p = sip_span(s.p, end, SC_WORD);
+    const char *end = s.p + s.n, *p = sip_run(map, s.p, end, SC_WORD);
     if (p == s.p || p == end)
         return p > s.p;
-    return *p == '@' && end - p > 1 && sip_span(p + 1, end, SC_WORD) == end;
+    return *p == '@' && end - p > 1 && sip_run(map, p + 1, end, SC_WORD) == end;
 }
 
 enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)
@@ -228,7 +231,7 @@ enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)
     TRY(memo_of(m, &memo));
     sv value = sipmsg_value(m, SIP_H_CALL_ID);
     if (!memo->known[CALL_ID])
-        (void)note(memo, CALL_ID, is_call_id(value) ? ERR_OK : ERR_SYNTAX);
+        (void)note(memo, CALL_ID, is_call_id(sip_map(m), value) ? ERR_OK : ERR_SYNTAX);
     *ret_call_id = value;
     return (enum err)memo->rc[CALL_ID];
 }

@@ -311,17 +311,10 @@ static enum err parse_other(struct cursor *c, struct uri *u)
     return u->opaque.n ? ERR_OK : ERR_SYNTAX;
 }
 
-static uint32_t load4(const char *p)
-{
-    uint32_t x;
-    memcpy(&x, p, 4);
-    return x;
-}
-
 /* Three letters in any case and a colon: setting bit 5 makes no other octet a letter. */
 static bool is_scheme3(const char *p, const char *want)
 {
-    return (load4(p) | load4("   ")) == load4(want);
+    return (uri_load4(p) | uri_load4("   ")) == uri_load4(want);
 }
 
 /* The scheme and its colon. */

@@ -9,6 +9,7 @@
  */
 #ifndef URI_URI_H
 #define URI_URI_H
+#include "octets/octets.h"
 #include "str/buf.h"
 
 enum { URI_MAX = 4096, URI_PARAMS_MAX = 32 };
@@ -38,6 +39,20 @@ MUST_USE enum err uri_parse(sv text, struct uri *ret_uri, size_t *reterr_at);
 /* As uri_parse, but only as far as the grammar reaches: *pp moves from the first octet to the one
  * behind the URI, or, after an error, to the offending one. *ret_uri is written in any case. */
 MUST_USE enum err uri_read(const char **pp, const char *end, struct uri *ret_uri);
+
+/* The same for a URI as nearly all are written, by the kinds of the octets. NULL: it is of another
+ * form, which says nothing about whether it is one; *ret_uri is then undefined. Else what is behind
+ * the URI: '>', or end.
+ *   map  of a text that has p..end in it and a line's end behind end */
+const char *uri_read_usual(const struct octet_map *map, const char *p, const char *end,
+                           struct uri *ret_uri);
+/* The same for a host name or an IPv4 address: false, it is of another form. All of p..stop is plain,
+ * and *stop is not. */
+bool uri_is_usual_host(const struct octet_map *map, const char *p, const char *stop);
+/* An IPv4 address; what follows it is not plain. */
+bool uri_is_usual_ip4(sv host);
+/* 1*DIGIT, 1..65535. NULL: another form. */
+const char *uri_read_usual_port(const char *p, uint16_t *ret_port);
 
 /* Deep copy into a.  Errors: ERR_NOMEM.  Owner of the copy: the arena. */
 MUST_USE enum err uri_dup(struct arena *a, const struct uri *src, struct uri *ret_uri);

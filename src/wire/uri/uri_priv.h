@@ -47,6 +47,13 @@ static inline const char *uri_span(const char *p, const char *end, unsigned mask
     return p;
 }
 
+static inline uint32_t uri_load4(const char *p)
+{
+    uint32_t x;
+    memcpy(&x, p, 4);
+    return x;
+}
+
 static inline unsigned uri_hex_value(char c)
 {
     return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a') + 10;

@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -111,32 +110,6 @@ static void indexes_a_request(void **state)
     assert_true(sipmsg_has(m, SIP_H_SUBJECT) && !sipmsg_has(m, SIP_H_ROUTE));
     assert_int_equal(sizeof(struct sipmsg_field), 12);
     done(&f);
-}
-
-/* Every octet at every place, alone and among others: the variants agree with the definition. */
-static void controls_are_found_alike(void **state)
-{
-    (void)state;
-    unsigned variants = 0;
-    for (unsigned v = 0; v < SIP_CONTROLS_VARIANTS; v++) {
-        sip_controls_fn *fn = sip_controls_variant(v);
-        char block[64];
-        if (!fn)
-            continue;
-        variants++;
-        for (unsigned octet = 0; octet < 256; octet++) {
-            bool control = octet < 0x20 || octet == 0x7f;
-            for (unsigned at = 0; at < 64; at++) {
-                memset(block, at % 2 ? 0x20 : 0xff, sizeof(block));
-                block[at] = (char)octet;
-                assert_true(fn(block) == (uint64_t)control << at);
-                memset(block, at % 2 ? 0x7f : 0, sizeof(block));
-                block[at] = (char)octet;
-                assert_true(fn(block) == ~((uint64_t)!control << at));
-            }
-        }
-    }
-    assert_true(variants > 0);
 }
 
 static void indexes_a_response(void **state)
@@ -838,44 +811,9 @@ static void framing(void **state)
     assert_int_equal(sipmsg_skip_crlf(SV_NONE), 0);
 }
 
-/* Lines lie anywhere among the 64 octets that are looked at together. */
-static void framing_anywhere(void **state)
-{
-    (void)state;
-    char text[512], filler[140];
-    memset(filler, 'f', sizeof(filler));
-    for (int pad = 0; pad < (int)sizeof(filler); pad++) {
-        size_t resume = 0, n = 0;
-        struct sipmsg_fault fault = {0};
-        int head = snprintf(text, sizeof(text), START "x: %.*s\r\n", pad, filler);
-        int whole = head + snprintf(text + head, sizeof(text) - (size_t)head, "l: 4\r\n\r\nbody");
-        for (int have = 0; have < whole; have++) {
-            resume = 0;
-            assert_int_equal(sipmsg_frame((sv){text, (size_t)have}, 65536, &resume, &n, NULL),
-                             ERR_MORE);
-        }
-        resume = 0;
-        assert_int_equal(sipmsg_frame((sv){text, (size_t)whole}, 65536, &resume, &n, NULL), ERR_OK);
-        assert_int_equal(n, whole);
-        /* the second of two is told, also when the first came in another piece */
-        whole = head + snprintf(text + head, sizeof(text) - (size_t)head,
-                                "l: 4\r\na: b\r\nContent-Length: 4\r\n\r\nbody");
-        for (int first = 0; first < head + 6; first += 7) {
-            resume = 0;
-            if (first > 0)
-                assert_int_equal(sipmsg_frame((sv){text, (size_t)first}, 65536, &resume, &n, NULL),
-                                 ERR_MORE);
-            assert_int_equal(sipmsg_frame((sv){text, (size_t)whole}, 65536, &resume, &n, &fault),
-                             ERR_SYNTAX);
-            assert_int_equal(fault.at, head + 12);
-        }
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(controls_are_found_alike),
         cmocka_unit_test(indexes_a_request),
         cmocka_unit_test(indexes_a_response),
         cmocka_unit_test(start_lines_have_one_reading),
@@ -892,7 +830,6 @@ int main(void)
         cmocka_unit_test(checks_what_a_server_acts_on),
         cmocka_unit_test(worst_inputs_stay_in_proportion),
         cmocka_unit_test(framing),
-        cmocka_unit_test(framing_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

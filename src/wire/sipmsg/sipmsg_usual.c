@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* sipmsg/sipmsg_usual.c: Vias and addresses as nearly all are written, by the kinds of the octets: runs
+ * of plain octets between delimiters, one blank where one is needed and none elsewhere. What is of
+ * another form goes the long way (sipmsg_value.c), which knows the whole grammar; what is taken here
+ * reads there as the same. No bounds are looked at on the way: each step ends at an odd octet, and
+ * behind the end there is one. */
+#include "sipmsg/sipmsg_priv.h"
+
+/* ---- Via ---- */
+
+/* "UDP " and the like: the transport and the octet behind its blank. */
+static inline const char *read_transport(const char *p, struct sip_via *v)
+{
+    uint32_t word = sip_load4(p);
+    v->transport = word == sip_load4("UDP ")   ? SIP_T_UDP
+                   : word == sip_load4("TCP ") ? SIP_T_TCP
+                   : word == sip_load4("TLS ") ? SIP_T_TLS
+                   : word == sip_load4("WSS ") ? SIP_T_WSS
+                                               : SIP_T_NONE;
+    v->transport_text = (sv){p, 3};
+    return v->transport == SIP_T_NONE ? NULL : p + 4;
+}
+
+static inline bool take_rport(struct sip_via *v, sv value)
+{
+    if (v->rport)
+        return false;
+    v->rport = true;
+    return value.n == 0 || uri_read_usual_port(value.p, &v->rport_value) == value.p + value.n;
+}
+
+/* Parameters with a meaning to us; false: what it says must be looked at more closely. */
+static inline bool take_via_param(struct sip_via *v, sv name, sv value)
+{
+    switch (name.n) {
+    case 3:
+        return !SIP_IS_WORD(name, "ttl");
+    case 5:
+        return SIP_IS_WORD(name, "rport") ? take_rport(v, value) : !SIP_IS_WORD(name, "maddr");
+    case 6:
+        if (!SIP_IS_WORD(name, "branch"))
+            return true;
+        if (v->branch.p || value.n == 0)
+            return false;
+        v->branch = value;
+        return true;
+    case 8:
+        if (!SIP_IS_WORD(name, "received"))
+            return true;
+        if (v->received.p || !uri_is_usual_ip4(value))
+            return false;
+        v->received = value;
+        return true;
+    }
+    return true;
+}
+
+const char *sip_via_usual(const struct octet_map *map, const char *p, const char *end,
+                          struct sip_via *ret_via)
+{
+    struct sip_via *v = ret_via;
+    const char *from = p, *stop;
+    sv name, value;
+    if (end - p < 14 || memcmp(p, "SIP/2.0/", 8) != 0 || !(p = read_transport(p + 8, v)))
+        return NULL;
+    v->branch = v->received = v->maddr = v->params = SV_NONE;
+    v->port = v->rport_value = 0;
+    v->host_ip6 = v->rport = false;
+    stop = octets_plain_end(map, p);
+    if (!uri_is_usual_host(map, p, stop))
+        return NULL;
+    v->host = (sv){p, (size_t)(stop - p)};
+    p = stop;
+    if (*p == ':' && !(p = uri_read_usual_port(p + 1, &v->port)))
+        return NULL;
+    if (*p == ';')
+        v->params.p = p + 1;
+    while (*p == ';') {
+        p = octets_param(map, p + 1, &name, &value);
+        if (!p || !take_via_param(v, name, value))
+            return NULL;
+    }
+    if (p != end && (p > end || *p != ','))
+        return NULL;
+    if (v->params.p)
+        v->params.n = (size_t)(p - v->params.p);
+    v->text = (sv){from, (size_t)(p - from)};
+    return p;
+}
+
+/* ---- addresses ---- */
+
+/* A quoted string without a backslash or a fold, or one plain run, and a blank; p afterwards stands at
+ * the '<'. NULL: another form. */
+static const char *read_display(const struct octet_map *map, const char *p, sv *ret)
+{
+    const char *stop = p;
+    if (*p == '"') {
+        do
+            stop = octets_plain_end(map, stop + 1);
+        while (sip_is(*stop, SC_QDTEXT));
+        if (*stop != '"')
+            return NULL;
+        stop++;
+    } else {
+        stop = octets_plain_end(map, p);
+    }
+    *ret = (sv){p, (size_t)(stop - p)};
+    return ret->n && stop[0] == ' ' && stop[1] == '<' ? stop + 1 : NULL;
+}
+
+const char *sip_addr_usual(const struct octet_map *map, const char *p, const char *end,
+                           struct sip_addr *ret_addr)
+{
+    struct sip_addr *a = ret_addr;
+    const char *from = p;
+    a->display = a->params = a->tag = SV_NONE;
+    a->star = false;
+    a->bracketed = true;
+    if (*p != '<' && !(p = read_display(map, p, &a->display)))
+        return NULL;
+    p = uri_read_usual(map, p + 1, end, &a->uri);
+    if (!p || *p++ != '>')
+        return NULL;
+    if (*p == ';')
+        a->params.p = p + 1;
+    while (*p == ';') {
+        sv name, value;
+        p = octets_param(map, p + 1, &name, &value);
+        if (!p)
+            return NULL;
+        if (!SIP_IS_WORD(name, "tag"))
+            continue;
+        if (a->tag.p || value.n == 0)
+            return NULL;
+        a->tag = value;
+    }
+    if (p != end && (p > end || *p != ','))
+        return NULL;
+    if (a->params.p)
+        a->params.n = (size_t)(p - a->params.p);
+    a->text = (sv){from, (size_t)(p - from)};
+    return p;
+}

@@ -5,6 +5,7 @@
  * thread keeps one context an algorithm, so hashing does not allocate; a thread's end frees them.
  */
 #include "crypto/crypto.h"
+#include "mem/mem.h"
 #include <assert.h>
 #include <errno.h>
 #define ERR_STATE openssl_err_state /* OpenSSL has a type of this name, we a value */
@@ -37,8 +38,32 @@ static void contexts_free(void *arg)
     free(c);
 }
 
+/* OpenSSL takes its memory from us: a handshake is some 1,500 allocations, always of the same sizes. */
+static void *lib_alloc(size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return mem_lib_alloc(n);
+}
+
+static void *lib_realloc(void *p, size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return mem_lib_realloc(p, n);
+}
+
+static void lib_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    mem_lib_free(p);
+}
+
 static void start_once(void)
 {
+    /* Refused when OpenSSL has memory of the heap's already: then it stays with that. */
+    (void)CRYPTO_set_mem_functions(lib_alloc, lib_realloc, lib_free);
     static const char *const name[ALGS] = {[ALG_MD5] = "MD5", [ALG_SHA256] = "SHA256"};
     for (int i = 0; i < ALGS; i++) {
         md[i] = EVP_MD_fetch(NULL, name[i], NULL);

@@ -25,9 +25,17 @@ uint64_t crypto_siphash(const uint8_t key[static SIPHASH_KEY], const void *p, si
 uint64_t crypto_siphash_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n);
 void crypto_siphash128_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
                             uint64_t ret_hash[static 2]);
-/* As crypto_siphash128_list, by SipHash-1-3: for tables of this process, whose values nobody sees. */
-void crypto_siphash13_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
-                           uint64_t ret_hash[static 2]);
+
+/* A list's hash for tables of this process: nobody who does not know the key can make two lists meet, so that
+ * equal values are equal lists. Nobody may see the values: they are no MAC, and differ from one kind of
+ * processor to another (docs/decisions/0012). */
+struct table_key {
+    _Alignas(16) uint8_t octets[80];
+};
+/* Derived from a secret, for one use. */
+void crypto_table_key(sv secret, sv use, struct table_key *ret_key);
+void crypto_table_hash(const struct table_key *key, const sv *pieces, size_t n,
+                       uint64_t ret_hash[static 2]);
 uint32_t crypto_crc32c(uint32_t crc, const void *p, size_t n); /* start with 0 */
 /* Time independent of where a and b differ; lengths are public. */
 bool crypto_equal(const void *a, const void *b, size_t n);

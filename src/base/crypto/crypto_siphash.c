@@ -6,7 +6,7 @@
  *   length of piece 1 | its octets, the last word filled up with zeros | length of piece 2 | ...
  *
  * which no other list has, so that where one piece ends and the next begins counts. */
-#include "crypto/crypto.h"
+#include "crypto/crypto_priv.h"
 
 struct sip {
     uint64_t v0, v1, v2, v3;
@@ -51,6 +51,7 @@ static inline void sip_round(struct sip *s)
 static inline void sip_word(struct sip *s, uint64_t m, int rounds)
 {
     s->v3 ^= m;
+#pragma GCC unroll 2
     for (int i = 0; i < rounds; i++)
         sip_round(s);
     s->v0 ^= m;
@@ -96,6 +97,7 @@ static inline void sip_last(struct sip *s, uint64_t last, size_t n, int rounds)
 
 static inline uint64_t sip_end(struct sip *s, int rounds)
 {
+#pragma GCC unroll 4
     for (int i = 0; i < rounds; i++)
         sip_round(s);
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
@@ -154,8 +156,8 @@ void crypto_siphash128_list(const uint8_t key[static SIPHASH_KEY], const sv *pie
     list128(key, pieces, n, 2, 4, ret_hash);
 }
 
-void crypto_siphash13_list(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n,
-                           uint64_t ret_hash[static 2])
+void crypto_table_hash_portable(const struct table_key *key, const sv *pieces, size_t n,
+                                uint64_t ret_hash[static 2])
 {
-    list128(key, pieces, n, 1, 3, ret_hash);
+    list128(key->octets, pieces, n, 1, 3, ret_hash);
 }

@@ -7,33 +7,30 @@ static const char alphabet_std[65] =
 static const char alphabet_url[65] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-enum { PART = 48 }; /* octets that are encoded at once */
-
-/* Up to three octets as four characters, '=' for those that are not there. */
-static void encode_three(const uint8_t *p, size_t n, const char alphabet[65], char four[static 4])
-{
-    uint32_t word = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0);
-    four[0] = alphabet[word >> 18];
-    four[1] = alphabet[word >> 12 & 63];
-    four[2] = n > 1 ? alphabet[word >> 6 & 63] : '=';
-    four[3] = n > 2 ? alphabet[word & 63] : '=';
-}
-
 /* All or nothing, like every call on a buf. */
 static void encode(struct buf *b, const uint8_t *p, size_t n, const char alphabet[65], bool pad)
 {
-    size_t before = b->n;
-    while (n > 0 && !b->rc) {
-        char text[PART / 3 * 4];
-        size_t part = n < PART ? n : PART, at = 0;
-        for (size_t i = 0; i < part; i += 3, at += 4)
-            encode_three(p + i, part - i, alphabet, text + at);
-        buf_mem(b, text, pad ? at : (part * 4 + 2) / 3);
-        p += part;
-        n -= part;
+    size_t tail = n % 3, end = tail == 0 ? 0 : pad ? 4 : tail + 1;
+    char *out = n > 0 ? buf_room(b, n / 3 * 4 + end) : NULL;
+    if (!out)
+        return;
+    b->n += n / 3 * 4 + end;
+    for (const uint8_t *whole = p + (n - tail); p < whole; p += 3) {
+        uint32_t word = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+        *out++ = alphabet[word >> 18];
+        *out++ = alphabet[word >> 12 & 63];
+        *out++ = alphabet[word >> 6 & 63];
+        *out++ = alphabet[word & 63];
     }
-    if (b->rc)
-        b->n = before;
+    if (tail == 0)
+        return;
+    uint32_t word = (uint32_t)p[0] << 16 | (tail == 2 ? (uint32_t)p[1] << 8 : 0);
+    *out++ = alphabet[word >> 18];
+    *out++ = alphabet[word >> 12 & 63];
+    if (tail == 2)
+        *out++ = alphabet[word >> 6 & 63];
+    for (size_t i = tail + 1; i < end; i++)
+        *out++ = '=';
 }
 
 void crypto_base64(struct buf *b, const void *p, size_t n)
@@ -46,59 +43,48 @@ void crypto_base64url(struct buf *b, const void *p, size_t n)
     encode(b, p, n, alphabet_url, false);
 }
 
-/* What a character of the URL alphabet stands for, and one more; 0: it is none. */
+/* What a character of the URL alphabet stands for, and IN; 0: it is none. */
+enum { IN = 64 };
 static const uint8_t value_url[256] = {
-    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
-    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
-    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
-    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
-    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
-    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
-    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
-    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+    ['A'] = 64,  ['B'] = 65,  ['C'] = 66,  ['D'] = 67,  ['E'] = 68,  ['F'] = 69,  ['G'] = 70,
+    ['H'] = 71,  ['I'] = 72,  ['J'] = 73,  ['K'] = 74,  ['L'] = 75,  ['M'] = 76,  ['N'] = 77,
+    ['O'] = 78,  ['P'] = 79,  ['Q'] = 80,  ['R'] = 81,  ['S'] = 82,  ['T'] = 83,  ['U'] = 84,
+    ['V'] = 85,  ['W'] = 86,  ['X'] = 87,  ['Y'] = 88,  ['Z'] = 89,  ['a'] = 90,  ['b'] = 91,
+    ['c'] = 92,  ['d'] = 93,  ['e'] = 94,  ['f'] = 95,  ['g'] = 96,  ['h'] = 97,  ['i'] = 98,
+    ['j'] = 99,  ['k'] = 100, ['l'] = 101, ['m'] = 102, ['n'] = 103, ['o'] = 104, ['p'] = 105,
+    ['q'] = 106, ['r'] = 107, ['s'] = 108, ['t'] = 109, ['u'] = 110, ['v'] = 111, ['w'] = 112,
+    ['x'] = 113, ['y'] = 114, ['z'] = 115, ['0'] = 116, ['1'] = 117, ['2'] = 118, ['3'] = 119,
+    ['4'] = 120, ['5'] = 121, ['6'] = 122, ['7'] = 123, ['8'] = 124, ['9'] = 125, ['-'] = 126,
+    ['_'] = 127,
 };
-
-/* n characters (two to four) as so many times six bits; false: one is none of the alphabet's. */
-static inline bool decode_part(const uint8_t *in, size_t n, uint32_t *ret_bits)
-{
-    uint32_t bits = 0;
-    bool good = true;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t value = value_url[in[i]];
-        good = good && value != 0;
-        bits = bits << 6 | (value - 1);
-    }
-    *ret_bits = bits;
-    return good;
-}
 
 enum err crypto_base64url_decode(sv text, void *p, size_t cap, size_t *ret_n)
 {
-    size_t tail = text.n % 4, whole = text.n - tail, n = whole / 4 * 3 + (tail ? tail - 1 : 0);
-    const uint8_t *in = (const uint8_t *)text.p;
-    uint8_t *out = p;
-    uint32_t bits;
+    size_t tail = text.n % 4, n = text.n / 4 * 3 + (tail ? tail - 1 : 0);
+    const uint8_t *in = (const uint8_t *)text.p, *v = value_url;
+    uint8_t *out = p, all = IN;
     if (tail == 1)
         return ERR_SYNTAX;
     if (n > cap)
         return ERR_TOOBIG;
-    for (size_t i = 0; i < whole; i += 4) {
-        if (!decode_part(in + i, 4, &bits))
-            return ERR_SYNTAX;
-        *out++ = (uint8_t)(bits >> 16);
-        *out++ = (uint8_t)(bits >> 8);
-        *out++ = (uint8_t)bits;
+    for (size_t left = text.n / 4; left > 0; left--, in += 4, out += 3) {
+        uint8_t a = v[in[0]], b = v[in[1]], c = v[in[2]], d = v[in[3]];
+        all &= a & b & c & d;
+        out[0] = (uint8_t)(a << 2 | (b >> 4 & 3));
+        out[1] = (uint8_t)(b << 4 | (c >> 2 & 15));
+        out[2] = (uint8_t)(c << 6 | (d & 63));
     }
     if (tail) {
-        unsigned spare = tail == 2 ? 4 : 2;
+        uint8_t a = v[in[0]], b = v[in[1]], c = tail == 3 ? v[in[2]] : IN;
         /* RFC 4648 §3.5: what is left must be zero, or two texts would mean the same octets. */
-        if (!decode_part(in + whole, tail, &bits) || bits & ((1u << spare) - 1))
-            return ERR_SYNTAX;
-        bits >>= spare;
+        uint8_t spare = tail == 3 ? c & 3 : b & 15;
+        all &= spare ? 0 : a & b & c;
+        out[0] = (uint8_t)(a << 2 | (b >> 4 & 3));
         if (tail == 3)
-            *out++ = (uint8_t)(bits >> 8);
-        *out = (uint8_t)bits;
+            out[1] = (uint8_t)(b << 4 | (c >> 2 & 15));
     }
+    if (!(all & IN))
+        return ERR_SYNTAX;
     *ret_n = n;
     return ERR_OK;
 }

@@ -25,7 +25,10 @@ enum {
     SLOTS_BEYOND = 16, /* behind the last place: no slot goes round to the front */
     COPY = 1024,       /* of a value that a reader copies at once */
     BATCH = 16 * 1024, /* of a walk */
+    PLACE_BITS = 24,
 };
+
+_Static_assert(1 << PLACE_BITS == TABLE_PLACES, "places are bits of the hash");
 
 struct slot {
     uint32_t hash; /* the bits below the shard's */
@@ -383,6 +386,11 @@ unsigned table_shard_of(const struct table *t, sv key)
     return (unsigned)(crypto_siphash(t->seed, key.p, key.n) >> 56);
 }
 
+uint32_t table_place(const struct table *t, sv key)
+{
+    return (uint32_t)(crypto_siphash(t->seed, key.p, key.n) >> (64 - PLACE_BITS));
+}
+
 /* ---- walks ---- */
 
 #define END ((uint64_t)UINT32_MAX + 1) /* behind all hashes */
@@ -392,21 +400,24 @@ struct batch {
     size_t n, cap;
 };
 
-/* Copies of the records of s from this hash on, as many as the batch holds, all of one hash or none.
- * Returns the first hash that is left, END when none is; n == 0 otherwise: the batch must be wider.
- * LOCK: s->lock held. */
-static uint64_t fill(struct table *t, const struct shard *s, uint64_t from, struct batch *b)
+/* Copies of the records of s from this hash on up to before another, as many as the batch holds, all of one
+ * hash or none. Returns the first hash that is left, `to` when none is; n == 0 otherwise: the batch must be
+ * wider. LOCK: s->lock held. */
+static uint64_t fill(struct table *t, const struct shard *s, uint64_t from, uint64_t to,
+                     struct batch *b)
 {
     size_t whole = 0; /* up to here all of a hash are in */
     uint64_t last = from;
     b->n = 0;
     if (!s->slots)
-        return END;
+        return to;
     const struct slot *at = &s->slots[home_of((uint32_t)from, s->places)];
     const struct slot *end = &s->slots[s->places + SLOTS_BEYOND];
     for (; at < end; at++) {
         if (!at->at || at->hash < from)
             continue;
+        if (at->hash >= to)
+            break;
         if (at->hash != last)
             whole = b->n;
         last = at->hash;
@@ -419,7 +430,7 @@ static uint64_t fill(struct table *t, const struct shard *s, uint64_t from, stru
         memcpy(b->p + b->n, r, n);
         b->n += (n + alignof(struct record) - 1) & ~(alignof(struct record) - 1);
     }
-    return END;
+    return to;
 }
 
 /* Calls fn for what a batch holds. False: it said so. */
@@ -435,12 +446,11 @@ static bool give(const struct batch *b, table_each_fn *fn, void *arg)
     return true;
 }
 
-/* ret_counter may be NULL; *go_on: fn has not said stop. */
-static enum err walk(struct table *t, struct shard *s, table_each_fn *fn, void *arg, bool *go_on,
-                     uint64_t *ret_counter)
+/* From this hash of s on up to before another. ret_counter may be NULL; *go_on: fn has not said stop. */
+static enum err walk(struct table *t, struct shard *s, uint64_t from, uint64_t to,
+                     table_each_fn *fn, void *arg, bool *go_on, uint64_t *ret_counter)
 {
     struct batch b = {.cap = BATCH};
-    uint64_t from = 0;
     pthread_mutex_lock(&s->lock);
     bool empty = s->count == 0;
     if (ret_counter)
@@ -449,11 +459,11 @@ static enum err walk(struct table *t, struct shard *s, table_each_fn *fn, void *
     if (empty)
         return ERR_OK;
     b.p = mem_alloc(b.cap);
-    while (b.p && *go_on && from != END) {
+    while (b.p && *go_on && from != to) {
         pthread_mutex_lock(&s->lock);
-        uint64_t next = fill(t, s, from, &b);
+        uint64_t next = fill(t, s, from, to, &b);
         pthread_mutex_unlock(&s->lock);
-        if (b.n == 0 && next != END) {
+        if (b.n == 0 && next != to) {
             mem_free(b.p);
             b.cap *= 2;
             b.p = mem_alloc(b.cap);
@@ -471,13 +481,30 @@ enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, vo
                           uint64_t *ret_counter)
 {
     bool go_on = true;
-    return shard < SHARDS ? walk(t, &t->shard[shard], fn, arg, &go_on, ret_counter) : ERR_RANGE;
+    return shard < SHARDS ? walk(t, &t->shard[shard], 0, END, fn, arg, &go_on, ret_counter)
+                          : ERR_RANGE;
 }
 
 enum err table_each(struct table *t, table_each_fn *fn, void *arg)
 {
     bool go_on = true;
     for (unsigned i = 0; i < SHARDS && go_on; i++)
-        TRY(walk(t, &t->shard[i], fn, arg, &go_on, NULL));
+        TRY(walk(t, &t->shard[i], 0, END, fn, arg, &go_on, NULL));
+    return ERR_OK;
+}
+
+enum err table_each_between(struct table *t, uint32_t from, uint32_t to, table_each_fn *fn,
+                            void *arg)
+{
+    enum { IN_SHARD = TABLE_PLACES / SHARDS };
+    bool go_on = true;
+    if (from > to || to > TABLE_PLACES)
+        return ERR_RANGE;
+    for (uint32_t next; from < to && go_on; from = next) {
+        uint32_t shard = from / IN_SHARD, first = shard * IN_SHARD;
+        next = to < first + IN_SHARD ? to : first + IN_SHARD;
+        TRY(walk(t, &t->shard[shard], (uint64_t)(from - first) << (32 + 8 - PLACE_BITS),
+                 (uint64_t)(next - first) << (32 + 8 - PLACE_BITS), fn, arg, &go_on, NULL));
+    }
     return ERR_OK;
 }

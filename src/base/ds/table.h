@@ -50,6 +50,9 @@ size_t table_count(const struct table *t);
 unsigned table_shards(const struct table *t);
 /* The shard of a key, present or not: it hangs on the seed alone. */
 unsigned table_shard_of(const struct table *t, sv key);
+/* Where a key stands among all that there may be, present or not: it hangs on the seed alone. */
+enum { TABLE_PLACES = 1 << 24 };
+uint32_t table_place(const struct table *t, sv key);
 /* Calls fn for every entry: what is there from the walk's beginning to its end is met once; what comes,
  * goes or changes meanwhile once or not at all, as it is at some instant. fn is called outside the lock
  * and may use the table; key and value are valid until it returns; false stops the walk. The walk holds
@@ -61,5 +64,9 @@ MUST_USE enum err table_each(struct table *t, table_each_fn *fn, void *arg);
  *                given when the walk began, of removals too */
 MUST_USE enum err table_each_shard(struct table *t, unsigned shard, table_each_fn *fn, void *arg,
                                    uint64_t *ret_counter);
+/* Like table_each, for the keys whose places are from `from` on and before `to` (TABLE_PLACES at most), in
+ * the order of their places. Errors: ERR_NOMEM, ERR_RANGE. */
+MUST_USE enum err table_each_between(struct table *t, uint32_t from, uint32_t to, table_each_fn *fn,
+                                     void *arg);
 
 #endif

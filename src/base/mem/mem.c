@@ -22,6 +22,10 @@ void mem_settle(void)
     /* A heap of a thread's own grows page by page, each a system call. Little is asked of the heap
      * (mem_recycle.c), so that one for all is not fought for. */
     (void)mallopt(M_ARENA_MAX, 1);
+}
+
+void mem_stride(void)
+{
     (void)mallopt(M_TOP_PAD, HEAP_STEP);
     (void)mallopt(M_TRIM_THRESHOLD, HEAP_SPARE);
 }

@@ -4,6 +4,7 @@
  * Heap    mem_alloc and friends are malloc with accounting and, in tests, failure on demand.
  * Recycle what mem_give brings back stays with its thread, warm, for the next mem_take of about
  *         that size: at steady load nothing of a known size comes from the heap.
+ * Library one that takes its allocator from us gets the heap, behind what its thread freed last.
  * Pool    recycled objects of one size, counted, with a cap on live ones.
  * Block   a counted run of octets with BLOCK_SLACK readable octets beyond n (the parser reads
  *         wide); pooled by size class per worker. A received message lives in one: octets, index,
@@ -35,8 +36,16 @@ void mem_tidy(void);
 #define MEM_TAKE(type) ((type *)mem_take_cleared(sizeof(type)))
 #define MEM_GIVE(p)    mem_give((p), sizeof(*(p)))
 
-/* The heap grows in large steps, for all threads in one place: once, before threads start. */
+/* malloc, realloc and free for a library: neither counted by mem_live nor refused by mem_fail_after. */
+void *mem_lib_alloc(size_t n);
+void *mem_lib_realloc(void *p, size_t n);
+void mem_lib_free(void *p);
+
+/* One heap for all threads: once, before threads start. */
 void mem_settle(void);
+/* It grows in large steps from now on: once, when the tables of a fixed size are made. What such a step
+ * left unused is cleared, and so touched, by mem_calloc, where fresh memory is left alone. */
+void mem_stride(void);
 /* Live allocations made through mem_*, without those that this thread keeps for reuse; leak checks
  * in tests. */
 size_t mem_live(void);

@@ -18,6 +18,7 @@
 #ifdef WITH_ASAN
 #include <sanitizer/asan_interface.h>
 #else
+#define WITH_ASAN                         0
 #define ASAN_POISON_MEMORY_REGION(p, n)   ((void)0)
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)0)
 #endif
@@ -34,5 +35,10 @@ static inline bool mem_refuse(void)
 
 /* Allocations that this thread keeps for reuse. */
 size_t mem_kept(void);
+
+/* This thread's end will bring mem_tidy. */
+bool mem_thread_watched(void);
+/* What mem_lib_free kept in this thread goes back to the heap. */
+void mem_lib_tidy(void);
 
 #endif

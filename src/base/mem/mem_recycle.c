@@ -73,6 +73,7 @@ void mem_tidy(void)
             mem_free(p);
         n = size + 1;
     }
+    mem_lib_tidy();
 }
 
 static void end_thread(void *unused)
@@ -87,9 +88,10 @@ static void make_key(void)
     (void)pthread_key_create(&at_thread_end, end_thread);
 }
 
-/* The end of this thread will clear its shelves. */
-static bool watch(void)
+bool mem_thread_watched(void)
 {
+    if (kept.watched)
+        return true;
     pthread_once(&once, make_key);
     kept.watched = pthread_setspecific(at_thread_end, &kept) == 0;
     return kept.watched;
@@ -119,7 +121,7 @@ void mem_give(void *p, size_t n)
         return;
     size_t size;
     unsigned c = class_of(n, &size);
-    if (c == CLASSES || kept.shelf[c].octets + size > KEEP_OCTETS || !(kept.watched || watch())) {
+    if (c == CLASSES || kept.shelf[c].octets + size > KEEP_OCTETS || !mem_thread_watched()) {
         mem_free(p);
         return;
     }

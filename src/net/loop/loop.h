@@ -62,7 +62,7 @@ struct loop {
     usec now;                 /* monotonic, as read at the start of the turn */
     usec wall;                /* since 1970, as read at the start of the turn */
     struct wheel wheel;
-    usec grid; /* RO: at which long timers fire; 0: exactly */
+    usec grid; /* RO: at which timers fire that need not be exact; 0: exactly */
     struct link deferred;
     struct stats stats;        /* written here, read by anyone */
     struct block_pool *blocks; /* message buffers of this worker */
@@ -90,15 +90,24 @@ static inline bool loop_stopping(const struct loop *l)
 {
     return l->stopping;
 }
+/* (Re)arms t to fire delay from now or, at the loop's grid, a little later: what ends at about one time
+ * is one wake-up. */
+static inline void loop_timer_about(struct loop *l, struct timer *t, usec delay)
+{
+    usec at = l->now + delay;
+    if (l->grid > 0 && at < USEC_NEVER - l->grid)
+        at += l->grid - 1 - (at - 1) % l->grid;
+    wheel_arm(&l->wheel, t, at);
+}
 /* (Re)arms t to fire delay from now. delay 0 fires in the next turn. Delays of LOOP_LONG and more
- * end at the loop's grid, so that what ends at about one time is one wake-up. */
+ * need not be exact. */
 enum { LOOP_LONG = 1000000 };
 static inline void loop_timer(struct loop *l, struct timer *t, usec delay)
 {
-    usec at = l->now + delay;
-    if (l->grid > 0 && delay >= LOOP_LONG && at < USEC_NEVER - l->grid)
-        at += l->grid - 1 - (at - 1) % l->grid;
-    wheel_arm(&l->wheel, t, at);
+    if (delay >= LOOP_LONG)
+        loop_timer_about(l, t, delay);
+    else
+        wheel_arm(&l->wheel, t, l->now + delay);
 }
 static inline void loop_timer_cancel(struct loop *l, struct timer *t)
 {

@@ -27,6 +27,14 @@ struct tls {
     usec expires;
 };
 
+/* Empties the thread's queue of OpenSSL's errors. It nearly always is empty, and to see that costs a tenth of
+ * clearing it. */
+static inline void tls_clear_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* ---- tls_cert.c ---- */
 enum { TLS_NAME_MAX = 4096 }; /* octets of a name in a certificate */
 /* Memory to read PEM from; NULL: none left. */

@@ -98,7 +98,7 @@ static void destroy(struct tls_stream *s)
     tls_gate_leave(&s->wait);
     SSL_free(s->ssl);
     s->ssl = NULL;
-    ERR_clear_error();
+    tls_clear_errors();
     tls_unref(s->t);
     octets_clear(&s->held);
     octets_clear(&s->early);
@@ -161,7 +161,7 @@ static bool read_one(struct tls_stream *s)
 {
     char plain[TLS_PLAIN_MAX];
     size_t n = 0;
-    ERR_clear_error();
+    tls_clear_errors();
     int rc = SSL_read_ex(s->ssl, plain, sizeof(plain), &n);
     if (rc == 1) {
         s->received += n;
@@ -170,7 +170,7 @@ static bool read_one(struct tls_stream *s)
     }
     switch (SSL_get_error(s->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
-        ERR_clear_error();
+        tls_clear_errors();
         break;
     case SSL_ERROR_ZERO_RETURN:
         finish(s, ERR_OK);
@@ -282,7 +282,7 @@ static void shake(struct tls_stream *s)
         return;
     }
     s->in = (sv){s->held.p, whole};
-    ERR_clear_error();
+    tls_clear_errors();
     int rc = SSL_do_handshake(s->ssl);
     whole -= s->in.n;
     s->in = SV_NONE;
@@ -293,7 +293,7 @@ static void shake(struct tls_stream *s)
     }
     if (SSL_get_error(s->ssl, rc) != SSL_ERROR_WANT_READ)
         finish(s, tls_verdict(s));
-    ERR_clear_error();
+    tls_clear_errors();
 }
 
 /* Goes on with what is held. */

@@ -5,7 +5,7 @@
 enum err tls_write_plain(struct tls_stream *s, const char *p, size_t n)
 {
     size_t done;
-    ERR_clear_error();
+    tls_clear_errors();
     if (SSL_write_ex(s->ssl, p, n, &done) == 1)
         return ERR_OK;
     return tls_verdict(s);

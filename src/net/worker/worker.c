@@ -109,6 +109,7 @@ enum err worker_group_run(struct loop_group *group)
     struct worker_group *g = group_of(group);
     unsigned started = 1;
     enum err rc = ERR_OK;
+    mem_stride();
     while (started < group->n && start_thread(g->worker[started]))
         started++;
     if (started < group->n)

@@ -4,6 +4,7 @@
 #include "worker/worker_priv.h"
 #include <assert.h>
 #include <fcntl.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 #include "crypto/crypto.h"
@@ -11,8 +12,8 @@
 /* Rounds of deferred calls and flushing in one turn; what is left then waits for the next. */
 enum { ROUNDS_A_TURN = 8 };
 
-/* The grid of long timers: a server under load has one that ends in nearly every millisecond. */
-static const usec timer_grid = 16 * USEC_MS;
+/* The grid of timers: a server under load has one that ends in nearly every millisecond. */
+static const usec timer_grid = 32 * USEC_MS;
 /* A wall clock that is set is noticed as late as this. */
 static const usec wall_kept = 100 * USEC_MS;
 
@@ -188,10 +189,29 @@ static void on_check(uv_check_t *h)
         uv_stop(&w->uv);
 }
 
-static void on_wake(uv_timer_t *h)
+/* The clock of a timerfd is the loop's. It fires once; being set anew makes it unreadable, so it is never
+ * read. */
+static void set_wake(struct worker *w, usec at)
+{
+    struct itimerspec when = {0};
+    w->wake_at = at;
+    w->wake_fired = false;
+    if (at != USEC_NEVER) {
+        when.it_value.tv_sec = (time_t)(at / USEC_S);
+        when.it_value.tv_nsec = (long)(at % USEC_S * 1000) + 1; /* 0 would stop it */
+    }
+    int rc = timerfd_settime(w->wake_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    assert(rc == 0); /* fails only for what is no timerfd and no time */
+    (void)rc;
+}
+
+static void on_wake(uv_poll_t *h, int status, int events)
 {
     struct worker *w = CONTAINER(h, struct worker, wake);
-    w->wake_at = USEC_NEVER; /* it only bounds poll: the check that follows advances the wheel */
+    (void)status, (void)events;
+    /* It only bounds poll: the check that follows advances the wheel, and prepare sets it anew. */
+    w->wake_at = USEC_NEVER;
+    w->wake_fired = true;
 }
 
 static void on_async(uv_async_t *h)
@@ -199,17 +219,9 @@ static void on_async(uv_async_t *h)
     (void)h; /* mail is taken by the check that follows */
 }
 
-/* Poll waits until `at` at most. uv's clock is the wheel's, in whole milliseconds as are its steps. */
-static void wait_until(struct worker *w, usec at)
+static void on_idle(uv_idle_t *h)
 {
-    if (at == w->wake_at)
-        return;
-    w->wake_at = at;
-    uint64_t step = (uint64_t)at / USEC_MS, now = uv_now(&w->uv);
-    if (at == USEC_NEVER)
-        uv_timer_stop(&w->wake);
-    else
-        uv_timer_start(&w->wake, on_wake, step > now ? step - now : 0, 0);
+    (void)h; /* is only there for poll not to wait */
 }
 
 /* Decides how long poll may wait. */
@@ -219,7 +231,14 @@ static void on_prepare(uv_prepare_t *h)
     bool pending = w->inbox || !list_empty(&w->base.deferred) || !list_empty(&w->udps_dirty);
     atomic_store(&w->sleeping, true);
     pending = pending || atomic_load(&w->mailbox);
-    wait_until(w, pending ? 0 : wheel_next(&w->base.wheel));
+    if (pending)
+        uv_idle_start(&w->pending, on_idle);
+    else
+        uv_idle_stop(&w->pending);
+    /* One that fires too early, for a timer that was cancelled, is set anew then. */
+    usec next = wheel_next(&w->base.wheel);
+    if (next < w->wake_at || w->wake_fired)
+        set_wake(w, next);
 }
 
 /* ---- life ---- */
@@ -246,13 +265,14 @@ enum err worker_init(struct worker *w, struct worker_group *g, unsigned number)
     list_init(&w->streams);
     list_init(&w->listeners);
     list_init(&w->dns_channels);
-    w->reserve_fd = -1;
+    w->reserve_fd = w->wake_fd = -1;
     if (uv_loop_init(&w->uv) != 0)
         return ERR_IO;
     w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    w->wake_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     uv_prepare_init(&w->uv, &w->prepare);
     uv_check_init(&w->uv, &w->check);
-    uv_timer_init(&w->uv, &w->wake);
+    uv_idle_init(&w->uv, &w->pending);
     uv_prepare_start(&w->prepare, on_prepare);
     uv_check_start(&w->check, on_check);
     enum err rc = loop_init(&w->base, &worker_ops, &g->base, number, read_clock(CLOCK_MONOTONIC),
@@ -262,6 +282,9 @@ enum err worker_init(struct worker *w, struct worker_group *g, unsigned number)
     if (!rc && !(w->read_buffer = mem_alloc(READ_BUFFER)))
         rc = ERR_NOMEM;
     if (!rc && uv_async_init(&w->uv, &w->async, on_async) != 0)
+        rc = ERR_IO;
+    if (!rc && (w->wake_fd < 0 || uv_poll_init(&w->uv, &w->wake, w->wake_fd) != 0 ||
+                uv_poll_start(&w->wake, UV_READABLE, on_wake) != 0))
         rc = ERR_IO;
     w->base.disk = disk_real();
     w->base.grid = timer_grid;
@@ -295,7 +318,7 @@ void worker_drain(struct worker *w)
 {
     uv_prepare_stop(&w->prepare);
     uv_check_stop(&w->check);
-    uv_timer_stop(&w->wake);
+    uv_idle_stop(&w->pending);
     uv_walk(&w->uv, stop_handle, NULL); /* nothing arrives any more */
     while (w->inbox) {
         struct mail *m = w->inbox;
@@ -329,6 +352,8 @@ void worker_done(struct worker *w)
     mem_free(w->read_buffer);
     if (w->reserve_fd >= 0)
         close(w->reserve_fd);
+    if (w->wake_fd >= 0)
+        close(w->wake_fd);
     crypto_wipe(w->random, sizeof(w->random));
     loop_done(&w->base);
 }

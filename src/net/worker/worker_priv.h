@@ -3,7 +3,9 @@
  *
  * One struct worker per loop. Its uv loop only waits: the turn (loop.h) is made of
  *
- *   prepare        poll's time-out: 0 when anything is pending, else to the wheel's next deadline
+ *   prepare        poll's time-out: 0 when anything is pending, else none, and a timerfd wakes it: at the
+ *                  wheel's next deadline, or at one before that has been cancelled meanwhile. Poll's own
+ *                  time-out would be set and cleared in the kernel for each datagram
  *   poll           the first callback begins the turn: clock, due timers; then what arrived
  *   check          mail, deferred calls, UDP flush; the turn ends
  */
@@ -52,8 +54,11 @@ struct worker {
     uv_loop_t uv;
     uv_prepare_t prepare;
     uv_check_t check;
-    uv_timer_t wake;
-    usec wake_at;              /* that wake is started for; USEC_NEVER: stopped */
+    uv_idle_t pending; /* active while poll must not wait */
+    uv_poll_t wake;    /* of wake_fd, a timerfd */
+    int wake_fd;
+    usec wake_at;              /* when wake_fd fires; USEC_NEVER: not at all */
+    bool wake_fired;           /* it did, and is readable until it is set anew */
     usec wall_ahead, wall_due; /* of the monotonic clock; when to ask again */
     uv_async_t async;
     pthread_t thread;

@@ -17,13 +17,12 @@ struct call {
     struct hash_node by_call_id;
     struct link by_silence; /* front: silent longest */
     struct home_key key;    /* of its Call-ID */
-    uint16_t n[TEXTS];      /* octets of each text; 0: none */
+    uint16_t end[TEXTS];    /* where each text ends in `text`; where the one before does: none */
     uint16_t status, slot;
     uint8_t state; /* enum call_state */
     bool in_setup; /* a response context still reports to it */
     bool claimed;
     char *text;
-    uint32_t text_n;
     usec since, answered;
     usec began;          /* monotonic, for the set-up time */
     struct dest dest[2]; /* of each leg */
@@ -60,31 +59,32 @@ enum err accounting_new(struct sip *s, struct store *st, size_t cap, struct acco
 
 static sv text_of(const struct call *c, enum text which)
 {
-    size_t at = 0;
-    for (enum text i = 0; i < which; i++)
-        at += c->n[i];
-    return c->n[which] ? (sv){c->text + at, c->n[which]} : SV_NONE;
+    size_t at = which ? c->end[which - 1] : 0, n = c->end[which] - at;
+    return n ? (sv){c->text + at, n} : SV_NONE;
+}
+
+static size_t text_octets(const struct call *c)
+{
+    return c->end[TEXTS - 1];
 }
 
 /* These texts in the place of what it has; they may lie there. False: no memory, all is as it was. */
 static bool set_texts(struct accounting *a, struct call *c, const sv texts[static TEXTS])
 {
-    size_t n = 0;
+    uint16_t end[TEXTS], n = 0;
     for (enum text i = 0; i < TEXTS; i++)
-        n += texts[i].n <= TEXT_MAX ? texts[i].n : 0;
+        end[i] = n += texts[i].n <= TEXT_MAX ? (uint16_t)texts[i].n : 0;
     char *mem = mem_take(n);
-    struct buf b;
     if (!mem)
         return false;
-    buf_init(&b, mem, n);
-    for (enum text i = 0; i < TEXTS; i++) {
-        c->n[i] = texts[i].n <= TEXT_MAX ? (uint16_t)texts[i].n : 0;
-        buf_mem(&b, texts[i].p, c->n[i]);
+    for (size_t i = 0, at = 0; i < TEXTS; at = end[i++]) {
+        if (end[i] > at)
+            memcpy(mem + at, texts[i].p, end[i] - at);
     }
-    mem_give(c->text, c->text_n);
-    a->bytes += n - c->text_n;
+    mem_give(c->text, text_octets(c));
+    a->bytes += n - text_octets(c);
     c->text = mem;
-    c->text_n = (uint32_t)n;
+    memcpy(c->end, end, sizeof(end));
     return true;
 }
 
@@ -107,10 +107,10 @@ static void call_free(struct accounting *a, struct call *c)
         home_release(a->home, &c->key);
     hash_remove(&a->calls, &c->by_call_id);
     list_unlink(&c->by_silence);
-    a->bytes -= sizeof(*c) + c->text_n;
+    a->bytes -= sizeof(*c) + text_octets(c);
     if (c->state != CALL_ENDING)
         stat_add(&a->loop->stats, STAT_CALLS, -1);
-    mem_give(c->text, c->text_n);
+    mem_give(c->text, text_octets(c));
     MEM_GIVE(c);
 }
 
@@ -182,24 +182,31 @@ static sv put_aor(struct buf *b, const struct sip_addr *addr)
     return (sv){b->p + at, b->n - at};
 }
 
-/* How the sender of m is reached from now on. tag: his, known until now or not. */
-static void learn_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, struct sipmsg *m,
-                      const struct flow *flow, bool by_flow)
+/* How the sender of m is reached from now on, and his Contact's URI. False: no target refresh. */
+static bool read_leg(struct accounting *a, struct sipmsg *m, const struct flow *flow, bool by_flow,
+                     struct dest *ret_dest, sv *ret_contact)
 {
     const struct sip_addr *contact = NULL;
     size_t n = 0;
-    if (sipmsg_addrs(m, SIP_H_CONTACT, &contact, &n) || n != 1 || contact->star) {
-        /* no target refresh */
-        set_leg(a, c, leg, tag, text_of(c, TAG + leg * LEG_TEXTS + 1));
-        return;
-    }
+    if (sipmsg_addrs(m, SIP_H_CONTACT, &contact, &n) || n != 1 || contact->star)
+        return false;
     struct dest d;
     if (location_contact(&contact->uri, flow,
                          by_flow || location_by_flow(&contact->uri, flow, false), &d) ||
         (d.flow.transport == SIP_T_NONE && !location_allowed(a->sip, &d.addr, &flow->remote)))
         d = (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
-    c->dest[leg] = d;
-    set_leg(a, c, leg, tag, contact->uri.text);
+    *ret_dest = d;
+    *ret_contact = contact->uri.text;
+    return true;
+}
+
+/* tag: of the sender of m, known until now or not. */
+static void learn_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, struct sipmsg *m,
+                      const struct flow *flow, bool by_flow)
+{
+    sv contact = text_of(c, TAG + leg * LEG_TEXTS + 1);
+    (void)read_leg(a, m, flow, by_flow, &c->dest[leg], &contact);
+    set_leg(a, c, leg, tag, contact);
 }
 
 /* The call that was silent longest and that no response context reports to; NULL: none near the
@@ -217,8 +224,9 @@ static struct call *silent_longest(struct accounting *a)
 }
 
 /* What is known when it begins. False: no memory. */
-static bool set_first_texts(struct accounting *a, struct call *c, struct sipmsg *m, sv caller)
+static bool set_first_texts(struct accounting *a, struct call *c, struct rx *invite, sv caller)
 {
+    struct sipmsg *m = &invite->msg;
     const struct sip_addr *from, *to;
     char mem[2 * URI_MAX];
     struct buf b;
@@ -228,17 +236,17 @@ static bool set_first_texts(struct accounting *a, struct call *c, struct sipmsg 
     buf_init(&b, mem, sizeof(mem));
     texts[FROM] = put_aor(&b, from);
     texts[TO] = put_aor(&b, to);
+    texts[TAG] = from->tag;
+    (void)read_leg(a, m, &invite->flow, location_behind_nat(m, &invite->flow), &c->dest[0],
+                   &texts[CONTACT]);
     texts[AGENT] = sv_sub(sipmsg_value(m, SIP_H_USER_AGENT), 0, AGENT_MAX);
     return b.rc == ERR_OK && set_texts(a, c, texts);
 }
 
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller)
 {
-    struct sipmsg *m = &invite->msg;
-    const struct sip_addr *from, *to;
     sv call_id;
-    if (sipmsg_from(m, &from) || sipmsg_to(m, &to) || sipmsg_call_id(m, &call_id) ||
-        call_id.n > TEXT_MAX)
+    if (sipmsg_call_id(&invite->msg, &call_id) || call_id.n > TEXT_MAX)
         return NULL;
     if (a->calls.count >= a->cap) {
         stat_refuse(&a->loop->stats, STAT_LIMIT_CALLS);
@@ -250,7 +258,7 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
         end(a, victim, SV("lost"));
     }
     struct call *c = MEM_TAKE(struct call);
-    if (!c || !set_first_texts(a, c, m, caller)) {
+    if (!c || !set_first_texts(a, c, invite, caller)) {
         if (c)
             MEM_GIVE(c);
         return NULL;
@@ -264,7 +272,6 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
     c->key = *sip_call_key(a->sip, invite);
     uint16_t slot;
     c->claimed = home_claim(a->home, &c->key, c->slot, &slot);
-    learn_leg(a, c, 0, from->tag, m, &invite->flow, location_behind_nat(m, &invite->flow));
     hash_insert(&a->calls, &c->by_call_id, c->key.a);
     list_push(&a->by_silence, &c->by_silence);
     stat_inc(&a->loop->stats, STAT_CALLS);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The interval is divided among the parts of the store that are this worker's, a part's time into
- * steps:
+/* Of the places that an address of record may have in the store a worker serves a run; when within the
+ * interval it comes to one hangs on that place alone. The run is walked window by window, a window's time
+ * divided into steps:
  *
- *   |<----------------------------- interval ----------------------------->|
- *   | part w          | part w+workers   | …                               |
- *   | . . . . . . . . | . . . . . . . .  |     . a step: the addresses of record whose
- *                                              names lead to it
+ *   |<------------------------------ interval ------------------------------>|
+ *   | window          | window    | …                                        |
+ *   | . . . . . . . . | . . . . . |      . a step: the phones of some places
  *
- * At the start of a part its phones are collected, each under its step; a timer fires only for steps
- * that have some. */
+ * At the start of a window its phones are collected, each under its step; a timer fires only for steps
+ * that have some. A window is a second, less where that would be more phones than a turn should walk. */
 #include "keepalive/keepalive.h"
 
 enum { STEPS = 128, NONE = UINT32_MAX, FIRST = 64 };
 
-static const usec step_least = 10 * USEC_MS;
+static const usec step_least = 10 * USEC_MS, window_most = USEC_S;
 
 struct phone {
     struct flow flow;
@@ -25,13 +25,14 @@ struct keepalive {
     struct store *store;
     struct loop *loop;
     struct timer timer;
-    usec interval; /* 0: off */
-    bool push;     /* phones that can be woken need not be reached */
-    /* the part whose time it is */
-    unsigned part;
-    usec begun, lasts; /* lasts: a part's time */
+    usec interval;         /* 0: off */
+    bool push;             /* phones that can be woken need not be reached */
+    uint32_t first, after; /* this worker's places, up to before `after` */
+    usec round;            /* when the time of `first` is, or was last */
+    /* the window whose time it is */
+    uint32_t from, to;
     unsigned steps, at;
-    uint32_t first[STEPS];
+    uint32_t step[STEPS]; /* the first phone of each; NONE: it has none */
     struct phone *phones;
     uint32_t n, cap;
 };
@@ -44,7 +45,7 @@ static bool room(struct keepalive *k)
         return true;
     uint32_t cap = k->cap ? 2 * k->cap : FIRST;
     struct phone *wider =
-        cap > KEEPALIVE_PART ? NULL : mem_realloc(k->phones, cap * sizeof(*wider));
+        cap > KEEPALIVE_WINDOW ? NULL : mem_realloc(k->phones, cap * sizeof(*wider));
     if (!wider)
         return false;
     k->phones = wider;
@@ -62,7 +63,8 @@ static bool needs_it(const struct keepalive *k, const struct binding *b)
 static bool collect(sv aor, const struct binding *b, size_t n, void *arg)
 {
     struct keepalive *k = arg;
-    uint32_t step = (uint32_t)(home_hash(sip_home(k->sip), &aor, 1) % k->steps);
+    uint64_t behind = store_place(k->store, aor) - k->from;
+    uint32_t step = (uint32_t)(behind * k->steps / (k->to - k->from));
     for (size_t i = 0; i < n; i++) {
         bool again = false; /* several contacts of one phone */
         for (size_t j = 0; j < i; j++)
@@ -77,20 +79,44 @@ static bool collect(sv aor, const struct binding *b, size_t n, void *arg)
                                                   .worker = b[i].worker,
                                                   .local = b[i].local,
                                                   .remote = b[i].remote},
-                                         .next = k->first[step]};
-        k->first[step] = k->n++;
+                                         .next = k->step[step]};
+        k->step[step] = k->n++;
     }
     return true;
 }
 
-static void begin_part(struct keepalive *k)
+/* When the time of a place is, in this round. */
+static usec time_of(const struct keepalive *k, uint32_t place)
 {
+    return k->round +
+           (usec)((uint64_t)(place - k->first) * (uint64_t)k->interval / (k->after - k->first));
+}
+
+/* So many places from k->from on are a window: of all of the worker's, in equal parts. */
+static uint32_t window(const struct keepalive *k)
+{
+    uint64_t mine = k->after - k->first, left = k->after - k->from, aors = store_aors(k->store);
+    uint64_t by_time = (uint64_t)(k->interval / window_most);
+    uint64_t by_number = mine * aors / STORE_PLACES / KEEPALIVE_WALK + 1;
+    uint64_t most = (uint64_t)(k->interval / step_least) + 1;
+    uint64_t n = by_time > by_number ? by_time : by_number;
+    n = n > most ? most : n;
+    uint64_t size = (mine + n - 1) / n;
+    return (uint32_t)(size < left ? size : left);
+}
+
+static void begin_window(struct keepalive *k)
+{
+    k->to = k->from + window(k);
+    usec lasts = time_of(k, k->to) - time_of(k, k->from);
+    k->steps = lasts / step_least < STEPS ? (unsigned)(lasts / step_least) : STEPS;
+    k->steps = k->steps ? k->steps : 1;
     k->n = 0;
     k->at = 0;
-    for (unsigned i = 0; i < STEPS; i++)
-        k->first[i] = NONE;
-    /* Without memory for the walk the part waits for its next turn. */
-    enum err rc = store_each_in(k->store, k->part, loop_wall(k->loop), collect, k);
+    for (unsigned i = 0; i < k->steps; i++)
+        k->step[i] = NONE;
+    /* Without memory for the walk the window waits for its next turn. */
+    enum err rc = store_each_between(k->store, k->from, k->to, loop_wall(k->loop), collect, k);
     (void)rc;
 }
 
@@ -98,7 +124,7 @@ static void begin_part(struct keepalive *k)
 
 static void send_step(struct keepalive *k)
 {
-    for (uint32_t i = k->first[k->at]; i != NONE; i = k->phones[i].next) {
+    for (uint32_t i = k->step[k->at]; i != NONE; i = k->phones[i].next) {
         /* One that could not be sent now comes again in its turn. */
         enum err rc = sip_send_octets(k->sip, &k->phones[i].flow, SV("\r\n\r\n"));
         (void)rc;
@@ -108,27 +134,28 @@ static void send_step(struct keepalive *k)
 
 static usec step_at(const struct keepalive *k, unsigned step)
 {
-    return k->begun + k->lasts * step / k->steps;
+    return time_of(k, k->from + (uint32_t)((uint64_t)(k->to - k->from) * step / k->steps));
 }
 
-static void next_part(struct keepalive *k)
+static void next_window(struct keepalive *k)
 {
-    unsigned parts = store_slices(k->store), workers = k->loop->group->n;
-    k->part += workers;
-    if (k->part >= parts)
-        k->part = k->loop->worker;
-    k->begun += k->lasts;
-    if (k->begun + k->lasts < loop_now(k->loop)) /* the process stood still */
-        k->begun = loop_now(k->loop);
-    begin_part(k);
+    k->from = k->to;
+    if (k->from == k->after) {
+        k->from = k->first;
+        k->round += k->interval;
+    }
+    usec late = loop_now(k->loop) - time_of(k, k->from);
+    if (late > window_most) /* the process stood still */
+        k->round += late;
+    begin_window(k);
 }
 
 static void arm(struct keepalive *k)
 {
-    while (k->at < k->steps && k->first[k->at] == NONE)
+    while (k->at < k->steps && k->step[k->at] == NONE)
         k->at++;
     usec at = step_at(k, k->at), now = loop_now(k->loop);
-    loop_timer(k->loop, &k->timer, at > now ? at - now : 0);
+    loop_timer_about(k->loop, &k->timer, at > now ? at - now : 0);
 }
 
 static void on_timer(struct timer *t, void *arg)
@@ -139,7 +166,7 @@ static void on_timer(struct timer *t, void *arg)
     while (k->at < k->steps && step_at(k, k->at) <= now)
         send_step(k);
     if (k->at == k->steps && step_at(k, k->at) <= now)
-        next_part(k);
+        next_window(k);
     arm(k);
 }
 
@@ -147,21 +174,16 @@ static void on_timer(struct timer *t, void *arg)
 
 static void start(struct keepalive *k)
 {
-    unsigned parts = store_slices(k->store), workers = k->loop->group->n;
-    unsigned mine = parts > k->loop->worker ? (parts - k->loop->worker - 1) / workers + 1 : 0;
+    uint32_t w = k->loop->worker, workers = k->loop->group->n;
     loop_timer_cancel(k->loop, &k->timer);
-    if (!k->interval || !mine)
+    if (!k->interval)
         return;
-    k->lasts = k->interval / mine;
-    k->steps = k->lasts / step_least < STEPS ? (unsigned)(k->lasts / step_least) : STEPS;
-    if (k->steps == 0)
-        k->steps = 1;
-    k->part = k->loop->worker;
-    /* Workers begin at different times. */
-    k->begun = loop_now(k->loop) + (usec)(loop_random(k->loop) % (uint64_t)(k->lasts + 1));
-    k->n = 0;
-    k->at = k->steps;
-    k->begun -= k->lasts;
+    k->first = (uint32_t)((uint64_t)STORE_PLACES * w / workers);
+    k->after = (uint32_t)((uint64_t)STORE_PLACES * (w + 1) / workers);
+    /* Workers begin at different times, with nobody in the window before. */
+    k->round = loop_now(k->loop) + (usec)(loop_random(k->loop) % (uint64_t)window_most);
+    k->from = k->to = k->first;
+    k->steps = k->at = 1;
     arm(k);
 }
 

@@ -6,11 +6,12 @@
  *         seconds). Phones on a connection keep it alive themselves (RFC 5626 §4.4.1).
  * Shape   one for each worker. Every settings.keepalive each phone that is reached by its flow over
  *         UDP gets CR LF CR LF from the listener that it registered on. Each worker serves its share
- *         of the store's parts, one part after the other; when within its part's time an address of
- *         record gets its turn hangs on its name alone. So datagrams are spread evenly, and the time
- *         between two of them to one phone does not change with who comes and goes.
- * Limits  KEEPALIVE_PART phones of one part; of what is beyond, other ones each time would not help
- *         any of them: the first are served.
+ *         of the store's places; when within the interval an address of record gets its turn hangs on its
+ *         name alone. So datagrams are spread evenly, and the time between two of them to one phone does not
+ *         change with who comes and goes. A turn walks about KEEPALIVE_WALK addresses of record; a server
+ *         without such phones wakes once a second.
+ * Limits  KEEPALIVE_WINDOW phones collected at a time; of what is beyond, other ones each time would not
+ *         help any of them: the first are served.
  * Threads the worker's own.
  */
 #ifndef KEEPALIVE_KEEPALIVE_H
@@ -19,7 +20,7 @@
 #include "store/store.h"
 #include "transport/transport.h"
 
-enum { KEEPALIVE_PART = 65536 };
+enum { KEEPALIVE_WALK = 1000, KEEPALIVE_WINDOW = 65536 };
 
 struct keepalive;
 

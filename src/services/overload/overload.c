@@ -5,7 +5,8 @@
 
 enum { STEP_UP = 10, STEP_DOWN = 5, PERCENT_MAX = 95, VALIDITY_MS = 1000, VALIDITY_USUAL_MS = 500 };
 enum { VIA_MAX = 1024, REPLY_ROOM = 128 };
-#define PROBE_TIME   (10 * USEC_MS)
+#define PROBE_CALM   (100 * USEC_MS)
+#define PROBE_LATE   (10 * USEC_MS) /* whether lateness goes away shows soon */
 #define VALIDITY_MAX (60 * USEC_S)
 
 /* ---- ourselves ---- */
@@ -252,8 +253,8 @@ bool overload_may_send(const struct overload_peers *p, const struct addr *to, st
 static void probe_arm(struct overload_probe *p)
 {
     p->work = false;
-    p->due = p->loop->now + PROBE_TIME;
-    loop_timer(p->loop, &p->timer, PROBE_TIME);
+    loop_timer_about(p->loop, &p->timer, p->lag > OVERLOAD_LAG_LOW ? PROBE_LATE : PROBE_CALM);
+    p->due = p->timer.at;
 }
 
 static void on_probe(struct timer *t, void *arg)

@@ -77,7 +77,8 @@ struct overload_probe {
     usec lag; /* the last one measured; 0 when there is no work */
 };
 void overload_probe_init(struct overload_probe *p, struct loop *l);
-/* A request came: the next 10 ms are measured. Without requests no timer is armed. */
+/* A request came: the loop's lag is measured in 100 ms, and every 10 ms while it is high. Without requests
+ * no timer is armed. */
 void overload_probe_work(struct overload_probe *p);
 void overload_probe_done(struct overload_probe *p);
 

@@ -449,7 +449,10 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
                              .step_time = r->step_time,
                              .otherwise = r->otherwise,
                              .breadth = p->set->breadth};
-    proxy_loop_hash(p, c->rx, c->plan->loop);
+    if (!r->in_dialog) {
+        proxy_loop_hash(p, c->rx, c->plan->loop_text);
+        c->plan->loop = (sv){c->plan->loop_text, PROXY_HASH_LEN};
+    }
     if (sipmsg_number(&c->rx->msg, SIP_H_MAX_BREADTH, &asked) == ERR_OK && asked < c->plan->breadth)
         c->plan->breadth = asked;
     session_plan(p->set, &c->rx->msg, &c->up.session);

@@ -98,6 +98,9 @@ struct proxy_request {
     const struct proxy_target *targets;
     size_t n; /* 0: not allowed */
     bool record_route;
+    /* It follows a route set of ours to the one place where it can go: no loop is looked for (RFC 5393
+     * §4.1). What it comes back with carries nothing to know it by; Max-Forwards ends that. */
+    bool in_dialog;
     bool secure;    /* sips: only over TLS (RFC 3261 §26.2.2, RFC 5630 §4) */
     usec step_time; /* how long one rank may ring; 0: settings.ringing */
     /* Identity at the trust boundary (RFC 3325 §5): "P-Asserted-Identity: …" lines to add for who may

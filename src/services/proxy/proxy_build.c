@@ -42,7 +42,7 @@ void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_
         sipmsg_value(m, SIP_H_PROXY_REQUIRE),
         sipmsg_value(m, SIP_H_PROXY_AUTHORIZATION),
     };
-    hash_text(home_hash(sip_home(p->sip), pieces, sizeof(pieces) / sizeof(pieces[0])), ret_text);
+    hash_text(home_tag(sip_home(p->sip), pieces, sizeof(pieces) / sizeof(pieces[0])), ret_text);
 }
 
 void proxy_call_hash(struct proxy *p, sv call_id, char ret_text[static PROXY_HASH_LEN])
@@ -379,20 +379,34 @@ static void edit_identity(struct making *k)
 
 /* ---- Via ---- */
 
-/* §16.11: the same request forwarded again carries the same branch. */
+/* §16.11: the same request forwarded again carries the same branch. By its topmost Via it is the same,
+ * unless who wrote that knows no branches (RFC 2543). */
+static uint64_t stateless_hash(struct making *k)
+{
+    const struct sip_via *via;
+    struct sipmsg *m = k->m;
+    bool branch = !sipmsg_via(m, &via) && sv_starts(via->branch, SV("z9hG4bK"));
+    sv pieces[] = {
+        SV("stateless"),
+        sipmsg_value(m, SIP_H_VIA),
+        m->uri_text,
+        sipmsg_value(m, SIP_H_FROM),
+        sipmsg_value(m, SIP_H_TO),
+        sipmsg_value(m, SIP_H_CALL_ID),
+        sipmsg_value(m, SIP_H_CSEQ),
+    };
+    return home_tag(sip_home(k->p->sip), pieces, branch ? 2 : sizeof(pieces) / sizeof(pieces[0]));
+}
+
 static void put_stateless_via(struct making *k)
 {
     struct sip *s = k->p->sip;
-    struct home *h = sip_home(s);
-    const sv loop = {k->o->plan->loop, PROXY_HASH_LEN}; /* of all else that makes it the same */
-    sv pieces[] = {SV("stateless"), loop, sipmsg_value(k->m, SIP_H_VIA)};
     buf_put(&k->text, SV("SIP/2.0/"));
     buf_put(&k->text, sip_transport_name(k->out->transport));
     buf_char(&k->text, ' ');
     sip_put_hostport(s, &k->text, k->out);
     buf_put(&k->text, SV(";branch=z9hG4bK"));
-    home_mark(h, k->o->rx->slot, home_hash(h, pieces, 3), &k->text);
-    buf_put(&k->text, loop);
+    home_mark(sip_home(s), k->o->rx->slot, stateless_hash(k), &k->text);
 }
 
 static void edit_via(struct making *k)
@@ -404,8 +418,7 @@ static void edit_via(struct making *k)
     if (o->breadth == 0) {
         put_stateless_via(k);
     } else {
-        sip_put_via(k->p->sip, &k->text, k->out, o->rx->slot, (sv){o->plan->loop, PROXY_HASH_LEN},
-                    &branch);
+        sip_put_via(k->p->sip, &k->text, k->out, o->rx->slot, o->plan->loop, &branch);
         if (o->ret_key)
             *o->ret_key = ctxn_key(k->p->sip, branch, k->m->method, k->m->method_text);
         if (o->server)

@@ -73,7 +73,9 @@ struct session_plan {
 /* What every branch is built from; in the request's arena. */
 struct plan {
     struct proxy_route route;
-    char loop[PROXY_HASH_LEN]; /* proxy_loop_hash */
+    /* proxy_loop_hash, which every branch carries; SV_NONE: none does, as the request goes to one place */
+    sv loop;
+    char loop_text[PROXY_HASH_LEN];
     bool record_route, secure;
     sv identity;
     struct session_plan session;

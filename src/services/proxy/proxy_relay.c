@@ -97,7 +97,6 @@ void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route
     struct locate_set set = {.n = 1};
     const struct uri *own;
     struct uri mem, hop;
-    proxy_loop_hash(p, rx, plan.loop);
     if (t->dest.flow.transport != SIP_T_NONE || t->dest.transport != SIP_T_NONE) {
         send_to(p, rx, &plan, t, &t->dest);
         return;

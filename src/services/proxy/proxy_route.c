@@ -15,9 +15,8 @@ static bool is_our_form(sv user)
 /* The route set was made here, for this Call-ID. */
 static bool user_verifies(struct proxy *p, const struct rx *rx, sv user)
 {
-    uint16_t slot;
     char hash[PROXY_HASH_LEN];
-    if (!is_our_form(user) || !home_mark_read(sip_home(p->sip), user, &slot))
+    if (!is_our_form(user) || !sip_marked(p->sip, rx, user))
         return false;
     proxy_call_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID), hash);
     return crypto_equal(hash, user.p + HOME_MARK_LEN + 1, PROXY_HASH_LEN);

@@ -223,6 +223,7 @@ static void forward_in_dialog(struct routing *r, struct stxn *txn, const struct 
         .route = route,
         .targets = &target,
         .n = 1,
+        .in_dialog = true,
         .secure = route->uri->scheme == URI_SIPS,
     };
     proxy_forward(r->proxy, &q);

@@ -126,45 +126,57 @@ static void on_bindings(struct store_op *op, enum err rc)
     next(k);
 }
 
-static void find_bindings(struct lookup *k)
+/* False: no memory; else done comes. */
+static bool find_bindings(struct lookup *k, sv user, sv domain,
+                          void (*done)(struct store_op *op, enum err rc))
 {
-    sv aor;
-    if (!routing_aor(k->arena, k->find.account.user, k->find.account.domain, &aor)) {
+    if (!routing_aor(k->arena, user, domain, &k->bindings.aor)) {
         failed(k, 500);
-        k->at++;
-        next(k);
-        return;
+        return false;
     }
     k->bindings.arena = k->arena;
-    k->bindings.aor = aor;
     k->bindings.wall = loop_wall(k->r->loop);
-    store_op_init(&k->bindings.op, on_bindings, k);
+    store_op_init(&k->bindings.op, done, k);
     store_bindings(k->r->shared.store, k->r->loop, &k->bindings);
+    return true;
 }
 
-static void on_found(struct store_op *op, enum err rc)
+/* Whose number it is. */
+static void on_number(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
-    if (rc == ERR_OK) {
-        find_bindings(k);
+    const struct account *a = &k->find.account;
+    if (rc)
+        failed(k, rc == ERR_NOTFOUND ? 404 : 500);
+    else if (find_bindings(k, a->user, a->domain, on_bindings))
         return;
-    }
-    failed(k, rc == ERR_NOTFOUND ? 404 : 500);
     k->at++;
     next(k);
 }
 
-/* No account of that name: a number? */
+/* Nobody is bound to the name. No account of that name: a number? */
 static void on_account(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
     if (rc != ERR_NOTFOUND) {
-        on_found(op, rc);
+        on_bindings(op, rc);
         return;
     }
     k->find.number = k->find.user;
     k->find.user = SV_NONE;
-    store_op_init(&k->find.op, on_found, k);
+    store_op_init(&k->find.op, on_number, k);
+    store_find(k->r->shared.store, k->r->loop, &k->find);
+}
+
+/* The account is asked for only where nobody is bound: bindings are made by accounts and go with them. */
+static void on_own_bindings(struct store_op *op, enum err rc)
+{
+    struct lookup *k = op->arg;
+    if (rc || k->bindings.n) {
+        on_bindings(op, rc);
+        return;
+    }
+    store_op_init(&k->find.op, on_account, k);
     store_find(k->r->shared.store, k->r->loop, &k->find);
 }
 
@@ -179,9 +191,7 @@ static bool find_account(struct lookup *k, sv user, sv domain)
     k->find.user = user;
     k->find.domain = domain;
     k->find.number = SV_NONE;
-    store_op_init(&k->find.op, on_account, k);
-    store_find(k->r->shared.store, k->r->loop, &k->find);
-    return true;
+    return find_bindings(k, user, domain, on_own_bindings);
 }
 
 static bool look_up(struct lookup *k, const struct settings_target *t)

@@ -33,7 +33,8 @@ struct shard {
 struct home {
     uint8_t key_mac[SIPHASH_KEY],
         key_mask[SIPHASH_KEY]; /* RO after home_new, as all but the shards */
-    uint8_t key_directory[SIPHASH_KEY], key_hash[SIPHASH_KEY], key_list[SIPHASH_KEY];
+    uint8_t key_hash[SIPHASH_KEY], key_tag[SIPHASH_KEY];
+    struct table_key key_directory, key_list;
     unsigned workers;
     unsigned shards; /* a power of two */
     struct shard shard[SHARDS_MAX];
@@ -80,9 +81,11 @@ enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers, si
         return ERR_NOMEM;
     derive(secret, SV("tandem mark mac"), h->key_mac);
     derive(secret, SV("tandem mark mask"), h->key_mask);
-    derive(secret, SV("tandem directory"), h->key_directory);
     derive(secret, SV("tandem hash"), h->key_hash);
-    derive(secret, SV("tandem list"), h->key_list);
+    derive(secret, SV("tandem tag"), h->key_tag);
+    sv whole = {(const char *)secret, HOME_SECRET};
+    crypto_table_key(whole, SV("tandem directory"), &h->key_directory);
+    crypto_table_key(whole, SV("tandem list"), &h->key_list);
     h->workers = workers;
     unsigned shards = 1;
     while (shards < SHARDS_MAX && entries / (shards * 2) >= SHARD_ENTRIES_MIN)
@@ -164,16 +167,16 @@ bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
     return true;
 }
 
-static struct home_key list_key(const uint8_t key[static SIPHASH_KEY], const sv *pieces, size_t n)
+static struct home_key list_key(const struct table_key *key, const sv *pieces, size_t n)
 {
     uint64_t hash[2];
-    crypto_siphash13_list(key, pieces, n, hash);
+    crypto_table_hash(key, pieces, n, hash);
     return (struct home_key){hash[0], hash[1]};
 }
 
 struct home_key home_key(const struct home *h, sv call_id)
 {
-    return list_key(h->key_directory, &call_id, 1);
+    return list_key(&h->key_directory, &call_id, 1);
 }
 
 /* The top bits choose the shard, the low ones the bucket. */
@@ -268,5 +271,11 @@ uint64_t home_hash(const struct home *h, const sv *pieces, size_t n)
 
 struct home_key home_list_key(const struct home *h, const sv *pieces, size_t n)
 {
-    return list_key(h->key_list, pieces, n);
+    return list_key(&h->key_list, pieces, n);
+}
+
+uint64_t home_tag(const struct home *h, const sv *pieces, size_t n)
+{
+    struct home_key key = home_list_key(h, pieces, n);
+    return crypto_siphash(h->key_tag, &key, sizeof key);
 }

@@ -62,9 +62,14 @@ bool home_find(const struct home *h, const struct home_key *key, uint16_t *ret_s
 size_t home_entries(const struct home *h);
 
 /* Keyed hashes of lists for what peers name; same secret, separate use; where one piece ends and the next
- * begins counts. pieces[0] says what for. The one of 64 bits is for what leaves the process (loop
- * detection, tags), the key for what is looked up here. */
+ * begins counts. pieces[0] says what for.
+ *   home_hash      a MAC: what peers carry for us, and must not make themselves. The same in every process
+ *                  with this secret
+ *   home_tag       peers may see it, this process compares it: loop detection, tags; the cheaper of the two for
+ *                  long lists
+ *   home_list_key  what is looked up here; nobody may see it */
 uint64_t home_hash(const struct home *h, const sv *pieces, size_t n);
+uint64_t home_tag(const struct home *h, const sv *pieces, size_t n);
 struct home_key home_list_key(const struct home *h, const sv *pieces, size_t n);
 
 #endif

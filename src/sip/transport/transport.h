@@ -66,8 +66,9 @@ struct dest {
 
 /* What the transaction layer knows a request by: kept with the message, so that it is computed once. */
 struct rx_match {
-    struct home_key key, merge;
-    uint64_t method;
+    struct home_key key;
+    uint64_t merge; /* of 64 bits of a keyed hash: nobody makes two meet */
+    uint32_t method;
     enum { RX_MATCH_UNKNOWN, RX_MATCH_NONE, RX_MATCH_KEY } state;
     bool old;    /* RFC 2543: without a branch that is unique */
     bool merges; /* merge is computed */
@@ -82,9 +83,10 @@ struct rx {
     struct sipmsg_fault fault;
     /* who sent it: flow.remote, or behind a proxy of the listener's the client that it names */
     struct addr source;
-    usec at;       /* when it came */
-    bool has_home; /* its home is known (a mark, a claim, a match) */
-    uint16_t slot; /* its home */
+    usec at;            /* when it came */
+    bool has_home;      /* its home is known (a mark, a claim, a match) */
+    uint16_t slot;      /* its home */
+    const char *marked; /* a text of it that is known to begin with a mark of ours; NULL: none */
     /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
     bool claimed;
     bool has_call_key;
@@ -273,6 +275,8 @@ MUST_USE enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply
 /* What the Call-ID of rx is known by in the directory of homes, fit for other tables too: computed once. One
  * without a Call-ID has the key of an empty one. */
 const struct home_key *sip_call_key(struct sip *s, struct rx *rx);
+/* A text of rx begins with a mark of ours; what led rx home is not verified again. */
+bool sip_marked(const struct sip *s, const struct rx *rx, sv text);
 /* The stateless To tag for this request, written to mem. */
 sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24]);
 /* Fills received and rport of r from rx. */

@@ -79,7 +79,7 @@ sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24])
     const struct home_key *call = sip_call_key(s, rx);
     sv pieces[] = {SV("tag"), (sv){(const char *)call, sizeof *call}, sipmsg_value(m, SIP_H_VIA),
                    sipmsg_value(m, SIP_H_FROM), sipmsg_value(m, SIP_H_CSEQ)};
-    uint64_t h = home_hash(s->shared->home, pieces, sizeof pieces / sizeof pieces[0]);
+    uint64_t h = home_tag(s->shared->home, pieces, sizeof pieces / sizeof pieces[0]);
     for (int i = 0; i < TAG_DIGITS; i++)
         mem[i] = "0123456789abcdef"[h >> (4 * i) & 15];
     return (sv){mem, TAG_DIGITS};

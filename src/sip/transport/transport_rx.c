@@ -67,10 +67,21 @@ static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow 
 
 /* ---- home ---- */
 
-static bool marked(struct sip *s, const struct uri *u, uint16_t *ret_slot)
+bool sip_marked(const struct sip *s, const struct rx *rx, sv text)
 {
-    return (u->scheme == URI_SIP || u->scheme == URI_SIPS) && sv_present(u->user) &&
-           home_mark_read(s->shared->home, u->user, ret_slot) && sip_is_local(s, u->host, u->port);
+    uint16_t slot;
+    if (text.p && text.p == rx->marked)
+        return text.n >= HOME_MARK_LEN;
+    return home_mark_read(s->shared->home, text, &slot);
+}
+
+static bool led_by(struct sip *s, struct rx *rx, const struct uri *u)
+{
+    if ((u->scheme != URI_SIP && u->scheme != URI_SIPS) || !sv_present(u->user) ||
+        !home_mark_read(s->shared->home, u->user, &rx->slot))
+        return false;
+    rx->marked = u->user.p;
+    return sip_is_local(s, u->host, u->port);
 }
 
 /* RFC 3261 §18.1.2: a response whose topmost Via is not ours MUST be discarded. */
@@ -92,9 +103,9 @@ static bool request_mark(struct sip *s, struct rx *rx)
     const struct uri *uri;
     size_t n;
     if (sipmsg_has(&rx->msg, SIP_H_ROUTE) && !sipmsg_addrs(&rx->msg, SIP_H_ROUTE, &routes, &n) &&
-        n > 0 && marked(s, &routes[0].uri, &rx->slot))
+        n > 0 && led_by(s, rx, &routes[0].uri))
         return true;
-    return !sipmsg_uri(&rx->msg, &uri) && marked(s, uri, &rx->slot);
+    return !sipmsg_uri(&rx->msg, &uri) && led_by(s, rx, uri);
 }
 
 static void request_home(struct sip *s, struct rx *rx)

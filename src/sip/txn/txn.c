@@ -10,13 +10,14 @@ enum { HOST_MAX = 256, EXPECTED = 256 };
 
 /* ---- keys ---- */
 
-uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text)
+uint32_t txn_method(const struct txn_table *tt, enum sip_method m, sv text)
 {
     sv pieces[] = {SV("method"), text};
-    return m != SIP_EXTENSION ? (uint64_t)m : home_hash(tt->home, pieces, 2) | (uint64_t)1 << 63;
+    return m != SIP_EXTENSION ? (uint32_t)m
+                              : (uint32_t)home_tag(tt->home, pieces, 2) | UINT32_C(1) << 31;
 }
 
-struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method)
+struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint32_t method)
 {
     sv pieces[] = {SV("client"), branch};
     return (struct txn_key){.id = home_list_key(tt->home, pieces, 2), .method = method};
@@ -80,8 +81,8 @@ const struct rx_match *txn_server_match(const struct txn_table *tt, struct rx *r
 
 bool txn_reliable(const struct txn *t)
 {
-    enum sip_transport via =
-        t->dest.flow.transport != SIP_T_NONE ? t->dest.flow.transport : t->dest.transport;
+    const struct dest *d = &t->work->dest;
+    enum sip_transport via = d->flow.transport != SIP_T_NONE ? d->flow.transport : d->transport;
     return via != SIP_T_UDP;
 }
 
@@ -108,7 +109,7 @@ static void on_retry(struct timer *timer, void *arg)
 {
     struct txn *t = arg;
     (void)timer;
-    run(t, t->retry_event);
+    run(t, t->work->retry_event);
 }
 
 static void leave_queue(struct txn *t)
@@ -123,10 +124,10 @@ static void enter_queue(struct txn *t, enum txn_wait wait)
 {
     struct loop *l = t->table->loop;
     struct txn_queue *q = &t->table->queue[wait];
-    t->wait = (uint8_t)wait;
+    t->wait = wait & 7;
     t->deadline = l->now + q->after;
     if (wait != TXN_WAIT_EVER && list_empty(&q->waiting))
-        loop_timer(l, &q->timer, q->after);
+        loop_timer_about(l, &q->timer, q->after);
     list_push(&q->waiting, &t->by_wait);
 }
 
@@ -152,14 +153,14 @@ static void on_queue(struct timer *timer, void *arg)
         loop_timer_cancel(l, timer);
     } else {
         usec at = CONTAINER(q->waiting.next, struct txn, by_wait)->deadline;
-        loop_timer(l, timer, at > l->now ? at - l->now : 0);
+        loop_timer_about(l, timer, at > l->now ? at - l->now : 0);
     }
 }
 
 void txn_stop(struct txn *t, uint32_t todo)
 {
-    if (todo & TXN_STOP_RETRY)
-        loop_timer_cancel(t->table->loop, &t->retry);
+    if (todo & TXN_STOP_RETRY && t->work)
+        loop_timer_cancel(t->table->loop, &t->work->retry);
     if (todo & TXN_STOP_DEADLINE && t->wait != TXN_WAIT_EVER) {
         leave_queue(t);
         enter_queue(t, TXN_WAIT_EVER);
@@ -168,9 +169,9 @@ void txn_stop(struct txn *t, uint32_t todo)
 
 static void arm_retry(struct txn *t, enum txn_event ev, usec after)
 {
-    t->interval = after;
-    t->retry_event = (uint8_t)ev;
-    loop_timer(t->table->loop, &t->retry, after);
+    t->work->interval = after;
+    t->work->retry_event = (uint8_t)ev;
+    loop_timer(t->table->loop, &t->work->retry, after);
 }
 
 static void arm_deadline(struct txn *t, enum txn_event ev, enum txn_wait wait)
@@ -183,19 +184,23 @@ static void arm_deadline(struct txn *t, enum txn_event ev, enum txn_wait wait)
 /* The interval that follows when ev's timer goes on: T1 first, then twice the last, at most max. */
 static usec doubled(const struct txn *t, enum txn_event ev, usec max)
 {
-    usec next = t->interval && t->retry_event == ev ? 2 * t->interval : t->table->config->t1;
+    const struct txn_work *w = t->work;
+    usec next = w->interval && w->retry_event == ev ? 2 * w->interval : t->table->config->t1;
     return next < max ? next : max;
 }
 
 /* A response for which a connection is being made can still fail, and is to be tried elsewhere. */
 static bool still_going(const struct txn *t)
 {
-    return t->dest.or_connect && !sip_flow_up(t->table->sip, &t->dest.flow);
+    const struct dest *d = &t->work->dest;
+    return d->or_connect && !sip_flow_up(t->table->sip, &d->flow);
 }
 
 void txn_arm(struct txn *t, uint32_t todo)
 {
     const struct sip_config *c = t->table->config;
+    if (!t->work) /* what stands has its last timer */
+        return;
     bool reliable = txn_reliable(t);
     if (todo & TXN_ARM_A && !reliable)
         arm_retry(t, TXN_TIMER_A, doubled(t, TXN_TIMER_A, 64 * c->t1));
@@ -244,7 +249,7 @@ static void not_taken(struct txn *t)
 static void on_fail(void *arg, enum err why)
 {
     struct txn *t = arg;
-    t->fault = why;
+    t->work->fault = why;
     not_taken(t);
 }
 
@@ -253,18 +258,19 @@ static void on_later(struct deferred *d, void *arg)
     struct txn_table *tt = arg;
     (void)d;
     for (struct link *l; (l = list_pop(&tt->faults));)
-        not_taken(CONTAINER(l, struct txn, by_fault));
+        not_taken(CONTAINER(l, struct txn_work, by_fault)->t);
 }
 
 void txn_send(struct txn *t, struct block *octets, bool watched)
 {
-    enum err rc = sip_send(t->table->sip, txn_dest(t), octets, watched ? &t->watch : NULL);
+    struct txn_work *w = t->work;
+    enum err rc = sip_send(t->table->sip, txn_dest(t), octets, watched ? &w->watch : NULL);
     /* A full queue of datagrams is loss like any other: the timers mend it. */
     if (!rc || (rc == ERR_BUSY && !txn_reliable(t)))
         return;
-    t->fault = rc;
-    if (!list_linked(&t->by_fault))
-        list_push(&t->table->faults, &t->by_fault);
+    w->fault = rc;
+    if (!list_linked(&w->by_fault))
+        list_push(&t->table->faults, &w->by_fault);
     loop_defer(t->table->loop, &t->table->later);
 }
 
@@ -283,26 +289,41 @@ bool txn_full(struct txn_table *tt)
     return true;
 }
 
-void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind)
+void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, const struct txn_key *key,
+              struct txn_work *w)
 {
     t->table = tt;
-    t->kind = (uint8_t)kind;
-    timer_init(&t->retry, on_retry, t);
-    t->watch.on_fail = on_fail;
-    t->watch.arg = t;
+    t->kind = kind & 3;
+    t->key_b = key->id.b;
+    t->method = key->method;
+    t->work = w;
+    w->t = t;
+    timer_init(&w->retry, on_retry, t);
+    w->watch.on_fail = on_fail;
+    w->watch.arg = t;
     enter_queue(t, TXN_WAIT_EVER);
+    bool client = kind == TXN_ICT || kind == TXN_NICT;
+    hash_insert(client ? &tt->by_client_key : &tt->by_server_key, &t->by_key, key->id.a);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, 1);
+}
+
+void txn_work_done(struct txn *t)
+{
+    struct txn_work *w = t->work;
+    loop_timer_cancel(t->table->loop, &w->retry);
+    sip_send_cancel(&w->watch);
+    list_unlink(&w->by_fault);
+    txn_elsewhere_done(t);
+    block_unref(w->octets);
+    t->work = NULL;
 }
 
 void txn_done(struct txn *t)
 {
     struct txn_table *tt = t->table;
-    loop_timer_cancel(tt->loop, &t->retry);
+    bool client = t->kind == TXN_ICT || t->kind == TXN_NICT;
+    hash_remove(client ? &tt->by_client_key : &tt->by_server_key, &t->by_key);
     leave_queue(t);
-    sip_send_cancel(&t->watch);
-    list_unlink(&t->by_fault);
-    txn_elsewhere_done(t);
-    block_unref(t->octets);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, -1);
 }
 

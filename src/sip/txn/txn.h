@@ -48,11 +48,11 @@ MUST_USE enum err stxn_respond(struct stxn *t, uint16_t status, struct block *oc
 MUST_USE enum err stxn_reply(struct stxn *t, struct sip_reply *r);
 /* Another handler takes over from here on. */
 void stxn_handle(struct stxn *t, const struct stxn_handler *h, void *arg);
-struct rx *stxn_rx(const struct stxn *t); /* the request */
+struct rx *stxn_rx(const struct stxn *t); /* the request; NULL once it is let go of */
 bool stxn_final(const struct stxn *t);    /* a final response was sent */
 /* NULL is fine. Without a final response the machine ends at once, silently. With one it lets go
- * of the request: drop
- * early, what remains for half a minute is small. */
+ * of the request: drop early, what remains for half a minute is small. Over datagrams a report that the
+ * response was refused changes nothing then: nobody is left to be told. */
 void stxn_drop(struct stxn *t);
 /* RFC 3261 §8.2.2.2: rx has no To tag, and another live server transaction came from the same
  * request by another way (same From tag,
@@ -73,7 +73,7 @@ struct ctxn_handler {
 /* What answers to a request of ours are matched by (§17.1.3). */
 struct txn_key {
     struct home_key id;
-    uint64_t method; /* enum sip_method, or a hash with the top bit set */
+    uint32_t method; /* enum sip_method, or a hash with the top bit set */
 };
 struct txn_key ctxn_key(struct sip *s, sv branch, enum sip_method m, sv method_text);
 /* octets: the whole request with our Via on top; parsed here for an ACK or a CANCEL only. key: its branch
@@ -93,8 +93,6 @@ void ctxn_give_up(struct ctxn *t);
 void ctxn_drop(struct ctxn *t);
 /* Another handler takes over from here on. */
 void ctxn_handle(struct ctxn *t, const struct ctxn_handler *h, void *arg);
-struct sip *ctxn_sip(const struct ctxn *t);
-const struct flow *ctxn_flow(const struct ctxn *t);
 
 /* Responses whose connection is gone may follow names by this one (RFC 3263 §5); NULL: no more, before it
  * ends. */

@@ -7,12 +7,27 @@
  * heap. */
 enum { SCRATCH = 8 * 1024, SCRATCH_MAX = 256 * 1024, BUILD_EXTRA = 256, MAX_FORWARDS = 70 };
 
+static struct client_work *work_of(struct ctxn *t)
+{
+    return CONTAINER(t->t.work, struct client_work, w);
+}
+
+/* Nothing will be sent any more: it absorbs, and tells of each 2xx. */
+static void stand(struct ctxn *t)
+{
+    if (!t->t.work)
+        return;
+    struct client_work *w = work_of(t);
+    txn_work_done(&t->t);
+    block_unref(w->reason);
+    MEM_GIVE(w);
+}
+
 static void client_free(struct ctxn *t)
 {
     struct txn_table *tt = t->t.table;
-    hash_remove(&tt->by_client_key, &t->t.by_key);
+    stand(t);
     txn_done(&t->t);
-    block_unref(t->reason);
     pool_put(tt->clients, t);
 }
 
@@ -69,7 +84,7 @@ static struct block *from_invite(struct ctxn *t, sv method, sv to, sv reason)
     struct arena a;
     struct sipmsg invite;
     struct buf b;
-    sv text = block_sv(t->t.octets);
+    sv text = block_sv(t->t.work->octets);
     struct block *out = sip_block(t->t.table->sip, text.n + to.n + reason.n + BUILD_EXTRA);
     if (!out)
         return NULL;
@@ -94,16 +109,17 @@ static struct block *from_invite(struct ctxn *t, sv method, sv to, sv reason)
 /* The INVITE is not needed any more: its place takes the ACK. */
 static void send_ack(struct ctxn *t, struct rx *rx)
 {
-    if (!t->acked) {
+    struct client_work *c = work_of(t);
+    if (!c->acked) {
         struct block *ack =
             from_invite(t, SV("ACK"), rx ? sipmsg_value(&rx->msg, SIP_H_TO) : SV_NONE, SV_NONE);
         if (!ack)
             return; /* the answer comes again, and then we try again */
-        block_unref(t->t.octets);
-        t->t.octets = ack;
-        t->acked = true;
+        block_unref(c->w.octets);
+        c->w.octets = ack;
+        c->acked = true;
     }
-    txn_send(&t->t, t->t.octets, true);
+    txn_send(&t->t, c->w.octets, true);
 }
 
 static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const struct dest *d,
@@ -113,19 +129,19 @@ static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const
 static void send_cancel(struct ctxn *t)
 {
     struct txn_table *tt = t->t.table;
-    sv reason = t->reason ? block_sv(t->reason) : SV_NONE;
+    struct client_work *w = work_of(t);
+    sv reason = w->reason ? block_sv(w->reason) : SV_NONE;
     struct block *octets = from_invite(t, SV("CANCEL"), SV_NONE, reason);
-    block_unref(t->reason);
-    t->reason = NULL;
+    block_unref(w->reason);
+    w->reason = NULL;
     if (!octets)
         return; /* Timer X still ends the INVITE */
-    struct txn_key key = t->t.key;
-    key.method = SIP_CANCEL;
-    struct ctxn *c = client_begin(tt, TXN_NICT, &t->t.dest, &key, octets);
+    struct txn_key key = {{t->t.by_key.hash, t->t.key_b}, SIP_CANCEL};
+    struct ctxn *c = client_begin(tt, TXN_NICT, &w->w.dest, &key, octets);
     block_unref(octets);
     if (c) {
         uint32_t todo = txn_begin(TXN_NICT, &c->t.state);
-        txn_send(&c->t, c->t.octets, true);
+        txn_send(&c->t, c->t.work->octets, true);
         txn_arm(&c->t, todo);
     }
 }
@@ -145,7 +161,7 @@ static void tell_end(struct ctxn *t, uint32_t todo)
     if (todo & TXN_LEAVE_TIMEOUT)
         leave(t, ERR_TIMEOUT);
     if (todo & TXN_LEAVE_ERROR)
-        leave(t, t->t.fault ? t->t.fault : ERR_STATE);
+        leave(t, t->t.work && t->t.work->fault ? t->t.work->fault : ERR_STATE);
 }
 
 void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx)
@@ -157,29 +173,26 @@ void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx)
         m->state = TXN_GONE;
         todo = TXN_STOP | TXN_LEAVE_ERROR;
     }
+    struct client_work *w = m->work ? work_of(t) : NULL;
     /* The wait of §9.1 is over. */
-    if (ev == TXN_RX_1XX && t->want_cancel && txn_allows(m->kind, m->state, TXN_CANCEL)) {
-        t->want_cancel = false;
+    if (ev == TXN_RX_1XX && w && w->want_cancel && txn_allows(m->kind, m->state, TXN_CANCEL)) {
+        w->want_cancel = false;
         todo |= txn_step(m->kind, &m->state, TXN_CANCEL);
     }
     txn_stop(m, todo);
     if (todo & TXN_SEND) {
         stat_inc(&m->table->loop->stats, STAT_SIP_RETRANSMITS_TX);
-        txn_send(m, m->octets, true);
+        txn_send(m, w->w.octets, true);
     }
     if (todo & TXN_SEND_ACK)
         send_ack(t, rx);
     if (todo & TXN_SEND_CANCEL)
         send_cancel(t);
     if (todo & TXN_WANT_CANCEL)
-        t->want_cancel = true;
+        w->want_cancel = true;
     txn_arm(m, todo);
-    if (m->state == TXN_ACCEPTED || (m->kind == TXN_NICT && m->state == TXN_COMPLETED)) {
-        /* Nothing will be sent again. */
-        sip_send_cancel(&m->watch);
-        block_unref(m->octets);
-        m->octets = NULL;
-    }
+    if (m->state == TXN_ACCEPTED || (m->kind == TXN_NICT && m->state == TXN_COMPLETED))
+        stand(t);
     if (m->state == TXN_GONE) {
         tell_end(t, todo);
         client_free(t);
@@ -208,7 +221,7 @@ bool ctxn_on_response(void *table, struct rx *rx)
         txn_client_key(tt, via->branch, txn_method(tt, cseq->method, cseq->method_text));
     uint16_t status = rx->msg.status;
     HASH_EACH (t, &tt->by_client_key, key.id.a, struct ctxn, t.by_key) {
-        if (!home_key_equal(&t->t.key.id, &key.id) || t->t.key.method != key.method)
+        if (!txn_has_key(&t->t, &key.id) || t->t.method != key.method)
             continue;
         ctxn_run(t, status < 200 ? TXN_RX_1XX : status < 300 ? TXN_RX_2XX : TXN_RX_FAIL, rx);
         return true;
@@ -221,14 +234,15 @@ bool ctxn_on_response(void *table, struct rx *rx)
 static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const struct dest *d,
                                  const struct txn_key *key, struct block *octets)
 {
-    struct ctxn *t = pool_get(tt->clients);
-    if (!t)
+    struct client_work *w = MEM_TAKE(struct client_work);
+    struct ctxn *t = w ? pool_get(tt->clients) : NULL;
+    if (!t) {
+        MEM_GIVE(w);
         return NULL;
-    txn_init(&t->t, tt, kind);
-    t->t.key = *key;
-    t->t.dest = *d;
-    t->t.octets = block_ref(octets);
-    hash_insert(&tt->by_client_key, &t->t.by_key, key->id.a);
+    }
+    txn_init(&t->t, tt, kind, key, &w->w);
+    w->w.dest = *d;
+    w->w.octets = block_ref(octets);
     return t;
 }
 
@@ -251,15 +265,14 @@ enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets,
     struct ctxn *t = client_begin(tt, kind, d, key, octets);
     if (!t)
         return ERR_NOMEM;
+    struct txn_work *w = t->t.work;
     bool reliable = txn_reliable(&t->t);
     enum err rc = ERR_OK;
     /* A datagram's way is looked for once, however often it is sent. */
     if (!reliable)
-        rc = sip_flow_for(s, d, &t->t.dest.flow);
+        rc = sip_flow_for(s, d, &w->dest.flow);
     if (!rc)
-        rc = sip_send(s, &t->t.dest, octets, &t->t.watch);
-    if (reliable && sip_flow_for(s, d, &t->flow)) /* with the connection that was just made */
-        t->flow = d->flow;
+        rc = sip_send(s, &w->dest, octets, &w->watch);
     if (rc && !(rc == ERR_BUSY && !reliable)) { /* a full queue is loss like any other */
         client_free(t);
         return rc;
@@ -271,24 +284,30 @@ enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets,
     return ERR_OK;
 }
 
+/* What the user asks for is not past. */
+static bool may(const struct ctxn *t, enum txn_event ev)
+{
+    return t->t.work && !t->t.table->closing && txn_allows(t->t.kind, t->t.state, ev);
+}
+
 void ctxn_cancel(struct ctxn *t, sv reason)
 {
-    struct txn_table *tt = t->t.table;
-    if (tt->closing || t->cancelled || !txn_allows(t->t.kind, t->t.state, TXN_CANCEL))
+    if (!may(t, TXN_CANCEL) || work_of(t)->cancelled)
         return;
-    t->cancelled = true;
-    if (sv_present(reason) && (t->reason = sip_block(tt->sip, reason.n))) {
-        memcpy(t->reason->p, reason.p, reason.n);
-        t->reason->n = (uint32_t)reason.n;
+    struct client_work *w = work_of(t);
+    w->cancelled = true;
+    if (sv_present(reason) && (w->reason = sip_block(t->t.table->sip, reason.n))) {
+        memcpy(w->reason->p, reason.p, reason.n);
+        w->reason->n = (uint32_t)reason.n;
     }
     ctxn_run(t, TXN_CANCEL, NULL);
 }
 
 void ctxn_give_up(struct ctxn *t)
 {
-    if (t->t.table->closing || t->cancelled || !txn_allows(t->t.kind, t->t.state, TXN_GIVE_UP))
+    if (!may(t, TXN_GIVE_UP) || work_of(t)->cancelled)
         return;
-    t->cancelled = true;
+    work_of(t)->cancelled = true;
     ctxn_run(t, TXN_GIVE_UP, NULL);
 }
 
@@ -305,14 +324,4 @@ void ctxn_handle(struct ctxn *t, const struct ctxn_handler *h, void *arg)
 {
     t->h = h;
     t->arg = arg;
-}
-
-struct sip *ctxn_sip(const struct ctxn *t)
-{
-    return t->t.table->sip;
-}
-
-const struct flow *ctxn_flow(const struct ctxn *t)
-{
-    return txn_reliable(&t->t) ? &t->flow : &t->t.dest.flow;
 }

@@ -23,7 +23,7 @@ struct elsewhere {
 static bool allowed(void *arg, const struct addr *a)
 {
     const struct txn *t = ((const struct elsewhere *)arg)->t;
-    return addr_class(a) == addr_class(&t->dest.flow.remote) && !sip_is_own(t->table->sip, a);
+    return addr_class(a) == addr_class(&t->work->dest.flow.remote) && !sip_is_own(t->table->sip, a);
 }
 
 static void on_located(void *arg, enum err rc, const struct locate_set *set)
@@ -36,7 +36,7 @@ static void on_located(void *arg, enum err rc, const struct locate_set *set)
     if (rc)
         stxn_run(CONTAINER(t, struct stxn, t), TXN_TX_ERROR, NULL);
     else
-        txn_send(t, t->octets, true);
+        txn_send(t, t->work->octets, true);
 }
 
 static enum err ask(struct elsewhere *e)
@@ -49,11 +49,11 @@ static enum err ask(struct elsewhere *e)
     uint8_t ip[16];
     size_t n;
     arena_init(&a, NULL, 0, RESPONSE_ARENA);
-    enum err rc = sipmsg_parse(block_sv(t->octets), &a, &m, &fault);
+    enum err rc = sipmsg_parse(block_sv(t->work->octets), &a, &m, &fault);
     if (!rc)
         rc = sipmsg_via(&m, &via);
     /* By number it is the source, which has been tried, or an address that proves nothing. */
-    if (!rc && (via->transport != t->dest.flow.transport || !uri_host_ip(via->host, ip, &n)))
+    if (!rc && (via->transport != t->work->dest.flow.transport || !uri_host_ip(via->host, ip, &n)))
         rc = ERR_UNREACHABLE;
     if (!rc)
         rc = locate_response(t->table->locate, via, allowed, on_located, e, &e->query);
@@ -63,36 +63,39 @@ static enum err ask(struct elsewhere *e)
 
 bool txn_elsewhere(struct txn *t)
 {
-    struct elsewhere *e = t->elsewhere;
-    if (!t->table->locate || t->table->closing || !t->octets || !t->dest.or_connect)
+    struct txn_work *w = t->work;
+    struct elsewhere *e = w->elsewhere;
+    if (!t->table->locate || t->table->closing || !w->octets || !w->dest.or_connect)
         return false;
     if (e) {
         if (e->next < e->set.n)
             e->next++;
         if (e->next < e->set.n)
-            txn_send(t, t->octets, true);
+            txn_send(t, t->work->octets, true);
         return e->query || e->next < e->set.n;
     }
     e = MEM_NEW(struct elsewhere);
     if (!e)
         return false;
     e->t = t;
-    t->elsewhere = e;
+    w->elsewhere = e;
     return ask(e) == ERR_OK;
 }
 
 const struct dest *txn_dest(const struct txn *t)
 {
-    const struct elsewhere *e = t->elsewhere;
-    return e && e->next < e->set.n ? &e->set.dest[e->next] : &t->dest;
+    const struct elsewhere *e = t->work->elsewhere;
+    return e && e->next < e->set.n ? &e->set.dest[e->next] : &t->work->dest;
 }
 
 void txn_elsewhere_done(struct txn *t)
 {
-    if (t->elsewhere)
-        locate_cancel(t->elsewhere->query);
-    mem_free(t->elsewhere);
-    t->elsewhere = NULL;
+    struct txn_work *w = t->work;
+    if (!w || !w->elsewhere)
+        return;
+    locate_cancel(w->elsewhere->query);
+    mem_free(w->elsewhere);
+    w->elsewhere = NULL;
 }
 
 void txn_locate(struct sip *s, struct locate *l)

@@ -2,8 +2,11 @@
 /* txn/txn_priv.h: what the parts of txn share.                                  layer: sip
  *
  * Parts   txn_tables.c the machines; txn.c the table of transactions, keys, timers, sending;
- * txn_elsewhere.c responses whose connection is gone;
+ * txn_elsewhere.c responses whose connection is gone; txn_answer.c what is said to a request that comes again;
  *         txn_client.c and txn_server.c the two drivers.
+ * Life    what a transaction needs to do its work (the request, the octets that are repeated, where they go)
+ *         is a piece of its own, which ends when nothing will be said unasked any more: from there to its last
+ *         timer, 5 or 32 s, the transaction itself is all that stands, and a server's has its answer.
  * Keys    a home_key of what RFC 3261 §17.1.3 and §17.2.3 match by, and the method beside it: the texts
  *         need not be kept. */
 #ifndef TXN_TXN_PRIV_H
@@ -46,65 +49,96 @@ struct txn_table {
 };
 
 struct elsewhere;
+struct txn;
 
-/* Common to both sides. What a look-up reads comes first, in one cache line. */
-struct txn {
-    struct hash_node by_key;
-    struct txn_key key;
-    uint8_t kind, state;
-    uint8_t retry_event, deadline_event;
-    uint8_t wait; /* enum txn_wait: the queue that it is in */
-    struct txn_table *table;
-    struct link by_wait;
-    usec deadline; /* not in TXN_WAIT_EVER */
+/* What a transaction needs until its last word is said; then only the transaction itself stands. */
+struct txn_work {
+    struct txn *t;
     struct timer retry;
     usec interval; /* of retry: doubles */
+    uint8_t retry_event;
+    enum err fault;
     /* what is sent again: the request, its ACK; the last response. May be NULL */
     struct block *octets;
     struct elsewhere *elsewhere; /* NULL: dest serves */
+    struct link by_fault;
     struct sip_sent watch;
     struct dest dest;
-    struct link by_fault;
-    enum err fault;
+};
+
+/* Common to both sides: what stands until the last timer, half a minute behind the work. There are tens of
+ * thousands of these: every octet counts. What a look-up reads comes first. */
+struct txn {
+    struct hash_node by_key; /* under the key's first half */
+    uint64_t key_b;          /* its second half */
+    uint32_t method;
+    uint8_t kind : 2;    /* enum txn_kind */
+    uint8_t wait : 3;    /* enum txn_wait: the queue that it is in */
+    uint8_t old : 1;     /* server: RFC 2543, matched without a branch */
+    uint8_t claimed : 1; /* server: holds a claim on its Call-ID */
+    uint8_t state, deadline_event;
+    struct txn_work *work; /* NULL: it waits for its end */
+    struct txn_table *table;
+    struct link by_wait;
+    usec deadline; /* not in TXN_WAIT_EVER */
 };
 
 struct ctxn {
     struct txn t;
     const struct ctxn_handler *h; /* NULL: the user left */
     void *arg;
-    struct flow flow; /* over streams; a datagram's is dest's */
+};
+
+struct client_work {
+    struct txn_work w;
     bool cancelled, want_cancel, acked;
     struct block *reason; /* waits for the CANCEL; NULL: none */
 };
 
 struct stxn {
     struct txn t;
+    struct addr source; /* by its address: another one's request is another request */
+    struct txn_answer
+        *answer; /* what the request gets when it comes again; NULL: the work knows, or nothing */
+    struct home_key claim;
+    struct hash_node by_merge;
+};
+
+struct server_work {
+    struct txn_work w;
     const struct stxn_handler *h;
     void *arg;
     struct rx *rx; /* NULL: let go of */
-    struct hash_node by_merge;
-    struct home_key merge, claim;
-    bool claimed;
-    bool old; /* RFC 2543: matched without a branch */
     bool final, repeat;
-    uint64_t tag; /* old: hash of the To tag of the request, of the response once there is one */
+    bool left;    /* the user has: no handler is called any more */
+    uint64_t tag; /* old: hash of the To tag of the request */
     usec at;
 };
 
+_Static_assert(sizeof(struct ctxn) <= 96, "a size class of mem_take");
+_Static_assert(sizeof(struct stxn) <= 160, "a size class of mem_take");
+
 /* ---- txn.c ---- */
-uint64_t txn_method(const struct txn_table *tt, enum sip_method m, sv text);
-struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint64_t method);
+uint32_t txn_method(const struct txn_table *tt, enum sip_method m, sv text);
+struct txn_key txn_client_key(const struct txn_table *tt, sv branch, uint32_t method);
 /* What rx is matched by; NULL: no Via, or what RFC 2543 matches by is missing. */
 const struct rx_match *txn_server_match(const struct txn_table *tt, struct rx *rx);
-/* t is cleared. */
-void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind);
-/* Out of every list; frees what the common part holds. */
+static inline bool txn_has_key(const struct txn *t, const struct home_key *key)
+{
+    return t->by_key.hash == key->a && t->key_b == key->b;
+}
+/* t and w are cleared; from here on t is found by key in its table. */
+void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, const struct txn_key *key,
+              struct txn_work *w);
+/* The work is done: out of every list, and what it holds is let go of. Its memory is the driver's. */
+void txn_work_done(struct txn *t);
+/* Out of the table and its queue. */
 void txn_done(struct txn *t);
 bool txn_full(struct txn_table *tt);
 bool txn_reliable(const struct txn *t);
 void txn_stop(struct txn *t, uint32_t todo);
 void txn_arm(struct txn *t, uint32_t todo);
-/* Sends t->octets; what fails at once is told at the turn's end. watched: later failures matter,
+/* Sends octets; what fails at once is told at the turn's end. watched: later failures matter,
  * too. */
 void txn_send(struct txn *t, struct block *octets, bool watched);
 void txn_broken(struct txn *t);
@@ -119,6 +153,21 @@ void txn_elsewhere_done(struct txn *t);
 /* ---- txn.c ---- */
 /* The time after which a request other than INVITE may be answered 100 (RFC 4320 §4.1). */
 usec txn_time_of_100(const struct txn_table *tt);
+
+/* ---- txn_answer.c: a final response, small ---- */
+
+struct txn_answer;
+/* NULL: no memory, or it is too long for its short form. */
+struct txn_answer *txn_answer_of(const struct sip_reply *r);
+/* A response that somebody else wrote: its octets. */
+struct txn_answer *txn_answer_copy(sv octets);
+void txn_answer_free(struct txn_answer *a); /* NULL is fine */
+/* To where rx, the request come again, asks for it. One that gets lost is asked for again. */
+void txn_answer_send(const struct txn_answer *a, struct sip *s, struct rx *rx);
+/* The To tag of a response, in mem; SV_NONE: it has none. */
+enum { TXN_TAG_MAX = 256 };
+sv txn_answer_tag(const struct txn_answer *a, struct sip *s, char mem[static TXN_TAG_MAX]);
+sv txn_octets_tag(const struct block *response, char mem[static TXN_TAG_MAX]);
 
 /* ---- the drivers ---- */
 void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx);

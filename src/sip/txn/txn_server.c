@@ -3,24 +3,53 @@
  * answers CANCEL (§9.2). */
 #include "txn/txn_priv.h"
 
-enum { SCRATCH = 8 * 1024, SCRATCH_MAX = 256 * 1024, TAG_MAX = 256 };
-
-static void let_go_of_request(struct stxn *t)
+static struct server_work *work_of(const struct stxn *t)
 {
-    rx_unref(t->rx);
-    t->rx = NULL;
+    return CONTAINER(t->t.work, struct server_work, w);
+}
+
+static void let_go_of_request(struct server_work *w)
+{
+    rx_unref(w->rx);
+    w->rx = NULL;
+}
+
+static void work_free(struct stxn *t)
+{
+    if (!t->t.work)
+        return;
+    struct server_work *w = work_of(t);
+    txn_work_done(&t->t);
+    let_go_of_request(w);
+    MEM_GIVE(w);
 }
 
 static void server_free(struct stxn *t)
 {
     struct txn_table *tt = t->t.table;
-    hash_remove(&tt->by_server_key, &t->t.by_key);
-    hash_remove(&tt->by_merge_key, &t->by_merge);
+    work_free(t);
     txn_done(&t->t);
-    let_go_of_request(t);
-    if (t->claimed)
+    hash_remove(&tt->by_merge_key, &t->by_merge);
+    if (t->t.claimed)
         home_release(tt->home, &t->claim);
+    txn_answer_free(t->answer);
     pool_put(tt->servers, t);
+}
+
+/* The user has left and nothing will be said unasked any more: what stands absorbs the request, and has its
+ * answer when there is one to give. RFC 2543's is told from others by more than its key; over streams
+ * the end is near. */
+static void settle(struct stxn *t)
+{
+    if (!t->t.work || !work_of(t)->left || t->t.old)
+        return;
+    struct server_work *w = work_of(t);
+    bool silent = t->t.state == TXN_CONFIRMED || (t->t.state == TXN_ACCEPTED && !w->repeat);
+    bool answered = t->t.kind == TXN_NIST && t->t.state == TXN_COMPLETED;
+    if (answered && !t->answer && w->w.octets)
+        t->answer = txn_answer_copy(block_sv(w->w.octets));
+    if (silent || (answered && t->answer && !txn_reliable(&t->t)))
+        work_free(t);
 }
 
 /* ---- tags ---- */
@@ -28,43 +57,38 @@ static void server_free(struct stxn *t)
 static uint64_t tag_hash(const struct txn_table *tt, sv tag)
 {
     sv pieces[] = {SV("tag"), tag};
-    return sv_present(tag) ? home_hash(tt->home, pieces, 2) : 0;
+    return sv_present(tag) ? home_tag(tt->home, pieces, 2) : 0;
 }
 
-/* The To tag of a response of ours, in mem; SV_NONE: it has none. */
-static sv response_tag(const struct block *octets, char mem[static TAG_MAX])
+/* The To tag of what was answered, in mem; SV_NONE: it has none. */
+static sv response_tag(const struct stxn *t, char mem[static TXN_TAG_MAX])
 {
-    char scratch[SCRATCH];
-    struct arena a;
-    struct sipmsg m;
-    const struct sip_addr *to;
-    sv tag = SV_NONE;
-    arena_init(&a, scratch, sizeof scratch, SCRATCH_MAX);
-    if (octets && !sipmsg_parse(block_sv(octets), &a, &m, NULL) && !sipmsg_to(&m, &to) &&
-        sv_present(to->tag) && to->tag.n <= TAG_MAX) {
-        memcpy(mem, to->tag.p, to->tag.n);
-        tag = (sv){mem, to->tag.n};
-    }
-    arena_done(&a);
-    return tag;
+    const struct block *octets = t->t.work ? t->t.work->octets : NULL;
+    return octets      ? txn_octets_tag(octets, mem)
+           : t->answer ? txn_answer_tag(t->answer, t->t.table->sip, mem)
+                       : SV_NONE;
 }
 
 /* ---- effects ---- */
 
-static void server_send(struct stxn *t)
+static void server_send(struct stxn *t, struct rx *rx)
 {
+    struct txn_work *w = t->t.work;
     /* Over datagrams a provisional response that is refused says little: the final one will be
      * sent. */
-    if (t->t.octets)
-        txn_send(&t->t, t->t.octets, t->final || txn_reliable(&t->t));
+    if (w && w->octets)
+        txn_send(&t->t, w->octets, work_of(t)->final || txn_reliable(&t->t));
+    else if (t->answer && rx)
+        txn_answer_send(t->answer, t->t.table->sip, rx);
 }
 
-/* A reply to a long request is short, and kept: in a block of its own size. */
 static enum err build_reply(struct stxn *t, struct sip_reply *r, struct block **ret_octets)
 {
-    struct block *octets, *fit;
-    TRY(sip_build_reply(t->t.table->sip, t->rx, r, &octets));
-    fit = octets->n <= octets->cap / 2 ? sip_block(t->t.table->sip, octets->n) : NULL;
+    struct block *octets, *fit = NULL;
+    TRY(sip_build_reply(t->t.table->sip, work_of(t)->rx, r, &octets));
+    /* A refusal of an INVITE is repeated until the ACK: in a block of its own size. */
+    if (t->t.kind == TXN_IST && octets->n <= octets->cap / 2)
+        fit = sip_block(t->t.table->sip, octets->n);
     if (fit) {
         memcpy(fit->p, octets->p, octets->n);
         fit->n = octets->n;
@@ -74,34 +98,44 @@ static enum err build_reply(struct stxn *t, struct sip_reply *r, struct block **
     return ERR_OK;
 }
 
+/* What is sent again from now on. */
+static void set_octets(struct stxn *t, struct block *octets)
+{
+    block_unref(t->t.work->octets);
+    t->t.work->octets = octets;
+}
+
 static void send_100(struct stxn *t)
 {
     struct sip_reply r = {.status = 100};
     struct block *octets;
     if (build_reply(t, &r, &octets))
         return; /* the request comes again */
-    block_unref(t->t.octets);
-    t->t.octets = octets;
-    server_send(t);
+    set_octets(t, octets);
+    server_send(t, NULL);
 }
 
 static void leave(struct stxn *t, enum err why)
 {
-    const struct stxn_handler *h = t->h;
-    t->h = NULL;
-    if (h)
-        h->on_gone(t->arg, why);
+    struct server_work *w = t->t.work ? work_of(t) : NULL;
+    if (!w || w->left)
+        return;
+    w->left = true;
+    if (w->h)
+        w->h->on_gone(w->arg, why);
 }
 
 static void tell(struct stxn *t, enum txn_event ev, struct rx *rx)
 {
     void *arg;
     const struct sip_user *u;
+    struct server_work *w = t->t.work ? work_of(t) : NULL;
     if (ev == TXN_RX_CANCEL) {
-        if (t->h && t->h->on_cancel)
-            t->h->on_cancel(t->arg, rx);
+        if (w && !w->left && w->h && w->h->on_cancel)
+            w->h->on_cancel(w->arg, rx);
     } else if (ev == TXN_RX_ACK) {
-        t->repeat = false;
+        if (w)
+            w->repeat = false;
         u = sip_user_of(t->t.table->sip, &arg);
         u->on_request(arg, rx);
     }
@@ -120,10 +154,11 @@ void stxn_run(struct stxn *t, enum txn_event ev, struct rx *rx)
         stat_inc(&m->table->loop->stats, STAT_SIP_RETRANSMITS_TX);
     txn_stop(m, todo);
     if (todo & TXN_SEND)
-        server_send(t);
+        server_send(t, rx);
     if (todo & TXN_SEND_100)
         send_100(t);
-    txn_arm(m, t->repeat ? todo : todo & ~(uint32_t)TXN_ARM_2XX);
+    bool repeat = m->work && work_of(t)->repeat;
+    txn_arm(m, repeat ? todo : todo & ~(uint32_t)TXN_ARM_2XX);
     /* The user last: he may drop t in any of these, which frees it unless it is gone or has a final
      * response. */
     if (todo & TXN_TELL) {
@@ -132,17 +167,20 @@ void stxn_run(struct stxn *t, enum txn_event ev, struct rx *rx)
     }
     bool gone = m->state == TXN_GONE;
     if (todo & TXN_LEAVE)
-        leave(t, ev == TXN_TIMER_L && t->repeat ? ERR_TIMEOUT : ERR_OK);
+        leave(t, ev == TXN_TIMER_L && repeat ? ERR_TIMEOUT : ERR_OK);
     if (todo & TXN_LEAVE_TIMEOUT)
         leave(t, ERR_TIMEOUT);
     if (todo & TXN_LEAVE_ERROR) {
-        t->final = true; /* nothing more will be said; t stays to absorb the request */
-        leave(t, m->fault ? m->fault : ERR_STATE);
+        if (m->work)
+            work_of(t)->final = true; /* nothing more will be said; t stays to absorb the request */
+        leave(t, m->work && m->work->fault ? m->work->fault : ERR_STATE);
+        if (m->work)
+            let_go_of_request(work_of(t));
     }
     if (gone)
         server_free(t);
-    else if (todo & TXN_LEAVE_ERROR)
-        let_go_of_request(t);
+    else
+        settle(t);
 }
 
 void stxn_end(struct stxn *t, enum err why)
@@ -159,14 +197,14 @@ void stxn_end(struct stxn *t, enum err why)
 static bool tag_fits(const struct stxn *t, struct rx *rx)
 {
     const struct sip_addr *to;
-    if (!t->old)
+    if (!t->t.old)
         return true;
     if (sipmsg_to(&rx->msg, &to))
         return false;
     if (rx->msg.method != SIP_ACK)
-        return tag_hash(t->t.table, to->tag) == t->tag;
-    char mem[TAG_MAX];
-    sv tag = response_tag(t->t.octets, mem);
+        return tag_hash(t->t.table, to->tag) == work_of(t)->tag;
+    char mem[TXN_TAG_MAX];
+    sv tag = response_tag(t, mem);
     return !sv_present(tag) || sv_eq(tag, to->tag);
 }
 
@@ -179,9 +217,9 @@ static struct stxn *server_find(struct txn_table *tt, struct rx *rx, bool any_me
         return NULL;
     HASH_EACH (t, &tt->by_server_key, match->key.a, struct stxn, t.by_key) {
         /* The source belongs to it: who has only seen the branch is somebody else (D31). */
-        if (home_key_equal(&t->t.key.id, &match->key) && t->old == match->old && tag_fits(t, rx) &&
-            addr_equal_ip(&t->t.dest.flow.remote, &rx->flow.remote) &&
-            (any_method || t->t.key.method == match->method))
+        if (txn_has_key(&t->t, &match->key) && t->t.old == match->old && tag_fits(t, rx) &&
+            addr_equal_ip(&t->source, &rx->flow.remote) &&
+            (any_method || t->t.method == match->method))
             return t;
     }
     return NULL;
@@ -194,8 +232,8 @@ bool stxn_knows(void *table, struct rx *rx)
 }
 
 /* RFC 3261 §8.2.2.2: what requests that were merged on the way have in common: tag of From, Call-ID, CSeq.
- * NULL: rx has a tag in To, and is in a dialog; or it cannot be read. */
-static const struct home_key *merge_key(const struct txn_table *tt, struct rx *rx)
+ * False: rx has a tag in To, and is in a dialog; or it cannot be read. */
+static bool merges(const struct txn_table *tt, struct rx *rx)
 {
     const struct sip_addr *to, *from;
     const struct sip_cseq *cseq;
@@ -203,17 +241,17 @@ static const struct home_key *merge_key(const struct txn_table *tt, struct rx *r
     struct rx_match *match = &rx->match;
     if (sipmsg_to(&rx->msg, &to) || sv_present(to->tag) || sipmsg_from(&rx->msg, &from) ||
         sipmsg_cseq(&rx->msg, &cseq))
-        return NULL;
+        return false;
     if (!match->merges) {
         sv pieces[] = {SV("merge"),
                        from->tag,
                        {(const char *)call, sizeof *call},
                        {(const char *)&cseq->number, sizeof cseq->number},
                        {(const char *)&match->method, sizeof match->method}};
-        match->merge = home_list_key(tt->home, pieces, 5);
+        match->merge = home_list_key(tt->home, pieces, 5).a;
         match->merges = true;
     }
-    return &match->merge;
+    return true;
 }
 
 static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
@@ -222,28 +260,29 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
     const struct sip_addr *to;
     if (!match || sipmsg_to(&rx->msg, &to))
         return NULL;
-    struct stxn *t = pool_get(tt->servers);
-    if (!t)
+    struct server_work *w = MEM_TAKE(struct server_work);
+    struct stxn *t = w ? pool_get(tt->servers) : NULL;
+    if (!t) {
+        MEM_GIVE(w);
         return NULL;
+    }
     enum txn_kind kind = rx->msg.method == SIP_INVITE ? TXN_IST : TXN_NIST;
-    txn_init(&t->t, tt, kind);
-    t->t.key = (struct txn_key){match->key, match->method};
-    t->t.dest = sip_response_dest(rx);
-    t->rx = rx_ref(rx);
-    t->at = tt->loop->now;
-    t->old = match->old;
-    t->tag = t->old ? tag_hash(tt, to->tag) : 0;
+    struct txn_key key = {match->key, match->method};
+    txn_init(&t->t, tt, kind, &key, &w->w);
+    t->source = rx->flow.remote;
+    t->t.old = match->old;
+    w->w.dest = sip_response_dest(rx);
+    w->rx = rx_ref(rx);
+    w->at = tt->loop->now;
+    w->tag = match->old ? tag_hash(tt, to->tag) : 0;
     if (rx->claimed) {
         t->claim = *sip_call_key(tt->sip, rx);
-        t->claimed = true;
+        t->t.claimed = true;
         rx->claimed = false;
     }
-    hash_insert(&tt->by_server_key, &t->t.by_key, match->key.a);
     /* Of requests that the user serves himself: about others he did not ask (stxn_merged). */
-    if (match->merges) {
-        t->merge = match->merge;
-        hash_insert(&tt->by_merge_key, &t->by_merge, t->merge.a);
-    }
+    if (match->merges)
+        hash_insert(&tt->by_merge_key, &t->by_merge, match->merge);
     txn_arm(&t->t, txn_begin(kind, &t->t.state));
     return t;
 }
@@ -254,7 +293,7 @@ static bool cancels(struct stxn *target, struct rx *rx)
     const struct sip_addr *from, *theirs;
     const struct sip_cseq *cseq, *number;
     sv call_id, id;
-    struct rx *of = target->rx;
+    struct rx *of = target->t.work ? work_of(target)->rx : NULL;
     if (!of) /* decided long ago: it changes nothing */
         return true;
     return !sipmsg_from(&rx->msg, &from) && !sipmsg_from(&of->msg, &theirs) &&
@@ -270,14 +309,14 @@ static bool on_cancel(struct txn_table *tt, struct rx *rx)
     struct stxn *target = server_find(tt, rx, true);
     if (!target || !cancels(target, rx))
         return false;
-    char tag[24], mem[TAG_MAX];
-    struct sip_reply r = {.status = 200, .to_tag = response_tag(target->t.octets, mem)};
+    char tag[24], mem[TXN_TAG_MAX];
+    struct sip_reply r = {.status = 200, .to_tag = response_tag(target, mem)};
     if (!sv_present(r.to_tag))
         r.to_tag = sip_stateless_tag(tt->sip, rx, tag);
     struct stxn *c = server_begin(tt, rx);
     if (c) {
-        if (stxn_reply(c, &r))
-            c->t.fault = ERR_NOMEM; /* unanswered it ends here: the CANCEL comes again */
+        enum err rc = stxn_reply(c, &r);
+        (void)rc; /* unanswered it ends here: the CANCEL comes again */
         stxn_drop(c);
     }
     stxn_run(target, TXN_RX_CANCEL, rx);
@@ -296,9 +335,9 @@ bool stxn_on_request(void *table, struct rx *rx)
     }
     stat_inc(&tt->loop->stats, STAT_SIP_RETRANSMITS_RX);
     /* The client has come over another connection: that is where it listens now. */
-    if (flow_reliable(&rx->flow)) {
+    if (flow_reliable(&rx->flow) && t->t.work) {
         txn_elsewhere_done(&t->t);
-        t->t.dest = sip_response_dest(rx);
+        t->t.work->dest = sip_response_dest(rx);
     }
     stxn_run(t, TXN_RX_REQUEST, rx);
     return true;
@@ -317,8 +356,7 @@ enum err stxn_new(struct sip *s, struct rx *rx, const struct stxn_handler *h, vo
     struct stxn *t = server_begin(tt, rx);
     if (!t)
         return ERR_NOMEM;
-    t->h = h;
-    t->arg = arg;
+    stxn_handle(t, h, arg);
     *ret_txn = t;
     return ERR_OK;
 }
@@ -330,7 +368,7 @@ static bool forbidden(const struct stxn *t, uint16_t status)
         return false;
     if (status == 408 || (status > 100 && status < 200))
         return true;
-    usec age = t->t.table->loop->now - t->at;
+    usec age = t->t.table->loop->now - work_of(t)->at;
     return status == 100 && !txn_reliable(&t->t) && age < txn_time_of_100(t->t.table);
 }
 
@@ -339,10 +377,8 @@ enum err stxn_respond(struct stxn *t, uint16_t status, struct block *octets)
     enum txn_event ev = status < 200 ? TXN_TX_1XX : status < 300 ? TXN_TX_2XX : TXN_TX_FAIL;
     if (!txn_allows(t->t.kind, t->t.state, ev) || forbidden(t, status))
         return ERR_STATE;
-    block_ref(octets);
-    block_unref(t->t.octets);
-    t->t.octets = octets;
-    t->final = status >= 200;
+    set_octets(t, block_ref(octets));
+    work_of(t)->final = status >= 200;
     stxn_run(t, ev, NULL);
     return ERR_OK;
 }
@@ -352,55 +388,54 @@ enum err stxn_reply(struct stxn *t, struct sip_reply *r)
     struct block *octets;
     TRY(build_reply(t, r, &octets));
     enum err rc = stxn_respond(t, r->status, octets);
+    if (!rc && t->t.state == TXN_COMPLETED && t->t.kind == TXN_NIST && !txn_reliable(&t->t))
+        t->answer = txn_answer_of(r);
     block_unref(octets);
     return rc;
 }
 
 void stxn_handle(struct stxn *t, const struct stxn_handler *h, void *arg)
 {
-    t->h = h;
-    t->arg = arg;
+    struct server_work *w = work_of(t);
+    w->h = h;
+    w->arg = arg;
 }
 
 struct rx *stxn_rx(const struct stxn *t)
 {
-    return t->rx;
+    return t->t.work ? work_of(t)->rx : NULL;
 }
 
 bool stxn_final(const struct stxn *t)
 {
-    return t->final;
+    return !t->t.work || work_of(t)->final;
 }
 
 void stxn_drop(struct stxn *t)
 {
-    if (!t)
+    if (!t || !t->t.work)
         return;
-    t->h = NULL;
+    struct server_work *w = work_of(t);
+    w->left = true;
     if (t->t.state == TXN_GONE)
         return; /* it ends as soon as the handler returns */
-    if (!t->final) {
+    if (!w->final) {
         server_free(t);
         return;
     }
     stxn_repeat_2xx(t, false);
-    let_go_of_request(t);
-    if (t->t.state == TXN_ACCEPTED) { /* RFC 6026: it absorbs and sends nothing by itself */
-        sip_send_cancel(&t->t.watch);
-        block_unref(t->t.octets);
-        t->t.octets = NULL;
-    }
+    let_go_of_request(w);
+    settle(t);
 }
 
 bool stxn_merged(struct sip *s, struct rx *rx)
 {
     struct txn_table *tt = sip_txns(s);
     const struct rx_match *match = txn_server_match(tt, rx);
-    const struct home_key *merge = match ? merge_key(tt, rx) : NULL;
-    if (!merge)
+    if (!match || !merges(tt, rx))
         return false;
-    HASH_EACH (t, &tt->by_merge_key, merge->a, struct stxn, by_merge) {
-        if (home_key_equal(&t->merge, merge) && !home_key_equal(&t->t.key.id, &match->key))
+    HASH_EACH (t, &tt->by_merge_key, match->merge, struct stxn, by_merge) {
+        if (!txn_has_key(&t->t, &match->key))
             return true;
     }
     return false;
@@ -408,9 +443,10 @@ bool stxn_merged(struct sip *s, struct rx *rx)
 
 void stxn_repeat_2xx(struct stxn *t, bool on)
 {
-    if (t->repeat == on)
+    struct server_work *w = work_of(t);
+    if (w->repeat == on)
         return;
-    t->repeat = on;
+    w->repeat = on;
     if (t->t.kind != TXN_IST || t->t.state != TXN_ACCEPTED)
         return;
     if (on)

@@ -216,16 +216,18 @@ static enum err each_op(struct store_location *loc, usec wall, store_aor_fn *fn,
     return k.rc;
 }
 
-static unsigned slices_op(const struct store_location *loc)
+_Static_assert((int)STORE_PLACES == (int)TABLE_PLACES, "places are the table's");
+
+static uint32_t place_op(const struct store_location *loc, sv aor)
 {
-    return table_shards(CONTAINER(loc, const struct memory, base)->table);
+    return table_place(CONTAINER(loc, const struct memory, base)->table, aor);
 }
 
-static enum err each_in_op(struct store_location *loc, unsigned slice, usec wall, store_aor_fn *fn,
-                           void *arg)
+static enum err each_between_op(struct store_location *loc, uint32_t from, uint32_t to, usec wall,
+                                store_aor_fn *fn, void *arg)
 {
     struct walk k = {wall, fn, arg, ERR_OK};
-    TRY(table_each_shard(memory_of(loc)->table, slice, walk_one, &k, NULL));
+    TRY(table_each_between(memory_of(loc)->table, from, to, walk_one, &k));
     return k.rc;
 }
 
@@ -291,7 +293,7 @@ static void on_sweep(struct timer *t, void *arg)
         w->shard = w->loop->worker;
     if (w == &m->worker[0])
         memory_consider(m);
-    loop_timer(w->loop, t, sweep_every);
+    loop_timer_about(w->loop, t, sweep_every);
 }
 
 /* ---- life ---- */
@@ -345,8 +347,8 @@ static const struct store_location_ops memory_ops = {
     .bindings = bindings_op,
     .update = update_op,
     .each = each_op,
-    .slices = slices_op,
-    .each_in = each_in_op,
+    .place = place_op,
+    .each_between = each_between_op,
     .take_flow = take_flow_op,
     .count = count_op,
     .epoch = epoch_op,

@@ -212,14 +212,15 @@ enum err store_each_aor(struct store *s, usec wall, store_aor_fn *fn, void *arg)
     return s->loc->ops->each(s->loc, wall, fn, arg);
 }
 
-unsigned store_slices(const struct store *s)
+uint32_t store_place(const struct store *s, sv aor)
 {
-    return s->loc->ops->slices(s->loc);
+    return s->loc->ops->place(s->loc, aor);
 }
 
-enum err store_each_in(struct store *s, unsigned slice, usec wall, store_aor_fn *fn, void *arg)
+enum err store_each_between(struct store *s, uint32_t from, uint32_t to, usec wall,
+                            store_aor_fn *fn, void *arg)
 {
-    return s->loc->ops->each_in(s->loc, slice, wall, fn, arg);
+    return s->loc->ops->each_between(s->loc, from, to, wall, fn, arg);
 }
 
 size_t store_aors(const struct store *s)

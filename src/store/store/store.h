@@ -153,11 +153,12 @@ typedef bool store_account_fn(const struct account *a, void *arg);
 typedef bool store_aor_fn(sv aor, const struct binding *b, size_t n, void *arg);
 MUST_USE enum err store_each_account(struct store *s, store_account_fn *fn, void *arg);
 MUST_USE enum err store_each_aor(struct store *s, usec wall, store_aor_fn *fn, void *arg);
-/* All addresses of record are divided into store_slices() parts, by their names alone; a walk of one
- * part. */
-unsigned store_slices(const struct store *s);
-MUST_USE enum err store_each_in(struct store *s, unsigned slice, usec wall, store_aor_fn *fn,
-                                void *arg);
+/* Every address of record has a place among STORE_PLACES, by its name alone; a walk of those from a place
+ * on and before another. */
+enum { STORE_PLACES = 1 << 24 };
+uint32_t store_place(const struct store *s, sv aor);
+MUST_USE enum err store_each_between(struct store *s, uint32_t from, uint32_t to, usec wall,
+                                     store_aor_fn *fn, void *arg);
 size_t store_aors(
     const struct store *s); /* with at least one binding (expired ones not yet swept included) */
 size_t store_accounts(const struct store *s);
@@ -176,9 +177,9 @@ struct store_location_ops {
     void (*bindings)(struct store_location *loc, struct loop *l, struct store_bindings *b);
     void (*update)(struct store_location *loc, struct loop *l, struct store_update *u);
     enum err (*each)(struct store_location *loc, usec wall, store_aor_fn *fn, void *arg);
-    unsigned (*slices)(const struct store_location *loc);
-    enum err (*each_in)(struct store_location *loc, unsigned slice, usec wall, store_aor_fn *fn,
-                        void *arg);
+    uint32_t (*place)(const struct store_location *loc, sv aor);
+    enum err (*each_between)(struct store_location *loc, uint32_t from, uint32_t to, usec wall,
+                             store_aor_fn *fn, void *arg);
     /* The addresses of record bound over this connection, in a, and forgets them. NULL: none are
      * ever known. Errors: ERR_NOMEM. */
     enum err (*take_flow)(struct store_location *loc, unsigned worker, uint64_t conn,

@@ -80,6 +80,13 @@ static inline const char *sip_lws(const char *p, const char *end)
 const char *sip_quoted_end(const char *p, const char *end);
 /* First octet in p..end that is a control (below 0x20, or DEL), or end. */
 const char *sip_next_control(const char *p, const char *end);
+/* Which of the 64 octets at p are controls: bit i for p[i]. Every variant says the same of the same
+ * octets; sip_controls() is the widest that this processor has. */
+typedef uint64_t sip_controls_fn(const char *p);
+sip_controls_fn *sip_controls(void);
+enum { SIP_CONTROLS_VARIANTS = 4 };
+/* The ith of them all, for tests; NULL: this processor has it not. */
+sip_controls_fn *sip_controls_variant(unsigned i);
 /* May s stand in a header section as part of a line? Folds and quoted pairs of control octets count
  * as clean when they are whole; anything else that could start a line of its own does not. (D13) */
 bool sip_text_clean(sv s);

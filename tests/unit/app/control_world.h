@@ -120,17 +120,17 @@ static inline enum err fake_aors(struct store_location *loc, usec wall, store_ao
     return ERR_OK;
 }
 
-static inline unsigned fake_slices(const struct store_location *loc)
+static inline uint32_t fake_place(const struct store_location *loc, sv aor)
 {
     (void)loc;
-    return 1;
+    (void)aor;
+    return 0;
 }
 
-static inline enum err fake_aors_in(struct store_location *loc, unsigned slice, usec wall,
-                                    store_aor_fn *fn, void *arg)
+static inline enum err fake_aors_between(struct store_location *loc, uint32_t from, uint32_t to,
+                                         usec wall, store_aor_fn *fn, void *arg)
 {
-    assert_int_equal(slice, 0);
-    return fake_aors(loc, wall, fn, arg);
+    return from == 0 && to > 0 ? fake_aors(loc, wall, fn, arg) : ERR_OK;
 }
 
 static inline void fake_bindings(struct store_location *loc, struct loop *l,
@@ -159,8 +159,8 @@ static inline void loc_close(struct store_location *loc)
 
 static const struct store_location_ops loc_ops = {.bindings = fake_bindings,
                                                   .each = fake_aors,
-                                                  .slices = fake_slices,
-                                                  .each_in = fake_aors_in,
+                                                  .place = fake_place,
+                                                  .each_between = fake_aors_between,
                                                   .count = fake_count,
                                                   .epoch = fake_epoch,
                                                   .close = loc_close};

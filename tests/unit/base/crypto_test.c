@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <string.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 #include "crypto/crypto.h"
 #include "crypto/crypto_priv.h"
@@ -137,6 +138,8 @@ static void siphash_of_lists_is_the_one_of_their_octets(void **state)
     for (int i = 0; i < 64; i++)
         text[i] = (uint8_t)(i * 37 + 11);
     memcpy(key, text + 3, sizeof key);
+    struct table_key table = {{0}};
+    memcpy(table.octets, key, sizeof key);
     for (size_t n = 0; n <= 64; n++) {
         siphash_elsewhere(key, text, n, 8, 2, 4, want);
         assert_true(crypto_siphash(key, text, n) == want[0]);
@@ -151,13 +154,253 @@ static void siphash_of_lists_is_the_one_of_their_octets(void **state)
             crypto_siphash128_list(key, pieces, 3, got);
             assert_memory_equal(got, want, sizeof want);
             siphash_elsewhere(key, octets, at, 16, 1, 3, want);
-            crypto_siphash13_list(key, pieces, 3, got);
+            crypto_table_hash_portable(&table, pieces, 3, got);
             assert_memory_equal(got, want, sizeof want);
         }
     }
     siphash_elsewhere(key, text, 0, 16, 2, 4, want);
     crypto_siphash128_list(key, NULL, 0, got);
     assert_memory_equal(got, want, sizeof want);
+}
+
+/* ---- table hashes ---- */
+
+typedef void table_hash_fn(const struct table_key *key, const sv *pieces, size_t n,
+                           uint64_t ret_hash[static 2]);
+
+/* Those that this processor has. */
+static size_t table_hashes(table_hash_fn *ret[static 2])
+{
+    size_t n = 0;
+    ret[n++] = crypto_table_hash_portable;
+#if defined(__x86_64__)
+    if (crypto_has_aes())
+        ret[n++] = crypto_table_hash_aes;
+#endif
+    return n;
+}
+
+static struct table_key table_key_of(const char *use)
+{
+    struct table_key key;
+    crypto_table_key(SV("a secret"), (sv){(char *)use, strlen(use)}, &key);
+    return key;
+}
+
+static uint8_t times(uint8_t a, uint8_t b) /* in AES's field (FIPS 197 §4.2) */
+{
+    uint8_t product = 0;
+    for (; b; b >>= 1, a = (uint8_t)(a << 1 ^ (a & 0x80 ? 0x1b : 0)))
+        if (b & 1)
+            product ^= a;
+    return product;
+}
+
+static uint8_t s_box(uint8_t x) /* FIPS 197 §5.1.1 */
+{
+    uint8_t inverse = 0, out = 0x63;
+    for (int i = 1; i < 256; i++)
+        if (times(x, (uint8_t)i) == 1)
+            inverse = (uint8_t)i;
+    for (int i = 0; i < 5; i++)
+        out ^= (uint8_t)(inverse << i | inverse >> (8 - i));
+    return out;
+}
+
+/* FIPS 197 §5.1: SubBytes, ShiftRows, MixColumns, AddRoundKey. */
+static void aes_round(uint8_t state[static 16], const uint8_t *key)
+{
+    static uint8_t box[256];
+    uint8_t in[16];
+    if (box[0] == 0)
+        for (int i = 0; i < 256; i++)
+            box[i] = s_box((uint8_t)i);
+    for (int i = 0; i < 16; i++)
+        in[i] = box[state[(i + 4 * (i % 4)) % 16]];
+    for (int i = 0; i < 16; i++) {
+        const uint8_t *column = in + i / 4 * 4;
+        state[i] = times(column[i % 4], 2) ^ times(column[(i + 1) % 4], 3) ^ column[(i + 2) % 4] ^
+                   column[(i + 3) % 4] ^ key[i];
+    }
+}
+
+static void absorb_plainly(uint8_t state[static 16], const uint8_t *block, const uint8_t *keys)
+{
+    for (int i = 0; i < 16; i++)
+        state[i] ^= block[i];
+    for (int i = 0; i < 4; i++)
+        aes_round(state, keys + 16 * (size_t)i);
+}
+
+/* What crypto_table.c says at its head, octet by octet. */
+static void table_hash_plainly(const struct table_key *key, const sv *pieces, size_t n,
+                               uint64_t ret_hash[static 2])
+{
+    uint8_t state[16];
+    memcpy(state, key->octets, sizeof state);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *p = (const uint8_t *)pieces[i].p;
+        size_t octets = pieces[i].n, at = 8;
+        uint8_t block[16] = {0};
+        if (octets >= 8)
+            memcpy(block, p, 8);
+        else if (octets >= 4)
+            memcpy(block, p, 4), memcpy(block + 4, p + octets - 4, 4);
+        else if (octets > 0)
+            block[0] = p[0], block[1] = p[octets / 2], block[2] = p[octets - 1];
+        block[8] = (uint8_t)octets;
+        block[9] = (uint8_t)(octets >> 8);
+        block[12] = (uint8_t)(n - i);
+        absorb_plainly(state, block, key->octets + 16);
+        for (; at + 16 <= octets; at += 16)
+            absorb_plainly(state, p + at, key->octets + 16);
+        if (at < octets && octets >= 16) {
+            absorb_plainly(state, p + octets - 16, key->octets + 16);
+        } else if (at < octets) {
+            memset(block, 0, sizeof block);
+            memcpy(block, p + octets - 8, 8);
+            absorb_plainly(state, block, key->octets + 16);
+        }
+    }
+    memcpy(ret_hash, state, sizeof state);
+}
+
+static void table_hash_is_rounds_of_aes(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    struct table_key key = table_key_of("agreement");
+    char text[420];
+    uint64_t want[2], got[2];
+    if (!crypto_has_aes())
+        skip();
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(i * 89 + 3);
+    for (size_t n = 0; n <= 200; n++) {
+        sv pieces[] = {{text + n % 16, n}, {text + 217, 200 - n}, SV("tail")};
+        for (size_t count = 0; count <= 3; count++) {
+            table_hash_plainly(&key, pieces, count, want);
+            crypto_table_hash_aes(&key, pieces, count, got);
+            assert_memory_equal(got, want, sizeof want);
+        }
+    }
+#else
+    skip();
+#endif
+}
+
+static void table_hash_reads_the_pieces_alone(void **state)
+{
+    (void)state;
+    enum { PAGE = 4096, MOST = 200 };
+    struct table_key key = table_key_of("reads");
+    table_hash_fn *hash[2];
+    char copy[MOST];
+    /* A page between two that nobody may read. */
+    char *map = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(map != MAP_FAILED);
+    char *page = map + PAGE;
+    assert_int_equal(mprotect(page, PAGE, PROT_READ | PROT_WRITE), 0);
+    for (size_t i = 0; i < PAGE; i++)
+        page[i] = (char)(i * 7 + i / 200);
+    for (size_t f = table_hashes(hash); f-- > 0;) {
+        for (size_t n = 0; n <= MOST; n++) {
+            char *ends[] = {page, page + PAGE - n};
+            for (size_t e = 0; e < 2; e++) {
+                uint64_t want[2], got[2];
+                memcpy(copy, ends[e], n);
+                hash[f](&key, &(sv){copy, n}, 1, want);
+                hash[f](&key, &(sv){ends[e], n}, 1, got);
+                assert_memory_equal(got, want, sizeof want);
+            }
+        }
+    }
+    assert_int_equal(munmap(map, 3 * PAGE), 0);
+}
+
+static void table_hash_tells_lists_apart(void **state)
+{
+    (void)state;
+    static const char text[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+    table_hash_fn *hash[2];
+    struct table_key key = table_key_of("lists");
+    static uint64_t seen[4000][2];
+    for (size_t f = table_hashes(hash); f-- > 0;) {
+        size_t n = 0;
+        /* The same octets in one, two and three pieces, cut everywhere. */
+        for (size_t a = 0; a <= 40; a++) {
+            hash[f](&key, (sv[]){{text, a}, {text + a, 40 - a}}, 2, seen[n++]);
+            hash[f](&key, (sv[]){{text, a}}, 1, seen[n++]);
+            hash[f](&key, (sv[]){{text, a}, SV_NONE}, 2, seen[n++]);
+            for (size_t b = a; a > 0 && a < 40 && b <= 40; b++)
+                hash[f](&key, (sv[]){{text, a}, {text + a, b - a}, {text + b, 40 - b}}, 3,
+                        seen[n++]);
+        }
+        /* Zeros of every length are no two alike. */
+        static const char zeros[200];
+        for (size_t a = 1; a <= sizeof zeros; a++)
+            hash[f](&key, &(sv){zeros, a}, 1, seen[n++]);
+        size_t same = 0;
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < i; k++)
+                same += seen[i][0] == seen[k][0] || seen[i][1] == seen[k][1];
+        /* {text, 40} as {text, 40}, {"", 0} comes twice: as a cut at 40, and with nothing behind it. */
+        assert_int_equal(same, 1);
+    }
+}
+
+/* A bit of the input changes each bit of the output half of the time, and those a table is indexed by
+ * as well as any. */
+static void table_hash_spreads_each_bit(void **state)
+{
+    (void)state;
+    enum { OCTETS = 40, ROUNDS = 32 };
+    table_hash_fn *hash[2];
+    for (size_t f = table_hashes(hash); f-- > 0;) {
+        unsigned flips[128] = {0};
+        for (unsigned round = 0; round < ROUNDS; round++) {
+            char text[OCTETS], use[] = {(char)('A' + round), 0};
+            struct table_key key = table_key_of(use);
+            uint64_t before[2], after[2];
+            memset(text, (int)round, sizeof text);
+            hash[f](&key, &(sv){text, OCTETS}, 1, before);
+            for (size_t bit = 0; bit < 8 * OCTETS; bit++) {
+                text[bit / 8] ^= (char)(1 << bit % 8);
+                hash[f](&key, &(sv){text, OCTETS}, 1, after);
+                text[bit / 8] ^= (char)(1 << bit % 8);
+                unsigned changed = (unsigned)__builtin_popcountll(before[0] ^ after[0]) +
+                                   (unsigned)__builtin_popcountll(before[1] ^ after[1]);
+                assert_in_range(changed, 30, 98); /* 64 ± 6 deviations */
+                for (size_t i = 0; i < 128; i++)
+                    flips[i] += (before[i / 64] ^ after[i / 64]) >> i % 64 & 1;
+            }
+        }
+        for (size_t i = 0; i < 128; i++) /* of 10,240, six deviations of 51 */
+            assert_in_range(flips[i], 5120 - 306, 5120 + 306);
+    }
+}
+
+static void table_keys_differ_by_secret_and_use(void **state)
+{
+    (void)state;
+    struct table_key a = table_key_of("a"), again = table_key_of("a"), b = table_key_of("b"), c;
+    crypto_table_key(SV("another secret"), SV("a"), &c);
+    assert_memory_equal(&a, &again, sizeof a);
+    for (size_t i = 0; i < sizeof a.octets; i += 16) { /* every round's key */
+        assert_memory_not_equal(a.octets + i, b.octets + i, 16);
+        assert_memory_not_equal(a.octets + i, c.octets + i, 16);
+        for (size_t k = 0; k < i; k += 16)
+            assert_memory_not_equal(a.octets + i, a.octets + k, 16);
+    }
+    table_hash_fn *hash[2];
+    for (size_t f = table_hashes(hash); f-- > 0;) {
+        uint64_t x[2], y[2], z[2];
+        hash[f](&a, &SV("text"), 1, x);
+        hash[f](&b, &SV("text"), 1, y);
+        crypto_table_hash(&a, &SV("text"), 1, z);
+        assert_true(x[0] != y[0] && x[1] != y[1]);
+        assert_int_equal(memcmp(x, z, sizeof x) == 0, f == table_hashes(hash) - 1);
+    }
 }
 
 static uint32_t crc_by_bits(const uint8_t *p, size_t n)
@@ -313,6 +556,11 @@ int main(void)
         cmocka_unit_test(hmac_gives_the_values_of_rfc_4231),
         cmocka_unit_test(siphash_gives_the_values_of_its_paper),
         cmocka_unit_test(siphash_of_lists_is_the_one_of_their_octets),
+        cmocka_unit_test(table_hash_is_rounds_of_aes),
+        cmocka_unit_test(table_hash_reads_the_pieces_alone),
+        cmocka_unit_test(table_hash_tells_lists_apart),
+        cmocka_unit_test(table_hash_spreads_each_bit),
+        cmocka_unit_test(table_keys_differ_by_secret_and_use),
         cmocka_unit_test(crc32c_agrees_with_its_definition),
         cmocka_unit_test(comparison_wiping_and_randomness),
         cmocka_unit_test(base64_gives_the_values_of_rfc_4648),

@@ -5,12 +5,14 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <stdbool.h>
+#include <malloc.h>
 #include <string.h>
 #include <pthread.h>
 #include <sched.h>
 #include <cmocka.h>
 #include "mem/arena.h"
 #include "mem/mem.h"
+#include "mem/mem_priv.h"
 
 static void the_heap_counts_and_fails_on_demand(void **state)
 {
@@ -321,11 +323,61 @@ static void blocks_come_home_from_another_thread(void **state)
     assert_int_equal(mem_live(), live);
 }
 
+static void *library_thread(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 5000; i++) /* more than a thread keeps, and what it keeps at its end */
+        mem_lib_free(mem_lib_alloc((size_t)(i % 2500) * 10));
+    return NULL;
+}
+
+static void a_library_gets_again_what_it_freed(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 8, 24, 25, 40, 41, 1000, 16700, 20487, 20488, 100000};
+    enum { SIZES = sizeof(sizes) / sizeof(sizes[0]) };
+    size_t live = mem_live();
+    pthread_t t;
+    mem_fail_after(1); /* not of its concern */
+    for (unsigned i = 0; i < SIZES; i++) {
+        char *p = mem_lib_alloc(sizes[i]), *q = mem_lib_alloc(sizes[i]);
+        assert_true(p && q && p != q);
+        memset(p, 'p', sizes[i]);
+        memset(q, 'q', sizes[i]);
+        mem_lib_free(p);
+        char *r = mem_lib_alloc(sizes[i]);
+        if (!WITH_ASAN && sizes[i] < 20480)
+            assert_ptr_equal(r, p);
+        r = mem_lib_realloc(r, sizes[i] + 5000);
+        memset(r, 'r', sizes[i] + 5000);
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(q[k], 'q');
+        mem_lib_free(q);
+        mem_lib_free(r);
+    }
+    mem_fail_after(0);
+    mem_lib_free(NULL);
+    assert_int_equal(mem_live(), live);
+    /* never less than was asked for */
+    for (size_t n = 0; n < 3000; n++) {
+        char *p = mem_lib_alloc(n);
+        memset(p, 'p', n);
+        mem_lib_free(p);
+        p = mem_lib_alloc(n + 1);
+        assert_true(malloc_usable_size(p) > n);
+        mem_lib_free(p);
+    }
+    assert_int_equal(pthread_create(&t, NULL, library_thread, NULL), 0);
+    pthread_join(t, NULL);
+    mem_tidy();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_heap_counts_and_fails_on_demand),
         cmocka_unit_test(what_is_given_back_is_taken_again),
+        cmocka_unit_test(a_library_gets_again_what_it_freed),
         cmocka_unit_test(a_thread_keeps_some_and_nothing_beyond_its_end),
         cmocka_unit_test(an_arena_uses_its_first_piece_then_chunks_up_to_its_cap),
         cmocka_unit_test(a_steady_load_of_arenas_does_not_call_the_heap),

@@ -28,6 +28,7 @@ struct fixture {
     struct loop_group *group, *peers;
     struct settings *set;
     struct store *store;
+    struct store_location *location;
     struct sip_shared *shared;
     struct sip *sip[WORKERS];
     struct keepalive *keepalive[WORKERS];
@@ -92,6 +93,7 @@ static void start(struct fixture *f)
                                .group = f->group,
                                .wall = f->group->loop[0]->wall};
     assert_int_equal(memory_open(&mc, &loc, &report), ERR_OK);
+    f->location = loc;
     assert_int_equal(store_new(loc, &directory, &f->store), ERR_OK);
     assert_int_equal(settings_default(SV("example.com"), &f->set), ERR_OK);
     for (unsigned i = 0; i < 2; i++)
@@ -258,6 +260,65 @@ static void only_who_needs_it(void **state)
     end(&f);
 }
 
+/* What walks there were, of a store that counts them. */
+static struct {
+    const struct store_location_ops *real;
+    store_aor_fn *fn;
+    void *arg;
+    unsigned walks, given, most;
+} counted;
+
+static bool count_one(sv aor, const struct binding *b, size_t n, void *arg)
+{
+    (void)arg;
+    counted.given++;
+    return counted.fn(aor, b, n, counted.arg);
+}
+
+static enum err count_walk(struct store_location *loc, uint32_t from, uint32_t to, usec wall,
+                           store_aor_fn *fn, void *arg)
+{
+    counted.walks++;
+    counted.given = 0;
+    counted.fn = fn;
+    counted.arg = arg;
+    enum err rc = counted.real->each_between(loc, from, to, wall, count_one, NULL);
+    counted.most = counted.given > counted.most ? counted.given : counted.most;
+    return rc;
+}
+
+static void a_turn_walks_some_and_idle_ones_are_few(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    static struct store_location_ops ops;
+    enum { AORS = 5700 };
+    start(&f);
+    counted.real = f.location->ops;
+    ops = *counted.real;
+    ops.each_between = count_walk;
+    f.location->ops = &ops;
+    keep_alive(&f);
+    run(&f, 100 * USEC_S);
+    assert_in_range(counted.walks, WORKERS * 95, WORKERS * 101);
+    struct binding b = phone_binding(&f, 0);
+    b.by_flow = false;
+    for (unsigned i = 0; i < AORS; i++) {
+        char aor[16];
+        snprintf(aor, sizeof aor, "n%u@x", i);
+        bind(&f, aor, &b, 1);
+    }
+    f.set->keepalive = USEC_S; /* a worker's 1,900 within a second */
+    for (unsigned w = 0; w < WORKERS; w++)
+        keepalive_settings(f.keepalive[w], f.set);
+    counted.walks = counted.most = 0;
+    run(&f, 10 * USEC_S);
+    assert_in_range(counted.walks, WORKERS * 18, WORKERS * 22);
+    assert_in_range(counted.most, 900, 1000);
+    f.location->ops = counted.real;
+    end(&f);
+}
+
 static void the_interval_may_change_and_be_none(void **state)
 {
     (void)state;
@@ -289,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_phone_in_time_and_none_in_a_burst),
         cmocka_unit_test(only_who_needs_it),
+        cmocka_unit_test(a_turn_walks_some_and_idle_ones_are_few),
         cmocka_unit_test(the_interval_may_change_and_be_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -298,18 +298,21 @@ static void test_probe(void **state)
     overload_probe_work(&p);
     assert_int_not_equal(p.due, 0);
     overload_probe_work(&p);
-    rig_run(&b->rig, 15 * USEC_MS);
+    rig_run(&b->rig, 110 * USEC_MS);
     assert_int_not_equal(p.due, 0); /* there was work meanwhile */
-    rig_run(&b->rig, 15 * USEC_MS);
+    rig_run(&b->rig, 110 * USEC_MS);
     assert_int_equal(p.due, 0);
-    /* The loop comes late. */
+    /* The loop comes late: that is looked at again soon. */
     overload_probe_work(&p);
     overload_probe_work(&p);
-    p.due -= 70 * USEC_MS;
+    p.due -= 170 * USEC_MS;
+    rig_run(&b->rig, 101 * USEC_MS);
+    assert_true(p.lag >= 170 * USEC_MS);
+    overload_probe_work(&p);
     rig_run(&b->rig, 11 * USEC_MS);
-    assert_true(p.lag >= 70 * USEC_MS);
-    rig_run(&b->rig, 15 * USEC_MS);
     assert_int_equal(p.lag, 0);
+    rig_run(&b->rig, 110 * USEC_MS);
+    assert_int_equal(p.due, 0);
     overload_probe_work(&p);
     overload_probe_done(&p);
     bench_free(b);

@@ -330,7 +330,6 @@ static void build_hop(struct bench *b, struct rx *rx, const struct proxy_route *
     char mem[MESSAGE];
     buf_init(&out, mem, sizeof(mem));
     o.dest = &d;
-    proxy_loop_hash(b->proxy, rx, plan.loop);
     assert_int_equal(branch_uri(route, &t, &uri, &o.uri), ERR_OK);
     assert_int_equal(proxy_build(b->proxy, &o, &d.flow, &out), ERR_OK);
     put_plain(r->stream_got, buf_sv(&out));

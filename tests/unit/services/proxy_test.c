@@ -418,6 +418,31 @@ static void stand(struct rig *r, const char *call, char route[static 256])
 
 #define IN_DIALOG "From: <sip:alice@example.com>;tag=a1\r\nTo: <" BOB_URI ">;tag=b1\r\n"
 
+/* §16.11: who knows no branches (RFC 2543) writes one Via for all; its ACKs are told apart all the same. */
+static void test_acks_without_branches(void **state)
+{
+    struct rig *r = *state;
+    char route[256];
+    stand(r, "old", route);
+    for (unsigned i = 0; i < 3; i++) {
+        char *text = scratch();
+        snprintf(text, MESSAGE,
+                 "ACK " BOB_AT
+                 " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.11:5060\r\nRoute: %s\r\n" IN_DIALOG
+                 "Call-ID: old\r\nCSeq: %u ACK\r\nMax-Forwards: 70\r\n\r\n",
+                 route, i ? 2 : 1);
+        say(r, ALICE, text);
+    }
+    assert_int_equal(heard(r, BOB, "ACK"), 3);
+    const char *first = strstr(r->peer[BOB].raw[0], ";branch=z9hG4bK");
+    assert_non_null(first);
+    assert_null(strstr(r->peer[BOB].raw[0], ";branch=z9hG4bK\r\n"));
+    assert_memory_not_equal(first, strstr(r->peer[BOB].raw[1], ";branch=z9hG4bK"),
+                            15 + HOME_MARK_LEN);
+    assert_string_equal(r->peer[BOB].raw[1], r->peer[BOB].raw[2]);
+    rig_quiet(r);
+}
+
 static void test_routes(void **state)
 {
     struct rig *r = *state;
@@ -607,14 +632,23 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_whole),       T(test_double_record_route),
-        T(test_fork),        T(test_decline),
-        T(test_cancel),      T(test_challenges),
-        T(test_unwritable),  T(test_made_here),
-        T(test_timer_c),     T(test_breadth),
-        T(test_validation),  T(test_routes),
-        T(test_refresh),     T(test_details),
-        T(test_caller_lost), T(test_mark_opens_nothing),
+        T(test_whole),
+        T(test_double_record_route),
+        T(test_fork),
+        T(test_decline),
+        T(test_cancel),
+        T(test_challenges),
+        T(test_unwritable),
+        T(test_made_here),
+        T(test_timer_c),
+        T(test_breadth),
+        T(test_validation),
+        T(test_routes),
+        T(test_acks_without_branches),
+        T(test_refresh),
+        T(test_details),
+        T(test_caller_lost),
+        T(test_mark_opens_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

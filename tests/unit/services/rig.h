@@ -120,7 +120,7 @@ static bool is_mark_char(char c)
            c == '_' || c == '.';
 }
 
-/* Our branches and Record-Route users become "*". */
+/* Our branches, which are a mark alone inside a dialog, and Record-Route users become "*". */
 static void put_plain(char *out, sv text)
 {
     size_t o = 0;
@@ -142,7 +142,7 @@ static void put_plain(char *out, sv text)
         memcpy(out + o, rest.p, skip);
         o += skip;
         i += skip;
-        if (run >= 30) {
+        if (run == HOME_MARK_LEN || run >= 30) {
             out[o++] = '*';
             if (run > 31) /* with a flow token */
                 out[o++] = '+';

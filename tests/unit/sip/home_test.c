@@ -209,6 +209,9 @@ static void pieces_of_a_hash_do_not_run_together(void **state)
     q = home_list_key(h, ab_c, 2);
     assert_true(home_key_equal(&p, &q));
     assert_true(p.a != x && p.b != x && p.a != p.b); /* of another use */
+    uint64_t t = home_tag(h, ab_c, 2);
+    assert_true(t != home_tag(h, a_bc, 2) && t == home_tag(h, ab_c, 2));
+    assert_true(t != x && t != p.a && t != p.b && t != (p.a ^ p.b)); /* a key is not seen in it */
     home_free(h);
 }
 

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -811,6 +812,40 @@ static void framing(void **state)
     assert_int_equal(sipmsg_skip_crlf(SV_NONE), 0);
 }
 
+/* Lines lie anywhere among the 64 octets that are looked at together. */
+static void framing_anywhere(void **state)
+{
+    (void)state;
+    char text[512], filler[140];
+    memset(filler, 'f', sizeof(filler));
+    for (int pad = 0; pad < (int)sizeof(filler); pad++) {
+        size_t resume = 0, n = 0;
+        struct sipmsg_fault fault = {0};
+        int head = snprintf(text, sizeof(text), START "x: %.*s\r\n", pad, filler);
+        int whole = head + snprintf(text + head, sizeof(text) - (size_t)head, "l: 4\r\n\r\nbody");
+        for (int have = 0; have < whole; have++) {
+            resume = 0;
+            assert_int_equal(sipmsg_frame((sv){text, (size_t)have}, 65536, &resume, &n, NULL),
+                             ERR_MORE);
+        }
+        resume = 0;
+        assert_int_equal(sipmsg_frame((sv){text, (size_t)whole}, 65536, &resume, &n, NULL), ERR_OK);
+        assert_int_equal(n, whole);
+        /* the second of two is told, also when the first came in another piece */
+        whole = head + snprintf(text + head, sizeof(text) - (size_t)head,
+                                "l: 4\r\na: b\r\nContent-Length: 4\r\n\r\nbody");
+        for (int first = 0; first < head + 6; first += 7) {
+            resume = 0;
+            if (first > 0)
+                assert_int_equal(sipmsg_frame((sv){text, (size_t)first}, 65536, &resume, &n, NULL),
+                                 ERR_MORE);
+            assert_int_equal(sipmsg_frame((sv){text, (size_t)whole}, 65536, &resume, &n, &fault),
+                             ERR_SYNTAX);
+            assert_int_equal(fault.at, head + 12);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -830,6 +865,7 @@ int main(void)
         cmocka_unit_test(checks_what_a_server_acts_on),
         cmocka_unit_test(worst_inputs_stay_in_proportion),
         cmocka_unit_test(framing),
+        cmocka_unit_test(framing_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

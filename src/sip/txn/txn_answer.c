@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* txn/txn_answer.c: a final response as it is kept for a request that may come again.
+ *
+ * A response of our own is what it adds to its request (RFC 3261 §8.2.6): the request brings the rest when
+ * it comes again, and the same response is built again. Of a response that was passed on the octets are
+ * kept. Either way it is one piece of its own size. */
+#include "txn/txn_priv.h"
+
+enum { SCRATCH = 8 * 1024, SCRATCH_MAX = 256 * 1024 };
+
+struct txn_answer {
+    uint16_t status; /* 0: text is the whole response */
+    uint16_t reason_n, tag_n, type_n;
+    uint32_t headers_n, body_n;
+    bool record_route;
+    char text[]; /* reason, To tag, header lines, Content-Type, body */
+};
+
+static size_t text_n(const struct txn_answer *a)
+{
+    return (size_t)a->reason_n + a->tag_n + a->type_n + a->headers_n + a->body_n;
+}
+
+static char *put(char *p, sv text)
+{
+    if (text.n)
+        memcpy(p, text.p, text.n);
+    return p + text.n;
+}
+
+struct txn_answer *txn_answer_of(const struct sip_reply *r)
+{
+    struct txn_answer head = {.status = r->status,
+                              .reason_n = (uint16_t)r->reason.n,
+                              .tag_n = (uint16_t)r->to_tag.n,
+                              .type_n = (uint16_t)r->content_type.n,
+                              .headers_n = (uint32_t)r->headers.n,
+                              .body_n = (uint32_t)r->body.n,
+                              .record_route = r->record_route};
+    bool fits = r->reason.n <= UINT16_MAX && r->to_tag.n <= TXN_TAG_MAX &&
+                r->content_type.n <= UINT16_MAX && r->headers.n <= UINT32_MAX &&
+                r->body.n <= UINT32_MAX;
+    /* An empty text is kept as an absent one: only one of these two would be another. */
+    if (!fits || (r->reason.p && !r->reason.n) || (r->content_type.p && !r->content_type.n))
+        return NULL;
+    struct txn_answer *a = mem_take(sizeof *a + text_n(&head));
+    if (!a)
+        return NULL;
+    *a = head;
+    char *p = put(put(put(a->text, r->reason), r->to_tag), r->headers);
+    put(put(p, r->content_type), r->body);
+    return a;
+}
+
+struct txn_answer *txn_answer_copy(sv octets)
+{
+    struct txn_answer *a = octets.n <= UINT32_MAX ? mem_take(sizeof *a + octets.n) : NULL;
+    if (!a)
+        return NULL;
+    *a = (struct txn_answer){.body_n = (uint32_t)octets.n};
+    put(a->text, octets);
+    return a;
+}
+
+void txn_answer_free(struct txn_answer *a)
+{
+    if (a)
+        mem_give(a, sizeof *a + text_n(a));
+}
+
+/* The next n octets of what *at walks. */
+static sv take(const char **at, size_t n)
+{
+    sv piece = n ? (sv){*at, n} : SV_NONE;
+    *at += n;
+    return piece;
+}
+
+static struct sip_reply reply_of(const struct txn_answer *a)
+{
+    const char *at = a->text;
+    struct sip_reply r = {.status = a->status, .record_route = a->record_route};
+    r.reason = take(&at, a->reason_n);
+    r.to_tag = take(&at, a->tag_n);
+    r.headers = take(&at, a->headers_n);
+    r.content_type = take(&at, a->type_n);
+    r.body = take(&at, a->body_n);
+    return r;
+}
+
+static struct block *copy_of(const struct txn_answer *a, struct sip *s)
+{
+    struct block *octets = sip_block(s, a->body_n);
+    if (!octets)
+        return NULL;
+    memcpy(octets->p, a->text, a->body_n);
+    octets->n = a->body_n;
+    return octets;
+}
+
+void txn_answer_send(const struct txn_answer *a, struct sip *s, struct rx *rx)
+{
+    struct block *octets = NULL;
+    struct sip_reply r = reply_of(a);
+    if (!a->status)
+        octets = copy_of(a, s);
+    else if (sip_build_reply(s, rx, &r, &octets))
+        octets = NULL;
+    if (!octets)
+        return;
+    enum err rc = sip_send_response(s, rx, octets);
+    (void)rc;
+    block_unref(octets);
+}
+
+sv txn_octets_tag(const struct block *response, char mem[static TXN_TAG_MAX])
+{
+    char scratch[SCRATCH];
+    struct arena a;
+    struct sipmsg m;
+    const struct sip_addr *to;
+    sv tag = SV_NONE;
+    arena_init(&a, scratch, sizeof scratch, SCRATCH_MAX);
+    if (!sipmsg_parse(block_sv(response), &a, &m, NULL) && !sipmsg_to(&m, &to) &&
+        sv_present(to->tag) && to->tag.n <= TXN_TAG_MAX) {
+        memcpy(mem, to->tag.p, to->tag.n);
+        tag = (sv){mem, to->tag.n};
+    }
+    arena_done(&a);
+    return tag;
+}
+
+sv txn_answer_tag(const struct txn_answer *a, struct sip *s, char mem[static TXN_TAG_MAX])
+{
+    sv tag = reply_of(a).to_tag;
+    if (a->status) {
+        put(mem, tag);
+        return sv_present(tag) ? (sv){mem, tag.n} : SV_NONE;
+    }
+    struct block *octets = copy_of(a, s); /* the parser reads beyond the end */
+    tag = octets ? txn_octets_tag(octets, mem) : SV_NONE;
+    block_unref(octets);
+    return tag;
+}

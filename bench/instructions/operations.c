@@ -46,6 +46,7 @@ static struct rig {
     struct message in[INBOX];
     unsigned n;
     unsigned serial;
+    bool redirects; /* the server does */
 } rig;
 
 static void need(bool good, const char *what)
@@ -327,21 +328,43 @@ static void call_connecting(void)
     rig.wire[CALLER].stream = NULL;
 }
 
+static void redirect(void)
+{
+    char tag[64], text[MESSAGE];
+    rig.serial++;
+    say(CALLER, request("INVITE", "sip:user1@" WORLD_DOMAIN, "", 1, "",
+                        "Contact: <sip:user0@10.0.2.1:5070>\r\n" WITH_SDP));
+    const char *to = strstr(got("SIP/2.0 302")->text, "\r\nTo:");
+    to = to ? strstr(to, ";tag=") : NULL;
+    need(to != NULL, "the redirection has no tag");
+    snprintf(tag, sizeof(tag), "%.*s", (int)strcspn(to, "\r"), to);
+    /* RFC 3261 §17.1.1.3: the ACK of a failure has the branch of its INVITE. */
+    const char *ack = request("ACK", "sip:user1@" WORLD_DOMAIN, tag, 1, "", EMPTY);
+    const char *branch = strstr(ack, "-ACK\r\n");
+    need(branch != NULL, "an ACK has a branch");
+    snprintf(text, sizeof(text), "%.*s-INVITE%s", (int)(branch - ack), ack, branch + 4);
+    say(CALLER, text);
+}
+
 static const struct operation {
     const char *name;
     void (*fn)(void);
     enum sip_transport transport;
-} operations[] = {{"options", options, SIP_T_UDP},
-                  {"register", registration, SIP_T_UDP},
-                  {"message", message, SIP_T_UDP},
-                  {"call", call, SIP_T_UDP},
-                  {"call_tcp", call, SIP_T_TCP},
-                  {"call_tls", call, SIP_T_TLS},
-                  {"call_tls_new", call_connecting, SIP_T_TLS}};
+} operations[] = {{"options", options, SIP_T_UDP},   {"register", registration, SIP_T_UDP},
+                  {"message", message, SIP_T_UDP},   {"call", call, SIP_T_UDP},
+                  {"redirect", redirect, SIP_T_UDP}, {"call_tcp", call, SIP_T_TCP},
+                  {"call_tls", call, SIP_T_TLS},     {"call_tls_new", call_connecting, SIP_T_TLS}};
+
+static const struct settings_route redirects = {.name = {"all", 3},
+                                                .action = ACTION_REDIRECT,
+                                                .target = {{.kind = TARGET_LOCAL}},
+                                                .targets_n = 1};
 
 static void configure(struct settings *set)
 {
     set->authenticate = SETTINGS_AUTH_REGISTER;
+    set->routes = &redirects;
+    set->routes_n = rig.redirects;
     if (rig.transport != SIP_T_TLS)
         return;
     struct sip_listen *l = &set->sip.listen[set->sip.listeners++];
@@ -420,8 +443,9 @@ int main(int argc, char **argv)
             op = &operations[i];
     long count = op ? strtol(argv[2], NULL, 10) : 0;
     if (count < 1 || count > 1000000) {
-        fprintf(stderr, "usage: operations "
-                        "options|register|message|call|call_tcp|call_tls|call_tls_new COUNT\n");
+        fprintf(stderr,
+                "usage: operations "
+                "options|register|message|call|redirect|call_tcp|call_tls|call_tls_new COUNT\n");
         return 2;
     }
     need(crypto_start() == ERR_OK, "crypto");
@@ -429,6 +453,7 @@ int main(int argc, char **argv)
     world_init(&rig.w, &c);
     rig.w.accounts = ACCOUNTS;
     rig.transport = op->transport;
+    rig.redirects = op->fn == redirect;
     world_server_start(&rig.w);
     start_clients();
     /* What comes once is not of an operation, and memory is steady when as many have ended as stand. */

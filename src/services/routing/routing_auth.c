@@ -27,9 +27,7 @@ static void on_txn_gone(void *arg, enum err why)
 
 static const struct stxn_handler handler = {.on_cancel = on_cancelled, .on_gone = on_txn_gone};
 
-/* Without a transaction. NULL: answered. */
-static struct pending *pending_begin(struct routing *r, struct rx *rx,
-                                     const struct proxy_route *route)
+struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
     struct pending *p = MEM_TAKE(struct pending);
     if (!p) {
@@ -53,20 +51,13 @@ bool routing_transaction(struct routing *r, struct rx *rx, const struct stxn_han
     return rc == ERR_OK;
 }
 
-/* False: no transaction can be made; answered, p is gone. */
-static bool pending_transaction(struct pending *p)
+bool pending_transaction(struct pending *p)
 {
     hash_remove(&p->r->unproved, &p->by_call_id);
     if (routing_transaction(p->r, p->rx, &handler, p, &p->txn))
         return true;
     pending_free(p);
     return false;
-}
-
-struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route)
-{
-    struct pending *p = pending_begin(r, rx, route);
-    return p && pending_transaction(p) ? p : NULL;
 }
 
 void pending_free(struct pending *p)
@@ -260,7 +251,7 @@ void routing_authenticate(struct routing *r, struct rx *rx, const struct proxy_r
             addr_equal(&other->rx->flow.remote, &rx->flow.remote))
             return; /* its repetition */
     }
-    struct pending *p = pending_begin(r, rx, route);
+    struct pending *p = pending_new(r, rx, route);
     if (!p)
         return;
     hash_insert(&r->unproved, &p->by_call_id, key);

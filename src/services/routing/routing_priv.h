@@ -92,14 +92,14 @@ struct hop {
     bool known; /* the other end of a dialog whose ends we know: no proof is asked for */
 };
 
-/* A request on its way through authentication and look-up. Once its sender is proved it holds the
- * server transaction until the registrar or the proxy takes it. */
+/* A request on its way through authentication and look-up. Once its sender is proved, or it is to be
+ * forwarded, it holds the server transaction until the registrar or the proxy takes it. */
 struct pending {
     struct routing *r;
     struct link by_routing;
     struct hash_node by_call_id; /* while nothing is proved */
     struct settings *set;        /* the snapshot that it began under */
-    struct stxn *txn;            /* NULL: nothing is proved yet, answers are stateless */
+    struct stxn *txn;            /* NULL: none so far, answers are stateless */
     struct rx *rx;               /* a reference */
     struct proxy_route route;
     /* that the sender claims (From; To of a REGISTER); NULL: a stranger */
@@ -128,8 +128,10 @@ void routing_refuse(struct routing *r, struct rx *rx, uint16_t status, const cha
 /* A server transaction for rx. False: refused and answered. */
 bool routing_transaction(struct routing *r, struct rx *rx, const struct stxn_handler *h, void *arg,
                          struct stxn **ret_txn);
-/* A pending request with its transaction made. NULL: refused and answered, or a repetition. */
+/* A pending request without a transaction. NULL: refused and answered. */
 struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route);
+/* Makes its transaction. False: none can be made; answered, or a repetition; p is gone. */
+MUST_USE bool pending_transaction(struct pending *p);
 /* Answers, through the transaction when there is one, and ends p. */
 void pending_answer(struct pending *p, uint16_t status, const char *why, sv headers);
 /* Ends it without the transaction, which has gone to somebody else. */

@@ -251,9 +251,15 @@ static void on_looked_up(struct lookup *k)
         routing_forward(p);
 }
 
+/* RFC 3261 §8.2.7: what a stranger, or who needs no proof, is answered here has no state: a repetition is
+ * answered again, and alike. DEVIATES from §8.3, where a redirect server keeps its transaction. What is
+ * proved has one already, as its credentials are taken once. */
 static void go(struct pending *p)
 {
     struct lookup *k = &p->lookup;
+    bool forwards = !p->rule || p->rule->action == ACTION_TO;
+    if (forwards && !p->txn && !pending_transaction(p))
+        return;
     k->r = p->r;
     k->set = p->set;
     k->arena = &p->rx->arena;

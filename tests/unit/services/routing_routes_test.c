@@ -113,6 +113,30 @@ static void test_redirect(void **state)
     rig_quiet(r);
 }
 
+/* Who proves nothing is answered without state (§8.2.7): again, and alike. What is proved is proved once. */
+static void test_redirect_without_state(void **state)
+{
+    struct rig *r = *state;
+    r->set->authenticate = SETTINGS_AUTH_REGISTER;
+    routes[0] = (struct settings_route){
+        .action = ACTION_REDIRECT, .target = {{.kind = TARGET_LOCAL}}, .targets_n = 1};
+    r->set->routes_n = 1;
+    char *invite = scratch();
+    snprintf(invite, MESSAGE, "%s",
+             request(r, ALICE, "INVITE", "sip:bob@example.com", FROM_A, "same", ""));
+    for (unsigned i = 0; i < 2; i++) {
+        say(r, ALICE, invite);
+        rig_run(r, 50 * USEC_MS);
+        assert_int_equal(sip_transactions(r->sip), 0);
+    }
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 302"), 2);
+    assert_string_equal(r->peer[ALICE].raw[0], r->peer[ALICE].raw[1]);
+    r->set->authenticate = SETTINGS_AUTH_ALL;
+    assert_int_equal(ask_as_alice(r, "INVITE", "sip:bob@example.com", FROM_A, ""), 302);
+    assert_int_equal(sip_transactions(r->sip), 1);
+    rig_quiet(r);
+}
+
 static void test_to_account_then_reject(void **state)
 {
     struct rig *r = *state;
@@ -407,12 +431,19 @@ static void test_tls_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_reject_and_not),          T(test_redirect),
-        T(test_to_account_then_reject),  T(test_outbound_proxy),
-        T(test_a_network_without_login), T(test_identity),
-        T(test_a_phone_redirects),       T(test_a_phone_redirects_to_the_outside),
-        T(test_an_unfollowed_dialog),    T(test_no_way_around),
-        T(test_a_call_is_no_relay),      T(test_tls_only),
+        T(test_reject_and_not),
+        T(test_redirect),
+        T(test_redirect_without_state),
+        T(test_to_account_then_reject),
+        T(test_outbound_proxy),
+        T(test_a_network_without_login),
+        T(test_identity),
+        T(test_a_phone_redirects),
+        T(test_a_phone_redirects_to_the_outside),
+        T(test_an_unfollowed_dialog),
+        T(test_no_way_around),
+        T(test_a_call_is_no_relay),
+        T(test_tls_only),
     };
     return cmocka_run_group_tests_name("routing_routes", tests, NULL, NULL);
 }

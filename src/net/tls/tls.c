@@ -4,8 +4,12 @@
 #include "tls/tls_priv.h"
 #include "crypto/crypto.h"
 
-/* ECDHE and an AEAD, nothing else (RFC 9325 §4.2). TLS 1.3 has no others. */
-static const char suites_12[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
+/* ECDHE and an AEAD, nothing else (RFC 9325 §4.2). TLS 1.3 has no others. First the suites that everybody
+ * must have (RFC 8446 §9.1): 128 bits are what the curves give, and SHA-256 is the cheaper hash where
+ * processors have instructions for it. */
+static const char suites_12[] = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20";
+static const char suites_13[] =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 static const char groups[] = "X25519:P-256:P-384";
 static const char signatures[] = "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:"
                                  "RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:"
@@ -102,8 +106,8 @@ static SSL_CTX *ctx_new(const struct tls *t, const struct tls_config *c, const S
     /* OpenSSL's own idea of purposes knows nothing of SIP: tls_peer_may. */
     bool ok = SSL_CTX_set_purpose(ctx, X509_PURPOSE_ANY) &&
               SSL_CTX_set_min_proto_version(ctx, c->only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) &&
-              SSL_CTX_set_cipher_list(ctx, suites_12) && SSL_CTX_set1_groups_list(ctx, groups) &&
-              SSL_CTX_set1_sigalgs_list(ctx, signatures) &&
+              SSL_CTX_set_cipher_list(ctx, suites_12) && SSL_CTX_set_ciphersuites(ctx, suites_13) &&
+              SSL_CTX_set1_groups_list(ctx, groups) && SSL_CTX_set1_sigalgs_list(ctx, signatures) &&
               SSL_CTX_set_session_id_context(ctx, t->trust, sizeof(t->trust)) == 1;
     SSL_CTX_set1_cert_store(ctx, t->store);
     if (ok)

@@ -48,7 +48,7 @@ bool mem_refuse_now(void)
     return left == 1;
 }
 
-static void *count(void *p)
+void *mem_counted(void *p)
 {
     calls++;
     if (p)
@@ -56,16 +56,21 @@ static void *count(void *p)
     return p;
 }
 
+void mem_uncounted(void)
+{
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+}
+
 void *mem_alloc(size_t n)
 {
-    return mem_refuse() ? NULL : count(malloc(n ? n : 1));
+    return mem_refuse() ? NULL : mem_counted(malloc(n ? n : 1));
 }
 
 void *mem_calloc(size_t n, size_t size)
 {
     if ((size && n > SIZE_MAX / size) || mem_refuse())
         return NULL;
-    return count(calloc(n ? n : 1, size ? size : 1));
+    return mem_counted(calloc(n ? n : 1, size ? size : 1));
 }
 
 void *mem_realloc(void *p, size_t n)
@@ -82,6 +87,6 @@ void mem_free(void *p)
 {
     if (!p)
         return;
-    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    mem_uncounted();
     free(p);
 }

@@ -3,7 +3,8 @@
  *
  * Heap    mem_alloc and friends are malloc with accounting and, in tests, failure on demand.
  * Recycle what mem_give brings back stays with its thread, warm, for the next mem_take of about
- *         that size: at steady load nothing of a known size comes from the heap.
+ *         that size: at steady load nothing of a known size is asked for elsewhere. Beyond that objects and
+ *         blocks have memory of their own (mem_depot.c), which stays with the process for their like.
  * Library one that takes its allocator from us gets the heap, behind what its thread freed last.
  * Pool    recycled objects of one size, counted, with a cap on live ones.
  * Block   a counted run of octets with BLOCK_SLACK readable octets beyond n (the parser reads

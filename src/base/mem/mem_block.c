@@ -35,6 +35,8 @@ struct block_pool {
     _Atomic int64_t orphans;
 };
 
+static struct depot depot[CLASSES] = {[0 ... CLASSES - 1] = DEPOT_INIT};
+
 static struct block closed;
 #define POOL_CLOSED (&closed)
 
@@ -51,6 +53,19 @@ enum err block_pool_new(size_t cap_bytes, struct block_pool **ret_pool)
     return ERR_OK;
 }
 
+static size_t size_of(uint32_t cap)
+{
+    return sizeof(struct block) + cap + BLOCK_SLACK;
+}
+
+static void discard(struct block *b)
+{
+    if (b->class_ != SINGLE && size_of(b->cap) <= DEPOT_LARGEST)
+        depot_give(&depot[b->class_], b);
+    else
+        mem_free(b);
+}
+
 /* b is out there no longer. */
 static void take_back(struct block_pool *bp, struct block *b)
 {
@@ -58,7 +73,7 @@ static void take_back(struct block_pool *bp, struct block *b)
     bp->octets -= b->cap;
     bp->live--;
     if (c == SINGLE || bp->kept_n[c] >= class_of[c].keep) {
-        mem_free(b);
+        discard(b);
         return;
     }
     b->next = bp->kept[c];
@@ -87,7 +102,7 @@ void block_pool_free(struct block_pool *bp)
         while (bp->kept[c]) {
             struct block *b = bp->kept[c];
             bp->kept[c] = b->next;
-            mem_free(b);
+            discard(b);
         }
     }
     int64_t live = (int64_t)bp->live;
@@ -97,8 +112,9 @@ void block_pool_free(struct block_pool *bp)
 
 static struct block *allocate(struct block_pool *bp, uint32_t class, uint32_t cap)
 {
-    size_t size = sizeof(struct block) + cap + BLOCK_SLACK;
-    struct block *b = mem_alloc(size);
+    size_t size = size_of(cap);
+    struct block *b = class != SINGLE && size <= DEPOT_LARGEST ? depot_take(&depot[class], size)
+                                                               : mem_alloc(size);
     if (!b)
         return NULL;
     b->p = (char *)(b + 1);
@@ -184,7 +200,7 @@ void block_unref(struct block *b)
     if (atomic_load_explicit(&bp->owner, memory_order_relaxed) == &thread_mark) {
         take_back(bp, b);
     } else if (!push_returned(bp, b)) {
-        mem_free(b);
+        discard(b);
         if (atomic_fetch_sub_explicit(&bp->orphans, 1, memory_order_acq_rel) == 1)
             mem_free(bp);
     }

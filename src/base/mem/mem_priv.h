@@ -2,6 +2,7 @@
 /* mem/mem_priv.h: what the parts of mem share.                                  layer: base */
 #ifndef MEM_MEM_PRIV_H
 #define MEM_MEM_PRIV_H
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,5 +41,21 @@ size_t mem_kept(void);
 bool mem_thread_watched(void);
 /* What mem_lib_free kept in this thread goes back to the heap. */
 void mem_lib_tidy(void);
+/* ---- mem.c: what lives; mem_free counts off by itself ---- */
+void *mem_counted(void *p); /* p */
+void mem_uncounted(void);
+
+/* ---- mem_depot.c: where objects of one size come from, and wait. Any thread. ---- */
+enum { DEPOT_LARGEST = 16 * 1024 }; /* what is larger comes from the heap: it is rare */
+struct depot {
+    pthread_mutex_t lock;
+    struct unused *first; /* LOCK: lock */
+};
+#define DEPOT_INIT                      \
+    {                                   \
+        PTHREAD_MUTEX_INITIALIZER, NULL \
+    }
+void *depot_take(struct depot *d, size_t size); /* NULL: no memory. size: always the same of d */
+void depot_give(struct depot *d, void *p);
 
 #endif

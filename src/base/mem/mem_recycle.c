@@ -5,14 +5,13 @@
  * larger comes from the heap. The last given back is the next taken: it is the warmest. */
 #include "mem/mem.h"
 #include "mem/mem_priv.h"
-#include <pthread.h>
 #include <string.h>
 
 enum {
     SMALLEST = 6, /* of the classes, as a power of two */
     LARGEST = 16,
     CLASSES = (LARGEST - SMALLEST) * 4 + 1,
-    /* Kept of each class: what a peak needed beyond that goes back to the heap, so that one
+    /* Kept of each class: what a peak needed beyond that goes back to the class's depot, so that one
      * worker's peak does not stay with it when the load has moved to another. */
     KEEP_OCTETS = 512 * 1024,
     DEAD_OCTETS = 64, /* of what is given back: stale reads meet 0xdd, at the price of one line */
@@ -33,6 +32,8 @@ static _Thread_local struct {
     bool watched;
 } kept;
 
+static struct depot depot[CLASSES] = {[0 ... CLASSES - 1] = DEPOT_INIT};
+
 /* Its destructor is what ends a thread's shelves. */
 static pthread_key_t at_thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -52,6 +53,19 @@ static unsigned class_of(size_t n, size_t *ret_size)
     return (power - SMALLEST) * 4 + quarter + 1;
 }
 
+static void *fetch(unsigned class, size_t size)
+{
+    return size <= DEPOT_LARGEST ? depot_take(&depot[class], size) : mem_alloc(size);
+}
+
+static void bring_back(unsigned class, size_t size, void *p)
+{
+    if (size <= DEPOT_LARGEST)
+        depot_give(&depot[class], p);
+    else
+        mem_free(p);
+}
+
 static void *take_from(struct shelf *s, size_t size)
 {
     struct vacant *v = s->first;
@@ -68,9 +82,9 @@ void mem_tidy(void)
 {
     for (size_t n = 1; n <= (size_t)1 << LARGEST;) {
         size_t size;
-        struct shelf *s = &kept.shelf[class_of(n, &size)];
-        for (void *p; (p = take_from(s, size));)
-            mem_free(p);
+        unsigned c = class_of(n, &size);
+        for (void *p; (p = take_from(&kept.shelf[c], size));)
+            bring_back(c, size, p);
         n = size + 1;
     }
     mem_lib_tidy();
@@ -106,7 +120,7 @@ void *mem_take(size_t n)
     if (mem_refuse())
         return NULL;
     void *p = take_from(&kept.shelf[c], size);
-    return p ? p : mem_alloc(size);
+    return p ? p : fetch(c, size);
 }
 
 void *mem_take_cleared(size_t n)
@@ -121,8 +135,12 @@ void mem_give(void *p, size_t n)
         return;
     size_t size;
     unsigned c = class_of(n, &size);
-    if (c == CLASSES || kept.shelf[c].octets + size > KEEP_OCTETS || !mem_thread_watched()) {
+    if (c == CLASSES) {
         mem_free(p);
+        return;
+    }
+    if (kept.shelf[c].octets + size > KEEP_OCTETS || !mem_thread_watched()) {
+        bring_back(c, size, p);
         return;
     }
     struct shelf *s = &kept.shelf[c];

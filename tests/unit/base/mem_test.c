@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdbool.h>
 #include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
 #include <pthread.h>
 #include <sched.h>
@@ -109,6 +110,88 @@ static void a_thread_keeps_some_and_nothing_beyond_its_end(void **state)
     pthread_join(t, NULL);
     assert_true(again > 0 && again < PEAK);
     assert_int_equal(mem_live(), live);
+}
+
+enum { CROWD = 12000, MIXED = 5 };
+struct crowd {
+    char *p[CROWD];
+    size_t n[CROWD];
+};
+
+/* Objects of many sizes; each is full of its number. */
+static void *fill(void *arg)
+{
+    static const size_t sizes[MIXED] = {64, 472, 1000, 4096, 9000};
+    struct crowd *c = arg;
+    for (size_t i = 0; i < CROWD; i++) {
+        c->n[i] = sizes[i % MIXED];
+        c->p[i] = mem_take(c->n[i]);
+        memset(c->p[i], (int)(i % 251), c->n[i]);
+    }
+    return NULL;
+}
+
+static void give_all(struct crowd *c)
+{
+    for (size_t i = 0; i < CROWD; i++)
+        mem_give(c->p[i], c->n[i]);
+}
+
+/* So many that they come from several regions: none lies in another, whoever took it. */
+static void objects_do_not_overlap(void **state)
+{
+    (void)state;
+    static struct crowd here, there;
+    size_t live = mem_live();
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, fill, &there), 0);
+    fill(&here);
+    pthread_join(t, NULL);
+    size_t wrong = 0;
+    for (size_t i = 0; i < CROWD; i++) {
+        for (size_t k = 0; k < here.n[i]; k++)
+            wrong += here.p[i][k] != (char)(i % 251) || there.p[i][k] != (char)(i % 251);
+    }
+    assert_int_equal(wrong, 0);
+    assert_int_equal(mem_live(), live + 2 * CROWD);
+    give_all(&here);
+    give_all(&there);
+    assert_int_equal(mem_live(), live);
+}
+
+static int by_address(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t) * (char *const *)a, y = (uintptr_t) * (char *const *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void *take_and_give(void *arg)
+{
+    fill(arg);
+    give_all(arg);
+    return NULL;
+}
+
+/* What a thread's peak took serves the next thread: memory does not grow by one peak a thread. */
+static void what_one_thread_gave_another_takes(void **state)
+{
+    (void)state;
+    static struct crowd first, second;
+    pthread_t t;
+    mem_tidy();
+    assert_int_equal(pthread_create(&t, NULL, take_and_give, &first), 0);
+    pthread_join(t, NULL);
+    assert_int_equal(pthread_create(&t, NULL, take_and_give, &second), 0);
+    pthread_join(t, NULL);
+#if !WITH_ASAN
+    size_t same = 0;
+    qsort(first.p, CROWD, sizeof first.p[0], by_address);
+    for (size_t i = 0; i < CROWD; i++)
+        same += bsearch(&second.p[i], first.p, CROWD, sizeof first.p[0], by_address) != NULL;
+    assert_int_equal(same, CROWD);
+#else
+    (void)by_address; /* there each object is malloc's, which keeps it from being taken again */
+#endif
 }
 
 static void an_arena_uses_its_first_piece_then_chunks_up_to_its_cap(void **state)
@@ -379,6 +462,8 @@ int main(void)
         cmocka_unit_test(what_is_given_back_is_taken_again),
         cmocka_unit_test(a_library_gets_again_what_it_freed),
         cmocka_unit_test(a_thread_keeps_some_and_nothing_beyond_its_end),
+        cmocka_unit_test(objects_do_not_overlap),
+        cmocka_unit_test(what_one_thread_gave_another_takes),
         cmocka_unit_test(an_arena_uses_its_first_piece_then_chunks_up_to_its_cap),
         cmocka_unit_test(a_steady_load_of_arenas_does_not_call_the_heap),
         cmocka_unit_test(a_large_object_does_not_waste_an_arenas_piece),

@@ -87,7 +87,7 @@ static EVP_MD_CTX *context(enum algorithm alg)
     if (!mine) {
         struct contexts *c = calloc(1, sizeof *c);
         for (int i = 0; c && i < ALGS; i++)
-            if (!(c->of[i] = EVP_MD_CTX_new()))
+            if (!(c->of[i] = EVP_MD_CTX_new()) || EVP_DigestInit_ex2(c->of[i], md[i], NULL) != 1)
                 abort();
         if (!c || pthread_setspecific(contexts_key, c) != 0)
             abort();
@@ -108,7 +108,7 @@ static void digest(enum algorithm alg, const sv *pieces, size_t n, uint8_t *ret_
     char joint[JOINT];
     size_t at = 0;
     EVP_MD_CTX *ctx = context(alg);
-    check(EVP_DigestInit_ex2(ctx, md[alg], NULL));
+    check(EVP_DigestInit_ex2(ctx, NULL, NULL));
     for (size_t i = 0; i < n; i++) {
         if (pieces[i].n > sizeof joint - at) {
             check(EVP_DigestUpdate(ctx, joint, at));
@@ -148,7 +148,7 @@ void crypto_hmac_sha256(sv key, const sv *pieces, size_t n, uint8_t ret_mac[stat
     EVP_MD_CTX *ctx = context(ALG_SHA256);
     for (size_t i = 0; i < sizeof pad; i++)
         pad[i] ^= 0x36;
-    check(EVP_DigestInit_ex2(ctx, md[ALG_SHA256], NULL));
+    check(EVP_DigestInit_ex2(ctx, NULL, NULL));
     check(EVP_DigestUpdate(ctx, pad, sizeof pad));
     for (size_t i = 0; i < n; i++)
         check(EVP_DigestUpdate(ctx, pieces[i].p, pieces[i].n));
@@ -156,7 +156,7 @@ void crypto_hmac_sha256(sv key, const sv *pieces, size_t n, uint8_t ret_mac[stat
 
     for (size_t i = 0; i < sizeof pad; i++)
         pad[i] ^= 0x36 ^ 0x5c;
-    check(EVP_DigestInit_ex2(ctx, md[ALG_SHA256], NULL));
+    check(EVP_DigestInit_ex2(ctx, NULL, NULL));
     check(EVP_DigestUpdate(ctx, pad, sizeof pad));
     check(EVP_DigestUpdate(ctx, inner, sizeof inner));
     check(EVP_DigestFinal_ex(ctx, ret_mac, NULL));

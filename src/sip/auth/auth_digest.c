@@ -46,6 +46,37 @@ void auth_ha1(sv user, sv realm, sv password, struct auth_ha1 *ret_ha1)
     ret_ha1->has_md5 = ret_ha1->has_sha256 = true;
 }
 
+/* H(A2) in hex. What was asked for last is mostly asked for again: a domain's phones register with one URI. */
+static sv hash_of_a2(enum auth_algorithm a, sv method, sv uri, char mem[static 2 * SHA256_LEN])
+{
+    static _Thread_local struct {
+        char text[128];
+        size_t n; /* 0: nothing yet */
+        enum auth_algorithm algorithm;
+        char hash[2 * SHA256_LEN];
+    } last;
+    enum { SEPARATOR = 1 };
+    size_t n = method.n + SEPARATOR + uri.n, hex_n = 2 * (a == AUTH_SHA256 ? SHA256_LEN : MD5_LEN);
+    bool fits = n <= sizeof last.text && method.n > 0 && uri.n > 0;
+    if (fits && last.n == n && last.algorithm == a && memcmp(last.text, method.p, method.n) == 0 &&
+        last.text[method.n] == ':' && memcmp(last.text + method.n + SEPARATOR, uri.p, uri.n) == 0) {
+        memcpy(mem, last.hash, hex_n);
+        return (sv){mem, hex_n};
+    }
+    uint8_t raw[SHA256_LEN];
+    sv two[] = {method, SV(":"), uri};
+    sv text = hex(raw, digest(a, two, 3, raw), mem);
+    if (fits) {
+        memcpy(last.text, method.p, method.n);
+        last.text[method.n] = ':';
+        memcpy(last.text + method.n + SEPARATOR, uri.p, uri.n);
+        memcpy(last.hash, text.p, text.n);
+        last.n = n;
+        last.algorithm = a;
+    }
+    return text;
+}
+
 size_t auth_response(const struct auth_claim *c, const struct auth_ha1 *ha1, sv method,
                      char ret_hex[static 2 * SHA256_LEN])
 {
@@ -53,11 +84,9 @@ size_t auth_response(const struct auth_claim *c, const struct auth_ha1 *ha1, sv 
     char ha1_mem[2 * SHA256_LEN], ha2_mem[2 * SHA256_LEN];
     bool md5 = c->algorithm == AUTH_MD5;
     sv a1 = hex(md5 ? ha1->md5 : ha1->sha256, md5 ? MD5_LEN : SHA256_LEN, ha1_mem);
-    sv two[] = {method, SV(":"), c->uri};
-    size_t n = digest(c->algorithm, two, 3, raw);
-    sv a2 = hex(raw, n, ha2_mem);
+    sv a2 = hash_of_a2(c->algorithm, method, c->uri, ha2_mem);
     sv all[] = {a1, SV(":"), c->nonce, SV(":"), c->nc_text, SV(":"), c->cnonce, SV(":auth:"), a2};
-    n = digest(c->algorithm, all, 9, raw);
+    size_t n = digest(c->algorithm, all, 9, raw);
     crypto_wipe(ha1_mem, sizeof(ha1_mem));
     return hex(raw, n, ret_hex).n;
 }

@@ -230,8 +230,8 @@ bool sip_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc);
 bool sip_param(sv params, sv name, sv *ret_value);
 /* "name=value, name=value" of challenges and credentials. */
 bool sip_auth_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc);
-/* quoted (with its quotes) → octets, escapes undone; folds become one SP. Something unquoted is
- * copied. Errors: ERR_SYNTAX, ERR_NOMEM. */
+/* quoted (with its quotes), or something unquoted → octets, escapes undone; folds become one SP. A view into
+ * quoted where there is nothing to undo. Errors: ERR_SYNTAX, ERR_NOMEM. */
 MUST_USE enum err sip_unquote(struct arena *a, sv quoted, sv *ret_text);
 bool sip_is_token(sv s);
 

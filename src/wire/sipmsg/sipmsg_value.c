@@ -480,13 +480,18 @@ enum err sip_unquote(struct arena *a, sv quoted, sv *ret_text)
     const char *p = quoted.p ? quoted.p : "", *end = p + quoted.n;
     if (is_quoted && sip_quoted_end(p, end) != end)
         return ERR_SYNTAX;
-    char *to = arena_alloc(a, quoted.n + 1), *q = to;
-    if (!to)
-        return ERR_NOMEM;
     if (is_quoted) {
         p++;
         end--;
     }
+    size_t n = (size_t)(end - p);
+    if (!memchr(p, '\\', n) && !memchr(p, '\r', n)) {
+        *ret_text = (sv){p, n};
+        return ERR_OK;
+    }
+    char *to = arena_alloc(a, n), *q = to;
+    if (!to)
+        return ERR_NOMEM;
     while (p < end) {
         const char *next = *p == '\r' ? sip_lws(p, end) : p;
         if (next > p) {
@@ -501,7 +506,6 @@ enum err sip_unquote(struct arena *a, sv quoted, sv *ret_text)
             p++;
         *q++ = *p++;
     }
-    *q = '\0';
     *ret_text = (sv){to, (size_t)(q - to)};
     return ERR_OK;
 }

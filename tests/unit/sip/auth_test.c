@@ -142,6 +142,48 @@ static void test_vectors(void **state)
                       SV("753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1")));
 }
 
+/* What is remembered of the request before is not taken for this one's: every ordered pair of requests that
+ * differ in one thing gives what each gives after a stranger's. */
+static void test_requests_in_turn(void **state)
+{
+    static const char long_uri[] =
+        "sip:an.example.of.a.domain.that.nobody.has.and.whose.name.is.longer."
+        "than.what.is.remembered.of.a.request.uri.example.com";
+    static const struct {
+        const char *method, *uri;
+        enum auth_algorithm algorithm;
+    } request[] = {
+        {"REGISTER", "sip:a.example", AUTH_MD5},    {"REGISTER", "sip:b.example", AUTH_MD5},
+        {"REGISTER", "sip:a.example", AUTH_SHA256}, {"REGISTEr", "sip:a.example", AUTH_MD5},
+        {"REGISTER:", "ip:a.example", AUTH_MD5},    {"REGISTER", "sip:a.exampl", AUTH_MD5},
+        {"REGISTER", long_uri, AUTH_MD5},           {"", "", AUTH_MD5},
+    };
+    enum { REQUESTS = sizeof request / sizeof request[0] };
+    struct auth_ha1 ha1;
+    char alone[REQUESTS][2 * SHA256_LEN], got[2 * SHA256_LEN];
+    size_t n[REQUESTS];
+    (void)state;
+    auth_ha1(SV("alice"), SV("example"), SV("secret"), &ha1);
+    struct auth_claim c = {.nonce = SV("n"), .nc_text = SV("00000001"), .cnonce = SV("c")};
+    for (size_t i = 0; i < REQUESTS; i++) {
+        c.uri = SV("sip:stranger");
+        c.algorithm = AUTH_MD5;
+        (void)auth_response(&c, &ha1, SV("BYE"), got);
+        c.uri = sv_of(request[i].uri);
+        c.algorithm = request[i].algorithm;
+        n[i] = auth_response(&c, &ha1, sv_of(request[i].method), alone[i]);
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(alone[i], alone[k], 2 * MD5_LEN);
+    }
+    for (size_t i = 0; i < REQUESTS * REQUESTS * 2; i++) {
+        size_t r = i % 2 ? i / 2 % REQUESTS : i / 2 / REQUESTS;
+        c.uri = sv_of(request[r].uri);
+        c.algorithm = request[r].algorithm;
+        assert_int_equal(auth_response(&c, &ha1, sv_of(request[r].method), got), n[r]);
+        assert_memory_equal(got, alone[r], n[r]);
+    }
+}
+
 static void test_verdicts(void **state)
 {
     struct fixture *f = *state;
@@ -549,9 +591,9 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_vectors),   T(test_verdicts), T(test_nobody), T(test_nonce_bound),
-        T(test_counts),    T(test_eviction), T(test_read),   T(test_read_mutations),
-        T(test_challenge), T(test_client),
+        T(test_vectors),        T(test_requests_in_turn), T(test_verdicts), T(test_nobody),
+        T(test_nonce_bound),    T(test_counts),           T(test_eviction), T(test_read),
+        T(test_read_mutations), T(test_challenge),        T(test_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

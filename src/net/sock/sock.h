@@ -14,6 +14,15 @@
 
 /* ---- UDP ---- */
 enum { UDP_MAX = 65535 };
+/* Datagrams may name the worker whom they are for: of those that start with one of the words of four
+ * octets in `starts`, the octet behind the first `before` (at least four octets) that begins between the
+ * octets first and last is UDP_STEER_FIRST for worker 0, the next for worker 1, and so on. It is a hint:
+ * where the kernel cannot follow it, and where nobody is named, the ports choose. */
+enum { UDP_STEER_FIRST = 'A', UDP_STEER_BEFORE = 16 /* octets of before, and the name */ };
+struct udp_steer {
+    const char *starts, *before;
+    uint16_t first, last;
+};
 struct udp_handler {
     /* b is borrowed: block_ref to keep it. to: the local address it was sent to (of a wildcard
      * socket too). */
@@ -22,6 +31,8 @@ struct udp_handler {
      * §18.4. quoted: the beginning of that datagram as the report tells it, borrowed; anyone can send
      * such a report, so what is not in it is not shown. */
     void (*on_error)(void *arg, const struct addr *to, enum err why, sv quoted);
+    const struct udp_steer *steer; /* NULL: none; the same for all sockets of an address */
+    size_t steers;
 };
 struct udp {
     const struct udp_ops *ops;

@@ -141,6 +141,10 @@ enum err worker_udp_open(struct loop *l, const struct addr *bind, unsigned flags
 bool worker_udp_flush(struct worker *w);
 void worker_udp_done(struct worker *w);
 
+/* ---- worker_steer.c ---- */
+/* For the whole reuseport group of this bound socket. Best effort. */
+void worker_steer(int fd, const struct udp_steer *rules, size_t n);
+
 /* ---- worker_stream.c ---- */
 enum err worker_connect(struct loop *l, const struct addr *local, const struct addr *to,
                         const struct stream_handler *h, void *arg, struct stream **ret_stream);

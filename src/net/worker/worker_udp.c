@@ -538,6 +538,8 @@ enum err worker_udp_open(struct loop *l, const struct addr *bind, unsigned flags
         mem_free(u);
         return rc;
     }
+    if (h->steers > 0 && l->group->n > 1)
+        worker_steer(u->fd, h->steer, h->steers);
     u->base = (struct udp){.ops = &udp_ops, .loop = l, .local = worker_sockname(u->fd)};
     u->w = w;
     u->h = h;

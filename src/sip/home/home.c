@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* home/home.c: marks under a secret, and the directory of Call-IDs.
  *
- *   mark       random 64 | slot 16, masked | MAC 32   = 14 octets = 19 characters of base64url
+ *   mark       random 64 | slot 16, masked | MAC 32   = 14 octets = 19 characters of base64url,
+ *              behind a letter for the kernel: which worker it is for
  *   directory  shard (lock) -> bucket -> chain of entries, all allocated at the start
  *
  * An entry is known by 128 bits of keyed hash, not by its text: nobody without the secret can make
@@ -10,8 +11,9 @@
 #include <assert.h>
 #include <pthread.h>
 #include "crypto/crypto.h"
+#include "sock/sock.h"
 
-enum { MARK_OCTETS = 14, MARK_SIGNED = 10, SHARDS_MAX = 64, SHARD_ENTRIES_MIN = 64 };
+enum { LETTERS = 26, MARK_OCTETS = 14, MARK_SIGNED = 10, SHARDS_MAX = 64, SHARD_ENTRIES_MIN = 64 };
 enum { NIL = 0 }; /* nobody's entry; so what was never used is memory that was never touched */
 
 struct entry {
@@ -145,6 +147,8 @@ void home_mark(const struct home *h, uint16_t slot, uint64_t chance, struct buf 
     uint32_t mac = mark_mac(h, mark);
     for (int i = 0; i < 4; i++)
         mark[MARK_SIGNED + i] = (uint8_t)(mac >> (8 * i));
+    unsigned worker = home_worker(h, slot);
+    buf_char(b, worker < LETTERS ? (char)(UDP_STEER_FIRST + worker) : '-');
     crypto_base64url(b, mark, sizeof mark);
 }
 
@@ -153,7 +157,7 @@ bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
     uint8_t mark[MARK_OCTETS];
     size_t n;
     if (text.n < HOME_MARK_LEN ||
-        crypto_base64url_decode(sv_sub(text, 0, HOME_MARK_LEN), mark, sizeof mark, &n) ||
+        crypto_base64url_decode(sv_sub(text, 1, HOME_MARK_LEN), mark, sizeof mark, &n) ||
         n != sizeof mark)
         return false;
     uint32_t mac = mark_mac(h, mark);

@@ -7,7 +7,7 @@
  *         bits, the slot masked by a
  *         keyed hash of them, and a 32-bit MAC under the process's (later the cluster's) secret,
  *         in the base64url
- *         alphabet. One that does not verify is a stranger's. A mark only says where to look:
+ *         alphabet, behind a letter that tells the kernel the worker (sock.h). One that does not verify is a stranger's. A mark only says where to look:
  *         matching also
  *         needs branch, tags and flow in full.
  * Directory  Call-ID (keyed hash of 128 bits) → slot, counted: a claim holds the entry until
@@ -21,7 +21,7 @@
 #include "loop/loop.h"
 #include "str/buf.h"
 
-enum { HOME_SLOTS = 4096, HOME_MARK_LEN = 19, HOME_SECRET = 32 };
+enum { HOME_SLOTS = 4096, HOME_MARK_LEN = 20, HOME_SECRET = 32 };
 
 struct home;
 

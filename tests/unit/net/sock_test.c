@@ -458,6 +458,89 @@ static void source_is_what_the_routes_say(void **state)
     net_end();
 }
 
+/* ---- workers that datagrams name ---- */
+
+enum { STEERED = 3, NAMED_ROOM = 600 };
+static const struct udp_steer steer_rules[] = {{"BE: QU: ", "mark=", 8, 300},
+                                               {"WIDE", "abcdefgh", 8, 300}};
+/* What is sent, and who must get it; STEERED: whoever gets what names nobody. */
+static struct named {
+    const char *starts, *mark;
+    size_t at, n; /* where mark stands; the octets in all */
+    unsigned worker;
+} named[] = {
+    {"", "", 0, 0, STEERED},
+    {"BE:", "", 0, 3, STEERED},
+    {"BE: ", "", 0, 4, STEERED},
+    {"BE: ", "", 0, 500, STEERED},
+    {"BE: ", "mark=A", 8, 500, 0},
+    {"BE: ", "mark=B", 8, 500, 1},
+    {"BE: ", "mark=C", 8, 500, 2},
+    {"QU: ", "mark=C", 200, 500, 2},
+    {"QU: ", "mark=B", 300, 500, 1},
+    {"WIDE", "abcdefghC", 77, 500, 2},
+    {"WIDE", "abcdefghB", 78, 500, 1},
+    {"WIDE", "abcdefgxB", 78, 500, STEERED}, /* not all of it */
+    {"QU: ", "mark=B", 7, 500, STEERED},     /* before the first place */
+    {"QU: ", "mark=B", 301, 500, STEERED},   /* behind the last */
+    {"ELSE", "mark=B", 200, 500, STEERED},   /* not of those that name */
+    {"BE: ", "mark=D", 8, 500, STEERED},     /* no such worker */
+    {"BE: ", "mark=+", 8, 500, STEERED},     /* no name */
+    {"BE: ", "mark=", 203, 208, STEERED},    /* the end is where the name would be */
+};
+enum { NAMED = sizeof(named) / sizeof(*named) };
+static _Atomic unsigned named_got, named_by[NAMED];
+
+static void steered_datagram(void *arg, struct block *b, const struct addr *from,
+                             const struct addr *to)
+{
+    unsigned i = from->port ? (unsigned)b->n : 0;
+    (void)arg, (void)to;
+    if (b->n > 4) /* the number is its last octet */
+        i = (unsigned)(unsigned char)b->p[b->n - 1];
+    else
+        i = i ? i - 2 : 0;
+    assert_true(i < NAMED);
+    named_by[i] = *(unsigned *)arg;
+    if (++named_got == NAMED)
+        net_stop();
+}
+
+static void datagrams_reach_the_worker_they_name(void **state)
+{
+    static const struct udp_handler handler = {
+        .on_datagram = steered_datagram, .steer = steer_rules, .steers = 2};
+    static unsigned number[STEERED] = {0, 1, 2};
+    struct udp *u[STEERED], *sender;
+    char text[NAMED_ROOM];
+    (void)state;
+    named_got = 0;
+    net_setup(STEERED);
+    assert_int_equal(udp_open(at, any_port("127.0.0.1"), &handler, &number[0], &u[0]), ERR_OK);
+    for (unsigned i = 1; i < STEERED; i++)
+        assert_int_equal(udp_open(group->loop[i], &u[0]->local, &handler, &number[i], &u[i]),
+                         ERR_OK);
+    assert_int_equal(udp_open(at, any_port("127.0.0.1"), &ping_handler, NULL, &sender), ERR_OK);
+    for (unsigned i = 0; i < NAMED; i++) {
+        const struct named *x = &named[i];
+        sv piece = {text, x->n};
+        memset(text, '-', sizeof(text));
+        memcpy(text, x->starts, strlen(x->starts));
+        memcpy(text + x->at, x->mark, strlen(x->mark));
+        if (x->n > 4)
+            text[x->n - 1] = (char)i;
+        assert_int_equal(udp_send(sender, NULL, &u[0]->local, &piece, 1), ERR_OK);
+    }
+    net_run();
+    unsigned by_ports = named_by[0];
+    for (unsigned i = 0; i < NAMED; i++)
+        assert_int_equal(named_by[i], named[i].worker == STEERED ? by_ports : named[i].worker);
+    for (unsigned i = 0; i < STEERED; i++)
+        udp_close(u[i]);
+    udp_close(sender);
+    net_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +556,7 @@ int main(void)
         cmocka_unit_test(out_of_memory_leaves_nothing),
         cmocka_unit_test(ports_are_shared_in_the_process_only),
         cmocka_unit_test(closing_in_a_handler_is_safe),
+        cmocka_unit_test(datagrams_reach_the_worker_they_name),
         cmocka_unit_test(source_is_what_the_routes_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,9 +142,9 @@ static void put_plain(char *out, sv text)
         memcpy(out + o, rest.p, skip);
         o += skip;
         i += skip;
-        if (run == HOME_MARK_LEN || run >= 30) {
+        if (run == HOME_MARK_LEN || run >= HOME_MARK_LEN + 11) {
             out[o++] = '*';
-            if (run > 31) /* with a flow token */
+            if (run > HOME_MARK_LEN + 12) /* with a flow token */
                 out[o++] = '+';
             i += run;
         }

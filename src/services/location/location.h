@@ -43,6 +43,7 @@ bool location_hangs_on_flow(const struct binding *b);
 /* One place to send to. Its members are those of a struct proxy_target. */
 struct location_target {
     sv uri; /* the new Request-URI: the contact's, with the scheme that RFC 5630 §5.3 demands */
+    const struct uri *parsed; /* the same; NULL: another scheme than the contact's */
     /* by flow or address; with a path neither: RFC 3263 with its first URI */
     struct dest dest;
     sv path;       /* Route values to put on top (RFC 3327 §5.4); SV_NONE: none */

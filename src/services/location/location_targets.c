@@ -59,9 +59,10 @@ static bool reach(const struct location_query *q, const struct binding *b,
 
 /* RFC 5630 §5.3: a request for sip: is not forwarded to a sips: URI, but to its sip: form, over TLS. */
 static enum err target_uri(const struct location_query *q, const struct uri *contact,
-                           struct arena *a, sv *ret_uri)
+                           struct arena *a, struct location_target *t)
 {
-    *ret_uri = contact->text;
+    t->uri = contact->text;
+    t->parsed = contact;
     if (q->secure || contact->scheme != URI_SIPS)
         return ERR_OK;
     sv rest = sv_sub(contact->text, contact->scheme_text.n, contact->text.n);
@@ -72,7 +73,8 @@ static enum err target_uri(const struct location_query *q, const struct uri *con
     buf_init(&b, mem, rest.n + 3);
     buf_str(&b, "sip");
     buf_put(&b, rest);
-    *ret_uri = buf_sv(&b);
+    t->uri = buf_sv(&b);
+    t->parsed = NULL;
     return b.rc;
 }
 
@@ -121,26 +123,30 @@ static void group(const struct location_target *sorted, size_t n, struct locatio
 enum err location_targets(const struct location_query *q, const struct binding *b, size_t n,
                           struct arena *a, struct location_target **ret_targets, size_t *ret_n)
 {
-    struct location_target *sorted = arena_calloc(a, n + 1, sizeof(*sorted));
-    struct location_target *out = arena_calloc(a, n + 1, sizeof(*out));
+    bool groups = n > 1; /* what is alone needs no second list */
+    struct location_target *sorted = arena_alloc(a, (n + 1) * sizeof(*sorted));
+    struct location_target *out = groups ? arena_alloc(a, n * sizeof(*out)) : sorted;
     size_t have = 0;
     if (!sorted || !out)
         return ERR_NOMEM;
     for (size_t i = 0; i < n; i++) {
         struct location_target t = {.rank = b[i].q, .binding = &b[i]};
-        struct uri contact;
-        if (uri_parse(b[i].uri, &contact, NULL))
+        struct uri *contact = arena_alloc(a, sizeof(*contact));
+        if (!contact)
+            return ERR_NOMEM;
+        if (uri_parse(b[i].uri, contact, NULL))
             continue;
         /* A datagram wakes nobody, and says nothing of whether it arrived; a connection that stands
          * does. */
-        bool up = reach(q, &b[i], &contact, &t);
+        bool up = reach(q, &b[i], contact, &t);
         t.asleep = q->push && b[i].push.n && (!up || t.dest.flow.conn == 0);
         if (!up && !t.asleep)
             continue;
-        TRY(target_uri(q, &contact, a, &t.uri));
+        TRY(target_uri(q, contact, a, &t));
         insert(sorted, &have, 0, &t);
     }
-    group(sorted, have, out);
+    if (groups)
+        group(sorted, have, out);
     *ret_targets = out;
     *ret_n = have;
     return ERR_OK;

@@ -431,9 +431,10 @@ static const struct stxn_handler server_handler = {.on_cancel = on_cancel,
 
 static struct context *context_new(struct proxy *p, const struct proxy_request *r)
 {
-    struct context *c = MEM_TAKE(struct context);
+    struct context *c = mem_take(sizeof(*c));
     if (!c)
         return NULL;
+    memset(c, 0, offsetof(struct context, step.branch));
     c->rx = rx_ref(stxn_rx(r->server));
     c->plan = ARENA_NEW(&c->rx->arena, struct plan);
     if (!c->plan) {

@@ -37,7 +37,8 @@ struct proxy_redirect;
  * transaction (RFC 3263 §4.3); targets of one rank ring together, the next rank when all of the one
  * before have failed (RFC 3261 §16.6). */
 struct proxy_target {
-    sv uri; /* new Request-URI; SV_NONE: as it is */
+    sv uri;                   /* new Request-URI; SV_NONE: as it is */
+    const struct uri *parsed; /* the same, which lives as long; NULL: nobody has */
     /* where it goes; neither flow nor address: found by RFC 3263 from the next hop (the first of path,
      * else the first Route left, else uri) */
     struct dest dest;

@@ -19,8 +19,8 @@ static const struct proxy_target *copy_target(struct arena *a, const struct prox
 enum err branch_uri(const struct proxy_route *route, const struct proxy_target *t, struct uri *mem,
                     const struct uri **ret_uri)
 {
-    if (!t->uri.p) {
-        *ret_uri = route->uri;
+    if (!t->uri.p || t->parsed) {
+        *ret_uri = t->uri.p ? t->parsed : route->uri;
         return ERR_OK;
     }
     TRY(uri_parse(t->uri, mem, NULL));
@@ -32,8 +32,9 @@ enum err branch_uri(const struct proxy_route *route, const struct proxy_target *
 static enum err set_target(struct branch *b, const struct proxy_target *t)
 {
     struct context *c = b->ctx;
-    struct uri *mem = t->uri.p ? arena_alloc(&c->rx->arena, sizeof(*mem)) : NULL;
-    if (t->uri.p && !mem)
+    bool parse = t->uri.p && !t->parsed;
+    struct uri *mem = parse ? arena_alloc(&c->rx->arena, sizeof(*mem)) : NULL;
+    if (parse && !mem)
         return ERR_NOMEM;
     TRY(branch_uri(&c->plan->route, t, mem, &b->uri));
     b->target = t;

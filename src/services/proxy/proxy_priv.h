@@ -111,8 +111,6 @@ struct context {
     struct rx *rx;       /* the request; a reference; NULL once a 2xx went up */
     struct plan *plan;   /* NULL with rx */
     struct upstream up;
-    struct step_context step;
-    struct branch *branch[PROXY_TARGETS_MAX]; /* step.n of them */
     struct timer rank_time;
     unsigned live;     /* client transactions */
     unsigned busy;     /* calls into the context on the stack: it is freed by the last */
@@ -120,6 +118,9 @@ struct context {
     sv reason;         /* of the caller's CANCEL, while it is handled */
     const struct proxy_watch *watch;
     void *watch_arg;
+    /* last: what is beyond step.n is never touched */
+    struct step_context step;
+    struct branch *branch[PROXY_TARGETS_MAX];
 };
 
 struct proxy {

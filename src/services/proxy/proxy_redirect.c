@@ -99,6 +99,7 @@ bool branch_tried(const struct context *c, const struct proxy_target *t)
 static enum err own_texts(struct context *c, struct proxy_target *t)
 {
     struct arena *a = &c->rx->arena;
+    t->parsed = NULL;
     if (t->uri.p)
         TRY(sv_dup(a, t->uri, &t->uri));
     if (t->path.p)

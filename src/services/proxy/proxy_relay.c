@@ -82,6 +82,7 @@ static void send_later(struct proxy *p, struct rx *rx, const struct plan *plan,
     r->rx = rx_ref(rx);
     r->plan = *plan;
     r->target = *t;
+    r->target.parsed = NULL;
     list_push(&p->relays, &r->by_proxy);
     p->relays_n++;
     if ((t->uri.p && sv_dup(&rx->arena, t->uri, &r->target.uri)) ||

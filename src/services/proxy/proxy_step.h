@@ -31,13 +31,13 @@ struct step_branch {
 };
 
 struct step_context {
-    struct step_branch branch[PROXY_TARGETS_MAX];
     unsigned n;
     bool invite;
-    bool cancelled;    /* by the caller */
-    bool declined;     /* by a 6xx */
-    uint16_t sent;     /* final status sent upstream; 0: none */
-    uint32_t starting; /* mask for STEP_START */
+    bool cancelled;                               /* by the caller */
+    bool declined;                                /* by a 6xx */
+    uint16_t sent;                                /* final status sent upstream; 0: none */
+    uint32_t starting;                            /* mask for STEP_START */
+    struct step_branch branch[PROXY_TARGETS_MAX]; /* n of them are used */
 };
 
 enum step_event {

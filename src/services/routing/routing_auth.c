@@ -29,11 +29,12 @@ static const struct stxn_handler handler = {.on_cancel = on_cancelled, .on_gone 
 
 struct pending *pending_new(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
-    struct pending *p = MEM_TAKE(struct pending);
+    struct pending *p = mem_take(sizeof(*p));
     if (!p) {
         routing_refuse(r, rx, 503, NULL, SV("Retry-After: 5\r\n"));
         return NULL;
     }
+    memset(p, 0, offsetof(struct pending, find.account)); /* that is read when it was found */
     p->r = r;
     p->rx = rx_ref(rx);
     p->set = settings_ref(r->set);

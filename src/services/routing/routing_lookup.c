@@ -46,13 +46,15 @@ static struct proxy_target *room(struct lookup *k)
     return t;
 }
 
-/* trusted: the configuration wrote the URI. */
-static void add_uri(struct lookup *k, const struct settings_target *t, sv uri, bool trusted)
+/* parsed: may be NULL. trusted: the configuration wrote the URI. */
+static void add_uri(struct lookup *k, const struct settings_target *t, sv uri,
+                    const struct uri *parsed, bool trusted)
 {
     struct proxy_target *out = room(k);
     if (!out)
         return;
     out->uri = uri;
+    out->parsed = parsed;
     out->trusted = trusted;
     out->rank = rank_of(t, Q_RANKS - 1);
     k->found++;
@@ -74,6 +76,7 @@ void routing_phone_target(struct proxy_target *ret, const struct location_target
 {
     *ret = (struct proxy_target){
         .uri = phone->uri,
+        .parsed = phone->parsed,
         .dest = phone->dest,
         .path = phone->path,
         .rank = phone->rank,
@@ -145,7 +148,7 @@ static bool find_bindings(struct lookup *k, sv user, sv domain,
 static void on_number(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
-    const struct account *a = &k->find.account;
+    const struct account *a = &k->find->account;
     if (rc)
         failed(k, rc == ERR_NOTFOUND ? 404 : 500);
     else if (find_bindings(k, a->user, a->domain, on_bindings))
@@ -162,22 +165,25 @@ static void on_account(struct store_op *op, enum err rc)
         on_bindings(op, rc);
         return;
     }
-    k->find.number = k->find.user;
-    k->find.user = SV_NONE;
-    store_op_init(&k->find.op, on_number, k);
-    store_find(k->r->shared.store, k->r->loop, &k->find);
+    k->find->number = k->find->user;
+    k->find->user = SV_NONE;
+    store_op_init(&k->find->op, on_number, k);
+    store_find(k->r->shared.store, k->r->loop, k->find);
 }
 
 /* The account is asked for only where nobody is bound: bindings are made by accounts and go with them. */
 static void on_own_bindings(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
+    if (!rc && !k->bindings.n && !k->find && !(k->find = ARENA_NEW(k->arena, struct store_find)))
+        rc = ERR_NOMEM;
     if (rc || k->bindings.n) {
         on_bindings(op, rc);
         return;
     }
-    store_op_init(&k->find.op, on_account, k);
-    store_find(k->r->shared.store, k->r->loop, &k->find);
+    *k->find = (struct store_find){.arena = k->arena, .user = k->of_user, .domain = k->of_domain};
+    store_op_init(&k->find->op, on_account, k);
+    store_find(k->r->shared.store, k->r->loop, k->find);
 }
 
 /* True: an event comes. */
@@ -187,10 +193,8 @@ static bool find_account(struct lookup *k, sv user, sv domain)
         failed(k, 404);
         return false;
     }
-    k->find.arena = k->arena;
-    k->find.user = user;
-    k->find.domain = domain;
-    k->find.number = SV_NONE;
+    k->of_user = user;
+    k->of_domain = domain;
     return find_bindings(k, user, domain, on_own_bindings);
 }
 
@@ -202,13 +206,13 @@ static bool look_up(struct lookup *k, const struct settings_target *t)
     case TARGET_ACCOUNT: /* without a domain: of the first, as accounts are */
         return find_account(k, t->user, t->domain.n ? t->domain : k->set->domains[0].name);
     case TARGET_SIP:
-        add_uri(k, t, t->uri, true);
+        add_uri(k, t, t->uri, NULL, true);
         return false;
     case TARGET_URI:
         /* What points at us is ours to answer. */
         if (k->domain.n && !k->routed)
             return find_account(k, k->user, k->domain);
-        add_uri(k, t, k->uri->text, false);
+        add_uri(k, t, k->uri->text, k->uri, false);
         return false;
     case TARGET_REJECT:
         k->reject = t->status;
@@ -241,8 +245,8 @@ void lookup_start(struct lookup *k)
 
 void lookup_cancel(struct lookup *k)
 {
-    if (k->find.op.done)
-        store_op_cancel(&k->find.op);
+    if (k->find)
+        store_op_cancel(&k->find->op);
     if (k->bindings.op.done)
         store_op_cancel(&k->bindings.op);
 }

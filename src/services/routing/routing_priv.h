@@ -75,7 +75,8 @@ struct lookup {
     const struct registrar_gruu *gruu;
     bool routed; /* a Route is left that leads on */
     bool secure;
-    struct store_find find;
+    sv of_user, of_domain;   /* whose bindings are asked for */
+    struct store_find *find; /* asked where nobody is bound; in the arena; NULL: not asked */
     struct store_bindings bindings;
     struct proxy_target *targets; /* out, with room for so many */
     unsigned found, room;
@@ -108,11 +109,11 @@ struct pending {
     struct destination to;
     const struct settings_route *rule; /* NULL: built in */
     struct auth_claim claim;
-    bool by_certificate;    /* the account is named by a verified certificate: no digest */
-    struct store_find find; /* the caller's account, once proved */
+    bool by_certificate; /* the account is named by a verified certificate: no digest */
     struct lookup lookup;
     sv caller;                       /* user@domain once proved; else SV_NONE */
     void (*next)(struct pending *p); /* after the caller is known */
+    struct store_find find;          /* the caller's account, once proved; last, for pending_new */
 };
 
 /* Why a request was answered here: at debug, for who asks why a phone gets what it gets. */

@@ -16,8 +16,8 @@ enum { WAYS = 8 }; /* entries of one set of the count table */
 
 /* The highest count seen of a nonce. A set is locked for a few instructions. */
 struct count_entry {
-    uint64_t key; /* of the nonce; 0: free */
     int64_t made; /* when the nonce was made, wall */
+    uint32_t key; /* of the nonce, with the time; 0: free */
     uint32_t nc;
 };
 struct count_set {
@@ -95,7 +95,7 @@ static void put_nonce(const struct auth_verifier *v, struct buf *b, sv realm,
 
 /* Ours, for this source and realm. */
 static bool nonce_read(const struct auth_verifier *v, sv text, sv realm, const struct addr *source,
-                       usec *ret_made, uint64_t *ret_key)
+                       usec *ret_made, uint64_t *ret_chance)
 {
     uint8_t nonce[NONCE_LEN], mac[NONCE_MAC];
     size_t n;
@@ -105,25 +105,26 @@ static bool nonce_read(const struct auth_verifier *v, sv text, sv realm, const s
     nonce_mac(v, nonce, realm, source, mac);
     if (!crypto_equal(mac, nonce + NONCE_TIME + NONCE_CHANCE, NONCE_MAC))
         return false;
-    uint64_t t = 0, key = 0;
+    uint64_t t = 0, chance = 0;
     for (int i = 0; i < 8; i++) {
         t = t << 8 | nonce[i];
-        key = key << 8 | nonce[NONCE_TIME + i];
+        chance = chance << 8 | nonce[NONCE_TIME + i];
     }
     *ret_made = (usec)t;
-    *ret_key = key ? key : 1;
+    *ret_chance = chance;
     return true;
 }
 
 /* nc is above every count seen with this nonce; it is the highest from now on. */
-static bool count_rises(struct auth_verifier *v, uint64_t key, usec made, uint32_t nc)
+static bool count_rises(struct auth_verifier *v, uint64_t chance, usec made, uint32_t nc)
 {
-    struct count_set *s = &v->set[(key ^ key >> 32) & (v->sets - 1)];
+    struct count_set *s = &v->set[chance >> 32 & (v->sets - 1)];
+    uint32_t key = (uint32_t)chance ? (uint32_t)chance : 1;
     while (atomic_exchange_explicit(&s->lock, true, memory_order_acquire))
         ;
     struct count_entry *at = NULL, *oldest = &s->way[0];
     for (int i = 0; i < WAYS; i++) {
-        if (s->way[i].key == key)
+        if (s->way[i].key == key && s->way[i].made == made)
             at = &s->way[i];
         if (s->way[i].key == 0 || (oldest->key != 0 && s->way[i].made < oldest->made))
             oldest = &s->way[i];
@@ -261,12 +262,12 @@ enum auth_verdict auth_verify(struct auth_verifier *v, struct sipmsg *req,
     right = right && has && ha1 && (c->uri_names_us || uri_matches(req, c->uri));
 
     usec made;
-    uint64_t key;
-    bool fresh = nonce_read(v, c->nonce, c->realm, source, &made, &key) &&
+    uint64_t chance;
+    bool fresh = nonce_read(v, c->nonce, c->realm, source, &made, &chance) &&
                  wall - made <= AUTH_NONCE_LIFE && made - wall <= AUTH_NONCE_LIFE;
     if (!right)
         return AUTH_WRONG;
-    if (!fresh || !count_rises(v, key, made, c->nc))
+    if (!fresh || !count_rises(v, chance, made, c->nc))
         return AUTH_STALE;
     return AUTH_OK;
 }

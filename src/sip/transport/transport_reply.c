@@ -37,27 +37,31 @@ enum err sip_send_response(struct sip *s, const struct rx *rx, struct block *oct
     return sip_send(s, &d, octets, NULL);
 }
 
+/* host is this address as a number. */
+static bool names(sv host, const struct addr *a)
+{
+    uint8_t ip[16];
+    size_t n = 0;
+    if (uri_host_ip(host, ip, &n))
+        return false;
+    struct addr named = addr_from_ip(ip, n, 0);
+    return addr_equal_ip(&named, a);
+}
+
 void sip_reply_via(const struct rx *rx, struct sip_reply *r, char mem[static 64])
 {
     const struct sip_via *via;
     struct rx *m = (struct rx *)rx;
     struct buf b;
-    uint8_t ip[16];
-    size_t n = 0;
     if (sipmsg_via(&m->msg, &via))
         return;
     const struct addr *source = &rx->flow.remote;
     /* RFC 7118 §5.3: of a WebSocket it would tell a client the address of a proxy, and help nobody. */
     if (!sip_connects(rx->flow.transport))
         return;
-    bool differs = uri_host_ip(via->host, ip, &n) != ERR_OK;
-    if (!differs) {
-        struct addr a = addr_from_ip(ip, n, 0);
-        differs = !addr_equal_ip(&a, source);
-    }
     /* RFC 3261 §18.2.1: added when sent-by is a name or another address; RFC 3581 §4: MUST be with
      * rport, even if equal. */
-    if (differs || via->rport) {
+    if (via->rport || !names(via->host, source)) {
         buf_init(&b, mem, 64);
         addr_print_ip(&b, source);
         r->received = buf_sv(&b);

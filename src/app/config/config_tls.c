@@ -229,7 +229,7 @@ static void add_pair(struct config_reader *r, const struct config_value *certifi
         return;
     }
     judge(
-        r, &(struct tls_config){.pairs = &pair, .n = 1}, certificate->at,
+        r, &(struct tls_config){.pairs = &pair, .n = 1, .ca = pair.certificate}, certificate->at,
         SV("a PEM file with the certificate, its chain behind it, and the key that belongs to it"),
         name);
     judge_life(r, pair.certificate, certificate->at, name);

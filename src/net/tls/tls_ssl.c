@@ -157,10 +157,12 @@ int tls_stream_verify(X509_STORE_CTX *x, void *arg)
 void tls_stream_message(int write, int version, int type, const void *p, size_t n, SSL *ssl,
                         void *arg)
 {
-    struct tls_stream *s = SSL_get_app_data(ssl);
+    struct tls_stream *s;
     (void)version;
     (void)arg;
-    if (!s || type != SSL3_RT_HANDSHAKE || n == 0)
+    if (type != SSL3_RT_HANDSHAKE || n == 0) /* of each record, too, it is told twice */
+        return;
+    if (!(s = SSL_get_app_data(ssl)))
         return;
     uint8_t message = *(const uint8_t *)p;
     if (write && (message == SSL3_MT_FINISHED || message == SSL3_MT_SERVER_DONE))

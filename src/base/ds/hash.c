@@ -20,13 +20,20 @@ void hash_done(struct hash *h)
     *h = (struct hash){0};
 }
 
-/* At the front of its chain: candidates come newest first. */
+static struct hash_node *next_of(const struct hash_node *n)
+{
+    return (struct hash_node *)(n->chain & ~(uintptr_t)1);
+}
+
+static void set_next(struct hash_node *n, const struct hash_node *next)
+{
+    n->chain = (uintptr_t)next | 1;
+}
+
+/* At the front of its chain: candidates come newest first. The one that was there is not touched. */
 static void chain(struct hash_node **bucket, struct hash_node *n)
 {
-    n->next = *bucket;
-    n->pprev = bucket;
-    if (n->next)
-        n->next->pprev = &n->next;
+    set_next(n, *bucket);
     *bucket = n;
 }
 
@@ -40,12 +47,12 @@ static void grow(struct hash *h)
         struct hash_node *next, *reversed = NULL;
         /* Reversing first keeps the order of a chain through chain()'s insertion at the front. */
         for (struct hash_node *node = h->buckets[i]; node; node = next) {
-            next = node->next;
-            node->next = reversed;
+            next = next_of(node);
+            set_next(node, reversed);
             reversed = node;
         }
         for (struct hash_node *node = reversed; node; node = next) {
-            next = node->next;
+            next = next_of(node);
             chain(&wider[node->hash & (n - 1)], node);
         }
     }
@@ -65,20 +72,25 @@ void hash_insert(struct hash *h, struct hash_node *n, uint64_t hash)
 
 void hash_remove(struct hash *h, struct hash_node *n)
 {
-    if (!n->pprev)
+    if (!hash_linked(n))
         return;
-    *n->pprev = n->next;
-    if (n->next)
-        n->next->pprev = n->pprev;
-    n->next = NULL;
-    n->pprev = NULL;
+    struct hash_node **bucket = &h->buckets[n->hash & h->mask];
+    if (*bucket == n) {
+        *bucket = next_of(n);
+    } else {
+        struct hash_node *before = *bucket;
+        while (next_of(before) != n)
+            before = next_of(before);
+        before->chain = n->chain;
+    }
+    n->chain = 0;
     h->count--;
 }
 
 static struct hash_node *with_hash(struct hash_node *n, uint64_t hash)
 {
     while (n && n->hash != hash)
-        n = n->next;
+        n = next_of(n);
     return n;
 }
 
@@ -89,16 +101,15 @@ struct hash_node *hash_first(const struct hash *h, uint64_t hash)
 
 struct hash_node *hash_next(const struct hash_node *n)
 {
-    return with_hash(n->next, n->hash);
+    return with_hash(next_of(n), n->hash);
 }
 
 bool hash_validate(const struct hash *h)
 {
     size_t count = 0;
     for (size_t i = 0; i <= h->mask; i++) {
-        struct hash_node *const *at = &h->buckets[i];
-        for (; *at; at = &(*at)->next) {
-            if ((*at)->pprev != at || ((*at)->hash & h->mask) != i || ++count > h->count)
+        for (const struct hash_node *n = h->buckets[i]; n; n = next_of(n)) {
+            if (!hash_linked(n) || (n->hash & h->mask) != i || ++count > h->count)
                 return false;
         }
     }
@@ -110,7 +121,7 @@ void hash_walk(struct hash *h, bool (*fn)(struct hash_node *n, void *arg), void 
     for (size_t i = 0; i <= h->mask; i++) {
         struct hash_node *next;
         for (struct hash_node *n = h->buckets[i]; n; n = next) {
-            next = n->next;
+            next = next_of(n);
             if (!fn(n, arg))
                 return;
         }

@@ -13,8 +13,7 @@
 #include "err/err.h"
 
 struct hash_node {
-    struct hash_node *next;
-    struct hash_node **pprev; /* NULL: not in a table */
+    uintptr_t chain; /* the next of its bucket, and 1; 0: not in a table */
     uint64_t hash;
 };
 
@@ -27,6 +26,10 @@ MUST_USE enum err hash_init(struct hash *h, size_t expected);
 void hash_done(struct hash *h); /* nodes are not touched */
 void hash_insert(struct hash *h, struct hash_node *n, uint64_t hash);
 void hash_remove(struct hash *h, struct hash_node *n); /* idempotent */
+static inline bool hash_linked(const struct hash_node *n)
+{
+    return n->chain != 0;
+}
 /* First candidate with this hash, then the next; NULL at the end. */
 struct hash_node *hash_first(const struct hash *h, uint64_t hash);
 struct hash_node *hash_next(const struct hash_node *n);

@@ -83,7 +83,7 @@ static void learn_alias(struct conn *c, struct rx *rx)
     const struct sip_via *via;
     sv value;
     if (!c->accepted || c->flow.transport != SIP_T_TLS || !rx->msg.request || !c->peer ||
-        !c->peer->verified || c->by_remote.pprev || sipmsg_via(&rx->msg, &via) ||
+        !c->peer->verified || hash_linked(&c->by_remote) || sipmsg_via(&rx->msg, &via) ||
         !sip_param(via->params, SV("alias"), &value))
         return;
     struct addr target = c->flow.remote;

@@ -97,33 +97,33 @@ usec txn_time_of_100(const struct txn_table *tt)
     return after;
 }
 
-static void run(struct txn *t, enum txn_event ev)
+static void run(struct txn_table *tt, struct txn *t, enum txn_event ev)
 {
     if (t->kind == TXN_ICT || t->kind == TXN_NICT)
-        ctxn_run(CONTAINER(t, struct ctxn, t), ev, NULL);
+        ctxn_run(tt, CONTAINER(t, struct ctxn, t), ev, NULL);
     else
-        stxn_run(CONTAINER(t, struct stxn, t), ev, NULL);
+        stxn_run(tt, CONTAINER(t, struct stxn, t), ev, NULL);
 }
 
 static void on_retry(struct timer *timer, void *arg)
 {
     struct txn *t = arg;
     (void)timer;
-    run(t, t->work->retry_event);
+    run(t->work->table, t, t->work->retry_event);
 }
 
-static void leave_queue(struct txn *t)
+static void leave_queue(struct txn_table *tt, struct txn *t)
 {
-    struct txn_queue *q = &t->table->queue[t->wait];
+    struct txn_queue *q = &tt->queue[t->wait];
     list_unlink(&t->by_wait);
     if (list_empty(&q->waiting))
-        loop_timer_cancel(t->table->loop, &q->timer);
+        loop_timer_cancel(tt->loop, &q->timer);
 }
 
-static void enter_queue(struct txn *t, enum txn_wait wait)
+static void enter_queue(struct txn_table *tt, struct txn *t, enum txn_wait wait)
 {
-    struct loop *l = t->table->loop;
-    struct txn_queue *q = &t->table->queue[wait];
+    struct loop *l = tt->loop;
+    struct txn_queue *q = &tt->queue[wait];
     t->wait = wait & 7;
     t->deadline = l->now + q->after;
     if (wait != TXN_WAIT_EVER && list_empty(&q->waiting))
@@ -144,8 +144,8 @@ static void on_queue(struct timer *timer, void *arg)
         if (t->deadline > l->now)
             break;
         list_unlink(&t->by_wait);
-        enter_queue(t, TXN_WAIT_EVER);
-        run(t, t->deadline_event); /* it may be gone, and others of the batch too */
+        enter_queue(q->table, t, TXN_WAIT_EVER);
+        run(q->table, t, t->deadline_event); /* it may be gone, and others of the batch too */
     }
     list_splice(&batch, &q->waiting);
     list_splice(&q->waiting, &batch);
@@ -157,13 +157,13 @@ static void on_queue(struct timer *timer, void *arg)
     }
 }
 
-void txn_stop(struct txn *t, uint32_t todo)
+void txn_stop(struct txn_table *tt, struct txn *t, uint32_t todo)
 {
     if (todo & TXN_STOP_RETRY && t->work)
-        loop_timer_cancel(t->table->loop, &t->work->retry);
+        loop_timer_cancel(tt->loop, &t->work->retry);
     if (todo & TXN_STOP_DEADLINE && t->wait != TXN_WAIT_EVER) {
-        leave_queue(t);
-        enter_queue(t, TXN_WAIT_EVER);
+        leave_queue(tt, t);
+        enter_queue(tt, t, TXN_WAIT_EVER);
     }
 }
 
@@ -171,21 +171,21 @@ static void arm_retry(struct txn *t, enum txn_event ev, usec after)
 {
     t->work->interval = after;
     t->work->retry_event = (uint8_t)ev;
-    loop_timer(t->table->loop, &t->work->retry, after);
+    loop_timer(t->work->table->loop, &t->work->retry, after);
 }
 
 static void arm_deadline(struct txn *t, enum txn_event ev, enum txn_wait wait)
 {
     t->deadline_event = (uint8_t)ev;
-    leave_queue(t);
-    enter_queue(t, wait);
+    leave_queue(t->work->table, t);
+    enter_queue(t->work->table, t, wait);
 }
 
 /* The interval that follows when ev's timer goes on: T1 first, then twice the last, at most max. */
 static usec doubled(const struct txn *t, enum txn_event ev, usec max)
 {
     const struct txn_work *w = t->work;
-    usec next = w->interval && w->retry_event == ev ? 2 * w->interval : t->table->config->t1;
+    usec next = w->interval && w->retry_event == ev ? 2 * w->interval : w->table->config->t1;
     return next < max ? next : max;
 }
 
@@ -193,12 +193,12 @@ static usec doubled(const struct txn *t, enum txn_event ev, usec max)
 static bool still_going(const struct txn *t)
 {
     const struct dest *d = &t->work->dest;
-    return d->or_connect && !sip_flow_up(t->table->sip, &d->flow);
+    return d->or_connect && !sip_flow_up(t->work->table->sip, &d->flow);
 }
 
-void txn_arm(struct txn *t, uint32_t todo)
+void txn_arm(struct txn_table *tt, struct txn *t, uint32_t todo)
 {
-    const struct sip_config *c = t->table->config;
+    const struct sip_config *c = tt->config;
     if (!t->work) /* what stands has its last timer */
         return;
     bool reliable = txn_reliable(t);
@@ -214,7 +214,7 @@ void txn_arm(struct txn *t, uint32_t todo)
     if (todo & TXN_ARM_2XX)
         arm_retry(t, TXN_TIMER_2XX, doubled(t, TXN_TIMER_2XX, c->t2));
     if (todo & TXN_ARM_100)
-        arm_retry(t, TXN_TIMER_100, t->kind == TXN_IST ? TRYING_AFTER : txn_time_of_100(t->table));
+        arm_retry(t, TXN_TIMER_100, t->kind == TXN_IST ? TRYING_AFTER : txn_time_of_100(tt));
     if (todo & TXN_ARM_B)
         arm_deadline(t, TXN_TIMER_B, TXN_WAIT_64T1);
     if (todo & TXN_ARM_D)
@@ -242,7 +242,7 @@ void txn_arm(struct txn *t, uint32_t todo)
 static void not_taken(struct txn *t)
 {
     if (t->kind == TXN_ICT || t->kind == TXN_NICT || !txn_elsewhere(t))
-        run(t, TXN_TX_ERROR);
+        run(t->work->table, t, TXN_TX_ERROR);
 }
 
 /* From the transport: in a turn of its own. */
@@ -264,19 +264,15 @@ static void on_later(struct deferred *d, void *arg)
 void txn_send(struct txn *t, struct block *octets, bool watched)
 {
     struct txn_work *w = t->work;
-    enum err rc = sip_send(t->table->sip, txn_dest(t), octets, watched ? &w->watch : NULL);
+    struct txn_table *tt = w->table;
+    enum err rc = sip_send(tt->sip, txn_dest(t), octets, watched ? &w->watch : NULL);
     /* A full queue of datagrams is loss like any other: the timers mend it. */
     if (!rc || (rc == ERR_BUSY && !txn_reliable(t)))
         return;
     w->fault = rc;
     if (!list_linked(&w->by_fault))
-        list_push(&t->table->faults, &w->by_fault);
-    loop_defer(t->table->loop, &t->table->later);
-}
-
-void txn_broken(struct txn *t)
-{
-    stat_inc(&t->table->loop->stats, STAT_SIP_TXN_BROKEN);
+        list_push(&tt->faults, &w->by_fault);
+    loop_defer(tt->loop, &tt->later);
 }
 
 /* ---- life ---- */
@@ -292,16 +288,16 @@ bool txn_full(struct txn_table *tt)
 void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, const struct txn_key *key,
               struct txn_work *w)
 {
-    t->table = tt;
     t->kind = kind & 3;
     t->key_b = key->id.b;
     t->method = key->method;
     t->work = w;
     w->t = t;
+    w->table = tt;
     timer_init(&w->retry, on_retry, t);
     w->watch.on_fail = on_fail;
     w->watch.arg = t;
-    enter_queue(t, TXN_WAIT_EVER);
+    enter_queue(tt, t, TXN_WAIT_EVER);
     bool client = kind == TXN_ICT || kind == TXN_NICT;
     hash_insert(client ? &tt->by_client_key : &tt->by_server_key, &t->by_key, key->id.a);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, 1);
@@ -310,7 +306,7 @@ void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, const str
 void txn_work_done(struct txn *t)
 {
     struct txn_work *w = t->work;
-    loop_timer_cancel(t->table->loop, &w->retry);
+    loop_timer_cancel(w->table->loop, &w->retry);
     sip_send_cancel(&w->watch);
     list_unlink(&w->by_fault);
     txn_elsewhere_done(t);
@@ -318,12 +314,11 @@ void txn_work_done(struct txn *t)
     t->work = NULL;
 }
 
-void txn_done(struct txn *t)
+void txn_done(struct txn_table *tt, struct txn *t)
 {
-    struct txn_table *tt = t->table;
     bool client = t->kind == TXN_ICT || t->kind == TXN_NICT;
     hash_remove(client ? &tt->by_client_key : &tt->by_server_key, &t->by_key);
-    leave_queue(t);
+    leave_queue(tt, t);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, -1);
 }
 
@@ -352,9 +347,9 @@ static void table_free(void *table)
         while (!list_empty(&tt->queue[i].waiting)) {
             struct txn *t = CONTAINER(tt->queue[i].waiting.next, struct txn, by_wait);
             if (t->kind == TXN_ICT || t->kind == TXN_NICT)
-                ctxn_end(CONTAINER(t, struct ctxn, t), ERR_CANCELLED);
+                ctxn_end(tt, CONTAINER(t, struct ctxn, t), ERR_CANCELLED);
             else
-                stxn_end(CONTAINER(t, struct stxn, t), ERR_CANCELLED);
+                stxn_end(tt, CONTAINER(t, struct stxn, t), ERR_CANCELLED);
         }
     }
     table_done(tt);

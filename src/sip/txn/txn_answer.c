@@ -9,16 +9,17 @@
 enum { SCRATCH = 8 * 1024, SCRATCH_MAX = 256 * 1024 };
 
 struct txn_answer {
+    uint32_t n;      /* of text */
     uint16_t status; /* 0: text is the whole response */
-    uint16_t reason_n, tag_n, type_n;
-    uint32_t headers_n, body_n;
+    uint8_t reason_n, tag_n, type_n;
     bool record_route;
+    uint16_t headers_n;
     char text[]; /* reason, To tag, header lines, Content-Type, body */
 };
 
-static size_t text_n(const struct txn_answer *a)
+static size_t size_of(size_t n)
 {
-    return (size_t)a->reason_n + a->tag_n + a->type_n + a->headers_n + a->body_n;
+    return offsetof(struct txn_answer, text) + n;
 }
 
 static char *put(char *p, sv text)
@@ -28,25 +29,28 @@ static char *put(char *p, sv text)
     return p + text.n;
 }
 
+/* An empty text would be kept as an absent one. */
+static bool keeps(sv text, size_t max)
+{
+    return text.n <= max && (text.n || !text.p);
+}
+
 struct txn_answer *txn_answer_of(const struct sip_reply *r)
 {
-    struct txn_answer head = {.status = r->status,
-                              .reason_n = (uint16_t)r->reason.n,
-                              .tag_n = (uint16_t)r->to_tag.n,
-                              .type_n = (uint16_t)r->content_type.n,
-                              .headers_n = (uint32_t)r->headers.n,
-                              .body_n = (uint32_t)r->body.n,
-                              .record_route = r->record_route};
-    bool fits = r->reason.n <= UINT16_MAX && r->to_tag.n <= TXN_TAG_MAX &&
-                r->content_type.n <= UINT16_MAX && r->headers.n <= UINT32_MAX &&
-                r->body.n <= UINT32_MAX;
-    /* An empty text is kept as an absent one: only one of these two would be another. */
-    if (!fits || (r->reason.p && !r->reason.n) || (r->content_type.p && !r->content_type.n))
+    size_t n = r->reason.n + r->to_tag.n + r->headers.n + r->content_type.n + r->body.n;
+    if (!keeps(r->reason, UINT8_MAX) || !keeps(r->to_tag, UINT8_MAX) ||
+        !keeps(r->content_type, UINT8_MAX) || r->headers.n > UINT16_MAX || n > UINT32_MAX)
         return NULL;
-    struct txn_answer *a = mem_take(sizeof *a + text_n(&head));
+    struct txn_answer *a = mem_take(size_of(n));
     if (!a)
         return NULL;
-    *a = head;
+    a->n = (uint32_t)n;
+    a->status = r->status;
+    a->reason_n = (uint8_t)r->reason.n;
+    a->tag_n = (uint8_t)r->to_tag.n;
+    a->type_n = (uint8_t)r->content_type.n;
+    a->record_route = r->record_route;
+    a->headers_n = (uint16_t)r->headers.n;
     char *p = put(put(put(a->text, r->reason), r->to_tag), r->headers);
     put(put(p, r->content_type), r->body);
     return a;
@@ -54,10 +58,11 @@ struct txn_answer *txn_answer_of(const struct sip_reply *r)
 
 struct txn_answer *txn_answer_copy(sv octets)
 {
-    struct txn_answer *a = octets.n <= UINT32_MAX ? mem_take(sizeof *a + octets.n) : NULL;
+    struct txn_answer *a = octets.n <= UINT32_MAX ? mem_take(size_of(octets.n)) : NULL;
     if (!a)
         return NULL;
-    *a = (struct txn_answer){.body_n = (uint32_t)octets.n};
+    a->n = (uint32_t)octets.n;
+    a->status = 0;
     put(a->text, octets);
     return a;
 }
@@ -65,7 +70,7 @@ struct txn_answer *txn_answer_copy(sv octets)
 void txn_answer_free(struct txn_answer *a)
 {
     if (a)
-        mem_give(a, sizeof *a + text_n(a));
+        mem_give(a, size_of(a->n));
 }
 
 /* The next n octets of what *at walks. */
@@ -84,30 +89,30 @@ static struct sip_reply reply_of(const struct txn_answer *a)
     r.to_tag = take(&at, a->tag_n);
     r.headers = take(&at, a->headers_n);
     r.content_type = take(&at, a->type_n);
-    r.body = take(&at, a->body_n);
+    r.body = take(&at, a->n - (size_t)(at - a->text));
     return r;
 }
 
 static struct block *copy_of(const struct txn_answer *a, struct sip *s)
 {
-    struct block *octets = sip_block(s, a->body_n);
+    struct block *octets = sip_block(s, a->n);
     if (!octets)
         return NULL;
-    memcpy(octets->p, a->text, a->body_n);
-    octets->n = a->body_n;
+    memcpy(octets->p, a->text, a->n);
+    octets->n = a->n;
     return octets;
 }
 
 void txn_answer_send(const struct txn_answer *a, struct sip *s, struct rx *rx)
 {
     struct block *octets = NULL;
-    struct sip_reply r = reply_of(a);
-    if (!a->status)
-        octets = copy_of(a, s);
-    else if (sip_build_reply(s, rx, &r, &octets))
-        octets = NULL;
-    if (!octets)
+    if (a->status) {
+        struct sip_reply r = reply_of(a);
+        if (sip_build_reply(s, rx, &r, &octets))
+            return;
+    } else if (!(octets = copy_of(a, s))) {
         return;
+    }
     enum err rc = sip_send_response(s, rx, octets);
     (void)rc;
     block_unref(octets);
@@ -132,13 +137,12 @@ sv txn_octets_tag(const struct block *response, char mem[static TXN_TAG_MAX])
 
 sv txn_answer_tag(const struct txn_answer *a, struct sip *s, char mem[static TXN_TAG_MAX])
 {
-    sv tag = reply_of(a).to_tag;
     if (a->status) {
-        put(mem, tag);
-        return sv_present(tag) ? (sv){mem, tag.n} : SV_NONE;
+        put(mem, reply_of(a).to_tag);
+        return a->tag_n ? (sv){mem, a->tag_n} : SV_NONE;
     }
     struct block *octets = copy_of(a, s); /* the parser reads beyond the end */
-    tag = octets ? txn_octets_tag(octets, mem) : SV_NONE;
+    sv tag = octets ? txn_octets_tag(octets, mem) : SV_NONE;
     block_unref(octets);
     return tag;
 }

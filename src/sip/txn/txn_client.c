@@ -23,11 +23,10 @@ static void stand(struct ctxn *t)
     MEM_GIVE(w);
 }
 
-static void client_free(struct ctxn *t)
+static void client_free(struct txn_table *tt, struct ctxn *t)
 {
-    struct txn_table *tt = t->t.table;
     stand(t);
-    txn_done(&t->t);
+    txn_done(tt, &t->t);
     pool_put(tt->clients, t);
 }
 
@@ -85,7 +84,7 @@ static struct block *from_invite(struct ctxn *t, sv method, sv to, sv reason)
     struct sipmsg invite;
     struct buf b;
     sv text = block_sv(t->t.work->octets);
-    struct block *out = sip_block(t->t.table->sip, text.n + to.n + reason.n + BUILD_EXTRA);
+    struct block *out = sip_block(t->t.work->table->sip, text.n + to.n + reason.n + BUILD_EXTRA);
     if (!out)
         return NULL;
     arena_init(&a, scratch, sizeof scratch, SCRATCH_MAX);
@@ -128,8 +127,8 @@ static struct ctxn *client_begin(struct txn_table *tt, enum txn_kind kind, const
 /* RFC 3261 §9.1: a transaction of its own, to the same place, with the INVITE's branch. */
 static void send_cancel(struct ctxn *t)
 {
-    struct txn_table *tt = t->t.table;
     struct client_work *w = work_of(t);
+    struct txn_table *tt = w->w.table;
     sv reason = w->reason ? block_sv(w->reason) : SV_NONE;
     struct block *octets = from_invite(t, SV("CANCEL"), SV_NONE, reason);
     block_unref(w->reason);
@@ -142,7 +141,7 @@ static void send_cancel(struct ctxn *t)
     if (c) {
         uint32_t todo = txn_begin(TXN_NICT, &c->t.state);
         txn_send(&c->t, c->t.work->octets, true);
-        txn_arm(&c->t, todo);
+        txn_arm(tt, &c->t, todo);
     }
 }
 
@@ -164,12 +163,12 @@ static void tell_end(struct ctxn *t, uint32_t todo)
         leave(t, t->t.work && t->t.work->fault ? t->t.work->fault : ERR_STATE);
 }
 
-void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx)
+void ctxn_run(struct txn_table *tt, struct ctxn *t, enum txn_event ev, struct rx *rx)
 {
     struct txn *m = &t->t;
     uint32_t todo = txn_step(m->kind, &m->state, ev);
     if (todo == TXN_BROKEN) {
-        txn_broken(m);
+        stat_inc(&tt->loop->stats, STAT_SIP_TXN_BROKEN);
         m->state = TXN_GONE;
         todo = TXN_STOP | TXN_LEAVE_ERROR;
     }
@@ -179,9 +178,9 @@ void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx)
         w->want_cancel = false;
         todo |= txn_step(m->kind, &m->state, TXN_CANCEL);
     }
-    txn_stop(m, todo);
+    txn_stop(tt, m, todo);
     if (todo & TXN_SEND) {
-        stat_inc(&m->table->loop->stats, STAT_SIP_RETRANSMITS_TX);
+        stat_inc(&tt->loop->stats, STAT_SIP_RETRANSMITS_TX);
         txn_send(m, w->w.octets, true);
     }
     if (todo & TXN_SEND_ACK)
@@ -190,22 +189,22 @@ void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx)
         send_cancel(t);
     if (todo & TXN_WANT_CANCEL)
         w->want_cancel = true;
-    txn_arm(m, todo);
+    txn_arm(tt, m, todo);
     if (m->state == TXN_ACCEPTED || (m->kind == TXN_NICT && m->state == TXN_COMPLETED))
         stand(t);
     if (m->state == TXN_GONE) {
         tell_end(t, todo);
-        client_free(t);
+        client_free(tt, t);
     } else if (todo & TXN_TELL && t->h) {
         t->h->on_response(t->arg, rx); /* last: he may leave, and then t may be gone */
     }
 }
 
-void ctxn_end(struct ctxn *t, enum err why)
+void ctxn_end(struct txn_table *tt, struct ctxn *t, enum err why)
 {
     t->t.state = TXN_GONE;
     leave(t, why);
-    client_free(t);
+    client_free(tt, t);
 }
 
 /* RFC 3261 §17.1.3: branch of the topmost Via (whose sent-by the transport has checked) and CSeq
@@ -223,7 +222,7 @@ bool ctxn_on_response(void *table, struct rx *rx)
     HASH_EACH (t, &tt->by_client_key, key.id.a, struct ctxn, t.by_key) {
         if (!txn_has_key(&t->t, &key.id) || t->t.method != key.method)
             continue;
-        ctxn_run(t, status < 200 ? TXN_RX_1XX : status < 300 ? TXN_RX_2XX : TXN_RX_FAIL, rx);
+        ctxn_run(tt, t, status < 200 ? TXN_RX_1XX : status < 300 ? TXN_RX_2XX : TXN_RX_FAIL, rx);
         return true;
     }
     return false;
@@ -274,12 +273,12 @@ enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets,
     if (!rc)
         rc = sip_send(s, &w->dest, octets, &w->watch);
     if (rc && !(rc == ERR_BUSY && !reliable)) { /* a full queue is loss like any other */
-        client_free(t);
+        client_free(tt, t);
         return rc;
     }
     t->h = h;
     t->arg = arg;
-    txn_arm(&t->t, txn_begin(kind, &t->t.state));
+    txn_arm(tt, &t->t, txn_begin(kind, &t->t.state));
     *ret_txn = t;
     return ERR_OK;
 }
@@ -287,7 +286,7 @@ enum err ctxn_new(struct sip *s, const struct dest *d, struct block *octets,
 /* What the user asks for is not past. */
 static bool may(const struct ctxn *t, enum txn_event ev)
 {
-    return t->t.work && !t->t.table->closing && txn_allows(t->t.kind, t->t.state, ev);
+    return t->t.work && !t->t.work->table->closing && txn_allows(t->t.kind, t->t.state, ev);
 }
 
 void ctxn_cancel(struct ctxn *t, sv reason)
@@ -296,11 +295,11 @@ void ctxn_cancel(struct ctxn *t, sv reason)
         return;
     struct client_work *w = work_of(t);
     w->cancelled = true;
-    if (sv_present(reason) && (w->reason = sip_block(t->t.table->sip, reason.n))) {
+    if (sv_present(reason) && (w->reason = sip_block(w->w.table->sip, reason.n))) {
         memcpy(w->reason->p, reason.p, reason.n);
         w->reason->n = (uint32_t)reason.n;
     }
-    ctxn_run(t, TXN_CANCEL, NULL);
+    ctxn_run(w->w.table, t, TXN_CANCEL, NULL);
 }
 
 void ctxn_give_up(struct ctxn *t)
@@ -308,7 +307,7 @@ void ctxn_give_up(struct ctxn *t)
     if (!may(t, TXN_GIVE_UP) || work_of(t)->cancelled)
         return;
     work_of(t)->cancelled = true;
-    ctxn_run(t, TXN_GIVE_UP, NULL);
+    ctxn_run(t->t.work->table, t, TXN_GIVE_UP, NULL);
 }
 
 void ctxn_drop(struct ctxn *t)

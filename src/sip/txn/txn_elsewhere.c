@@ -22,8 +22,8 @@ struct elsewhere {
 
 static bool allowed(void *arg, const struct addr *a)
 {
-    const struct txn *t = ((const struct elsewhere *)arg)->t;
-    return addr_class(a) == addr_class(&t->work->dest.flow.remote) && !sip_is_own(t->table->sip, a);
+    const struct txn_work *w = ((const struct elsewhere *)arg)->t->work;
+    return addr_class(a) == addr_class(&w->dest.flow.remote) && !sip_is_own(w->table->sip, a);
 }
 
 static void on_located(void *arg, enum err rc, const struct locate_set *set)
@@ -34,7 +34,7 @@ static void on_located(void *arg, enum err rc, const struct locate_set *set)
     if (!rc)
         e->set = *set;
     if (rc)
-        stxn_run(CONTAINER(t, struct stxn, t), TXN_TX_ERROR, NULL);
+        stxn_run(t->work->table, CONTAINER(t, struct stxn, t), TXN_TX_ERROR, NULL);
     else
         txn_send(t, t->work->octets, true);
 }
@@ -56,7 +56,7 @@ static enum err ask(struct elsewhere *e)
     if (!rc && (via->transport != t->work->dest.flow.transport || !uri_host_ip(via->host, ip, &n)))
         rc = ERR_UNREACHABLE;
     if (!rc)
-        rc = locate_response(t->table->locate, via, allowed, on_located, e, &e->query);
+        rc = locate_response(t->work->table->locate, via, allowed, on_located, e, &e->query);
     arena_done(&a);
     return rc;
 }
@@ -65,7 +65,7 @@ bool txn_elsewhere(struct txn *t)
 {
     struct txn_work *w = t->work;
     struct elsewhere *e = w->elsewhere;
-    if (!t->table->locate || t->table->closing || !w->octets || !w->dest.or_connect)
+    if (!w->table->locate || w->table->closing || !w->octets || !w->dest.or_connect)
         return false;
     if (e) {
         if (e->next < e->set.n)

@@ -54,6 +54,7 @@ struct txn;
 /* What a transaction needs until its last word is said; then only the transaction itself stands. */
 struct txn_work {
     struct txn *t;
+    struct txn_table *table;
     struct timer retry;
     usec interval; /* of retry: doubles */
     uint8_t retry_event;
@@ -67,7 +68,7 @@ struct txn_work {
 };
 
 /* Common to both sides: what stands until the last timer, half a minute behind the work. There are tens of
- * thousands of these: every octet counts. What a look-up reads comes first. */
+ * thousands of these: every octet counts, and this is one cache line. */
 struct txn {
     struct hash_node by_key; /* under the key's first half */
     uint64_t key_b;          /* its second half */
@@ -78,7 +79,6 @@ struct txn {
     uint8_t claimed : 1; /* server: holds a claim on its Call-ID */
     uint8_t state, deadline_event;
     struct txn_work *work; /* NULL: it waits for its end */
-    struct txn_table *table;
     struct link by_wait;
     usec deadline; /* not in TXN_WAIT_EVER */
 };
@@ -115,8 +115,8 @@ struct server_work {
     usec at;
 };
 
-_Static_assert(sizeof(struct ctxn) <= 96, "a size class of mem_take");
-_Static_assert(sizeof(struct stxn) <= 160, "a size class of mem_take");
+_Static_assert(sizeof(struct txn) == 64, "a cache line");
+_Static_assert(sizeof(struct ctxn) == 80 && sizeof(struct stxn) == 128, "size classes of mem_take");
 
 /* ---- txn.c ---- */
 uint32_t txn_method(const struct txn_table *tt, enum sip_method m, sv text);
@@ -133,15 +133,14 @@ void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, const str
 /* The work is done: out of every list, and what it holds is let go of. Its memory is the driver's. */
 void txn_work_done(struct txn *t);
 /* Out of the table and its queue. */
-void txn_done(struct txn *t);
+void txn_done(struct txn_table *tt, struct txn *t);
 bool txn_full(struct txn_table *tt);
 bool txn_reliable(const struct txn *t);
-void txn_stop(struct txn *t, uint32_t todo);
-void txn_arm(struct txn *t, uint32_t todo);
+void txn_stop(struct txn_table *tt, struct txn *t, uint32_t todo);
+void txn_arm(struct txn_table *tt, struct txn *t, uint32_t todo);
 /* Sends octets; what fails at once is told at the turn's end. watched: later failures matter,
  * too. */
 void txn_send(struct txn *t, struct block *octets, bool watched);
-void txn_broken(struct txn *t);
 
 /* ---- txn_elsewhere.c ---- */
 /* A response was not taken. True: it is on its way to somebody else, or somebody is looked for. */
@@ -170,10 +169,10 @@ sv txn_answer_tag(const struct txn_answer *a, struct sip *s, char mem[static TXN
 sv txn_octets_tag(const struct block *response, char mem[static TXN_TAG_MAX]);
 
 /* ---- the drivers ---- */
-void ctxn_run(struct ctxn *t, enum txn_event ev, struct rx *rx);
-void stxn_run(struct stxn *t, enum txn_event ev, struct rx *rx);
-void ctxn_end(struct ctxn *t, enum err why);
-void stxn_end(struct stxn *t, enum err why);
+void ctxn_run(struct txn_table *tt, struct ctxn *t, enum txn_event ev, struct rx *rx);
+void stxn_run(struct txn_table *tt, struct stxn *t, enum txn_event ev, struct rx *rx);
+void ctxn_end(struct txn_table *tt, struct ctxn *t, enum err why);
+void stxn_end(struct txn_table *tt, struct stxn *t, enum err why);
 bool ctxn_on_response(void *table, struct rx *rx);
 bool stxn_on_request(void *table, struct rx *rx);
 bool stxn_knows(void *table, struct rx *rx);

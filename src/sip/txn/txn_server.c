@@ -24,11 +24,10 @@ static void work_free(struct stxn *t)
     MEM_GIVE(w);
 }
 
-static void server_free(struct stxn *t)
+static void server_free(struct txn_table *tt, struct stxn *t)
 {
-    struct txn_table *tt = t->t.table;
     work_free(t);
-    txn_done(&t->t);
+    txn_done(tt, &t->t);
     hash_remove(&tt->by_merge_key, &t->by_merge);
     if (t->t.claimed)
         home_release(tt->home, &t->claim);
@@ -61,17 +60,18 @@ static uint64_t tag_hash(const struct txn_table *tt, sv tag)
 }
 
 /* The To tag of what was answered, in mem; SV_NONE: it has none. */
-static sv response_tag(const struct stxn *t, char mem[static TXN_TAG_MAX])
+static sv response_tag(const struct txn_table *tt, const struct stxn *t,
+                       char mem[static TXN_TAG_MAX])
 {
     const struct block *octets = t->t.work ? t->t.work->octets : NULL;
     return octets      ? txn_octets_tag(octets, mem)
-           : t->answer ? txn_answer_tag(t->answer, t->t.table->sip, mem)
+           : t->answer ? txn_answer_tag(t->answer, tt->sip, mem)
                        : SV_NONE;
 }
 
 /* ---- effects ---- */
 
-static void server_send(struct stxn *t, struct rx *rx)
+static void server_send(struct txn_table *tt, struct stxn *t, struct rx *rx)
 {
     struct txn_work *w = t->t.work;
     /* Over datagrams a provisional response that is refused says little: the final one will be
@@ -79,16 +79,17 @@ static void server_send(struct stxn *t, struct rx *rx)
     if (w && w->octets)
         txn_send(&t->t, w->octets, work_of(t)->final || txn_reliable(&t->t));
     else if (t->answer && rx)
-        txn_answer_send(t->answer, t->t.table->sip, rx);
+        txn_answer_send(t->answer, tt->sip, rx);
 }
 
 static enum err build_reply(struct stxn *t, struct sip_reply *r, struct block **ret_octets)
 {
     struct block *octets, *fit = NULL;
-    TRY(sip_build_reply(t->t.table->sip, work_of(t)->rx, r, &octets));
+    struct sip *s = t->t.work->table->sip;
+    TRY(sip_build_reply(s, work_of(t)->rx, r, &octets));
     /* A refusal of an INVITE is repeated until the ACK: in a block of its own size. */
     if (t->t.kind == TXN_IST && octets->n <= octets->cap / 2)
-        fit = sip_block(t->t.table->sip, octets->n);
+        fit = sip_block(s, octets->n);
     if (fit) {
         memcpy(fit->p, octets->p, octets->n);
         fit->n = octets->n;
@@ -112,7 +113,7 @@ static void send_100(struct stxn *t)
     if (build_reply(t, &r, &octets))
         return; /* the request comes again */
     set_octets(t, octets);
-    server_send(t, NULL);
+    server_send(t->t.work->table, t, NULL);
 }
 
 static void leave(struct stxn *t, enum err why)
@@ -125,7 +126,7 @@ static void leave(struct stxn *t, enum err why)
         w->h->on_gone(w->arg, why);
 }
 
-static void tell(struct stxn *t, enum txn_event ev, struct rx *rx)
+static void tell(struct txn_table *tt, struct stxn *t, enum txn_event ev, struct rx *rx)
 {
     void *arg;
     const struct sip_user *u;
@@ -136,33 +137,33 @@ static void tell(struct stxn *t, enum txn_event ev, struct rx *rx)
     } else if (ev == TXN_RX_ACK) {
         if (w)
             w->repeat = false;
-        u = sip_user_of(t->t.table->sip, &arg);
+        u = sip_user_of(tt->sip, &arg);
         u->on_request(arg, rx);
     }
 }
 
-void stxn_run(struct stxn *t, enum txn_event ev, struct rx *rx)
+void stxn_run(struct txn_table *tt, struct stxn *t, enum txn_event ev, struct rx *rx)
 {
     struct txn *m = &t->t;
     uint32_t todo = txn_step(m->kind, &m->state, ev);
     if (todo == TXN_BROKEN) {
-        txn_broken(m);
+        stat_inc(&tt->loop->stats, STAT_SIP_TXN_BROKEN);
         m->state = TXN_GONE;
         todo = TXN_STOP | TXN_LEAVE_ERROR;
     }
     if (ev == TXN_TIMER_G || ev == TXN_TIMER_2XX)
-        stat_inc(&m->table->loop->stats, STAT_SIP_RETRANSMITS_TX);
-    txn_stop(m, todo);
+        stat_inc(&tt->loop->stats, STAT_SIP_RETRANSMITS_TX);
+    txn_stop(tt, m, todo);
     if (todo & TXN_SEND)
-        server_send(t, rx);
+        server_send(tt, t, rx);
     if (todo & TXN_SEND_100)
         send_100(t);
     bool repeat = m->work && work_of(t)->repeat;
-    txn_arm(m, repeat ? todo : todo & ~(uint32_t)TXN_ARM_2XX);
+    txn_arm(tt, m, repeat ? todo : todo & ~(uint32_t)TXN_ARM_2XX);
     /* The user last: he may drop t in any of these, which frees it unless it is gone or has a final
      * response. */
     if (todo & TXN_TELL) {
-        tell(t, ev, rx);
+        tell(tt, t, ev, rx);
         return;
     }
     bool gone = m->state == TXN_GONE;
@@ -178,23 +179,23 @@ void stxn_run(struct stxn *t, enum txn_event ev, struct rx *rx)
             let_go_of_request(work_of(t));
     }
     if (gone)
-        server_free(t);
+        server_free(tt, t);
     else
         settle(t);
 }
 
-void stxn_end(struct stxn *t, enum err why)
+void stxn_end(struct txn_table *tt, struct stxn *t, enum err why)
 {
     t->t.state = TXN_GONE;
     leave(t, why);
-    server_free(t);
+    server_free(tt, t);
 }
 
 /* ---- matching ---- */
 
 /* RFC 3261 §17.2.3: for a request of RFC 2543 the To tag must fit, too: an ACK's is that of our
  * response, a CANCEL's and a retransmission's that of the request. */
-static bool tag_fits(const struct stxn *t, struct rx *rx)
+static bool tag_fits(const struct txn_table *tt, const struct stxn *t, struct rx *rx)
 {
     const struct sip_addr *to;
     if (!t->t.old)
@@ -202,9 +203,9 @@ static bool tag_fits(const struct stxn *t, struct rx *rx)
     if (sipmsg_to(&rx->msg, &to))
         return false;
     if (rx->msg.method != SIP_ACK)
-        return tag_hash(t->t.table, to->tag) == work_of(t)->tag;
+        return tag_hash(tt, to->tag) == work_of(t)->tag;
     char mem[TXN_TAG_MAX];
-    sv tag = response_tag(t, mem);
+    sv tag = response_tag(tt, t, mem);
     return !sv_present(tag) || sv_eq(tag, to->tag);
 }
 
@@ -217,7 +218,7 @@ static struct stxn *server_find(struct txn_table *tt, struct rx *rx, bool any_me
         return NULL;
     HASH_EACH (t, &tt->by_server_key, match->key.a, struct stxn, t.by_key) {
         /* The source belongs to it: who has only seen the branch is somebody else (D31). */
-        if (txn_has_key(&t->t, &match->key) && t->t.old == match->old && tag_fits(t, rx) &&
+        if (txn_has_key(&t->t, &match->key) && t->t.old == match->old && tag_fits(tt, t, rx) &&
             addr_equal_ip(&t->source, &rx->flow.remote) &&
             (any_method || t->t.method == match->method))
             return t;
@@ -283,7 +284,7 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
     /* Of requests that the user serves himself: about others he did not ask (stxn_merged). */
     if (match->merges)
         hash_insert(&tt->by_merge_key, &t->by_merge, match->merge);
-    txn_arm(&t->t, txn_begin(kind, &t->t.state));
+    txn_arm(tt, &t->t, txn_begin(kind, &t->t.state));
     return t;
 }
 
@@ -310,7 +311,7 @@ static bool on_cancel(struct txn_table *tt, struct rx *rx)
     if (!target || !cancels(target, rx))
         return false;
     char tag[24], mem[TXN_TAG_MAX];
-    struct sip_reply r = {.status = 200, .to_tag = response_tag(target, mem)};
+    struct sip_reply r = {.status = 200, .to_tag = response_tag(tt, target, mem)};
     if (!sv_present(r.to_tag))
         r.to_tag = sip_stateless_tag(tt->sip, rx, tag);
     struct stxn *c = server_begin(tt, rx);
@@ -319,7 +320,7 @@ static bool on_cancel(struct txn_table *tt, struct rx *rx)
         (void)rc; /* unanswered it ends here: the CANCEL comes again */
         stxn_drop(c);
     }
-    stxn_run(target, TXN_RX_CANCEL, rx);
+    stxn_run(tt, target, TXN_RX_CANCEL, rx);
     return true;
 }
 
@@ -330,7 +331,7 @@ bool stxn_on_request(void *table, struct rx *rx)
     if (!t)
         return rx->msg.method == SIP_CANCEL && on_cancel(tt, rx);
     if (rx->msg.method == SIP_ACK) {
-        stxn_run(t, TXN_RX_ACK, rx);
+        stxn_run(tt, t, TXN_RX_ACK, rx);
         return true;
     }
     stat_inc(&tt->loop->stats, STAT_SIP_RETRANSMITS_RX);
@@ -339,7 +340,7 @@ bool stxn_on_request(void *table, struct rx *rx)
         txn_elsewhere_done(&t->t);
         t->t.work->dest = sip_response_dest(rx);
     }
-    stxn_run(t, TXN_RX_REQUEST, rx);
+    stxn_run(tt, t, TXN_RX_REQUEST, rx);
     return true;
 }
 
@@ -368,8 +369,9 @@ static bool forbidden(const struct stxn *t, uint16_t status)
         return false;
     if (status == 408 || (status > 100 && status < 200))
         return true;
-    usec age = t->t.table->loop->now - work_of(t)->at;
-    return status == 100 && !txn_reliable(&t->t) && age < txn_time_of_100(t->t.table);
+    const struct txn_table *tt = t->t.work->table;
+    usec age = tt->loop->now - work_of(t)->at;
+    return status == 100 && !txn_reliable(&t->t) && age < txn_time_of_100(tt);
 }
 
 enum err stxn_respond(struct stxn *t, uint16_t status, struct block *octets)
@@ -379,7 +381,7 @@ enum err stxn_respond(struct stxn *t, uint16_t status, struct block *octets)
         return ERR_STATE;
     set_octets(t, block_ref(octets));
     work_of(t)->final = status >= 200;
-    stxn_run(t, ev, NULL);
+    stxn_run(t->t.work->table, t, ev, NULL);
     return ERR_OK;
 }
 
@@ -420,7 +422,7 @@ void stxn_drop(struct stxn *t)
     if (t->t.state == TXN_GONE)
         return; /* it ends as soon as the handler returns */
     if (!w->final) {
-        server_free(t);
+        server_free(w->w.table, t);
         return;
     }
     stxn_repeat_2xx(t, false);
@@ -450,7 +452,7 @@ void stxn_repeat_2xx(struct stxn *t, bool on)
     if (t->t.kind != TXN_IST || t->t.state != TXN_ACCEPTED)
         return;
     if (on)
-        txn_arm(&t->t, TXN_ARM_2XX);
+        txn_arm(w->w.table, &t->t, TXN_ARM_2XX);
     else
-        txn_stop(&t->t, TXN_STOP_RETRY);
+        txn_stop(w->w.table, &t->t, TXN_STOP_RETRY);
 }

@@ -128,7 +128,9 @@ static int configure(struct sqlite *d)
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
-    return exec(d, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
+    /* Accounts are read from our own tables: pages are kept for writing alone, and the system has them too. */
+    return exec(
+        d, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256;");
 }
 
 enum err sqlite_db_open(struct sqlite *d, const char *path, const char **reterr_why)

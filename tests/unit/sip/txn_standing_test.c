@@ -198,10 +198,10 @@ static void it_costs_little(void **state)
         void (*say)(struct world *w);
         size_t most;
     } of[] = {
-        {"INVITE", say_200, 300},
-        {"MESSAGE", say_200, 300},
-        {"REGISTER", say_full, 420},
-        {"BYE", say_relayed, 560},
+        {"INVITE", say_200, 240},
+        {"MESSAGE", say_200, 270},
+        {"REGISTER", say_full, 350},
+        {"BYE", say_relayed, 480},
     };
     for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
         size_t octets = cost(of[i].method, "", of[i].say);

@@ -10,41 +10,58 @@ static const usec write_every = USEC_S, prune_first = 10 * USEC_S;
 
 struct record {
     struct link by_queue;
+    size_t size;
     struct call_record r;
     char octets[]; /* its texts */
 };
 
 static void drop(struct sqlite *d, struct link *k)
 {
-    mem_free(CONTAINER(k, struct record, by_queue));
+    struct record *e = CONTAINER(k, struct record, by_queue);
+    mem_give(e, e->size);
     atomic_fetch_sub_explicit(&d->pending, 1, memory_order_relaxed);
 }
 
 /* ---- writing ---- */
 
-static enum err insert(struct sqlite *d, const struct call_record *r)
+/* r as the nth row of s. */
+static void bind(struct sqlite *d, enum sqlite_statement s, size_t n, const struct call_record *r)
 {
-    sqlite_bind_sv(d, SQL_RECORD_ADD, 1, r->call_id);
-    sqlite_bind_sv(d, SQL_RECORD_ADD, 2, r->from);
-    sqlite_bind_sv(d, SQL_RECORD_ADD, 3, r->to);
-    sqlite_bind_sv(d, SQL_RECORD_ADD, 4, r->caller);
-    sqlite_bind_sv(d, SQL_RECORD_ADD, 5, r->callee);
-    sqlite_bind_int(d, SQL_RECORD_ADD, 6, r->start);
-    sqlite_bind_int(d, SQL_RECORD_ADD, 7, r->answer);
-    sqlite_bind_int(d, SQL_RECORD_ADD, 8, r->end);
-    sqlite_bind_int(d, SQL_RECORD_ADD, 9, r->status);
-    sqlite_bind_sv(d, SQL_RECORD_ADD, 10, r->ended_by);
-    sqlite_bind_sv(d, SQL_RECORD_ADD, 11, r->agent);
-    return sqlite_run(d, SQL_RECORD_ADD, NULL);
+    int at = (int)n * SQLITE_RECORD_VALUES;
+    sqlite_bind_sv(d, s, at + 1, r->call_id);
+    sqlite_bind_sv(d, s, at + 2, r->from);
+    sqlite_bind_sv(d, s, at + 3, r->to);
+    sqlite_bind_sv(d, s, at + 4, r->caller);
+    sqlite_bind_sv(d, s, at + 5, r->callee);
+    sqlite_bind_int(d, s, at + 6, r->start);
+    sqlite_bind_int(d, s, at + 7, r->answer);
+    sqlite_bind_int(d, s, at + 8, r->end);
+    sqlite_bind_int(d, s, at + 9, r->status);
+    sqlite_bind_sv(d, s, at + 10, r->ended_by);
+    sqlite_bind_sv(d, s, at + 11, r->agent);
 }
 
-static enum err write_batch(struct sqlite *d, struct link *batch)
+static enum err insert(struct sqlite *d, struct link *batch, size_t n)
+{
+    size_t whole = n - n % SQLITE_RECORDS, at = 0;
+    LIST_EACH (e, batch, struct record, by_queue) {
+        bool many = at < whole;
+        size_t row = many ? at % SQLITE_RECORDS : 0;
+        enum sqlite_statement s = many ? SQL_RECORDS_ADD : SQL_RECORD_ADD;
+        bind(d, s, row, &e->r);
+        if (!many || row == SQLITE_RECORDS - 1)
+            TRY(sqlite_run(d, s, NULL));
+        at++;
+    }
+    return ERR_OK;
+}
+
+static enum err write_batch(struct sqlite *d, struct link *batch, size_t n)
 {
     pthread_mutex_lock(&d->db_lock);
     enum err rc = sqlite_run(d, SQL_BEGIN, NULL);
-    LIST_EACH (e, batch, struct record, by_queue)
-        if (!rc)
-            rc = insert(d, &e->r);
+    if (!rc)
+        rc = insert(d, batch, n);
     rc = sqlite_end(d, rc);
     pthread_mutex_unlock(&d->db_lock);
     return rc;
@@ -72,7 +89,7 @@ static void settle_batch(struct sqlite_worker *w, enum err rc)
 static void write_work(struct job *j)
 {
     struct sqlite_worker *w = CONTAINER(j, struct sqlite_worker, job);
-    w->rc = write_batch(w->d, &w->batch);
+    w->rc = write_batch(w->d, &w->batch, w->batch_n);
 }
 
 static void write_done(struct loop *at, struct job *j);
@@ -177,9 +194,10 @@ static struct record *record_new(const struct call_record *r)
     size_t n = 0;
     for (int i = 0; i < TEXTS; i++)
         n += texts[i].n > SQLITE_TEXT_MAX ? SQLITE_TEXT_MAX : texts[i].n;
-    struct record *e = mem_alloc(sizeof *e + n);
+    struct record *e = mem_take(sizeof *e + n);
     if (!e)
         return NULL;
+    e->size = sizeof *e + n;
     char *at = e->octets;
     for (int i = 0; i < TEXTS; i++)
         texts[i] = copy(&at, texts[i]);
@@ -229,7 +247,7 @@ void sqlite_records_close(struct sqlite *d)
         loop_timer_cancel(w->loop, &w->daily);
         while (w->queued && !rc) {
             take_batch(w);
-            rc = write_batch(d, &w->batch);
+            rc = write_batch(d, &w->batch, w->batch_n);
             settle_batch(w, rc);
         }
         for (struct link *k; (k = list_pop(&w->queue));)

@@ -476,6 +476,13 @@ static void records_are_written_within_a_second_or_at_close(void **state)
     record(&w, 1, 1000, "");
     world_close(&w);
     assert_int_equal(query(&w, "SELECT count(*) FROM record"), 1203);
+    /* whether alone or many in one statement */
+    assert_int_equal(query(&w, "SELECT count(DISTINCT call_id) FROM record WHERE began = 1000 AND "
+                               "answered = 1001000 AND ended = 2001000 AND status = 200 AND "
+                               "ended_by = 'caller' AND from_uri = 'sip:alice@example.com' AND "
+                               "to_uri = 'sip:bob@example.com' AND caller = 'alice@example.com' "
+                               "AND callee = 'bob@example.com' AND call_id LIKE 'call-%'"),
+                     1202);
     world_end(&w);
 }
 

@@ -152,6 +152,8 @@ static void next_window(struct keepalive *k)
 
 static void arm(struct keepalive *k)
 {
+    if (k->n == 0)
+        k->at = k->steps;
     while (k->at < k->steps && k->step[k->at] == NONE)
         k->at++;
     usec at = step_at(k, k->at), now = loop_now(k->loop);

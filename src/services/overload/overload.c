@@ -97,10 +97,24 @@ static bool has_loss(sv algorithms)
     return false;
 }
 
+/* A parameter may begin with an o: nearly none does, and no more than that is looked at. */
+static bool may_have_oc(sv params)
+{
+    while (params.n) {
+        size_t at = 0;
+        while (at < params.n && (unsigned char)params.p[at] <= ' ')
+            at++;
+        if (at < params.n && (params.p[at] | 0x20) == 'o')
+            return true;
+        params = sv_sub(params, sv_chr(params, ';') + 1, params.n);
+    }
+    return false;
+}
+
 bool overload_is_offered(const struct sip_via *via)
 {
     sv oc, algorithms;
-    return sip_param(via->params, SV("oc"), &oc) && oc.n == 0 &&
+    return may_have_oc(via->params) && sip_param(via->params, SV("oc"), &oc) && oc.n == 0 &&
            sip_param(via->params, SV("oc-algo"), &algorithms) && has_loss(algorithms);
 }
 

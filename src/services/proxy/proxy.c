@@ -99,12 +99,15 @@ static size_t edit_oc(struct proxy *p, struct sipedit *e, struct rx *rx, char me
     return OC_ROOM;
 }
 
-void upstream_edit(struct sipedit *e, const struct sipmsg *m)
+void upstream_edit(struct sipedit *e, struct sipmsg *m)
 {
     struct sip_walk w = {.m = m, .id = SIP_H_VIA};
+    const struct sip_via *via;
     struct sip_item item;
     sipedit_init(e, m);
-    if (sipmsg_next(&w, &item)) {
+    if (!sipmsg_via(m, &via) && via->text.n == sipmsg_value(m, SIP_H_VIA).n) {
+        sipedit_remove_field(e, m->first[SIP_H_VIA]); /* nearly always it has a line of its own */
+    } else if (sipmsg_next(&w, &item)) {
         if (item.only)
             sipedit_remove_field(e, item.field);
         else

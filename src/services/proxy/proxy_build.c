@@ -262,6 +262,10 @@ static void remove_routes(struct making *k)
     size_t total = 0;
     if (!route->pop && !route->strict)
         return;
+    if (!route->next && !route->strict) { /* there are no others */
+        sipedit_remove(k->e, SIP_H_ROUTE);
+        return;
+    }
     while ((total < route->pop || route->strict) && sipmsg_next(&w, &item)) {
         if (total < route->pop)
             remove_value(k->e, &item);

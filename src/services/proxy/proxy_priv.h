@@ -153,7 +153,7 @@ static inline struct step_branch *branch_step(const struct branch *b)
 }
 
 /* A response as it goes upstream: our Via off, the rest as it came (§16.7 steps 3, 8, 9). */
-void upstream_edit(struct sipedit *e, const struct sipmsg *m);
+void upstream_edit(struct sipedit *e, struct sipmsg *m);
 /* rx as edited. NULL: no memory, or it cannot be written. */
 struct block *upstream_write(struct proxy *p, const struct upstream *u, struct rx *rx,
                              uint16_t status, struct sipedit *e);

@@ -26,6 +26,19 @@ static const struct {
 } class_of[CLASSES] = {{512, 1024},     {768, 683},     {1024, 512},    {2 * 1024, 256},
                        {4 * 1024, 128}, {8 * 1024, 64}, {64 * 1024, 16}};
 
+enum { STEP = 256, STEPPED = 8 * 1024 / STEP };
+/* By the octets that are asked for, in steps: the first class that has room. */
+static const uint8_t class_by_step[STEPPED + 1] = {
+    [0 ... 2] = 0, [3] = 1, [4] = 2, [5 ... 8] = 3, [9 ... 16] = 4, [17 ... 32] = 5,
+};
+
+static uint32_t class_for(size_t cap)
+{
+    if (cap <= STEPPED * STEP)
+        return class_by_step[(cap + STEP - 1) / STEP];
+    return cap <= class_of[CLASSES - 1].cap ? CLASSES - 1 : SINGLE;
+}
+
 struct block_pool {
     struct block *kept[CLASSES];
     uint32_t kept_n[CLASSES];
@@ -134,9 +147,7 @@ struct block *block_new(struct block_pool *bp, size_t cap)
 {
     if (cap > UINT32_MAX - BLOCK_SLACK || mem_refuse())
         return NULL;
-    uint32_t c = 0;
-    while (c < CLASSES && class_of[c].cap < cap)
-        c++;
+    uint32_t c = class_for(cap);
     uint32_t octets = c == SINGLE ? (uint32_t)cap : class_of[c].cap;
     if (atomic_load_explicit(&bp->owner, memory_order_relaxed) != &thread_mark)
         atomic_store_explicit(&bp->owner, &thread_mark, memory_order_relaxed);
@@ -148,6 +159,7 @@ struct block *block_new(struct block_pool *bp, size_t cap)
     if (b) {
         bp->kept[c] = b->next;
         bp->kept_n[c]--;
+        __builtin_prefetch(b->next, 1); /* it may have lain there for long: the next taker's wait */
     } else if (!(b = allocate(bp, c, octets))) {
         return NULL;
     }

@@ -75,6 +75,7 @@ static void *take_from(struct shelf *s, size_t size)
     s->first = v->next;
     s->octets -= size;
     kept.n--;
+    __builtin_prefetch(s->first, 1); /* it may have lain there for long: the next taker's wait */
     return v;
 }
 

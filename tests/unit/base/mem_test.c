@@ -358,6 +358,25 @@ static void blocks_have_slack_classes_and_a_cap(void **state)
 
 enum { ROUNDS = 2000, WINDOW = 64 };
 
+static void a_block_is_of_the_smallest_class_with_room(void **state)
+{
+    (void)state;
+    static const uint32_t caps[] = {512, 768, 1024, 2048, 4096, 8192, 65536};
+    struct block_pool *bp;
+    assert_int_equal(block_pool_new(0, &bp), ERR_OK);
+    for (uint32_t n = 0, c = 0; n <= 65536; n += n < 9000 ? 1 : 997) {
+        while (caps[c] < n)
+            c++;
+        struct block *b = block_new(bp, n);
+        assert_int_equal(b->cap, caps[c]);
+        block_unref(b);
+    }
+    struct block *b = block_new(bp, 65537);
+    assert_int_equal(b->cap, 65537);
+    block_unref(b);
+    block_pool_free(bp);
+}
+
 static void *returner(void *arg)
 {
     struct block *_Atomic *slot = arg;
@@ -470,6 +489,7 @@ int main(void)
         cmocka_unit_test(a_pool_reuses_clears_and_caps),
         cmocka_unit_test(a_pool_survives_a_failing_heap),
         cmocka_unit_test(blocks_have_slack_classes_and_a_cap),
+        cmocka_unit_test(a_block_is_of_the_smallest_class_with_room),
         cmocka_unit_test(blocks_come_home_from_another_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

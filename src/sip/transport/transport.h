@@ -84,8 +84,7 @@ struct rx {
     /* who sent it: flow.remote, or behind a proxy of the listener's the client that it names */
     struct addr source;
     usec at;            /* when it came */
-    bool has_home;      /* its home is known (a mark, a claim, a match) */
-    uint16_t slot;      /* its home */
+    uint16_t slot;      /* a request's home */
     const char *marked; /* a text of it that is known to begin with a mark of ours; NULL: none */
     /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
     bool claimed;

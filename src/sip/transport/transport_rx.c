@@ -84,19 +84,6 @@ static bool led_by(struct sip *s, struct rx *rx, const struct uri *u)
     return sip_is_local(s, u->host, u->port);
 }
 
-/* RFC 3261 §18.1.2: a response whose topmost Via is not ours MUST be discarded. */
-static bool response_home(struct sip *s, struct rx *rx)
-{
-    const struct sip_via *via;
-    sv cookie = SV("z9hG4bK");
-    if (sipmsg_via(&rx->msg, &via) || !sv_present(via->branch) || !sv_starts(via->branch, cookie) ||
-        !home_mark_read(s->shared->home, sv_sub(via->branch, cookie.n, via->branch.n), &rx->slot) ||
-        !sip_is_local(s, via->host, via->port))
-        return false;
-    rx->has_home = true;
-    return true;
-}
-
 static bool request_mark(struct sip *s, struct rx *rx)
 {
     const struct sip_addr *routes;
@@ -111,27 +98,35 @@ static bool request_mark(struct sip *s, struct rx *rx)
 static void request_home(struct sip *s, struct rx *rx)
 {
     struct home *h = s->shared->home;
-    if (request_mark(s, rx)) {
-        rx->has_home = true;
+    if (request_mark(s, rx))
         return;
-    }
     rx->slot = home_slot(h, s->loop->worker, loop_random(s->loop));
-    if (s->txn_ops && s->txn_ops->knows(s->txns, rx)) {
-        rx->has_home = true;
+    if (s->txn_ops && s->txn_ops->knows(s->txns, rx))
         return;
-    }
     /* ACK and CANCEL begin nothing: they go where their INVITE is, or stay. */
     if (rx->msg.method == SIP_ACK || rx->msg.method == SIP_CANCEL) {
-        rx->has_home = home_find(h, sip_call_key(s, rx), &rx->slot);
+        (void)home_find(h, sip_call_key(s, rx), &rx->slot);
         return;
     }
     rx->claimed = home_claim(h, sip_call_key(s, rx), rx->slot, &rx->slot);
-    rx->has_home = rx->claimed;
     if (!rx->claimed)
         stat_refuse(&s->loop->stats, STAT_LIMIT_DIRECTORY);
 }
 
 /* ---- delivery ---- */
+
+/* A response by a branch of ours, that no transaction takes. */
+static void stray(struct sip *s, struct rx *rx)
+{
+    stat_inc(&s->loop->stats, STAT_SIP_STRAY);
+    if (s->user->on_stray)
+        s->user->on_stray(s->arg, rx);
+}
+
+static bool answers(struct sip *s, struct rx *rx)
+{
+    return s->txn_ops && s->txn_ops->on_response(s->txns, rx);
+}
 
 static void deliver(struct sip *s, struct rx *rx)
 {
@@ -140,10 +135,8 @@ static void deliver(struct sip *s, struct rx *rx)
     } else if (rx->msg.request) {
         if (!s->txn_ops || !s->txn_ops->on_request(s->txns, rx))
             s->user->on_request(s->arg, rx);
-    } else if (!s->txn_ops || !s->txn_ops->on_response(s->txns, rx)) {
-        stat_inc(&s->loop->stats, STAT_SIP_STRAY);
-        if (s->user->on_stray)
-            s->user->on_stray(s->arg, rx);
+    } else if (!answers(s, rx)) {
+        stray(s, rx);
     }
 }
 
@@ -167,6 +160,28 @@ static void hand_over(struct sip *s, struct rx *rx, unsigned worker)
         return;
     }
     stat_inc(&s->loop->stats, STAT_HANDOVERS);
+}
+
+/* Mostly it answers a transaction of this worker: then nobody asks its mark where it lives. RFC 3261 §18.1.2:
+ * a response whose topmost Via is not ours MUST be discarded. */
+static void receive_response(struct sip *s, struct rx *rx)
+{
+    const struct sip_via *via;
+    sv cookie = SV("z9hG4bK");
+    struct home *h = s->shared->home;
+    bool ours = !sipmsg_via(&rx->msg, &via) && sv_present(via->branch) &&
+                sv_starts(via->branch, cookie) && sip_is_local(s, via->host, via->port);
+    if (ours && answers(s, rx))
+        return;
+    if (!ours || !home_mark_read(h, sv_sub(via->branch, cookie.n, via->branch.n), &rx->slot)) {
+        stat_inc(&s->loop->stats, STAT_SIP_STRAY);
+        return;
+    }
+    unsigned worker = home_worker(h, rx->slot);
+    if (worker == s->loop->worker)
+        stray(s, rx);
+    else
+        hand_over(s, rx, worker);
 }
 
 /* ---- refusal ---- */
@@ -228,11 +243,10 @@ bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
         is_sip = sipmsg_has(&rx->msg, SIP_H_VIA);
         if (answerable(rx))
             deliver(s, rx);
-    } else if (!rx->msg.request && !response_home(s, rx)) {
-        stat_inc(&s->loop->stats, STAT_SIP_STRAY);
+    } else if (!rx->msg.request) {
+        receive_response(s, rx);
     } else {
-        if (rx->msg.request)
-            request_home(s, rx);
+        request_home(s, rx);
         unsigned worker = home_worker(s->shared->home, rx->slot);
         if (worker == s->loop->worker)
             deliver(s, rx);

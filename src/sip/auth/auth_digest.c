@@ -127,6 +127,7 @@ static enum err read_fields(struct arena *a, sv params, struct fields *f)
             if (known[i].to->p)
                 return ERR_SYNTAX;
             TRY(sip_unquote(a, value, known[i].to));
+            break;
         }
     }
     return rc;

@@ -5,6 +5,22 @@
 
 /* ---- listening ---- */
 
+/* What is asked of its address with every message. */
+static void name_port(struct sip_port *p)
+{
+    struct buf host, hostport;
+    buf_init(&host, p->host, sizeof p->host);
+    buf_init(&hostport, p->hostport, sizeof p->hostport);
+    if (!addr_is_any(&p->local)) {
+        addr_print_ip(&host, &p->local);
+        addr_print(&hostport, &p->local);
+    }
+    assert(!host.rc && !hostport.rc);
+    p->host_n = (uint8_t)host.n;
+    p->hostport_n = (uint8_t)hostport.n;
+    p->loopback = addr_class(&p->local) == ADDR_LOOPBACK;
+}
+
 enum err sip_listen(struct sip *s, unsigned i)
 {
     struct sip_listen *c = &s->shared->config.listen[i];
@@ -22,10 +38,7 @@ enum err sip_listen(struct sip *s, unsigned i)
         TRY(stream_listen_flags(s->loop, &c->bind, flags, &sip_listener_handler, p, &p->listener));
         p->local = p->listener->local;
     }
-    struct buf host;
-    buf_init(&host, p->host, sizeof p->host);
-    addr_print_ip(&host, &p->local);
-    p->host_n = addr_is_any(&p->local) ? 0 : (uint8_t)host.n;
+    name_port(p);
     p->open = true;
     /* During set-up only: the other workers open the port that the first one found. */
     if (c->bind.port == 0)
@@ -153,9 +166,10 @@ bool sip_port_is(struct sip *s, unsigned listener, sv host)
 
 /* ---- which listener ---- */
 
-/* How well a listener bound to `local` suits requests to `to`; 0: not at all. */
-static int suits(const struct addr *local, const struct addr *source, const struct addr *to)
+/* How well a listener suits requests to `to`; 0: not at all. */
+static int suits(const struct sip_port *p, const struct addr *source, const struct addr *to)
 {
+    const struct addr *local = &p->local;
     if (local->family != to->family)
         return 0;
     if (addr_is_any(local))
@@ -163,7 +177,7 @@ static int suits(const struct addr *local, const struct addr *source, const stru
     if (addr_equal_ip(local, source))
         return 3;
     /* The kernel sends nothing from a loopback address to the outside. */
-    return addr_class(local) == ADDR_LOOPBACK && addr_class(to) != ADDR_LOOPBACK ? 0 : 1;
+    return p->loopback && addr_class(to) != ADDR_LOOPBACK ? 0 : 1;
 }
 
 /* Bits of the zone's longest network that holds `to`, and one; 0: none does. */
@@ -190,7 +204,7 @@ static struct sip_port *only_port(struct sip *s, enum sip_transport t, const str
         struct sip_port *p = &s->port[i];
         if (!p->open || s->shared->config.listen[i].transport != t || p->local.family != to->family)
             continue;
-        if (only || addr_is_any(&p->local) || !suits(&p->local, &no_source, to))
+        if (only || addr_is_any(&p->local) || !suits(p, &no_source, to))
             return NULL;
         only = p;
     }
@@ -216,7 +230,7 @@ enum err sip_port_for(struct sip *s, enum sip_transport t, const struct addr *to
         struct sip_port *p = &s->port[i];
         if (!p->open || c->listen[i].transport != t)
             continue;
-        int rank = suits(&p->local, &source, to);
+        int rank = suits(p, &source, to);
         if (rank)
             rank += ZONE_WEIGHT * zone_holds(c, c->listen[i].zone, to);
         if (rank > best_rank) {
@@ -276,13 +290,17 @@ static bool told_real(const struct sip_config *c, const struct addr *peer)
 void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f)
 {
     const struct sip_config *c = &s->shared->config;
+    const struct sip_port *p = &s->port[f->listener];
     sv advertise = c->listen[f->listener].advertise;
-    if (sv_present(advertise) && !told_real(c, &f->remote))
+    if (sv_present(advertise) && !told_real(c, &f->remote)) {
         buf_put(b, advertise);
-    else
-        addr_print_host(b, &f->local);
-    buf_char(b, ':');
-    buf_u64(b, f->local.port);
+        buf_char(b, ':');
+        buf_u64(b, f->local.port);
+    } else if (p->hostport_n > 0 && addr_equal(&p->local, &f->local)) {
+        buf_mem(b, p->hostport, p->hostport_n);
+    } else {
+        addr_print(b, &f->local);
+    }
 }
 
 void sip_put_via(struct sip *s, struct buf *b, const struct flow *f, uint16_t slot, sv suffix,

@@ -55,8 +55,10 @@ struct sip_port {
     struct udp *udp;
     struct listener *listener;
     struct addr local;
-    char host[SIP_HOST_TEXT]; /* local's, as addr_print_ip writes it */
-    uint8_t host_n;           /* 0: local is any address */
+    bool loopback; /* local is such an address */
+    /* local, when it is an address, as peers read it: host, and host with brackets and port */
+    char host[SIP_HOST_TEXT], hostport[SIP_HOST_TEXT + 8];
+    uint8_t host_n, hostport_n; /* 0: local is any address */
 };
 
 enum conn_phase {

@@ -85,6 +85,7 @@ static void check_via_long_way(const struct sip_via *a)
     HOLD(same_view(a->host, b.host) && a->port == b.port && a->host_ip6 == b.host_ip6);
     HOLD(same_view(a->branch, b.branch) && same_view(a->received, b.received));
     HOLD(same_view(a->maddr, b.maddr) && same_view(a->params, b.params));
+    HOLD(same_view(a->rport_text, b.rport_text));
     HOLD(a->rport == b.rport && a->rport_value == b.rport_value && same_view(a->text, b.text));
 }
 

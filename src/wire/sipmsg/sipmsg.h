@@ -66,6 +66,7 @@ struct sip_via {
     sv branch, received, maddr; /* addresses without brackets */
     bool rport;                 /* ;rport present */
     uint16_t rport_value;       /* 0 = no value */
+    sv rport_text;              /* ";rport" ends where it begins: empty, or '=' and the value */
     sv params;                  /* all of them, behind the first ';' */
     sv text;                    /* the whole value */
 };
@@ -174,7 +175,10 @@ static inline sv sipmsg_field_value(const struct sipmsg *m, uint16_t field)
     return (sv){m->text.p + m->fields[field].value, m->fields[field].value_n};
 }
 /* Value of the first field h; absent: SV_NONE. */
-sv sipmsg_value(const struct sipmsg *m, enum sip_header h);
+static inline sv sipmsg_value(const struct sipmsg *m, enum sip_header h)
+{
+    return sipmsg_has(m, h) ? sipmsg_field_value(m, m->first[h]) : SV_NONE;
+}
 /* First field of an unlisted name; absent: SV_NONE. */
 sv sipmsg_value_named(const struct sipmsg *m, sv name);
 static inline sv sipmsg_body(const struct sipmsg *m)

@@ -23,6 +23,10 @@ static enum err refuse(struct check *c, enum err rc, const char *at, const char 
             return refuse(c, rc_, (at), (why)); \
     } while (0)
 
+/* The same for a field that must be there. */
+#define CHECK_FIELD(expr, h, name) \
+    CHECK(expr, sipmsg_value(c->m, (h)).p, sipmsg_has(c->m, (h)) ? "Bad " name : name " missing")
+
 static enum err check_request_uri(struct check *c)
 {
     const struct uri *uri;
@@ -36,8 +40,7 @@ static enum err check_request_uri(struct check *c)
 static enum err check_cseq(struct check *c)
 {
     const struct sip_cseq *cseq;
-    sv value = sipmsg_value(c->m, SIP_H_CSEQ);
-    CHECK(sipmsg_cseq(c->m, &cseq), value.p, value.p ? "Bad CSeq" : "CSeq missing");
+    CHECK_FIELD(sipmsg_cseq(c->m, &cseq), SIP_H_CSEQ, "CSeq");
     if (c->m->request && !sv_eq(cseq->method_text, c->m->method_text))
         return refuse(c, ERR_SYNTAX, cseq->method_text.p, "CSeq method differs");
     return ERR_OK;
@@ -51,16 +54,15 @@ static enum err check_mandatory(struct check *c)
     const struct sip_via *vias;
     const struct sip_addr *addr;
     size_t n;
-    sv call_id, via = sipmsg_value(m, SIP_H_VIA), from = sipmsg_value(m, SIP_H_FROM),
-                to = sipmsg_value(m, SIP_H_TO), id = sipmsg_value(m, SIP_H_CALL_ID);
-    CHECK(sipmsg_vias(m, &vias, &n), via.p, via.p ? "Bad Via" : "Via missing");
+    sv call_id;
+    CHECK_FIELD(sipmsg_vias(m, &vias, &n), SIP_H_VIA, "Via");
     /* A bare cookie promises a unique branch and gives none (RFC 4475 §3.2.1); the transaction
      * would match strangers. */
     if (m->request && sv_ieq(vias[0].branch, SV("z9hG4bK")))
         return refuse(c, ERR_SYNTAX, vias[0].branch.p, "Bad branch");
-    CHECK(sipmsg_from(m, &addr), from.p, from.p ? "Bad From" : "From missing");
-    CHECK(sipmsg_to(m, &addr), to.p, to.p ? "Bad To" : "To missing");
-    CHECK(sipmsg_call_id(m, &call_id), id.p, id.p ? "Bad Call-ID" : "Call-ID missing");
+    CHECK_FIELD(sipmsg_from(m, &addr), SIP_H_FROM, "From");
+    CHECK_FIELD(sipmsg_to(m, &addr), SIP_H_TO, "To");
+    CHECK_FIELD(sipmsg_call_id(m, &call_id), SIP_H_CALL_ID, "Call-ID");
     return check_cseq(c);
 }
 
@@ -72,8 +74,10 @@ static enum err check_numbers(struct check *c)
     } numbers[] = {{SIP_H_MAX_FORWARDS, "Bad Max-Forwards"}, {SIP_H_EXPIRES, "Bad Expires"}};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         uint32_t value;
+        if (!sipmsg_has(c->m, numbers[i].h))
+            continue;
         enum err rc = sipmsg_number(c->m, numbers[i].h, &value);
-        if (rc && rc != ERR_NOTFOUND)
+        if (rc)
             return refuse(c, rc, sipmsg_value(c->m, numbers[i].h).p, numbers[i].why);
     }
     return ERR_OK;
@@ -92,9 +96,9 @@ static enum err check_addresses(struct check *c)
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         const struct sip_addr *addrs;
         size_t n;
-        enum err rc = sipmsg_addrs(c->m, lists[i].h, &addrs, &n);
-        if (rc == ERR_NOTFOUND)
+        if (!sipmsg_has(c->m, lists[i].h))
             continue;
+        enum err rc = sipmsg_addrs(c->m, lists[i].h, &addrs, &n);
         if (rc)
             return refuse(c, rc, sipmsg_value(c->m, lists[i].h).p, lists[i].why);
         for (size_t k = 0; lists[i].name_addr && k < n; k++)

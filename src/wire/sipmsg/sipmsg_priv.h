@@ -123,8 +123,6 @@ static inline uint32_t sip_hash_key(const char *name, size_t n)
 }
 #define SIP_HASH_SLOT(key, factor, bits) ((uint32_t)((key) * (factor)) >> (32 - (bits)))
 
-/* The id of a name that is known to be a token. */
-enum sip_header sip_header_lookup(sv token);
 /* Octets that make a token and nothing else? */
 static inline bool sip_token_at(const char *p, const char *end)
 {
@@ -148,15 +146,17 @@ static inline bool sip_same_word(const char *p, const char *word, size_t n)
            (sip_load4(p + n - 4) | 0x20202020u) == sip_load4(word + n - 4);
 }
 
+/* What was found already, and can be read; else NULL. */
+const struct sip_via *sip_known_via(const struct sipmsg *m); /* topmost */
+const struct sip_addr *sip_known_to(const struct sipmsg *m);
+
 /* *( ";" attribute [ "=" value ] ) to the end, nothing else behind it. */
 enum err sip_params_check(const char *p, const char *end);
 
 /* The value at *pp, which must end at end or at a comma; *pp then stands there. Blanks before it
- * are skipped. *ret is written in any case. map: the kinds of the octets, or NULL. */
-enum err sip_via_read(const struct octet_map *map, const char **pp, const char *end,
-                      struct sip_via *ret_via);
-enum err sip_addr_read(const struct octet_map *map, const char **pp, const char *end, bool star_ok,
-                       struct sip_addr *ret_addr);
+ * are skipped. *ret is written in any case. */
+enum err sip_via_read(const char **pp, const char *end, struct sip_via *ret_via);
+enum err sip_addr_read(const char **pp, const char *end, bool star_ok, struct sip_addr *ret_addr);
 
 /* The same for values as nearly all are written. NULL: of another form, which says nothing about whether
  * it is a good one. Else where the value ends: at a comma or at end. */
@@ -170,5 +170,62 @@ static inline uint32_t sipmsg_line_end(const struct sipmsg *m, uint16_t field)
 {
     return field + 1u < m->count ? m->fields[field + 1].name : m->body_at - 2;
 }
+
+/* ---- pass one ---- */
+
+/* The runs of controls that were not popped yet. */
+struct sip_runs {
+    uint64_t known; /* what is left of the bits of at[0..63] */
+    const char *at;
+    const uint64_t *next, *stop; /* the bits behind them */
+};
+
+/* Pass one while it reads. */
+struct sip_pass {
+    struct sipmsg *m;
+    const char *p, *end;
+    struct sip_runs runs;
+    enum err rc; /* of the first fault; reading goes on where lines can still be told apart */
+    struct sipmsg_fault fault;
+    uint16_t last[SIP_HEADERS]; /* field of each id that has a first one */
+    struct sipmsg_field fields[SIPMSG_HEADERS_MAX];
+    struct octets_bits bits;
+};
+
+/* A line, folds included; p moves behind its CR LF. */
+struct sip_line {
+    const char *from, *end; /* without the CR LF */
+    const char *control; /* first control octet that is neither HTAB nor part of a fold, or NULL */
+    const char *tab, *fold; /* first of each, or NULL */
+};
+
+/* Notes a fault, unless there is one already. */
+static inline void sip_fail(struct sip_pass *s, enum err rc, const char *at, uint16_t status,
+                            const char *why)
+{
+    if (s->rc)
+        return;
+    s->rc = rc;
+    s->fault = (struct sipmsg_fault){(uint32_t)(at - s->m->text.p), status, why};
+}
+
+/* Where the next run of controls begins, once; after the last one NULL. */
+static inline const char *sip_pop_run(struct sip_runs *r)
+{
+    while (!r->known) {
+        if (r->next == r->stop)
+            return NULL;
+        r->known = *r->next++;
+        r->at += 64;
+    }
+    const char *p = r->at + (unsigned)__builtin_ctzll(r->known);
+    r->known &= r->known - 1;
+    return p;
+}
+
+/* The line at s->p, whose first control is p. False: no line can be told from here on. */
+bool sip_read_line(struct sip_pass *s, const char *p, struct sip_line *ret_line);
+/* All fields. True: the blank line was found, s->p stands at the body. */
+bool sip_read_fields(struct sip_pass *s);
 
 #endif

@@ -2,95 +2,165 @@
 /* sipmsg/sipmsg_reply.c: responses by RFC 3261 §8.2.6. */
 #include "sipmsg/sipmsg_priv.h"
 
-static void put_name(struct buf *b, enum sip_header h)
+/* Octets from..to of the request. */
+static void put_span(struct buf *b, const char *from, const char *to)
 {
-    buf_put(b, sip_header_name(h));
-    buf_put(b, SV(": "));
+    buf_put(b, (sv){from, (size_t)(to - from)});
 }
 
 static void put_line(struct buf *b, enum sip_header h, sv value)
 {
-    put_name(b, h);
+    buf_put(b, sip_header_name(h));
+    buf_put(b, SV(": "));
     buf_put(b, value);
     buf_put(b, SV("\r\n"));
+}
+
+/* The beginning of a field's line up to its value; false: it is not written as we write it (its
+ * compact form, no or more blanks), so the name was put by itself and the value's end, not the
+ * line's, is followed by a CR LF. */
+static bool begin_line(struct buf *b, const struct sipmsg *req, uint16_t i, const char **ret_from)
+{
+    const struct sipmsg_field *f = &req->fields[i];
+    if (f->name_n > 1 && f->value == f->name + f->name_n + 2u &&
+        memcmp(req->text.p + f->name + f->name_n, ": ", 2) == 0 &&
+        memcmp(req->text.p + f->value + f->value_n, "\r\n", 2) == 0) {
+        *ret_from = req->text.p + f->name;
+        return true;
+    }
+    buf_put(b, sip_header_name((enum sip_header)f->id));
+    buf_put(b, SV(": "));
+    *ret_from = req->text.p + f->value;
+    return false;
+}
+
+/* What is left of a line whose value ends at end. */
+static void end_line(struct buf *b, bool whole, const char *from, const char *end)
+{
+    put_span(b, from, whole ? end + 2 : end);
+    if (!whole)
+        buf_put(b, SV("\r\n"));
+}
+
+static void put_field(struct buf *b, const struct sipmsg *req, uint16_t i)
+{
+    const char *from;
+    bool whole = begin_line(b, req, i, &from);
+    sv value = sipmsg_field_value(req, i);
+    end_line(b, whole, from, value.p + value.n);
 }
 
 static void put_all(struct buf *b, const struct sipmsg *req, enum sip_header h)
 {
     for (uint16_t i = req->first[h]; i != SIPMSG_NONE; i = req->fields[i].next)
-        put_line(b, h, sipmsg_field_value(req, i));
+        put_field(b, req, i);
 }
 
 static void put_first(struct buf *b, const struct sipmsg *req, enum sip_header h)
 {
     if (sipmsg_has(req, h))
-        put_line(b, h, sipmsg_value(req, h));
+        put_field(b, req, req->first[h]);
 }
 
-/* Parameters of the topmost Via with received and rport filled in (RFC 3261 §18.2.1, RFC 3581 §4);
- * everything else, folds too, as it came. */
-static void put_via_params(struct buf *b, const struct sip_via *via, const struct sip_reply *r)
+/* The value of received, with the brackets that it may have; what goes out has none. */
+static const char *put_received(struct buf *b, const char *at, const struct sip_via *via,
+                                sv received)
 {
-    const char *at = via->text.p;
-    sv rest = via->params, name, value;
-    enum err rc;
-    bool has_received = false;
-    while (sip_param_next(&rest, &name, &value, &rc)) {
-        const char *name_end = name.p + name.n;
-        if (r->received.p && sv_ieq(name, SV("received"))) {
-            has_received = true;
-            buf_put(b, (sv){at, (size_t)(value.p - at)});
-            buf_put(b, r->received);
-            at = value.p + value.n;
-        } else if (r->rport && sv_ieq(name, SV("rport"))) {
-            buf_put(b, (sv){at, (size_t)(name_end - at)});
-            buf_char(b, '=');
-            buf_u64(b, r->rport);
-            at = value.n ? value.p + value.n : name_end;
-        }
+    const char *from = via->received.p, *to = from + via->received.n;
+    bool brackets = from[-1] == '[';
+    put_span(b, at, from - brackets);
+    buf_put(b, received);
+    return to + brackets;
+}
+
+static const char *put_rport(struct buf *b, const char *at, const struct sip_via *via,
+                             uint16_t port)
+{
+    put_span(b, at, via->rport_text.p);
+    buf_char(b, '=');
+    buf_u64(b, port);
+    return via->rport_text.p + via->rport_text.n;
+}
+
+/* The topmost Via from at on, with received and rport filled in (RFC 3261 §18.2.1, RFC 3581 §4);
+ * everything else, folds too, as it came. Returns its end. */
+static const char *put_top_via(struct buf *b, const char *at, const struct sip_via *via,
+                               const struct sip_reply *r)
+{
+    const char *end = via->text.p + via->text.n;
+    bool received = r->received.p && via->received.p, rport = r->rport && via->rport;
+    if (rport && (!received || via->rport_text.p < via->received.p)) {
+        at = put_rport(b, at, via, r->rport);
+        rport = false;
     }
-    buf_put(b, (sv){at, (size_t)(via->text.p + via->text.n - at)});
-    if (r->received.p && !has_received) {
+    if (received)
+        at = put_received(b, at, via, r->received);
+    if (rport)
+        at = put_rport(b, at, via, r->rport);
+    put_span(b, at, end);
+    if (r->received.p && !received) {
         buf_put(b, SV(";received="));
         buf_put(b, r->received);
     }
+    return end;
+}
+
+/* The topmost Via: what is remembered of it, or read into room. NULL: it cannot be read. */
+static const struct sip_via *find_top_via(const struct sipmsg *req, struct sip_via *room)
+{
+    const struct sip_via *known = sip_known_via(req);
+    sv value = sipmsg_value(req, SIP_H_VIA);
+    if (known)
+        return known;
+    return sip_via_read(&value.p, value.p + value.n, room) == ERR_OK ? room : NULL;
 }
 
 static void put_vias(struct buf *b, const struct sipmsg *req, const struct sip_reply *r)
 {
-    for (uint16_t i = req->first[SIP_H_VIA]; i != SIPMSG_NONE; i = req->fields[i].next) {
-        sv value = sipmsg_field_value(req, i), top;
-        struct sip_via via;
-        size_t at = 0;
-        enum err rc;
-        if (i != req->first[SIP_H_VIA] || (!r->received.p && !r->rport) ||
-            !sip_list_next(value, &at, &top, &rc) || sip_via_parse(top, &via)) {
-            put_line(b, SIP_H_VIA, value);
-            continue;
-        }
-        put_name(b, SIP_H_VIA);
-        put_via_params(b, &via, r);
-        /* sip_list_next trimmed nothing in front: a field's value starts with its first octet */
-        buf_put(b, sv_sub(value, top.n, value.n));
-        buf_put(b, SV("\r\n"));
+    struct sip_via room;
+    const struct sip_via *via = NULL;
+    uint16_t i = req->first[SIP_H_VIA];
+    if (i == SIPMSG_NONE)
+        return;
+    if (r->received.p || r->rport)
+        via = find_top_via(req, &room);
+    if (via) {
+        const char *from;
+        bool whole = begin_line(b, req, i, &from);
+        sv value = sipmsg_field_value(req, i);
+        end_line(b, whole, put_top_via(b, from, via, r), value.p + value.n);
+        i = req->fields[i].next;
     }
+    for (; i != SIPMSG_NONE; i = req->fields[i].next)
+        put_field(b, req, i);
 }
 
-/* RFC 3261 §8.2.6.2: a tag is added when To has none. A To that cannot be read goes back untouched.
- */
+/* True: To can be read, and has no tag. */
+static bool lacks_tag(const struct sipmsg *req)
+{
+    struct sip_addr room;
+    const struct sip_addr *to = sip_known_to(req);
+    if (!to && sip_addr_parse(sipmsg_value(req, SIP_H_TO), false, &room) == ERR_OK)
+        to = &room;
+    return to && !to->tag.p;
+}
+
+/* RFC 3261 §8.2.6.2: a tag is added when To has none. A To that cannot be read goes back untouched. */
 static void put_to(struct buf *b, const struct sipmsg *req, const struct sip_reply *r)
 {
-    struct sip_addr to;
-    if (!sipmsg_has(req, SIP_H_TO))
+    const char *from;
+    uint16_t i = req->first[SIP_H_TO];
+    if (i == SIPMSG_NONE)
         return;
-    sv value = sipmsg_value(req, SIP_H_TO);
-    put_name(b, SIP_H_TO);
-    buf_put(b, value);
-    if (r->to_tag.p && sip_addr_parse(value, false, &to) == ERR_OK && !to.tag.p) {
+    bool whole = begin_line(b, req, i, &from);
+    sv value = sipmsg_field_value(req, i);
+    if (r->to_tag.p && lacks_tag(req)) {
+        put_span(b, from, value.p + value.n);
         buf_put(b, SV(";tag="));
         buf_put(b, r->to_tag);
+        from = value.p + value.n;
     }
-    buf_put(b, SV("\r\n"));
+    end_line(b, whole, from, value.p + value.n);
 }
 
 /* Whole lines: each "name: value CR LF", folds allowed, no blank line. */
@@ -100,10 +170,8 @@ static bool are_lines(sv s)
         return true;
     const char *p = s.p, *end = s.p + s.n;
     while (p < end) {
-        const char *stop = p, *name = p;
-        while (stop < end && sip_is(*stop, SC_TOKEN))
-            stop++;
-        if (stop == name)
+        const char *stop = sip_span(p, end, SC_TOKEN);
+        if (stop == p)
             return false;
         while (stop < end && (*stop == ' ' || *stop == '\t'))
             stop++;
@@ -158,6 +226,10 @@ enum err sipmsg_reply(struct buf *b, const struct sipmsg *req, const struct sip_
     buf_put(b, r->headers);
     if (r->content_type.p)
         put_line(b, SIP_H_CONTENT_TYPE, r->content_type);
+    if (r->body.n == 0) {
+        buf_put(b, SV("Content-Length: 0\r\n\r\n"));
+        return b->rc;
+    }
     buf_put(b, SV("Content-Length: "));
     buf_u64(b, r->body.n);
     buf_put(b, SV("\r\n\r\n"));

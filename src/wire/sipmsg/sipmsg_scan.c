@@ -64,29 +64,48 @@ const char *sip_lws_run(const char *p, const char *end)
     }
 }
 
+#ifdef __SSE2__
+/* Which of 16 octets are controls. */
+static inline unsigned controls16(const char *p)
+{
+    const __m128i space = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (unsigned)_mm_movemask_epi8(
+        _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(x, space), x), _mm_cmpeq_epi8(x, del)));
+}
+#endif
+
+/* Has it any of 8 octets? */
+static inline bool has_control8(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    uint64_t x, del;
+    memcpy(&x, p, 8);
+    del = x ^ 0x7f * ones;
+    /* an octet below 0x20 borrows from the top bit, so does one that is zero */
+    return (((x - 0x20 * ones) & ~x) | ((del - ones) & ~del)) & tops;
+}
+
 const char *sip_next_control(const char *p, const char *end)
 {
+    size_t n = (size_t)(end - p);
 #ifdef __SSE2__
-    const __m128i space = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
-    for (; end - p >= 16; p += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i bad =
-            _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(x, space), x), _mm_cmpeq_epi8(x, del));
-        unsigned found = (unsigned)_mm_movemask_epi8(bad);
-        if (found)
-            return p + __builtin_ctz(found);
-    }
-#else
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-    for (; end - p >= 8; p += 8) {
-        uint64_t x, del;
-        memcpy(&x, p, 8);
-        del = x ^ 0x7f * ones;
-        /* an octet below 0x20 borrows from the top bit, so does one that is zero */
-        if ((((x - 0x20 * ones) & ~x) | ((del - ones) & ~del)) & tops)
-            break;
+    if (n >= 16) {
+        for (; end - p >= 16; p += 16) {
+            unsigned found = controls16(p);
+            if (found)
+                return p + __builtin_ctz(found);
+        }
+        /* the last ones, some of them for the second time */
+        unsigned found = controls16(end - 16);
+        return found ? end - 16 + __builtin_ctz(found) : end;
     }
 #endif
+    for (; end - p >= 8; p += 8)
+        if (has_control8(p))
+            break;
+    if (n >= 8 && end - p < 8 && !has_control8(end - 8))
+        return end;
     while (p < end && !sip_is_control(*p))
         p++;
     return p;

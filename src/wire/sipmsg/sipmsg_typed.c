@@ -3,6 +3,7 @@
 #include "sipmsg/sipmsg_priv.h"
 #include "mem/arena.h"
 
+/* All addresses of one header. */
 struct addr_list {
     struct addr_list *next;
     struct sip_addr *addrs;
@@ -11,12 +12,13 @@ struct addr_list {
     enum err rc;
 };
 
-enum { LISTS = 4 }; /* Contact, Route, Record-Route and Path are looked at in every message */
-
 enum slot { URI, VIA, VIAS, FROM, TO, CSEQ, CALL_ID, SLOTS };
 
+/* The lists that every message is asked for have a place; others are chained. */
+enum { CONTACT, ROUTE, RECORD_ROUTE, PATH, PLACES };
+
 struct sipmsg_memo {
-    bool known[SLOTS];
+    bool known[SLOTS], listed[PLACES];
     uint8_t rc[SLOTS]; /* enum err */
     struct uri uri;
     struct sip_via via;
@@ -24,26 +26,25 @@ struct sipmsg_memo {
     size_t vias_n;
     struct sip_addr from, to;
     struct sip_cseq cseq;
-    struct addr_list *lists, room[LISTS]; /* the first ones lie here */
-    unsigned used;                        /* of room */
+    struct addr_list places[PLACES], *others;
 };
 
-static enum err memo_of(struct sipmsg *m, struct sipmsg_memo **ret_memo)
+static inline enum err memo_of(struct sipmsg *m, struct sipmsg_memo **ret_memo)
 {
     if (!m->memo) {
         struct sipmsg_memo *memo = arena_alloc(m->arena, sizeof(*memo));
         if (!memo)
             return ERR_NOMEM;
         memset(memo->known, 0, sizeof(memo->known));
-        memo->lists = NULL;
-        memo->used = 0;
+        memset(memo->listed, 0, sizeof(memo->listed));
+        memo->others = NULL;
         m->memo = memo;
     }
     *ret_memo = m->memo;
     return ERR_OK;
 }
 
-static enum err note(struct sipmsg_memo *memo, enum slot slot, enum err rc)
+static inline enum err note(struct sipmsg_memo *memo, enum slot slot, enum err rc)
 {
     memo->known[slot] = rc != ERR_NOMEM; /* memory may come back */
     memo->rc[slot] = (uint8_t)rc;
@@ -55,7 +56,7 @@ static enum err find_uri(struct sipmsg *m, struct uri *ret_uri)
     const char *p = m->uri_text.p, *end = p + m->uri_text.n;
     if (m->uri_text.n > URI_MAX)
         return ERR_TOOBIG;
-    if (m->map.odd && uri_read_usual(&m->map, p, end, ret_uri) == end)
+    if (m->map.odd && uri_read_usual(&m->map, p, end, ret_uri) == end) /* NULL: no memory for it */
         return ERR_OK;
     TRY(uri_read(&p, end, ret_uri));
     return p == end ? ERR_OK : ERR_SYNTAX;
@@ -78,7 +79,10 @@ static enum err find_via(struct sipmsg *m, struct sip_via *ret_via)
     if (!sipmsg_has(m, SIP_H_VIA))
         return ERR_NOTFOUND;
     sv value = sipmsg_value(m, SIP_H_VIA);
-    return sip_via_read(sip_map(m), &value.p, value.p + value.n, ret_via);
+    const char *end = value.p + value.n;
+    if (sip_via_usual(&m->map, value.p, end, ret_via))
+        return ERR_OK;
+    return sip_via_read(&value.p, end, ret_via);
 }
 
 enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via)
@@ -93,6 +97,20 @@ enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via)
         (void)note(memo, VIA, find_via(m, &memo->via));
     *ret_via = &memo->via;
     return (enum err)memo->rc[VIA];
+}
+
+const struct sip_via *sip_known_via(const struct sipmsg *m)
+{
+    const struct sipmsg_memo *memo = m->memo;
+    if (memo && memo->known[VIAS] && !memo->rc[VIAS])
+        return memo->vias;
+    return memo && memo->known[VIA] && !memo->rc[VIA] ? &memo->via : NULL;
+}
+
+const struct sip_addr *sip_known_to(const struct sipmsg *m)
+{
+    const struct sipmsg_memo *memo = m->memo;
+    return memo && memo->known[TO] && !memo->rc[TO] ? &memo->to : NULL;
 }
 
 /* Values of one header while they are read: an array that doubles, so that the arena holds at most
@@ -123,21 +141,48 @@ static enum err grow(struct list *l)
     return ERR_OK;
 }
 
+/* The value at p, which may have one blank before it; returns where it ends. */
+static inline const char *read_value(const struct list *l, const char *p, const char *end,
+                                     void *slot, enum err *ret_rc)
+{
+    const struct octet_map *map = &l->m->map;
+    const char *from = p + (*p == ' ');
+    const char *stop = l->id == SIP_H_VIA ? sip_via_usual(map, from, end, slot)
+                                          : sip_addr_usual(map, from, end, slot);
+    if (stop)
+        return stop;
+    *ret_rc = l->id == SIP_H_VIA ? sip_via_read(&p, end, slot)
+                                 : sip_addr_read(&p, end, l->id == SIP_H_CONTACT, slot);
+    return p;
+}
+
+/* One field with one value, as nearly always; false: there are more, or it is of another form. */
+static inline bool read_only_value(struct list *l)
+{
+    const struct sipmsg_field *f = &l->m->fields[l->m->first[l->id]];
+    const char *p = l->m->text.p + f->value, *end = p + f->value_n, *stop;
+    if (f->next != SIPMSG_NONE || !(l->values = arena_alloc(l->m->arena, l->size)))
+        return false;
+    l->room = 1;
+    stop = l->id == SIP_H_VIA ? sip_via_usual(&l->m->map, p, end, (void *)l->values)
+                              : sip_addr_usual(&l->m->map, p, end, (void *)l->values);
+    l->n = stop == end;
+    return stop == end;
+}
+
 /* All values of all fields. Both readers stop at a comma that is neither quoted nor in brackets, as
  * sipmsg_next does. */
 static enum err read_values(struct list *l)
 {
     const struct sipmsg *m = l->m;
-    const struct octet_map *map = sip_map(m);
-    bool star_ok = l->id == SIP_H_CONTACT;
+    enum err rc = ERR_OK;
     for (uint16_t i = m->first[l->id]; i != SIPMSG_NONE; i = m->fields[i].next) {
         const char *p = m->text.p + m->fields[i].value, *end = p + m->fields[i].value_n;
         for (;; p++) {
             if (l->n == l->room || l->n == SIPMSG_LIST_MAX)
                 TRY(grow(l));
-            void *slot = l->values + l->n * l->size;
-            TRY(l->id == SIP_H_VIA ? sip_via_read(map, &p, end, slot)
-                                   : sip_addr_read(map, &p, end, star_ok, slot));
+            p = read_value(l, p, end, l->values + l->n * l->size, &rc);
+            TRY(rc);
             l->n++;
             if (p == end)
                 break;
@@ -151,7 +196,8 @@ static enum err find_vias(struct sipmsg *m, struct sip_via **ret_vias, size_t *r
     struct list l = {.m = m, .id = SIP_H_VIA, .size = sizeof(struct sip_via)};
     if (!sipmsg_has(m, SIP_H_VIA))
         return ERR_NOTFOUND;
-    TRY(read_values(&l));
+    if (!read_only_value(&l))
+        TRY(read_values(&l));
     *ret_vias = (struct sip_via *)(void *)l.values;
     *ret_n = l.n;
     return ERR_OK;
@@ -174,7 +220,10 @@ static enum err find_addr(struct sipmsg *m, enum sip_header h, struct sip_addr *
 {
     sv value = sipmsg_value(m, h);
     const char *p = value.p, *end = p + value.n;
-    TRY(sip_addr_read(sip_map(m), &p, end, false, ret_addr));
+    const char *stop = sip_addr_usual(&m->map, p, end, ret_addr);
+    if (stop == end)
+        return ERR_OK;
+    TRY(sip_addr_read(&p, end, false, ret_addr));
     return p == end ? ERR_OK : ERR_SYNTAX;
 }
 
@@ -202,6 +251,31 @@ enum err sipmsg_to(struct sipmsg *m, const struct sip_addr **ret_addr)
     return single_addr(m, SIP_H_TO, TO, ret_addr);
 }
 
+/* Digits, one blank, and for a request the very method of its start line; false: another form. */
+static bool read_usual_cseq(const struct sipmsg *m, sv value, struct sip_cseq *ret)
+{
+    sv method = m->method_text;
+    size_t digits = value.n - method.n - 1;
+    if (!m->request || value.n < method.n + 2 || digits > 9 || value.p[digits] != ' ' ||
+        memcmp(value.p + digits + 1, method.p, method.n) != 0)
+        return false;
+    uint32_t number = 0;
+    for (size_t i = 0; i < digits; i++) {
+        unsigned digit = (unsigned)(unsigned char)value.p[i] - '0';
+        if (digit > 9)
+            return false;
+        number = number * 10 + digit;
+    }
+    *ret = (struct sip_cseq){number, m->method, {value.p + digits + 1, method.n}};
+    return true;
+}
+
+static enum err find_cseq(const struct sipmsg *m, struct sip_cseq *ret)
+{
+    sv value = sipmsg_value(m, SIP_H_CSEQ);
+    return read_usual_cseq(m, value, ret) ? ERR_OK : sip_cseq_parse(value, ret);
+}
+
 enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
 {
     struct sipmsg_memo *memo;
@@ -209,7 +283,7 @@ enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
         return ERR_NOTFOUND;
     TRY(memo_of(m, &memo));
     if (!memo->known[CSEQ])
-        (void)note(memo, CSEQ, sip_cseq_parse(sipmsg_value(m, SIP_H_CSEQ), &memo->cseq));
+        (void)note(memo, CSEQ, find_cseq(m, &memo->cseq));
     *ret_cseq = &memo->cseq;
     return (enum err)memo->rc[CSEQ];
 }
@@ -236,12 +310,33 @@ enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)
     return (enum err)memo->rc[CALL_ID];
 }
 
+/* As many digits as always fit, and nothing else. */
+static bool read_digits(sv text, uint32_t *ret)
+{
+    uint32_t value = 0;
+    if (text.n - 1 >= 9)
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned digit = (unsigned)(unsigned char)text.p[i] - '0';
+        if (digit > 9)
+            return false;
+        value = value * 10 + digit;
+    }
+    *ret = value;
+    return true;
+}
+
 enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
 {
     uint64_t value;
+    uint32_t small;
     if (!sipmsg_has(m, h))
         return ERR_NOTFOUND;
     sv text = sipmsg_value(m, h);
+    if (read_digits(text, &small) && (h != SIP_H_MAX_FORWARDS || small <= 255)) {
+        *ret_value = small;
+        return ERR_OK;
+    }
     /* these three have parameters or a comment behind the number */
     if (h == SIP_H_SESSION_EXPIRES || h == SIP_H_MIN_SE || h == SIP_H_RETRY_AFTER) {
         size_t n = sv_chr(text, ';'), comment = sv_chr(text, '(');
@@ -253,40 +348,65 @@ enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
     return ERR_OK;
 }
 
-static enum err parse_addrs(struct sipmsg *m, struct addr_list *list)
+static enum err parse_addrs(struct sipmsg *m, enum sip_header h, struct addr_list *list)
 {
-    struct list l = {.m = m, .id = list->id, .size = sizeof(struct sip_addr)};
-    TRY(read_values(&l));
+    struct list l = {.m = m, .id = h, .size = sizeof(struct sip_addr)};
+    list->id = h;
+    list->rc = read_only_value(&l) ? ERR_OK : read_values(&l);
     list->addrs = (struct sip_addr *)(void *)l.values;
     list->n = l.n;
-    return ERR_OK;
+    return list->rc;
+}
+
+static unsigned place_of(enum sip_header h)
+{
+    switch ((int)h) {
+    case SIP_H_CONTACT:
+        return CONTACT;
+    case SIP_H_ROUTE:
+        return ROUTE;
+    case SIP_H_RECORD_ROUTE:
+        return RECORD_ROUTE;
+    case SIP_H_PATH:
+        return PATH;
+    }
+    return PLACES;
+}
+
+/* The list of a header that is there, read now or before; NULL: out of memory. */
+static const struct addr_list *addrs_of(struct sipmsg *m, struct sipmsg_memo *memo,
+                                        enum sip_header h)
+{
+    struct addr_list *list;
+    unsigned place = place_of(h);
+    if (place < PLACES) {
+        list = &memo->places[place];
+        if (!memo->listed[place])
+            memo->listed[place] = parse_addrs(m, h, list) != ERR_NOMEM;
+        return memo->listed[place] ? list : NULL;
+    }
+    for (list = memo->others; list && list->id != h;)
+        list = list->next;
+    if (list)
+        return list;
+    list = arena_alloc(m->arena, sizeof(*list));
+    if (!list || parse_addrs(m, h, list) == ERR_NOMEM)
+        return NULL;
+    list->next = memo->others;
+    memo->others = list;
+    return list;
 }
 
 enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h, const struct sip_addr **ret_addrs,
                       size_t *ret_n)
 {
     struct sipmsg_memo *memo;
-    struct addr_list *list;
     if (!sipmsg_has(m, h))
         return ERR_NOTFOUND;
     TRY(memo_of(m, &memo));
-    for (list = memo->lists; list && list->id != h;)
-        list = list->next;
-    if (!list) {
-        bool here = memo->used < LISTS;
-        list = here ? &memo->room[memo->used] : arena_alloc(m->arena, sizeof(*list));
-        if (!list)
-            return ERR_NOMEM;
-        list->id = h;
-        list->rc = parse_addrs(m, list);
-        if (list->rc == ERR_NOMEM)
-            return ERR_NOMEM;
-        memo->used += here;
-        list->next = memo->lists;
-        memo->lists = list;
-    }
-    if (list->rc)
-        return list->rc;
+    const struct addr_list *list = addrs_of(m, memo, h);
+    if (!list || list->rc)
+        return list ? list->rc : ERR_NOMEM;
     *ret_addrs = list->addrs;
     *ret_n = list->n;
     return ERR_OK;

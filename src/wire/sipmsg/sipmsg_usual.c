@@ -21,11 +21,13 @@ static inline const char *read_transport(const char *p, struct sip_via *v)
     return v->transport == SIP_T_NONE ? NULL : p + 4;
 }
 
-static inline bool take_rport(struct sip_via *v, sv value)
+static inline bool take_rport(struct sip_via *v, sv name, sv value)
 {
+    const char *name_end = name.p + name.n;
     if (v->rport)
         return false;
     v->rport = true;
+    v->rport_text = (sv){name_end, (size_t)(value.p + value.n - name_end)};
     return value.n == 0 || uri_read_usual_port(value.p, &v->rport_value) == value.p + value.n;
 }
 
@@ -36,7 +38,8 @@ static inline bool take_via_param(struct sip_via *v, sv name, sv value)
     case 3:
         return !SIP_IS_WORD(name, "ttl");
     case 5:
-        return SIP_IS_WORD(name, "rport") ? take_rport(v, value) : !SIP_IS_WORD(name, "maddr");
+        return SIP_IS_WORD(name, "rport") ? take_rport(v, name, value)
+                                          : !SIP_IS_WORD(name, "maddr");
     case 6:
         if (!SIP_IS_WORD(name, "branch"))
             return true;
@@ -63,7 +66,7 @@ const char *sip_via_usual(const struct octet_map *map, const char *p, const char
     sv name, value;
     if (end - p < 14 || memcmp(p, "SIP/2.0/", 8) != 0 || !(p = read_transport(p + 8, v)))
         return NULL;
-    v->branch = v->received = v->maddr = v->params = SV_NONE;
+    v->branch = v->received = v->maddr = v->params = v->rport_text = SV_NONE;
     v->port = v->rport_value = 0;
     v->host_ip6 = v->rport = false;
     stop = octets_plain_end(map, p);

@@ -236,8 +236,10 @@ static enum err via_param(struct sip_via *v, const struct param *one)
         if (v->rport)
             return ERR_SYNTAX;
         v->rport = true;
+        v->rport_text = (sv){name.p + name.n, 0};
         if (value.n == 0)
             return ERR_OK;
+        v->rport_text.n = (size_t)(end - v->rport_text.p);
         TRY(read_port(&value.p, value.p + value.n, &v->rport_value));
         return value.p == end ? ERR_OK : ERR_SYNTAX;
     case 6:
@@ -250,16 +252,11 @@ static enum err via_param(struct sip_via *v, const struct param *one)
     return ERR_OK;
 }
 
-enum err sip_via_read(const struct octet_map *map, const char **pp, const char *end,
-                      struct sip_via *ret_via)
+enum err sip_via_read(const char **pp, const char *end, struct sip_via *ret_via)
 {
     struct sip_via *v = ret_via;
     const char *p = sip_lws(*pp, end), *from = p, *stop;
-    if (map && (stop = sip_via_usual(map, p, end, v))) {
-        *pp = stop;
-        return ERR_OK;
-    }
-    v->branch = v->received = v->maddr = v->params = SV_NONE;
+    v->branch = v->received = v->maddr = v->params = v->rport_text = SV_NONE;
     v->port = v->rport_value = 0;
     v->host_ip6 = v->rport = false;
     TRY(read_sent_protocol(&p, end, v));
@@ -292,7 +289,7 @@ enum err sip_via_parse(sv value, struct sip_via *ret_via)
     if (value.n == 0)
         return ERR_SYNTAX;
     const char *p = value.p, *end = p + value.n;
-    TRY(sip_via_read(NULL, &p, end, &via));
+    TRY(sip_via_read(&p, end, &via));
     if (p < end)
         return ERR_SYNTAX;
     *ret_via = via;
@@ -386,15 +383,10 @@ static enum err read_addr_params(const char **pp, const char *end, struct sip_ad
     return ERR_OK;
 }
 
-enum err sip_addr_read(const struct octet_map *map, const char **pp, const char *end, bool star_ok,
-                       struct sip_addr *ret_addr)
+enum err sip_addr_read(const char **pp, const char *end, bool star_ok, struct sip_addr *ret_addr)
 {
     struct sip_addr *a = ret_addr;
     const char *p = sip_lws(*pp, end), *from = p, *stop;
-    if (map && (stop = sip_addr_usual(map, p, end, a))) {
-        *pp = stop;
-        return ERR_OK;
-    }
     a->display = a->params = a->tag = SV_NONE;
     a->star = a->bracketed = false;
     if (star_ok && is_star(p, end)) {
@@ -427,7 +419,7 @@ enum err sip_addr_parse(sv value, bool star_ok, struct sip_addr *ret_addr)
         return ERR_SYNTAX;
     struct sip_addr addr;
     const char *p = value.p, *end = p + value.n;
-    TRY(sip_addr_read(NULL, &p, end, star_ok, &addr));
+    TRY(sip_addr_read(&p, end, star_ok, &addr));
     if (p < end)
         return ERR_SYNTAX;
     *ret_addr = addr;

@@ -140,6 +140,28 @@ static void refused_requests_are_answered(void **state)
             "SIP/2.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
 }
 
+/* However a line is written, and wherever the message breaks off. */
+static void lines_of_any_form_are_whole(void **state)
+{
+    (void)state;
+    static const char *const vias[] = {"Via: SIP/2.0/UDP h",   "Via :SIP/2.0/UDP h",
+                                       "Via:SIP/2.0/UDP h",    "v: SIP/2.0/UDP h",
+                                       "VIA:\t SIP/2.0/UDP h", "Via:\r\n SIP/2.0/UDP h"};
+    static const char *const ends[] = {"\r\n",       " \r\n",  "  \r\n",
+                                       " \r\n \r\n", "\r\nTo", "\t\r\n\r\n"};
+    for (size_t i = 0; i < sizeof(vias) / sizeof(vias[0]); i++) {
+        for (size_t k = 0; k < sizeof(ends) / sizeof(ends[0]); k++) {
+            char request[256];
+            struct buf r;
+            buf_init(&r, request, sizeof(request));
+            buf_printf(&r, START "%s%s", vias[i], ends[k]);
+            buf_char(&r, '\0');
+            answers(request, &(struct sip_reply){.status = 400},
+                    "SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP h\r\nContent-Length: 0\r\n\r\n");
+        }
+    }
+}
+
 static void texts_cannot_split_the_response(void **state)
 {
     (void)state;
@@ -185,6 +207,7 @@ int main(void)
         cmocka_unit_test(to_keeps_its_tag),
         cmocka_unit_test(only_the_topmost_via_learns_the_source),
         cmocka_unit_test(refused_requests_are_answered),
+        cmocka_unit_test(lines_of_any_form_are_whole),
         cmocka_unit_test(texts_cannot_split_the_response),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,26 @@ static void print_requests(const struct loop_group *g, struct buf *b)
     }
 }
 
+/* How the requests are spread over the workers: 1 is even, the number of workers is all on one. */
+static void print_placement(const struct loop_group *g, struct buf *b)
+{
+    static const char name[] = "tandem_worker_requests_total", skew[] = "tandem_placement_skew";
+    uint64_t all = 0, most = 0;
+    head(b, name, "SIP requests received by each worker", "counter");
+    for (unsigned w = 0; w < g->n; w++) {
+        uint64_t sum = 0;
+        for (unsigned m = 0; m < STAT_METHODS; m++)
+            for (unsigned t = 0; t < STAT_TRANSPORTS; t++)
+                sum +=
+                    atomic_load_explicit(&g->loop[w]->stats.requests[m][t], memory_order_relaxed);
+        buf_printf(b, "%s{worker=\"%u\"} %llu\n", name, w, (unsigned long long)sum);
+        all += sum;
+        most = sum > most ? sum : most;
+    }
+    head(b, skew, "Requests of the busiest worker beside the mean of all", "gauge");
+    buf_printf(b, "%s %.3f\n", skew, all ? (double)most * g->n / (double)all : 1.0);
+}
+
 static void print_refusals(const struct loop_group *g, struct buf *b)
 {
     static const char name[] = "tandem_limit_refusals_total";
@@ -73,6 +93,7 @@ void metrics_print(const struct loop_group *g, const struct metrics_extra *x, st
         buf_printf(b, "%s %lld\n", stat_name(id), (long long)loop_stat(g, id));
     }
     print_requests(g, b);
+    print_placement(g, b);
     print_refusals(g, b);
     print_setup(g, b);
     head(b, "tandem_config_reload_success", "Whether the last reload took effect", "gauge");

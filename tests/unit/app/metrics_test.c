@@ -207,7 +207,7 @@ static void the_page_sums_the_workers(void **state)
         stat_refuse(s, STAT_LIMIT_CONTROL);
         for (unsigned m = 0; m < STAT_METHODS; m++) {
             for (unsigned t = 0; t < STAT_TRANSPORTS; t++)
-                atomic_store(&s->requests[m][t], 1);
+                atomic_store(&s->requests[m][t], i == 0 ? 2 : 1);
         }
         stat_setup_time(s, 3000);
         stat_setup_time(s, 3 * USEC_S);
@@ -229,7 +229,10 @@ static void the_page_sums_the_workers(void **state)
     assert_true(value_of(&r, "tandem_calls") == 3);
     assert_true(value_of(&r, "tandem_limit_refusals_total{limit=\"control\"}") == 3);
     assert_true(value_of(&r, "tandem_sip_requests_total{method=\"INVITE\",transport=\"udp\"}") ==
-                3);
+                4);
+    assert_true(value_of(&r, "tandem_worker_requests_total{worker=\"0\"}") ==
+                2 * STAT_METHODS * STAT_TRANSPORTS);
+    assert_true(value_of(&r, "tandem_placement_skew") == 1.5);
     assert_true(value_of(&r, "tandem_config_reload_success") == 1);
     assert_true(value_of(&r, "process_start_time_seconds") == 1.5);
     assert_true(value_of(&r, "tandem_tls_certificate_expiry_timestamp_seconds") == 1800000000);

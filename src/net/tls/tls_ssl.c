@@ -12,24 +12,32 @@ enum {
     AFTER_OCTETS = 1024 * 1024,
 };
 
+/* Octets of a record whose head is this. */
+static size_t record_length(const uint8_t head[static RECORD_HEAD])
+{
+    return RECORD_HEAD + ((size_t)head[3] << 8 | head[4]);
+}
+
 size_t tls_whole_records(sv s)
 {
     size_t at = 0;
     while (s.n - at >= RECORD_HEAD) {
         const uint8_t *head = (const uint8_t *)s.p + at;
-        size_t n = (size_t)head[3] << 8 | head[4];
+        size_t n = record_length(head);
         if (head[0] < SSL3_RT_CHANGE_CIPHER_SPEC || head[0] > SSL3_RT_APPLICATION_DATA ||
-            head[1] != SSL3_VERSION_MAJOR || n > RECORD_MAX)
+            head[1] != SSL3_VERSION_MAJOR || n > RECORD_HEAD + RECORD_MAX)
             return s.n;
-        if (s.n - at - RECORD_HEAD < n)
+        if (s.n - at < n)
             break;
-        at += RECORD_HEAD + n;
+        at += n;
     }
     return at;
 }
 
 /* ---- what OpenSSL reads and writes ---- */
 
+/* OpenSSL asks for all there is and gets a record at a time: one call for its head and body, and nothing
+ * of the next that we would not know of. */
 static int bio_read(BIO *b, char *p, int n)
 {
     struct tls_stream *s = BIO_get_data(b);
@@ -41,6 +49,10 @@ static int bio_read(BIO *b, char *p, int n)
         return -1;
     }
     size_t k = (size_t)n < s->in.n ? (size_t)n : s->in.n;
+    if (k > RECORD_HEAD) {
+        size_t record = record_length((const uint8_t *)s->in.p);
+        k = record < k ? record : k;
+    }
     memcpy(p, s->in.p, k);
     s->in = sv_sub(s->in, k, s->in.n);
     return (int)k;

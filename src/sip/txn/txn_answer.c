@@ -7,6 +7,9 @@
 #include "txn/txn_priv.h"
 
 enum { SCRATCH = 8 * 1024, SCRATCH_MAX = 256 * 1024 };
+/* All together take as much for each transaction that there may be. What comes beyond stays where it is, in
+ * a block, of which there are so many. */
+enum { MEAN_MAX = 1024 };
 
 struct txn_answer {
     uint32_t n;      /* of text */
@@ -35,16 +38,28 @@ static bool keeps(sv text, size_t max)
     return text.n <= max && (text.n || !text.p);
 }
 
-struct txn_answer *txn_answer_of(const struct sip_reply *r)
+/* n octets of text, counted. */
+static struct txn_answer *new (struct txn_table *tt, size_t n)
 {
-    size_t n = r->reason.n + r->to_tag.n + r->headers.n + r->content_type.n + r->body.n;
-    if (!keeps(r->reason, UINT8_MAX) || !keeps(r->to_tag, UINT8_MAX) ||
-        !keeps(r->content_type, UINT8_MAX) || r->headers.n > UINT16_MAX || n > UINT32_MAX)
+    if (n > UINT32_MAX || tt->answers + size_of(n) > tt->config->transactions * MEAN_MAX)
         return NULL;
     struct txn_answer *a = mem_take(size_of(n));
     if (!a)
         return NULL;
-    a->n = (uint32_t)n;
+    tt->answers += size_of(n);
+    *a = (struct txn_answer){.n = (uint32_t)n};
+    return a;
+}
+
+struct txn_answer *txn_answer_of(struct txn_table *tt, const struct sip_reply *r)
+{
+    size_t n = r->reason.n + r->to_tag.n + r->headers.n + r->content_type.n + r->body.n;
+    if (!keeps(r->reason, UINT8_MAX) || !keeps(r->to_tag, UINT8_MAX) ||
+        !keeps(r->content_type, UINT8_MAX) || r->headers.n > UINT16_MAX)
+        return NULL;
+    struct txn_answer *a = new (tt, n);
+    if (!a)
+        return NULL;
     a->status = r->status;
     a->reason_n = (uint8_t)r->reason.n;
     a->tag_n = (uint8_t)r->to_tag.n;
@@ -56,21 +71,20 @@ struct txn_answer *txn_answer_of(const struct sip_reply *r)
     return a;
 }
 
-struct txn_answer *txn_answer_copy(sv octets)
+struct txn_answer *txn_answer_copy(struct txn_table *tt, sv octets)
 {
-    struct txn_answer *a = octets.n <= UINT32_MAX ? mem_take(size_of(octets.n)) : NULL;
-    if (!a)
-        return NULL;
-    a->n = (uint32_t)octets.n;
-    a->status = 0;
-    put(a->text, octets);
+    struct txn_answer *a = new (tt, octets.n);
+    if (a)
+        put(a->text, octets);
     return a;
 }
 
-void txn_answer_free(struct txn_answer *a)
+void txn_answer_free(struct txn_table *tt, struct txn_answer *a)
 {
-    if (a)
-        mem_give(a, size_of(a->n));
+    if (!a)
+        return;
+    tt->answers -= size_of(a->n);
+    mem_give(a, size_of(a->n));
 }
 
 /* The next n octets of what *at walks. */

@@ -45,6 +45,7 @@ struct txn_table {
     struct link faults;
     struct deferred later;
     struct locate *locate; /* NULL: responses follow no names */
+    size_t answers;        /* octets of what stands to be said again */
     bool closing;
 };
 
@@ -156,11 +157,11 @@ usec txn_time_of_100(const struct txn_table *tt);
 /* ---- txn_answer.c: a final response, small ---- */
 
 struct txn_answer;
-/* NULL: no memory, or it is too long for its short form. */
-struct txn_answer *txn_answer_of(const struct sip_reply *r);
+/* NULL: no memory, there are too many octets of them, or it is too long for its short form. */
+struct txn_answer *txn_answer_of(struct txn_table *tt, const struct sip_reply *r);
 /* A response that somebody else wrote: its octets. */
-struct txn_answer *txn_answer_copy(sv octets);
-void txn_answer_free(struct txn_answer *a); /* NULL is fine */
+struct txn_answer *txn_answer_copy(struct txn_table *tt, sv octets);
+void txn_answer_free(struct txn_table *tt, struct txn_answer *a); /* NULL is fine */
 /* To where rx, the request come again, asks for it. One that gets lost is asked for again. */
 void txn_answer_send(const struct txn_answer *a, struct sip *s, struct rx *rx);
 /* The To tag of a response, in mem; SV_NONE: it has none. */

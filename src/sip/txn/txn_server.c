@@ -31,7 +31,7 @@ static void server_free(struct txn_table *tt, struct stxn *t)
     hash_remove(&tt->by_merge_key, &t->by_merge);
     if (t->t.claimed)
         home_release(tt->home, &t->claim);
-    txn_answer_free(t->answer);
+    txn_answer_free(tt, t->answer);
     pool_put(tt->servers, t);
 }
 
@@ -46,7 +46,7 @@ static void settle(struct stxn *t)
     bool silent = t->t.state == TXN_CONFIRMED || (t->t.state == TXN_ACCEPTED && !w->repeat);
     bool answered = t->t.kind == TXN_NIST && t->t.state == TXN_COMPLETED;
     if (answered && !t->answer && w->w.octets)
-        t->answer = txn_answer_copy(block_sv(w->w.octets));
+        t->answer = txn_answer_copy(w->w.table, block_sv(w->w.octets));
     if (silent || (answered && t->answer && !txn_reliable(&t->t)))
         work_free(t);
 }
@@ -391,7 +391,7 @@ enum err stxn_reply(struct stxn *t, struct sip_reply *r)
     TRY(build_reply(t, r, &octets));
     enum err rc = stxn_respond(t, r->status, octets);
     if (!rc && t->t.state == TXN_COMPLETED && t->t.kind == TXN_NIST && !txn_reliable(&t->t))
-        t->answer = txn_answer_of(r);
+        t->answer = txn_answer_of(t->t.work->table, r);
     block_unref(octets);
     return rc;
 }

@@ -105,6 +105,44 @@ static void a_cancel_too_late_gets_the_tag_that_was_given(void **state)
     }
 }
 
+enum { LONG = 20000 };
+
+/* One that is as long as the room for answers of twenty transactions. */
+static void say_much(struct world *w)
+{
+    static char body[LONG];
+    (void)w;
+    memset(body, 'x', sizeof body);
+    struct sip_reply r = full;
+    r.body = (sv){body, sizeof body};
+    assert_int_equal(stxn_reply(tell.s, &r), ERR_OK);
+    forget_the_user();
+}
+
+static void long_answers_are_not_kept_without_bound(void **state)
+{
+    (void)state;
+    static const char *const branch[] = {"z9hG4bK0", "z9hG4bK1", "z9hG4bK2", "z9hG4bK3",
+                                         "z9hG4bK4", "z9hG4bK5", "z9hG4bK6", "z9hG4bK7"};
+    struct world *w = start();
+    for (size_t i = 0; i < 8; i++) {
+        say_udp(w, request("MESSAGE", "UDP", branch[i], branch[i], ""));
+        run(w, 50 * USEC_MS);
+        act(w, loop0(w), say_much);
+        run(w, 50 * USEC_MS);
+    }
+    assert_int_equal(block_pool_live(loop0(w)->blocks), 3); /* five of them are 100 KiB */
+    inbox_clear(w);
+    for (size_t i = 0; i < 8; i++)
+        say_udp(w, request("MESSAGE", "UDP", branch[i], branch[i], ""));
+    run(w, 50 * USEC_MS);
+    assert_int_equal(heard(w, "Yes indeed"), 8); /* and all come again */
+    assert_int_equal(tell.requests, 8);
+    run(w, 32 * USEC_S);
+    assert_int_equal(live(w), 0);
+    world_free(w);
+}
+
 static void say_200(struct world *w)
 {
     (void)w;
@@ -215,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_response_comes_again),
         cmocka_unit_test(a_cancel_too_late_gets_the_tag_that_was_given),
+        cmocka_unit_test(long_answers_are_not_kept_without_bound),
         cmocka_unit_test(an_answered_invite_absorbs),
         cmocka_unit_test(a_refusal_is_forgotten_with_its_ack),
         cmocka_unit_test(it_costs_little),

@@ -343,22 +343,20 @@ struct call_leg accounting_leg(const struct call *c, unsigned leg)
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg)
 {
     unsigned sender = 1 - to_leg;
+    if (req->msg.method == SIP_BYE) {
+        sv by = sender == 0 ? SV("caller") : SV("callee");
+        if (c->in_setup)
+            close_call(a, c, by);
+        else
+            end(a, c, by);
+        return;
+    }
     list_unlink(&c->by_silence);
     list_push(&a->by_silence, &c->by_silence);
-    if (req->msg.method == SIP_INVITE || req->msg.method == SIP_UPDATE) {
+    if (req->msg.method == SIP_INVITE || req->msg.method == SIP_UPDATE)
         /* §12.2: only these refresh the target of an INVITE's dialog. */
         learn_leg(a, c, sender, text_of(c, TAG + sender * LEG_TEXTS), &req->msg, &req->flow,
                   location_behind_nat(&req->msg, &req->flow));
-        return;
-    }
-    if (req->msg.method != SIP_BYE)
-        return;
-    sv by = sender == 0 ? SV("caller") : SV("callee");
-    if (!c->in_setup) {
-        end(a, c, by);
-        return;
-    }
-    close_call(a, c, by);
 }
 
 size_t accounting_count(const struct accounting *a)

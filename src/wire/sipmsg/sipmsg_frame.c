@@ -22,6 +22,8 @@ static enum err frame_fault(struct sipmsg_fault *reterr, enum err rc, size_t at,
     return rc;
 }
 
+enum { LENGTH_DASH = 7 }; /* where the name Content-Length has it */
+
 /* What one pass over a header section finds. */
 struct section {
     size_t end;       /* behind the blank line */
@@ -37,9 +39,22 @@ static size_t length_name(const char *line, const char *end)
     size_t left = (size_t)(end - line), n = 0;
     if (sv_lower(*line) == 'l')
         n = 1;
-    else if (left > name.n && line[7] == '-' && sv_ieq((sv){line, name.n}, name))
+    else if (left > name.n && line[LENGTH_DASH] == '-' && sv_ieq((sv){line, name.n}, name))
         n = name.n;
     return n < left && !sip_is(line[n], SC_TOKEN) ? n : 0;
+}
+
+/* Of a line of LENGTH_DASH octets and more: false for nearly all that are no Content-Length. */
+static bool may_be_length(const char *line)
+{
+    char c = sv_lower(*line);
+    return c == 'l' || (c == 'c' && line[LENGTH_DASH] == '-');
+}
+
+/* A line ends here, and what follows is neither the blank line nor a fold. */
+static bool another_line(const char *p)
+{
+    return p[0] == '\r' && p[1] == '\n' && p[2] > ' ';
 }
 
 static void take_line(struct section *s, sv text, size_t at)
@@ -79,6 +94,12 @@ static enum err read_section(sv text, size_t from, struct section *s, size_t *re
             size_t at = (size_t)(p - text.p), left = (size_t)(end - p);
             if (p < decided) /* the LF of a line's end */
                 continue;
+            if (at > 0 && left > LENGTH_DASH + 2 && another_line(p)) { /* so they nearly all are */
+                decided = p + 2;
+                if (may_be_length(decided))
+                    take_line(s, text, at + 2);
+                continue;
+            }
             if (*p == '\r') {
                 if (left >= 2 && p[1] != '\n')
                     return frame_fault(reterr, ERR_SYNTAX, at, 400, "Bare CR or LF");

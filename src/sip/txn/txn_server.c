@@ -44,10 +44,10 @@ static void settle(struct stxn *t)
         return;
     struct server_work *w = work_of(t);
     bool silent = t->t.state == TXN_CONFIRMED || (t->t.state == TXN_ACCEPTED && !w->repeat);
-    bool answered = t->t.kind == TXN_NIST && t->t.state == TXN_COMPLETED;
+    bool answered = t->t.kind == TXN_NIST && t->t.state == TXN_COMPLETED && !txn_reliable(&t->t);
     if (answered && !t->answer && w->w.octets)
         t->answer = txn_answer_copy(w->w.table, block_sv(w->w.octets));
-    if (silent || (answered && t->answer && !txn_reliable(&t->t)))
+    if (silent || (answered && t->answer))
         work_free(t);
 }
 

@@ -112,9 +112,11 @@ void buf_hex(struct buf *b, const void *p, size_t n)
     }
     if (n == 0 || !room(b, n * 2))
         return;
+    char *to = b->p + b->n;
+    b->n += n * 2;
     for (size_t i = 0; i < n; i++) {
-        b->p[b->n++] = hex_digit[octets[i] >> 4];
-        b->p[b->n++] = hex_digit[octets[i] & 15];
+        *to++ = hex_digit[octets[i] >> 4];
+        *to++ = hex_digit[octets[i] & 15];
     }
 }
 

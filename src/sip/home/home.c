@@ -3,7 +3,8 @@
  *
  *   mark       random 64 | slot 16, masked | MAC 32   = 14 octets = 19 characters of base64url,
  *              behind a letter for the kernel: which worker it is for
- *   directory  shard (lock) -> bucket -> chain of entries, all allocated at the start
+ *   directory  shard (lock) -> bucket -> chain of entries, all allocated at the start; of the buckets so many are
+ *              used as there are entries, so that few calls need little of the cache
  *
  * An entry is known by 128 bits of keyed hash, not by its text: nobody without the secret can make
  * two Call-IDs meet, so equality of keys is equality. */
@@ -14,6 +15,7 @@
 #include "sock/sock.h"
 
 enum { LETTERS = 26, MARK_OCTETS = 14, MARK_SIGNED = 10, SHARDS_MAX = 64, SHARD_ENTRIES_MIN = 64 };
+enum { BUCKETS_MIN = 16, SHARDS_PER_WORKER = 8 };
 enum { NIL = 0 }; /* nobody's entry; so what was never used is memory that was never touched */
 
 struct entry {
@@ -27,7 +29,10 @@ struct shard {
     pthread_mutex_t lock;
     struct entry *entry; /* LOCK: lock, and all below */
     uint32_t *bucket;
-    uint32_t mask, vacant;
+    /* In use; mask: the least power of two that is not below, less one (linear hashing) */
+    uint32_t buckets, mask;
+    uint32_t buckets_max;
+    uint32_t vacant;
     uint32_t fresh, left; /* entries were used up to here; were not */
     size_t count;
 };
@@ -54,10 +59,8 @@ static void derive(const uint8_t secret[static HOME_SECRET], sv use,
 
 static bool shard_init(struct shard *s, size_t entries)
 {
-    /* Four entries a bucket when it is full, which it is hardly ever: what is looked at for each message
-     * fits a processor's cache. */
-    size_t buckets = 16;
-    while (buckets < entries / 4)
+    size_t buckets = BUCKETS_MIN;
+    while (buckets < entries)
         buckets *= 2;
     s->entry = mem_calloc(entries + 1, sizeof *s->entry);
     s->bucket = mem_calloc(buckets, sizeof *s->bucket);
@@ -67,7 +70,9 @@ static bool shard_init(struct shard *s, size_t entries)
         s->entry = NULL;
         return false;
     }
-    s->mask = (uint32_t)buckets - 1;
+    s->buckets_max = (uint32_t)buckets;
+    s->buckets = BUCKETS_MIN;
+    s->mask = BUCKETS_MIN - 1;
     s->left = (uint32_t)entries;
     return true;
 }
@@ -92,7 +97,8 @@ enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers, si
     crypto_table_key(whole, SV("tandem list"), &h->key_list);
     h->workers = workers;
     unsigned shards = 1;
-    while (shards < SHARDS_MAX && entries / (shards * 2) >= SHARD_ENTRIES_MIN)
+    while (shards < SHARDS_MAX && shards < workers * SHARDS_PER_WORKER &&
+           entries / (shards * 2) >= SHARD_ENTRIES_MIN)
         shards *= 2;
     for (; h->shards < shards; h->shards++) {
         if (!shard_init(&h->shard[h->shards], (entries + shards - 1) / shards)) {
@@ -194,10 +200,45 @@ static struct shard *shard_of(const struct home *h, const struct home_key *key)
 /* The link that leads to key's entry, or the NIL that ends its chain. */
 static uint32_t *chain_find(struct shard *s, const struct home_key *key)
 {
-    uint32_t *at = &s->bucket[key->a & s->mask];
+    uint32_t i = key->a & s->mask;
+    uint32_t *at = &s->bucket[i < s->buckets ? i : i & s->mask >> 1];
     while (*at != NIL && !home_key_equal(&s->entry[*at].key, key))
         at = &s->entry[*at].next;
     return at;
+}
+
+/* One bucket more: of the entries of the one that it halves it gets those that belong to it. */
+static void split(struct shard *s)
+{
+    if (s->buckets > s->mask)
+        s->mask = 2 * s->mask + 1;
+    uint32_t made = s->buckets++;
+    uint32_t *from = &s->bucket[made & s->mask >> 1], *to = &s->bucket[made];
+    while (*from != NIL) {
+        uint32_t i = *from;
+        struct entry *e = &s->entry[i];
+        if ((e->key.a & s->mask) != made) {
+            from = &e->next;
+            continue;
+        }
+        *from = e->next;
+        *to = i;
+        to = &e->next;
+    }
+    *to = NIL;
+}
+
+/* One bucket less: the last goes back to the one that it was split from. */
+static void join(struct shard *s)
+{
+    uint32_t last = --s->buckets;
+    uint32_t *end = &s->bucket[last & s->mask >> 1];
+    while (*end != NIL)
+        end = &s->entry[*end].next;
+    *end = s->bucket[last];
+    s->bucket[last] = NIL;
+    if (s->buckets == (s->mask >> 1) + 1)
+        s->mask >>= 1;
 }
 
 bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint16_t *ret_slot)
@@ -224,7 +265,8 @@ bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint1
         }
         s->entry[i] = (struct entry){.key = *key, .next = NIL, .claims = 1, .slot = slot};
         *at = i;
-        s->count++;
+        if (++s->count > s->buckets && s->buckets < s->buckets_max)
+            split(s);
     } else {
         held = false;
     }
@@ -242,7 +284,8 @@ void home_release(struct home *h, const struct home_key *key)
         *at = s->entry[i].next;
         s->entry[i].next = s->vacant;
         s->vacant = i;
-        s->count--;
+        if (--s->count < s->buckets / 2 && s->buckets > BUCKETS_MIN)
+            join(s);
     }
     pthread_mutex_unlock(&s->lock);
 }

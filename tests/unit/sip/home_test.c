@@ -196,6 +196,51 @@ static void many_come_and_go_without_a_trace(void **state)
     assert_int_equal(mem_live(), live);
 }
 
+static sv number(uint32_t i, char mem[static 16])
+{
+    struct buf b;
+    buf_init(&b, mem, 16);
+    buf_u64(&b, i);
+    return buf_sv(&b);
+}
+
+/* Buckets come with the entries and go with them: at every size all that are there are found, and no other. */
+static void a_directory_grows_and_shrinks(void **state)
+{
+    (void)state;
+    enum { MOST = 1500, STEPS = 3 * MOST };
+    struct home *h = make(1, 4096);
+    static bool there[MOST];
+    char mem[16];
+    uint16_t slot;
+    uint32_t n = 0, random = 1;
+    for (uint32_t step = 0; step < STEPS; step++) {
+        random = random * 1664525 + 1013904223;
+        uint32_t i = (random >> 8) % MOST;
+        /* Mostly more, then any, then mostly fewer. */
+        bool add = random >> 28 < (step < MOST ? 15 : step < 2 * MOST ? 8 : 1);
+        while (there[i] == add && n != (add ? MOST : 0))
+            i = (i + 1) % MOST;
+        if (there[i] == add)
+            continue;
+        there[i] = add;
+        n += add ? 1 : UINT32_MAX;
+        if (add)
+            assert_true(claim(h, number(i, mem), (uint16_t)i, &slot));
+        else
+            release(h, number(i, mem));
+        assert_int_equal(home_entries(h), n);
+        if (step % 10)
+            continue;
+        for (uint32_t k = 0; k < MOST; k++) {
+            if (find(h, number(k, mem), &slot) != there[k] || (there[k] && slot != k))
+                fail_msg("step %u: %u of %u is wrong", step, k, n);
+        }
+    }
+    assert_in_range(n, 0, MOST / 4);
+    home_free(h);
+}
+
 static void pieces_of_a_hash_do_not_run_together(void **state)
 {
     (void)state;
@@ -244,6 +289,7 @@ int main(void)
         cmocka_unit_test(the_first_claim_chooses_and_the_last_release_forgets),
         cmocka_unit_test(a_full_directory_keeps_the_claimer_at_home),
         cmocka_unit_test(many_come_and_go_without_a_trace),
+        cmocka_unit_test(a_directory_grows_and_shrinks),
         cmocka_unit_test(pieces_of_a_hash_do_not_run_together),
         cmocka_unit_test(no_memory_is_an_error),
     };

@@ -40,9 +40,21 @@ static void check_bits(const struct octets_bits *bits, const uint8_t *data, size
     }
 }
 
+static void check_controls(const uint8_t *data, size_t n)
+{
+    for (size_t at = 0; at + 64 <= n; at += 61) { /* blocks at every alignment */
+        uint64_t controls = 0;
+        for (unsigned i = 0; i < 64; i++)
+            controls |= (uint64_t)is_control(data[at + i]) << i;
+        HOLD(octets_controls((const char *)data + at) == controls);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static struct octets_bits first, other;
+    static uint64_t odd[2][OCTETS_ROOM(OCTETS_MAX)], marks[2][OCTETS_ROOM(OCTETS_MAX)];
+    static struct octets_bits first = {.odd = odd[0], .marks = marks[0]},
+                              other = {.odd = odd[1], .marks = marks[1]};
     const char *text = n ? (const char *)data : "";
     if (n > OCTETS_MAX)
         return 0;
@@ -51,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     size_t seen = blank ? (size_t)(blank - data) + 4 : n;
     HOLD(first.words == (seen + 63) / 64 && first.odd[first.words] == ~(uint64_t)0);
     check_bits(&first, data, n);
+    check_controls(data, n);
     for (unsigned i = 0; i < OCTETS_VARIANTS; i++) {
         octets_scan_fn *scan = octets_variant(i);
         if (!scan)

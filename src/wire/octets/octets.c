@@ -162,6 +162,7 @@ static inline __attribute__((always_inline)) void
 walk(const char *p, size_t n, struct octets_bits *ret_bits, kinds_fn *kinds_of)
 {
     uint64_t before = 0, pairs_before = 0; /* of the word before */
+    uint64_t *odd = ret_bits->odd, *marks = ret_bits->marks;
     size_t at = 0, word = 0;
     for (bool found = false; at < n && !found; at += 64, word++) {
         struct kinds k;
@@ -182,12 +183,12 @@ walk(const char *p, size_t n, struct octets_bits *ret_bits, kinds_fn *kinds_of)
         before = k.control;
         pairs_before = pairs;
         ret_bits->runs[word] = k.control & ~follows;
-        ret_bits->odd[word] = k.odd;
-        ret_bits->marks[word] = k.marks;
+        odd[word] = k.odd;
+        marks[word] = k.marks;
         found = ends && has_blank_line(p, at, ends);
     }
     ret_bits->words = word;
-    ret_bits->odd[word] = ret_bits->marks[word] = ~(uint64_t)0;
+    odd[word] = marks[word] = ~(uint64_t)0;
 }
 
 static void scan_plain(const char *p, size_t n, struct octets_bits *ret_bits)
@@ -199,6 +200,11 @@ static void scan_plain(const char *p, size_t n, struct octets_bits *ret_bits)
 static void scan_sse2(const char *p, size_t n, struct octets_bits *ret_bits)
 {
     walk(p, n, ret_bits, kinds_sse2);
+}
+
+__attribute__((target("avx2"))) static uint64_t controls_avx2(const char *p)
+{
+    return kinds_avx2(p).control;
 }
 
 __attribute__((target("avx2"))) static void scan_avx2(const char *p, size_t n,
@@ -232,6 +238,17 @@ octets_scan_fn *octets_variant(unsigned i)
 #endif
     }
     return NULL;
+}
+
+uint64_t octets_controls(const char *p)
+{
+#if defined __x86_64__
+    return __builtin_cpu_supports("avx2") ? controls_avx2(p) : kinds_sse2(p).control;
+#elif defined __aarch64__
+    return kinds_neon(p).control;
+#else
+    return kinds_plain(p).control;
+#endif
 }
 
 void octets_scan(const char *p, size_t n, struct octets_bits *ret_bits)

@@ -20,15 +20,22 @@
 
 enum { OCTETS_MAX = 65535, OCTETS_WORDS = OCTETS_MAX / 64 + 1 };
 
+/* The words of n octets, and one of ones behind them: room that the caller gives. */
+#define OCTETS_ROOM(n) ((n) / 64 + 2)
+
 struct octets_bits {
     size_t words; /* known so far; octets beyond the text are odd marks that start no run */
+    uint64_t *odd,
+        *marks; /* OCTETS_ROOM words each: a run of plain octets ends in the last of them */
     uint64_t runs[OCTETS_WORDS];
-    uint64_t odd[OCTETS_WORDS + 1]; /* one word more, all odd, behind the last: a run ends there */
-    uint64_t marks[OCTETS_WORDS + 1];
 };
 
-/* The kinds of the octets from p up to the first CR LF CR LF, or of all n. */
+/* The kinds of the octets from p up to the first CR LF CR LF, or of all n; ret_bits->odd and marks
+ * are the caller's. */
 void octets_scan(const char *p, size_t n, struct octets_bits *ret_bits);
+
+/* The controls among the 64 octets at p: bit i for p[i]. */
+uint64_t octets_controls(const char *p);
 
 /* One way of doing it; every one says the same of the same octets. */
 typedef void octets_scan_fn(const char *p, size_t n, struct octets_bits *ret_bits);

@@ -117,6 +117,12 @@ static void read_all(struct sip_pass *s)
     struct sipmsg *m = s->m;
     size_t most = m->text.n < SIPMSG_SECTION_MAX ? m->text.n : SIPMSG_SECTION_MAX;
     s->end = s->p + most;
+    s->bits.odd = arena_alloc(m->arena, 2 * OCTETS_ROOM(most) * sizeof(s->bits.odd[0]));
+    if (!s->bits.odd) {
+        sip_fail(s, ERR_NOMEM, s->p, 503, "Out of memory");
+        return;
+    }
+    s->bits.marks = s->bits.odd + OCTETS_ROOM(most);
     octets_scan(s->p, most, &s->bits);
     m->map = (struct octet_map){s->p, s->bits.odd, s->bits.marks};
     s->runs = (struct sip_runs){0, s->p - 64, s->bits.runs, s->bits.runs + s->bits.words};
@@ -150,27 +156,16 @@ static void start_message(struct sipmsg *m, sv text, struct arena *a)
     memset(m->first, 0xff, sizeof(m->first));
 }
 
-/* Only the fields and the bits seen are kept: their number is known now. */
-static void keep(struct sip_pass *s)
+/* Only the fields seen are kept: their number is known now. */
+static void keep_fields(struct sip_pass *s)
 {
     struct sipmsg *m = s->m;
-    size_t fields = m->count * sizeof(m->fields[0]), bits = 0;
-    if (m->map.odd)
-        bits = (s->bits.words + 1) * sizeof(m->map.odd[0]);
-    char *room = arena_alloc(m->arena, 2 * bits + fields);
-    if (room) {
-        if (bits) {
-            memcpy(room, s->bits.odd, bits);
-            memcpy(room + bits, s->bits.marks, bits);
-            m->map.odd = (const uint64_t *)(const void *)room;
-            m->map.marks = m->map.odd + s->bits.words + 1;
-        }
-        memcpy(room + 2 * bits, s->fields, fields);
-        m->fields = (struct sipmsg_field *)(void *)(room + 2 * bits);
+    m->fields = arena_alloc(m->arena, m->count * sizeof(m->fields[0]));
+    if (m->fields) {
+        memcpy(m->fields, s->fields, m->count * sizeof(m->fields[0]));
         return;
     }
     m->count = 0;
-    m->map.odd = NULL;
     memset(m->first, 0xff, sizeof(m->first));
     s->rc = ERR_OK;
     sip_fail(s, ERR_NOMEM, m->text.p, 503, "Out of memory");
@@ -188,7 +183,7 @@ enum err sipmsg_parse(sv text, struct arena *a, struct sipmsg *ret_msg, struct s
         sip_fail(&s, ERR_TOOBIG, s.p, 513, "Message Too Large");
     else
         read_all(&s);
-    keep(&s);
+    keep_fields(&s);
     if (s.rc && !m->request)
         s.fault.status = 0;
     if (s.rc && reterr)

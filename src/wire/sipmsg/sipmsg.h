@@ -115,7 +115,7 @@ struct sipmsg {
     uint16_t count;
     struct arena *arena;
     struct sipmsg_memo *memo;    /* typed values found so far */
-    struct octet_map map;        /* of the header section; odd == NULL: unknown */
+    struct octet_map map;        /* of the header section */
     uint16_t first[SIP_HEADERS]; /* field of each id, or SIPMSG_NONE */
 };
 

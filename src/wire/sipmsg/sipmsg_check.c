@@ -135,7 +135,7 @@ static enum err check_option_tags(struct check *c)
             sv value = sipmsg_field_value(m, f);
             if (value.n == 0 && lists[i] == SIP_H_SUPPORTED) /* RFC 3261 §25.1 lets it be empty */
                 continue;
-            const char *wrong = find_no_token(sip_map(m), value, &count);
+            const char *wrong = find_no_token(&m->map, value, &count);
             if (wrong && (wrong == value.p + value.n || *wrong == ','))
                 return refuse(c, ERR_SYNTAX, wrong, "Bad list of option tags");
             if (wrong)
@@ -165,7 +165,7 @@ static bool is_media_type(const struct octet_map *map, const char *p, const char
 static enum err check_content_type(struct check *c)
 {
     sv value = sipmsg_value(c->m, SIP_H_CONTENT_TYPE);
-    if (value.p && !is_media_type(sip_map(c->m), value.p, value.p + value.n))
+    if (value.p && !is_media_type(&c->m->map, value.p, value.p + value.n))
         return refuse(c, ERR_SYNTAX, value.p, "Bad Content-Type");
     return ERR_OK;
 }

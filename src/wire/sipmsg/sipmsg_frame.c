@@ -68,15 +68,15 @@ static void take_line(struct section *s, sv text, size_t at)
 }
 
 /* The controls among up to 64 octets at p. */
-static uint64_t controls_at(sip_controls_fn *controls, const char *p, const char *end)
+static uint64_t controls_at(const char *p, const char *end)
 {
     char rest[64];
     size_t n = (size_t)(end - p);
     if (n >= sizeof(rest))
-        return controls(p);
+        return octets_controls(p);
     memset(rest, ' ', sizeof(rest));
     memcpy(rest, p, n);
-    return controls(rest);
+    return octets_controls(rest);
 }
 
 /* Reads lines from offset from on, 64 octets at a time, to the blank line. ERR_MORE sets *ret_more to the
@@ -84,12 +84,11 @@ static uint64_t controls_at(sip_controls_fn *controls, const char *p, const char
 static enum err read_section(sv text, size_t from, struct section *s, size_t *ret_more,
                              struct sipmsg_fault *reterr)
 {
-    sip_controls_fn *controls = sip_controls();
     const char *end = text.p + text.n, *decided = text.p + from;
     if (from == 0)
         take_line(s, text, 0);
     for (const char *block = decided; block < end; block += 64) {
-        for (uint64_t found = controls_at(controls, block, end); found; found &= found - 1) {
+        for (uint64_t found = controls_at(block, end); found; found &= found - 1) {
             const char *p = block + __builtin_ctzll(found);
             size_t at = (size_t)(p - text.p), left = (size_t)(end - p);
             if (p < decided) /* the LF of a line's end */

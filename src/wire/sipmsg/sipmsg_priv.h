@@ -41,13 +41,10 @@ static inline const char *sip_span(const char *p, const char *end, unsigned mask
     return p;
 }
 
-/* The same with the kinds of the octets at hand: a plain run, which every class holds, is one step.
- * map == NULL: they are not known. */
+/* The same with the kinds of the octets at hand: a plain run, which every class holds, is one step. */
 static inline const char *sip_run(const struct octet_map *map, const char *p, const char *end,
                                   unsigned mask)
 {
-    if (!map)
-        return sip_span(p, end, mask);
     for (;; p++) {
         p = octets_plain_end(map, p);
         if (p >= end || !sip_is(*p, mask))
@@ -80,13 +77,6 @@ static inline const char *sip_lws(const char *p, const char *end)
 const char *sip_quoted_end(const char *p, const char *end);
 /* First octet in p..end that is a control (below 0x20, or DEL), or end. */
 const char *sip_next_control(const char *p, const char *end);
-/* Which of the 64 octets at p are controls: bit i for p[i]. Every variant says the same of the same
- * octets; sip_controls() is the widest that this processor has. */
-typedef uint64_t sip_controls_fn(const char *p);
-sip_controls_fn *sip_controls(void);
-enum { SIP_CONTROLS_VARIANTS = 4 };
-/* The ith of them all, for tests; NULL: this processor has it not. */
-sip_controls_fn *sip_controls_variant(unsigned i);
 /* May s stand in a header section as part of a line? Folds and quoted pairs of control octets count
  * as clean when they are whole; anything else that could start a line of its own does not. (D13) */
 bool sip_text_clean(sv s);
@@ -127,12 +117,6 @@ static inline uint32_t sip_hash_key(const char *name, size_t n)
 static inline bool sip_token_at(const char *p, const char *end)
 {
     return p < end && sip_span(p, end, SC_TOKEN) == end;
-}
-
-/* The kinds of the octets of the header section, or NULL. */
-static inline const struct octet_map *sip_map(const struct sipmsg *m)
-{
-    return m->map.odd ? &m->map : NULL;
 }
 
 /* s is this word of 3 to 8 lower-case letters, in any case: setting bit 5 makes no other octet one. */

@@ -56,7 +56,7 @@ static enum err find_uri(struct sipmsg *m, struct uri *ret_uri)
     const char *p = m->uri_text.p, *end = p + m->uri_text.n;
     if (m->uri_text.n > URI_MAX)
         return ERR_TOOBIG;
-    if (m->map.odd && uri_read_usual(&m->map, p, end, ret_uri) == end) /* NULL: no memory for it */
+    if (uri_read_usual(&m->map, p, end, ret_uri) == end)
         return ERR_OK;
     TRY(uri_read(&p, end, ret_uri));
     return p == end ? ERR_OK : ERR_SYNTAX;
@@ -305,7 +305,7 @@ enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)
     TRY(memo_of(m, &memo));
     sv value = sipmsg_value(m, SIP_H_CALL_ID);
     if (!memo->known[CALL_ID])
-        (void)note(memo, CALL_ID, is_call_id(sip_map(m), value) ? ERR_OK : ERR_SYNTAX);
+        (void)note(memo, CALL_ID, is_call_id(&m->map, value) ? ERR_OK : ERR_SYNTAX);
     *ret_call_id = value;
     return (enum err)memo->rc[CALL_ID];
 }

@@ -5,7 +5,7 @@
  * ends at an odd octet, and behind the end there is one. */
 #include "uri/uri_priv.h"
 
-enum { HOST_MAX = 56, PARAMS_MAX = 8 };
+enum { HOST_MAX = 56 };
 
 static inline unsigned digit(char c)
 {
@@ -45,7 +45,8 @@ bool uri_is_usual_ip4(sv host)
     return is_ip4(host.p, host.p + host.n);
 }
 
-bool uri_is_usual_host(const struct octet_map *map, const char *p, const char *stop)
+static inline __attribute__((always_inline)) bool is_host(const struct octet_map *map,
+                                                          const char *p, const char *stop)
 {
     size_t n = (size_t)(stop - p);
     if (n - 1 >= HOST_MAX)
@@ -67,6 +68,11 @@ bool uri_is_usual_host(const struct octet_map *map, const char *p, const char *s
     return digit(p[top]) > 9; /* the top label starts with a letter */
 }
 
+bool uri_is_usual_host(const struct octet_map *map, const char *p, const char *stop)
+{
+    return is_host(map, p, stop);
+}
+
 const char *uri_read_usual_port(const char *p, uint16_t *ret_port)
 {
     const char *from = p;
@@ -80,41 +86,29 @@ const char *uri_read_usual_port(const char *p, uint16_t *ret_port)
     return port - 1 < 65535 ? p : NULL;
 }
 
-/* Is it one whose value must be looked at? Those and all of their length go the long way. */
-static inline bool is_known_param(sv name, sv value)
+/* Is it one whose value must be looked at? Those, and what could be one of them, go the long way. */
+static inline bool is_known_param(sv name, sv value, char first)
 {
-    char first = (char)(name.p[0] | 0x20);
     return (name.n == 9 && value.n == 0) || (name.n == 3 && first == 't') ||
            (name.n == 5 && first == 'm');
 }
 
-/* RFC 3261 §19.1.1: any given parameter-name MUST NOT appear more than once. */
-static bool is_among(sv name, const sv *names, unsigned n)
+/* p stands at the first ';'. RFC 3261 §19.1.1: any given parameter-name MUST NOT appear more than once:
+ * two names of one mark, which length and first octet make, go the long way. */
+static inline const char *read_params(const struct octet_map *map, const char *p, sv *ret)
 {
-    for (unsigned i = 0; i < n; i++)
-        if (sv_ieq(names[i], name))
-            return true;
-    return false;
-}
-
-/* p stands at the first ';'. */
-static const char *read_params(const struct octet_map *map, const char *p, sv *ret)
-{
-    sv names[PARAMS_MAX], value;
-    unsigned n = 0;
-    uint64_t lengths = 0; /* bit i: a name of i octets came by, modulo 64 */
     const char *from = p + 1;
+    uint64_t marks = 0;
     while (*p == ';') {
-        if (n == PARAMS_MAX)
+        sv name, value;
+        p = octets_param(map, p + 1, &name, &value);
+        if (!p)
             return NULL;
-        p = octets_param(map, p + 1, &names[n], &value);
-        if (!p || is_known_param(names[n], value))
+        char first = (char)(name.p[0] | 0x20);
+        uint64_t mark = (uint64_t)1 << (((unsigned char)first + 11 * name.n) % 64);
+        if (is_known_param(name, value, first) || (marks & mark))
             return NULL;
-        uint64_t length = (uint64_t)1 << names[n].n % 64;
-        if (lengths & length && is_among(names[n], names, n))
-            return NULL;
-        lengths |= length;
-        n++;
+        marks |= mark;
     }
     *ret = (sv){from, (size_t)(p - from)};
     return p;
@@ -139,7 +133,7 @@ const char *uri_read_usual(const struct octet_map *map, const char *p, const cha
         p = stop + 1;
         stop = octets_plain_end(map, p);
     }
-    if (!uri_is_usual_host(map, p, stop))
+    if (!is_host(map, p, stop))
         return NULL;
     u->host = (sv){p, (size_t)(stop - p)};
     p = stop;

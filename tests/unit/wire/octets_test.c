@@ -9,7 +9,8 @@
 
 #include "octets/octets.h"
 
-static struct octets_bits bits;
+static uint64_t odd[OCTETS_ROOM(512)], marks[OCTETS_ROOM(512)];
+static struct octets_bits bits = {.odd = odd, .marks = marks};
 
 static bool is_control(unsigned char c)
 {
@@ -33,7 +34,9 @@ static void agrees(octets_scan_fn *scan, const char *text, size_t n)
     char *copy = malloc(n ? n : 1);
     assert_non_null(copy);
     memcpy(copy, text, n);
-    memset(&bits, 0x5a, sizeof(bits));
+    memset(bits.runs, 0x5a, sizeof(bits.runs));
+    memset(odd, 0x5a, sizeof(odd));
+    memset(marks, 0x5a, sizeof(marks));
     scan(copy, n, &bits);
     const char *blank = n < 4 ? NULL : memmem(text, n, "\r\n\r\n", 4);
     size_t seen = blank ? (size_t)(blank - text) + 4 : n;
@@ -41,11 +44,22 @@ static void agrees(octets_scan_fn *scan, const char *text, size_t n)
     for (size_t i = 0; i < bits.words * 64; i++) {
         bool run = i < n && is_control((unsigned char)text[i]) &&
                    (i == 0 || !is_control((unsigned char)text[i - 1]));
-        if (bit(bits.runs, i) != run ||
-            bit(bits.odd, i) != (i >= n || !is_plain((unsigned char)text[i])))
+        bool plain = i < n && is_plain((unsigned char)text[i]);
+        bool word = plain && !strchr("!'*+-.~", text[i]);
+        if (bit(bits.runs, i) != run || bit(bits.odd, i) == plain || bit(bits.marks, i) == word)
             fail_msg("octet %zu of %zu", i, n);
     }
+    assert_true(bits.marks[bits.words] == ~(uint64_t)0);
+    for (size_t at = 0; at + 64 <= n; at += 13) {
+        uint64_t controls = 0;
+        for (unsigned i = 0; i < 64; i++)
+            controls |= (uint64_t)is_control((unsigned char)text[at + i]) << i;
+        assert_true(octets_controls(copy + at) == controls);
+    }
     assert_true(bits.odd[bits.words] == ~(uint64_t)0);
+    if (bits.words + 1 < OCTETS_ROOM(512)) /* not beyond its room */
+        assert_true(odd[bits.words + 1] == 0x5a5a5a5a5a5a5a5a &&
+                    marks[bits.words + 1] == odd[bits.words + 1]);
     free(copy);
 }
 

@@ -38,8 +38,9 @@ struct slot {
 struct shard {
     alignas(LINE) pthread_mutex_t lock;
     struct slot *slots; /* LOCK: lock, and all that follows */
-    uint32_t places, count;
-    uint64_t version; /* the highest given so far */
+    uint32_t places;
+    _Atomic uint32_t count; /* changed under lock; a glance tells who walks that nobody is there */
+    uint64_t version;       /* the highest given so far */
 };
 
 struct table {
@@ -172,6 +173,17 @@ bool table_has(struct table *t, sv key)
 
 /* ---- writers ---- */
 
+static uint32_t shard_count(const struct shard *s)
+{
+    return atomic_load_explicit(&s->count, memory_order_relaxed);
+}
+
+/* LOCK: s->lock held. */
+static void shard_count_add(struct shard *s, int by)
+{
+    atomic_store_explicit(&s->count, shard_count(s) + (uint32_t)by, memory_order_relaxed);
+}
+
 /* Seven of eight places may be taken. */
 static bool dense(uint32_t places, uint32_t count)
 {
@@ -224,7 +236,7 @@ static enum err widen(struct shard *s, uint32_t places)
 static bool insert(struct shard *s, struct slot *at, struct slot slot)
 {
     struct slot *end = at;
-    if (!at || dense(s->places, s->count + 1))
+    if (!at || dense(s->places, shard_count(s) + 1))
         return false;
     while (end->at)
         end++;
@@ -232,7 +244,7 @@ static bool insert(struct shard *s, struct slot *at, struct slot slot)
         return false;
     memmove(at + 1, at, (size_t)(end - at) * sizeof *at);
     *at = slot;
-    s->count++;
+    shard_count_add(s, 1);
     return true;
 }
 
@@ -244,7 +256,7 @@ static void remove_slot(struct shard *s, struct slot *at)
         end++;
     memmove(at, at + 1, (size_t)(end - at - 1) * sizeof *at);
     end[-1] = (struct slot){0};
-    s->count--;
+    shard_count_add(s, -1);
 }
 
 /* Takes one place of the cap. The count may pass it for an instant, a place is never given beyond
@@ -452,7 +464,7 @@ static enum err walk(struct table *t, struct shard *s, uint64_t from, uint64_t t
 {
     struct batch b = {.cap = BATCH};
     pthread_mutex_lock(&s->lock);
-    bool empty = s->count == 0;
+    bool empty = shard_count(s) == 0;
     if (ret_counter)
         *ret_counter = s->version;
     pthread_mutex_unlock(&s->lock);
@@ -503,6 +515,8 @@ enum err table_each_between(struct table *t, uint32_t from, uint32_t to, table_e
     for (uint32_t next; from < to && go_on; from = next) {
         uint32_t shard = from / IN_SHARD, first = shard * IN_SHARD;
         next = to < first + IN_SHARD ? to : first + IN_SHARD;
+        if (shard_count(&t->shard[shard]) == 0)
+            continue;
         TRY(walk(t, &t->shard[shard], (uint64_t)(from - first) << (32 + 8 - PLACE_BITS),
                  (uint64_t)(next - first) << (32 + 8 - PLACE_BITS), fn, arg, &go_on, NULL));
     }

@@ -365,7 +365,7 @@ static void fade(struct context *c)
 
 void context_leave(struct context *c)
 {
-    if (c->busy == 1 && c->server && over(c) && !stxn_final(c->server)) {
+    if (c->busy == 1 && c->server && !stxn_final(c->server) && over(c)) {
         /* What was chosen could not be written or sent. */
         answer(c, 500, SV_NONE);
         if (!stxn_final(c->server)) {
@@ -375,12 +375,16 @@ void context_leave(struct context *c)
     }
     if (--c->busy > 0)
         return;
-    if (c->server && c->step.invite && c->step.sent / 100 == 2 && stxn_final(c->server))
+    if (!c->step.invite || c->step.sent / 100 != 2) {
+        if (over(c))
+            context_free(c);
+        return;
+    }
+    if (c->server && stxn_final(c->server))
         settle(c);
-    if (!c->server && c->step.invite && c->step.sent / 100 == 2)
+    if (!c->server)
         fade(c);
-    if ((!c->server && c->live == 0 && proxy_all_final(&c->step)) ||
-        (over(c) && c->step.sent / 100 != 2) || (over(c) && !c->step.invite))
+    if (!c->server && c->live == 0 && proxy_all_final(&c->step))
         context_free(c);
 }
 

@@ -143,6 +143,25 @@ static bool over_cap(const struct block_pool *bp, uint32_t octets)
     return bp->cap && (bp->octets > bp->cap || octets > bp->cap - bp->octets);
 }
 
+static struct block *take_kept(struct block_pool *bp, uint32_t class)
+{
+    struct block *b = bp->kept[class];
+    bp->kept[class] = b->next;
+    bp->kept_n[class]--;
+    __builtin_prefetch(b->next, 1); /* it may have lain there for long: the next taker's wait */
+    return b;
+}
+
+/* None is kept, or the cap is near: what others returned counts, then the heap. */
+__attribute__((noinline)) static struct block *find_block(struct block_pool *bp, uint32_t class,
+                                                          uint32_t octets)
+{
+    drain(bp, NULL);
+    if (over_cap(bp, octets))
+        return NULL;
+    return class != SINGLE && bp->kept[class] ? take_kept(bp, class) : allocate(bp, class, octets);
+}
+
 struct block *block_new(struct block_pool *bp, size_t cap)
 {
     if (cap > UINT32_MAX - BLOCK_SLACK || mem_refuse())
@@ -151,18 +170,10 @@ struct block *block_new(struct block_pool *bp, size_t cap)
     uint32_t octets = c == SINGLE ? (uint32_t)cap : class_of[c].cap;
     if (atomic_load_explicit(&bp->owner, memory_order_relaxed) != &thread_mark)
         atomic_store_explicit(&bp->owner, &thread_mark, memory_order_relaxed);
-    if (c == SINGLE || !bp->kept[c] || over_cap(bp, octets))
-        drain(bp, NULL);
-    if (over_cap(bp, octets))
+    bool at_hand = c != SINGLE && bp->kept[c] && !over_cap(bp, octets);
+    struct block *b = at_hand ? take_kept(bp, c) : find_block(bp, c, octets);
+    if (!b)
         return NULL;
-    struct block *b = c == SINGLE ? NULL : bp->kept[c];
-    if (b) {
-        bp->kept[c] = b->next;
-        bp->kept_n[c]--;
-        __builtin_prefetch(b->next, 1); /* it may have lain there for long: the next taker's wait */
-    } else if (!(b = allocate(bp, c, octets))) {
-        return NULL;
-    }
     b->n = 0;
     b->next = NULL;
     atomic_store_explicit(&b->refs, 1, memory_order_relaxed);

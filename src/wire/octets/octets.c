@@ -156,39 +156,50 @@ static bool has_blank_line(const char *p, size_t at, uint64_t ends)
     return false;
 }
 
+/* Where words go, and what the one before says. */
+struct words {
+    uint64_t *runs, *odd, *marks;
+    uint64_t control, pairs;
+};
+
+/* Keeps the kinds of the 64 octets at p + at; true: the blank line ends among them. */
+static inline __attribute__((always_inline)) bool take(struct words *w, const char *p, size_t at,
+                                                       struct kinds k)
+{
+    uint64_t follows = k.control << 1 | w->control >> 63; /* one bit behind each control */
+    uint64_t pairs = k.control & follows;
+    uint64_t ends = pairs & (pairs << 2 | w->pairs >> 62);
+    w->runs[at / 64] = k.control & ~follows;
+    w->odd[at / 64] = k.odd;
+    w->marks[at / 64] = k.marks;
+    w->control = k.control;
+    w->pairs = pairs;
+    return ends && has_blank_line(p, at, ends);
+}
+
 /* Each way of the processor has its own copy of this, with its kinds_of built in. */
 typedef struct kinds kinds_fn(const char *p);
 static inline __attribute__((always_inline)) void
 walk(const char *p, size_t n, struct octets_bits *ret_bits, kinds_fn *kinds_of)
 {
-    uint64_t before = 0, pairs_before = 0; /* of the word before */
-    uint64_t *odd = ret_bits->odd, *marks = ret_bits->marks;
-    size_t at = 0, word = 0;
-    for (bool found = false; at < n && !found; at += 64, word++) {
-        struct kinds k;
-        if (n - at >= 64) {
-            k = kinds_of(p + at);
-        } else { /* what lies behind the text is not read */
-            char rest[64] = {0};
-            uint64_t behind = ~(uint64_t)0 << (n - at);
-            memcpy(rest, p + at, n - at);
-            k = kinds_of(rest);
-            k.control &= ~behind;
-            k.odd |= behind;
-            k.marks |= behind;
-        }
-        uint64_t follows = k.control << 1 | before >> 63; /* one bit behind each control */
-        uint64_t pairs = k.control & follows;
-        uint64_t ends = pairs & (pairs << 2 | pairs_before >> 62);
-        before = k.control;
-        pairs_before = pairs;
-        ret_bits->runs[word] = k.control & ~follows;
-        odd[word] = k.odd;
-        marks[word] = k.marks;
-        found = ends && has_blank_line(p, at, ends);
+    struct words w = {ret_bits->runs, ret_bits->odd, ret_bits->marks, 0, 0};
+    size_t at = 0;
+    bool found = false;
+    for (; n - at >= 64 && !found; at += 64)
+        found = take(&w, p, at, kinds_of(p + at));
+    if (at < n && !found) { /* what lies behind the text is not read */
+        char rest[64] = {0};
+        uint64_t behind = ~(uint64_t)0 << (n - at);
+        memcpy(rest, p + at, n - at);
+        struct kinds k = kinds_of(rest);
+        k.control &= ~behind;
+        k.odd |= behind;
+        k.marks |= behind;
+        (void)take(&w, p, at, k);
+        at += 64;
     }
-    ret_bits->words = word;
-    odd[word] = marks[word] = ~(uint64_t)0;
+    ret_bits->words = at / 64;
+    w.odd[at / 64] = w.marks[at / 64] = ~(uint64_t)0;
 }
 
 static void scan_plain(const char *p, size_t n, struct octets_bits *ret_bits)

@@ -163,13 +163,31 @@ static void put_to(struct buf *b, const struct sipmsg *req, const struct sip_rep
     end_line(b, whole, from, value.p + value.n);
 }
 
+/* The end of the line that starts at p, its CR LF included; NULL: there is none, or it holds what could
+ * start a line of its own. */
+static const char *line_end(const char *p, const char *end)
+{
+    bool odd = false; /* a control that a quoted string may hold */
+    for (const char *at = p; (at = sip_next_control(at, end)) < end; at++) {
+        if (*at == '\n')
+            return NULL;
+        if (*at != '\r' || end - at < 2 || at[1] != '\n') {
+            odd |= *at != '\t';
+            continue;
+        }
+        if (end - at == 2 || (at[2] != ' ' && at[2] != '\t'))
+            return !odd || sip_text_clean((sv){p, (size_t)(at - p)}) ? at + 2 : NULL;
+        at += 2;
+    }
+    return NULL;
+}
+
 /* Whole lines: each "name: value CR LF", folds allowed, no blank line. */
 static bool are_lines(sv s)
 {
     if (!s.p)
         return true;
-    const char *p = s.p, *end = s.p + s.n;
-    while (p < end) {
+    for (const char *p = s.p, *end = s.p + s.n; p < end;) {
         const char *stop = sip_span(p, end, SC_TOKEN);
         if (stop == p)
             return false;
@@ -177,15 +195,9 @@ static bool are_lines(sv s)
             stop++;
         if (stop == end || *stop != ':')
             return false;
-        do {
-            stop = memchr(stop, '\n', (size_t)(end - stop));
-            if (!stop || stop[-1] != '\r')
-                return false;
-            stop++;
-        } while (stop < end && (*stop == ' ' || *stop == '\t'));
-        if (!sip_text_clean((sv){p, (size_t)(stop - p) - 2}))
+        p = line_end(p, end);
+        if (!p)
             return false;
-        p = stop;
     }
     return true;
 }

@@ -180,6 +180,7 @@ static void texts_cannot_split_the_response(void **state)
         {.status = 200, .headers = {" y: a\r\n", 7}},
         {.status = 200, .headers = {"X: y\rz\r\n", 8}},
         {.status = 200, .headers = {"X: \0\r\n", 6}},
+        {.status = 200, .headers = {"X: a\tb\r\n c\r\nZ: \x7f\r\n", 18}},
         {.status = 200, .content_type = {"a/b\r\nX: y", 9}},
     };
     struct arena arena;

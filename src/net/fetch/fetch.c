@@ -1,12 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /* libcurl on a thread of its own. A call is the thread's from the queue until its mail leaves, then
- * the loop's. */
+ * the loop's.
+ *
+ * Thread and library come with the first call: the library brings a dozen others (4 MiB that are touched),
+ * and most servers never call. */
 #include "fetch/fetch.h"
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
-enum { IDLE_MS = 1000 };
+enum { IDLE_MS = 1000, LINES_MAX = FETCH_HEADERS_MAX + 2 };
+
+#define CURL_LIST(X)       \
+    X(easy_cleanup)        \
+    X(easy_getinfo)        \
+    X(easy_init)           \
+    X(easy_setopt)         \
+    X(global_cleanup)      \
+    X(global_init)         \
+    X(multi_add_handle)    \
+    X(multi_cleanup)       \
+    X(multi_info_read)     \
+    X(multi_init)          \
+    X(multi_perform)       \
+    X(multi_poll)          \
+    X(multi_remove_handle) \
+    X(multi_wakeup)        \
+    X(slist_append)        \
+    X(slist_free_all)
+
+/* What is called of libcurl; written once, by the first thread before anybody calls. */
+static struct {
+#define X(name) __typeof__(curl_##name) *name;
+    CURL_LIST(X)
+#undef X
+} curl;
 
 struct fetch_call {
     struct mail mail; /* back to the loop */
@@ -19,18 +49,20 @@ struct fetch_call {
     enum err rc;
     unsigned status;
     usec time;
-    char *url, *body;
+    char *url, *body, *line[LINES_MAX];
     size_t body_n;
-    struct curl_slist *headers;
+    unsigned lines;
+    struct curl_slist *headers; /* the thread's, as easy */
     CURL *easy;
 };
 
 struct fetch {
     pthread_t thread;
     pthread_mutex_t lock;
-    struct fetch_call *first, **last; /* under the lock */
-    CURLM *multi;
-    struct fetch_call *running; /* the thread's */
+    struct fetch_call *first, **last; /* LOCK: lock, and all below */
+    CURLM *multi;                     /* NULL: the thread does not wait in it yet */
+    bool started, missing;            /* the thread was; there is no library */
+    struct fetch_call *running;       /* the thread's */
     _Atomic unsigned calls;
     _Atomic bool stopping;
 };
@@ -38,9 +70,8 @@ struct fetch {
 static void call_free(struct fetch_call *c)
 {
     atomic_fetch_sub(&c->fetch->calls, 1);
-    if (c->easy)
-        curl_easy_cleanup(c->easy);
-    curl_slist_free_all(c->headers);
+    for (unsigned i = 0; i < c->lines; i++)
+        mem_free(c->line[i]);
     mem_free(c->url);
     mem_free(c->body);
     mem_free(c);
@@ -95,9 +126,11 @@ static void finish(struct fetch_call *c, enum err rc, unsigned status)
     if (*at)
         *at = c->next;
     if (c->easy) {
-        curl_multi_remove_handle(f->multi, c->easy);
-        curl_easy_cleanup(c->easy);
+        curl.multi_remove_handle(f->multi, c->easy);
+        curl.easy_cleanup(c->easy);
         c->easy = NULL;
+        curl.slist_free_all(c->headers);
+        c->headers = NULL;
     }
     c->rc = rc;
     c->status = status;
@@ -106,35 +139,46 @@ static void finish(struct fetch_call *c, enum err rc, unsigned status)
         call_free(c); /* its loop has stopped */
 }
 
+static bool set_headers(struct fetch_call *c)
+{
+    for (unsigned i = 0; i < c->lines; i++) {
+        struct curl_slist *longer = curl.slist_append(c->headers, c->line[i]);
+        if (!longer)
+            return false;
+        c->headers = longer;
+    }
+    return true;
+}
+
 static void set_options(struct fetch_call *c)
 {
     CURL *e = c->easy;
-    curl_easy_setopt(e, CURLOPT_URL, c->url);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(c->time / USEC_MS));
-    curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
-    curl_easy_setopt(e, CURLOPT_POST, 1L);
-    curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
-    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_n);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, discard);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, c);
+    curl.easy_setopt(e, CURLOPT_URL, c->url);
+    curl.easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl.easy_setopt(e, CURLOPT_PROXY, "");
+    curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl.easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(c->time / USEC_MS));
+    curl.easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
+    curl.easy_setopt(e, CURLOPT_POST, 1L);
+    curl.easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
+    curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_n);
+    curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, discard);
+    curl.easy_setopt(e, CURLOPT_PRIVATE, c);
 }
 
 static void begin(struct fetch *f, struct fetch_call *c)
 {
     c->next = f->running;
     f->running = c;
-    c->easy = curl_easy_init();
-    if (!c->easy) {
+    c->easy = curl.easy_init();
+    if (!c->easy || !set_headers(c)) {
         finish(c, ERR_NOMEM, 0);
         return;
     }
     set_options(c);
-    if (curl_multi_add_handle(f->multi, c->easy) != CURLM_OK)
+    if (curl.multi_add_handle(f->multi, c->easy) != CURLM_OK)
         finish(c, ERR_NOMEM, 0);
 }
 
@@ -153,29 +197,58 @@ static struct fetch_call *take(struct fetch *f)
 static void report(struct fetch *f)
 {
     int left;
-    for (CURLMsg *m; (m = curl_multi_info_read(f->multi, &left));) {
+    for (CURLMsg *m; (m = curl.multi_info_read(f->multi, &left));) {
         struct fetch_call *c = NULL;
         long status = 0;
         if (m->msg != CURLMSG_DONE ||
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c) != CURLE_OK || !c)
+            curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c) != CURLE_OK || !c)
             continue;
         enum err rc = err_of(m->data.result);
-        curl_easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &status);
+        curl.easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &status);
         finish(c, rc, (unsigned)status);
     }
+}
+
+static bool load(void)
+{
+    void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (!lib)
+        return false;
+#define X(name)                                       \
+    *(void **)&curl.name = dlsym(lib, "curl_" #name); \
+    if (!curl.name)                                   \
+        return false;
+    CURL_LIST(X)
+#undef X
+    return curl.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+/* From here on calls are taken, or refused. */
+static CURLM *open_multi(struct fetch *f)
+{
+    CURLM *multi = load() ? curl.multi_init() : NULL;
+    pthread_mutex_lock(&f->lock);
+    f->multi = multi;
+    f->missing = !multi;
+    pthread_mutex_unlock(&f->lock);
+    return multi;
 }
 
 static void *run(void *arg)
 {
     struct fetch *f = arg;
+    CURLM *multi = open_multi(f);
     int running;
-    while (!atomic_load(&f->stopping)) {
+    if (!multi)
+        for (struct fetch_call *c; (c = take(f));)
+            finish(c, ERR_UNREACHABLE, 0);
+    while (multi && !atomic_load(&f->stopping)) {
         for (struct fetch_call *c; (c = take(f));)
             begin(f, c);
-        if (curl_multi_perform(f->multi, &running) != CURLM_OK)
+        if (curl.multi_perform(multi, &running) != CURLM_OK)
             break;
         report(f);
-        curl_multi_poll(f->multi, NULL, 0, IDLE_MS, NULL);
+        curl.multi_poll(multi, NULL, 0, IDLE_MS, NULL);
     }
     return NULL;
 }
@@ -189,16 +262,30 @@ enum err fetch_new(struct fetch **ret_fetch)
         return ERR_NOMEM;
     f->last = &f->first;
     pthread_mutex_init(&f->lock, NULL);
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && (f->multi = curl_multi_init()) &&
-        pthread_create(&f->thread, NULL, run, f) == 0) {
-        *ret_fetch = f;
-        return ERR_OK;
-    }
-    if (f->multi)
-        curl_multi_cleanup(f->multi);
-    pthread_mutex_destroy(&f->lock);
-    mem_free(f);
-    return ERR_NOMEM;
+    *ret_fetch = f;
+    return ERR_OK;
+}
+
+/* LOCK: f->lock held. Signals are for the thread that began the process. */
+static bool start(struct fetch *f)
+{
+    sigset_t all, before;
+    if (f->started)
+        return true;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    f->started = pthread_create(&f->thread, NULL, run, f) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return f->started;
+}
+
+static void wake(struct fetch *f)
+{
+    pthread_mutex_lock(&f->lock);
+    CURLM *multi = f->multi;
+    pthread_mutex_unlock(&f->lock);
+    if (multi) /* else it looks once more before it waits */
+        curl.multi_wakeup(multi);
 }
 
 void fetch_free(struct fetch *f)
@@ -206,17 +293,22 @@ void fetch_free(struct fetch *f)
     if (!f)
         return;
     atomic_store(&f->stopping, true);
-    curl_multi_wakeup(f->multi);
-    pthread_join(f->thread, NULL);
+    wake(f);
+    if (f->started)
+        pthread_join(f->thread, NULL);
     for (struct fetch_call *c; (c = take(f));)
         call_free(c);
     for (struct fetch_call *c; (c = f->running);) {
         f->running = c->next;
-        curl_multi_remove_handle(f->multi, c->easy);
+        curl.multi_remove_handle(f->multi, c->easy);
+        curl.easy_cleanup(c->easy);
+        curl.slist_free_all(c->headers);
         call_free(c);
     }
-    curl_multi_cleanup(f->multi);
-    curl_global_cleanup();
+    if (f->multi) {
+        curl.multi_cleanup(f->multi);
+        curl.global_cleanup();
+    }
     pthread_mutex_destroy(&f->lock);
     mem_free(f);
 }
@@ -261,12 +353,10 @@ static char *copy(sv text)
 
 static bool add_header(struct fetch_call *c, sv line)
 {
-    char *text = plain(line) ? copy(line) : NULL;
-    struct curl_slist *longer = text ? curl_slist_append(c->headers, text) : NULL;
-    mem_free(text);
-    if (longer)
-        c->headers = longer;
-    return longer != NULL;
+    char *text = plain(line) && c->lines < LINES_MAX ? copy(line) : NULL;
+    if (text)
+        c->line[c->lines++] = text;
+    return text != NULL;
 }
 
 static bool fill(struct fetch_call *c, const struct fetch_request *rq)
@@ -312,10 +402,17 @@ enum err fetch_start(struct fetch *f, struct loop *l, const struct fetch_request
         return ERR_SYNTAX;
     }
     pthread_mutex_lock(&f->lock);
-    *f->last = c;
-    f->last = &c->next;
+    enum err rc = f->missing ? ERR_UNREACHABLE : start(f) ? ERR_OK : ERR_NOMEM;
+    if (!rc) {
+        *f->last = c;
+        f->last = &c->next;
+    }
     pthread_mutex_unlock(&f->lock);
-    curl_multi_wakeup(f->multi);
+    if (rc) {
+        call_free(c);
+        return rc;
+    }
+    wake(f);
     *ret_call = c;
     return ERR_OK;
 }

@@ -33,7 +33,7 @@ struct fetch_request {
     void (*done)(void *arg, enum err rc, unsigned status);
     void *arg;
 };
-/* Errors: ERR_BUSY, ERR_NOMEM, ERR_SYNTAX (url, or a header with control octets), ERR_TOOBIG. */
+/* Errors: ERR_UNREACHABLE (libcurl is not installed; an earlier call has found out), ERR_BUSY, ERR_NOMEM, ERR_SYNTAX (url, or a header with control octets), ERR_TOOBIG. */
 MUST_USE enum err fetch_start(struct fetch *f, struct loop *l, const struct fetch_request *rq,
                               struct fetch_call **ret_call);
 void fetch_cancel(struct fetch_call *c); /* NULL is fine */

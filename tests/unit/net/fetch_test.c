@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Webhooks: against a small server on a stream of the same loop. */
 #include "net_run.h"
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include "fetch/fetch.h"
@@ -89,6 +90,29 @@ static struct fetch_call *ask(struct world *w, usec time)
     };
     assert_int_equal(fetch_start(w->fetch, at, &rq, &call), ERR_OK);
     return call;
+}
+
+static bool library_is_there(void)
+{
+    void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_NOLOAD);
+    if (lib)
+        dlclose(lib);
+    return lib != NULL;
+}
+
+/* The first of all: what was loaded stays. */
+static void the_library_comes_with_the_first_call(void **state)
+{
+    (void)state;
+    static struct world w;
+    w = (struct world){.answer = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"};
+    begin(&w);
+    assert_false(library_is_there());
+    ask(&w, 5 * USEC_S);
+    net_run();
+    assert_true(library_is_there());
+    assert_int_equal(w.rc, ERR_OK);
+    end(&w);
 }
 
 static void it_posts_and_tells_the_status(void **state)
@@ -213,6 +237,7 @@ static void only_https_or_the_loopback(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_library_comes_with_the_first_call),
         cmocka_unit_test(it_posts_and_tells_the_status),
         cmocka_unit_test(a_redirection_is_not_followed),
         cmocka_unit_test(silence_ends_in_time),

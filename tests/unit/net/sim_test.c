@@ -76,7 +76,7 @@ static void on_error(void *arg, const struct addr *to, enum err why, sv quoted)
     x->to = *to;
 }
 
-static const struct udp_handler box_handler = {on_datagram, on_error};
+static const struct udp_handler box_handler = {.on_datagram = on_datagram, .on_error = on_error};
 
 static void open_box(struct box *x, struct loop *l, const char *bind)
 {

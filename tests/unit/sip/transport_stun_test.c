@@ -3,10 +3,10 @@
 #include "stunmsg/stunmsg.h"
 #include "world.h"
 
-enum { OCTETS_MAX = 2048 };
+enum { DATAGRAM_MAX = 2048 };
 
 static const uint8_t id[STUN_ID] = "twelve octet";
-static char mem[OCTETS_MAX];
+static char mem[DATAGRAM_MAX];
 static struct buf b;
 static struct stunmsg answer;
 

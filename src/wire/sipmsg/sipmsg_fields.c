@@ -32,11 +32,6 @@ sv sip_header_name(enum sip_header h)
     return (unsigned)h < SIP_HEADERS ? header_names[h] : header_names[SIP_H_OTHER];
 }
 
-enum sip_kind sip_header_kind(enum sip_header h)
-{
-    return (enum sip_kind)header_kinds[h];
-}
-
 /* Octets without case. The names of the table are letters and '-', and a token holds no CR, the one
  * other octet that setting bit 5 would turn into '-'. */
 static inline bool same8(const char *a, const char *b)

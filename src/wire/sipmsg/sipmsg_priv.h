@@ -80,8 +80,8 @@ const char *sip_next_control(const char *p, const char *end);
 /* May s stand in a header section as part of a line? Folds and quoted pairs of control octets count
  * as clean when they are whole; anything else that could start a line of its own does not. (D13) */
 bool sip_text_clean(sv s);
+/* The kinds of headers.def. */
 enum sip_kind { SIP_ONE, SIP_LIST, SIP_MANY };
-enum sip_kind sip_header_kind(enum sip_header h);
 
 /* Next value of one field's text; *at moves behind its comma. False: end, or *ret_rc set. */
 bool sip_list_next(sv value, size_t *at, sv *ret_item, enum err *ret_rc);

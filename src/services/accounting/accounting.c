@@ -5,7 +5,7 @@
 #include "location/location.h"
 #include "log/log.h"
 
-enum { LOOK_MAX = 64 };
+enum { LOOK_MAX = 64, SAME_MAX = 64 };
 enum { TEXT_MAX = 2048 }; /* of one remembered text; longer ones are not remembered */
 enum { AGENT_MAX = 128 };
 
@@ -243,6 +243,25 @@ static bool set_first_texts(struct accounting *a, struct call *c, struct rx *inv
     return b.rc == ERR_OK && set_texts(a, c, texts);
 }
 
+/* So many calls of one Call-ID stand that the oldest, unless a response context reports to it, gives way: they
+ * are one chain. */
+static void bound_same(struct accounting *a, const struct home_key *key)
+{
+    struct call *oldest = NULL;
+    unsigned n = 0;
+    HASH_EACH (c, &a->calls, key->a, struct call, by_call_id) {
+        if (!home_key_equal(&c->key, key))
+            continue;
+        n++;
+        oldest = c->in_setup ? oldest : c;
+    }
+    if (n < SAME_MAX)
+        return;
+    stat_refuse(&a->loop->stats, STAT_LIMIT_CALLS);
+    if (oldest)
+        end(a, oldest, SV("lost"));
+}
+
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller)
 {
     sv call_id;
@@ -264,6 +283,7 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
         return NULL;
     }
     a->bytes += sizeof(*c);
+    bound_same(a, sip_call_key(a->sip, invite));
     c->state = CALL_CALLING;
     c->in_setup = true;
     c->since = loop_wall(a->loop);

@@ -267,7 +267,10 @@ bool overload_may_send(const struct overload_peers *p, const struct addr *to, st
 static void probe_arm(struct overload_probe *p)
 {
     p->work = false;
-    loop_timer_about(p->loop, &p->timer, p->lag > OVERLOAD_LAG_LOW ? PROBE_LATE : PROBE_CALM);
+    if (p->lag > OVERLOAD_LAG_LOW)
+        loop_timer(p->loop, &p->timer, PROBE_LATE);
+    else
+        loop_timer_about(p->loop, &p->timer, PROBE_CALM);
     p->due = p->timer.at;
 }
 

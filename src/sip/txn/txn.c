@@ -31,16 +31,18 @@ static bool branch_unique(sv branch)
     return sv_starts(branch, cookie) && branch.n > cookie.n;
 }
 
+/* The source belongs to it (D31), and many sources with one branch are not one chain. */
 static bool key_by_branch(const struct txn_table *tt, const struct sip_via *via,
-                          struct rx_match *ret)
+                          const struct addr *source, struct rx_match *ret)
 {
     char host[HOST_MAX];
     size_t n = via->host.n < HOST_MAX ? via->host.n : HOST_MAX;
     for (size_t i = 0; i < n; i++)
         host[i] = sv_lower(via->host.p[i]);
     sv port = {(const char *)&via->port, sizeof via->port};
-    sv pieces[] = {SV("server"), via->branch, {host, n}, port};
-    ret->key = home_list_key(tt->home, pieces, 4);
+    sv ip = {(const char *)source->ip, source->family == 4 ? 4 : 16};
+    sv pieces[] = {SV("server"), via->branch, {host, n}, port, ip};
+    ret->key = home_list_key(tt->home, pieces, 5);
     return true;
 }
 
@@ -70,7 +72,8 @@ const struct rx_match *txn_server_match(const struct txn_table *tt, struct rx *r
             txn_method(tt, m->method == SIP_ACK ? SIP_INVITE : m->method, m->method_text);
         if (!sipmsg_via(m, &via)) {
             match->old = !branch_unique(via->branch);
-            if (match->old ? key_without_branch(tt, m, via, match) : key_by_branch(tt, via, match))
+            if (match->old ? key_without_branch(tt, m, via, match)
+                           : key_by_branch(tt, via, &rx->flow.remote, match))
                 match->state = RX_MATCH_KEY;
         }
     }
@@ -120,6 +123,15 @@ static void leave_queue(struct txn_table *tt, struct txn *t)
         loop_timer_cancel(tt->loop, &q->timer);
 }
 
+/* For the first of q, after so long. What ends at once is not held up. */
+static void arm_queue(struct loop *l, struct txn_queue *q, usec delay)
+{
+    if (q->after)
+        loop_timer_about(l, &q->timer, delay);
+    else
+        loop_timer(l, &q->timer, delay);
+}
+
 static void enter_queue(struct txn_table *tt, struct txn *t, enum txn_wait wait)
 {
     struct loop *l = tt->loop;
@@ -127,7 +139,7 @@ static void enter_queue(struct txn_table *tt, struct txn *t, enum txn_wait wait)
     t->wait = wait & 7;
     t->deadline = l->now + q->after;
     if (wait != TXN_WAIT_EVER && list_empty(&q->waiting))
-        loop_timer_about(l, &q->timer, q->after);
+        arm_queue(l, q, q->after);
     list_push(&q->waiting, &t->by_wait);
 }
 
@@ -153,7 +165,7 @@ static void on_queue(struct timer *timer, void *arg)
         loop_timer_cancel(l, timer);
     } else {
         usec at = CONTAINER(q->waiting.next, struct txn, by_wait)->deadline;
-        loop_timer_about(l, timer, at > l->now ? at - l->now : 0);
+        arm_queue(l, q, at > l->now ? at - l->now : 0);
     }
 }
 

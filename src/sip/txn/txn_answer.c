@@ -12,6 +12,7 @@ enum { SCRATCH = 8 * 1024, SCRATCH_MAX = 256 * 1024 };
 enum { MEAN_MAX = 1024 };
 
 struct txn_answer {
+    uint64_t asked;  /* of our own: what it answers */
     uint32_t n;      /* of text */
     uint16_t status; /* 0: text is the whole response */
     uint8_t reason_n, tag_n, type_n;
@@ -51,7 +52,17 @@ static struct txn_answer *new (struct txn_table *tt, size_t n)
     return a;
 }
 
-struct txn_answer *txn_answer_of(struct txn_table *tt, const struct sip_reply *r)
+/* What a response takes from its request and a request that only has the same branch would bring anew. */
+static uint64_t asked(const struct txn_table *tt, const struct rx *rx)
+{
+    const struct sipmsg *m = &rx->msg;
+    sv pieces[] = {SV("asked"), sipmsg_value(m, SIP_H_CALL_ID), sipmsg_value(m, SIP_H_CSEQ),
+                   sipmsg_value(m, SIP_H_FROM), sipmsg_value(m, SIP_H_TO)};
+    return home_list_key(tt->home, pieces, 5).a;
+}
+
+struct txn_answer *txn_answer_of(struct txn_table *tt, const struct rx *rx,
+                                 const struct sip_reply *r)
 {
     size_t n = r->reason.n + r->to_tag.n + r->headers.n + r->content_type.n + r->body.n;
     if (!keeps(r->reason, UINT8_MAX) || !keeps(r->to_tag, UINT8_MAX) ||
@@ -60,6 +71,7 @@ struct txn_answer *txn_answer_of(struct txn_table *tt, const struct sip_reply *r
     struct txn_answer *a = new (tt, n);
     if (!a)
         return NULL;
+    a->asked = asked(tt, rx);
     a->status = r->status;
     a->reason_n = (uint8_t)r->reason.n;
     a->tag_n = (uint8_t)r->to_tag.n;
@@ -117,10 +129,13 @@ static struct block *copy_of(const struct txn_answer *a, struct sip *s)
     return octets;
 }
 
-void txn_answer_send(const struct txn_answer *a, struct sip *s, struct rx *rx)
+void txn_answer_send(struct txn_table *tt, const struct txn_answer *a, struct rx *rx)
 {
     struct block *octets = NULL;
+    struct sip *s = tt->sip;
     if (a->status) {
+        if (asked(tt, rx) != a->asked)
+            return; /* another request, which was never judged */
         struct sip_reply r = reply_of(a);
         if (sip_build_reply(s, rx, &r, &octets))
             return;

@@ -158,12 +158,13 @@ usec txn_time_of_100(const struct txn_table *tt);
 
 struct txn_answer;
 /* NULL: no memory, there are too many octets of them, or it is too long for its short form. */
-struct txn_answer *txn_answer_of(struct txn_table *tt, const struct sip_reply *r);
+struct txn_answer *txn_answer_of(struct txn_table *tt, const struct rx *rx,
+                                 const struct sip_reply *r);
 /* A response that somebody else wrote: its octets. */
 struct txn_answer *txn_answer_copy(struct txn_table *tt, sv octets);
 void txn_answer_free(struct txn_table *tt, struct txn_answer *a); /* NULL is fine */
 /* To where rx, the request come again, asks for it. One that gets lost is asked for again. */
-void txn_answer_send(const struct txn_answer *a, struct sip *s, struct rx *rx);
+void txn_answer_send(struct txn_table *tt, const struct txn_answer *a, struct rx *rx);
 /* The To tag of a response, in mem; SV_NONE: it has none. */
 enum { TXN_TAG_MAX = 256 };
 sv txn_answer_tag(const struct txn_answer *a, struct sip *s, char mem[static TXN_TAG_MAX]);

@@ -79,7 +79,7 @@ static void server_send(struct txn_table *tt, struct stxn *t, struct rx *rx)
     if (w && w->octets)
         txn_send(&t->t, w->octets, work_of(t)->final || txn_reliable(&t->t));
     else if (t->answer && rx)
-        txn_answer_send(t->answer, tt->sip, rx);
+        txn_answer_send(tt, t->answer, rx);
 }
 
 static enum err build_reply(struct stxn *t, struct sip_reply *r, struct block **ret_octets)
@@ -281,8 +281,9 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
         t->t.claimed = true;
         rx->claimed = false;
     }
-    /* Of requests that the user serves himself: about others he did not ask (stxn_merged). */
-    if (match->merges)
+    /* Of requests that the user serves himself: about others he did not ask (stxn_merged). One stands for
+     * all that were merged: a chain of equals would have no end. */
+    if (match->merges && !hash_first(&tt->by_merge_key, match->merge))
         hash_insert(&tt->by_merge_key, &t->by_merge, match->merge);
     txn_arm(tt, &t->t, txn_begin(kind, &t->t.state));
     return t;
@@ -391,7 +392,7 @@ enum err stxn_reply(struct stxn *t, struct sip_reply *r)
     TRY(build_reply(t, r, &octets));
     enum err rc = stxn_respond(t, r->status, octets);
     if (!rc && t->t.state == TXN_COMPLETED && t->t.kind == TXN_NIST && !txn_reliable(&t->t))
-        t->answer = txn_answer_of(t->t.work->table, r);
+        t->answer = txn_answer_of(t->t.work->table, work_of(t)->rx, r);
     block_unref(octets);
     return rc;
 }

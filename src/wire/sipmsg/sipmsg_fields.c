@@ -259,7 +259,7 @@ static const char *read_usual_fields(struct sip_pass *s, const char *from, const
         if (!stop || end - stop < 3 || memcmp(stop, "\r\n", 2) != 0)
             break;
         char next = stop[2];
-        if ((unsigned char)next <= ' ' && next != '\r') /* a fold, or a control */
+        if (((unsigned char)next <= ' ' && next != '\r') || next == 0x7f) /* a fold, or a control */
             break;
         /* a plain run before a colon is a name: all of it is token */
         const char *colon = octets_plain_end(&map, from), *p = colon + 1;

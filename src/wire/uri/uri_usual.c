@@ -99,10 +99,10 @@ static inline const char *read_params(const struct octet_map *map, const char *p
 {
     const char *from = p + 1;
     uint64_t marks = 0;
-    while (*p == ';') {
+    for (unsigned n = 0; *p == ';'; n++) {
         sv name, value;
         p = octets_param(map, p + 1, &name, &value);
-        if (!p)
+        if (!p || n == URI_PARAMS_MAX)
             return NULL;
         char first = (char)(name.p[0] | 0x20);
         uint64_t mark = (uint64_t)1 << (((unsigned char)first + 11 * name.n) % 64);

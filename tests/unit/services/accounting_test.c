@@ -285,6 +285,22 @@ static void test_cap(void **state)
     accounting_free(a);
 }
 
+/* Calls of one Call-ID are one chain, which must not grow without end. */
+static void test_same(void **state)
+{
+    struct rig *r = *state;
+    struct accounting *a = accounting(r, 1000);
+    for (int i = 0; i < 70; i++) {
+        struct call *c = begin(r, a, "same");
+        answer(r, a, c, 200, "b1", "same", B_AT);
+        accounting_setup_gone(a, c);
+        assert_non_null(begin(r, a, "same")); /* goes on to ring: it stays */
+    }
+    assert_int_equal(accounting_count(a), 70); /* those that ring */
+    assert_string_equal(r->dir.ended_by, "lost");
+    accounting_free(a);
+}
+
 static void test_bytes(void **state)
 {
     struct rig *r = *state;
@@ -309,8 +325,8 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_life),   T(test_unanswered), T(test_bye_in_setup),
-        T(test_target), T(test_cap),        T(test_bytes),
+        T(test_life), T(test_unanswered), T(test_bye_in_setup), T(test_target),
+        T(test_cap),  T(test_same),       T(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,6 +86,26 @@ static void the_same_response_comes_again(void **state)
     }
 }
 
+/* RFC 3261 §17.2.2: the same response. A request that has only the branch was never judged. */
+static void another_request_with_the_branch_is_not_answered_for(void **state)
+{
+    (void)state;
+    static const char *const other[] = {"c2", "c1"};
+    struct world *w = start();
+    say_udp(w, request("REGISTER", "UDP", "z9hG4bKa", "c1", ""));
+    run(w, 50 * USEC_MS);
+    act(w, loop0(w), say_full);
+    run(w, 50 * USEC_MS);
+    for (unsigned i = 0; i < 2; i++) {
+        inbox_clear(w);
+        say_udp(w, request("REGISTER", "UDP", "z9hG4bKa", other[i], ""));
+        run(w, 50 * USEC_MS);
+        assert_int_equal(heard(w, "Yes indeed"), i);
+    }
+    assert_int_equal(tell.requests, 1);
+    world_free(w);
+}
+
 static void a_cancel_too_late_gets_the_tag_that_was_given(void **state)
 {
     (void)state;
@@ -252,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_response_comes_again),
+        cmocka_unit_test(another_request_with_the_branch_is_not_answered_for),
         cmocka_unit_test(a_cancel_too_late_gets_the_tag_that_was_given),
         cmocka_unit_test(long_answers_are_not_kept_without_bound),
         cmocka_unit_test(an_answered_invite_absorbs),

@@ -163,6 +163,13 @@ static void start_lines_have_one_reading(void **state)
     refused("OPTIONS <sip:a@b> SIP/2.0\r\n" FIELDS "\r\n", "Bad Request-URI");
     refused("OPTIONS sip:a@b?Route=x SIP/2.0\r\n" FIELDS "\r\n", "Headers in Request-URI");
     accepted("OPTIONS sip:a@b sip/2.0\r\n" FIELDS "\r\n");
+    static const char most[] =
+        ";a;b;c;d;e;f;g;h;i;j;k;l;m;n;o;p;q;r;s;t;u;v;w;x;y;z;aaaa;bbbb;cccc;dddd;eeee;ffff";
+    char many[512];
+    snprintf(many, sizeof(many), "OPTIONS sip:a@b%s SIP/2.0\r\n" FIELDS "\r\n", most);
+    accepted(many);
+    snprintf(many, sizeof(many), "OPTIONS sip:a@b%s;gggg SIP/2.0\r\n" FIELDS "\r\n", most);
+    refused_n(many, strlen(many), ERR_TOOBIG, 414, "Request-URI Too Long");
     accepted("OPTIONS nobodyKnows:this SIP/2.0\r\n" FIELDS "\r\n");
     static const char version[] = "OPTIONS sip:a@b SIP/7.0\r\n" FIELDS "\r\n";
     refused_n(version, sizeof(version) - 1, ERR_SYNTAX, 505, "Version Not Supported");
@@ -182,6 +189,7 @@ static void lines_have_one_reading(void **state)
     (void)state;
     refused(START FIELDS "A: b\nC: d\r\n\r\n", "Bare CR or LF");
     refused(START FIELDS "A: b\rC: d\r\n\r\n", "Bare CR or LF");
+    refused(START FIELDS "A: b\r\n\x7f\nC: d\r\n\r\n", "Bare CR or LF");
     refused(START FIELDS "A: b\r\n", "Header section does not end");
     refused(START FIELDS "A: b\r\n\r", "Header section does not end");
     refused(START FIELDS "A: b", "Header section does not end");

@@ -31,7 +31,9 @@ struct udp_handler {
      * §18.4. quoted: the beginning of that datagram as the report tells it, borrowed; anyone can send
      * such a report, so what is not in it is not shown. */
     void (*on_error)(void *arg, const struct addr *to, enum err why, sv quoted);
-    const struct udp_steer *steer; /* NULL: none; the same for all sockets of an address */
+    /* NULL: none; the same for all sockets of an address. What matters most comes first: the kernel may
+     * have room for some of them alone. */
+    const struct udp_steer *steer;
     size_t steers;
 };
 struct udp {

@@ -85,12 +85,27 @@ static void put_rule(struct program *p, const struct udp_steer *r)
         put(p, BPF_LDX | BPF_W | BPF_IMM, at, 0, 0);
         put(p, BPF_JMP | BPF_JA, 0, 0, 0);
     }
-    put_nobody(p);
-    for (size_t i = begin; i < p->n; i++)
+    size_t none = put(p, BPF_JMP | BPF_JA, 0, 0, 0);
+    for (size_t i = begin; i < none; i++)
         if (p->step[i].code == (BPF_JMP | BPF_JA))
-            p->step[i].k = (uint32_t)(p->n - i - 1);
+            p->step[i].k = (uint32_t)(none - i);
     put_name(p, r->before);
+    p->step[none].k = (uint32_t)(p->n - none - 1);
     p->step[past].k = (uint32_t)(p->n - past - 1);
+}
+
+static bool attach(int fd, struct program *p, const struct udp_steer *rules, size_t n)
+{
+    p->n = 0;
+    put(p, BPF_LD | BPF_W | BPF_LEN, 0, 0, 0);
+    put(p, BPF_JMP | BPF_JGE | BPF_K, WORD, 1, 0);
+    put_nobody(p);
+    for (size_t i = 0; i < n && !p->full; i++)
+        put_rule(p, &rules[i]);
+    put_nobody(p);
+    struct sock_fprog program = {(unsigned short)p->n, p->step};
+    return !p->full &&
+           setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) == 0;
 }
 
 void worker_steer(int fd, const struct udp_steer *rules, size_t n)
@@ -98,14 +113,8 @@ void worker_steer(int fd, const struct udp_steer *rules, size_t n)
     struct program p = {.step = mem_alloc(STEPS_MAX * sizeof(*p.step))};
     if (!p.step)
         return; /* the kernel goes on to choose by the ports */
-    put(&p, BPF_LD | BPF_W | BPF_LEN, 0, 0, 0);
-    put(&p, BPF_JMP | BPF_JGE | BPF_K, WORD, 1, 0);
-    put_nobody(&p);
-    for (size_t i = 0; i < n && !p.full; i++)
-        put_rule(&p, &rules[i]);
-    put_nobody(&p);
-    struct sock_fprog program = {(unsigned short)p.n, p.step};
-    if (!p.full)
-        setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
+    /* net.core.optmem_max bounds the program (20 KiB before Linux 6.8): then with fewer rules. */
+    while (n > 0 && !attach(fd, &p, rules, n))
+        n--;
     mem_free(p.step);
 }

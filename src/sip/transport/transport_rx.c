@@ -300,7 +300,8 @@ static void on_error(void *arg, const struct addr *to, enum err why, sv quoted)
  * the first, and in the Route that was our Record-Route. A re-INVITE is handed over: to look for a Route in
  * each INVITE would cost more. */
 static const struct udp_steer steer[] = {
-    {"SIP/", "hG4bK", 40, 199},
+    {"SIP/", "hG4bK", 48, 107}, /* by itself it finds room everywhere */
+    {"SIP/", "hG4bK", 108, 199},
     {"ACK BYE INFOPRACREFENOTIUPDA", "oute: <sip:", 20, 559},
 };
 const struct udp_handler sip_udp_handler = {.on_datagram = on_datagram,

@@ -461,8 +461,8 @@ static void source_is_what_the_routes_say(void **state)
 /* ---- workers that datagrams name ---- */
 
 enum { STEERED = 3, NAMED_ROOM = 600 };
-static const struct udp_steer steer_rules[] = {{"BE: QU: ", "mark=", 8, 300},
-                                               {"WIDE", "abcdefgh", 8, 300}};
+static const struct udp_steer steer_rules[] = {
+    {"BE: QU: ", "mark=", 8, 30}, {"WIDE", "abcdefgh", 8, 30}, {"WIDE", "abcdefgh", 31, 50}};
 /* What is sent, and who must get it; STEERED: whoever gets what names nobody. */
 static struct named {
     const char *starts, *mark;
@@ -476,17 +476,19 @@ static struct named {
     {"BE: ", "mark=A", 8, 500, 0},
     {"BE: ", "mark=B", 8, 500, 1},
     {"BE: ", "mark=C", 8, 500, 2},
-    {"QU: ", "mark=C", 200, 500, 2},
-    {"QU: ", "mark=B", 300, 500, 1},
-    {"WIDE", "abcdefghC", 77, 500, 2},
-    {"WIDE", "abcdefghB", 78, 500, 1},
-    {"WIDE", "abcdefgxB", 78, 500, STEERED}, /* not all of it */
+    {"QU: ", "mark=C", 20, 500, 2},
+    {"QU: ", "mark=B", 30, 500, 1},
+    {"WIDE", "abcdefghC", 17, 500, 2},
+    {"WIDE", "abcdefghB", 18, 500, 1},
+    {"WIDE", "abcdefghA", 31, 500, 0},
+    {"WIDE", "abcdefghC", 50, 500, 2},
+    {"WIDE", "abcdefgxB", 18, 500, STEERED}, /* not all of it */
     {"QU: ", "mark=B", 7, 500, STEERED},     /* before the first place */
-    {"QU: ", "mark=B", 301, 500, STEERED},   /* behind the last */
-    {"ELSE", "mark=B", 200, 500, STEERED},   /* not of those that name */
+    {"QU: ", "mark=B", 31, 500, STEERED},    /* behind the last */
+    {"ELSE", "mark=B", 20, 500, STEERED},    /* not of those that name */
     {"BE: ", "mark=D", 8, 500, STEERED},     /* no such worker */
     {"BE: ", "mark=+", 8, 500, STEERED},     /* no name */
-    {"BE: ", "mark=", 203, 208, STEERED},    /* the end is where the name would be */
+    {"BE: ", "mark=", 25, 31, STEERED},      /* the end is where the name would be */
 };
 enum { NAMED = sizeof(named) / sizeof(*named) };
 static _Atomic unsigned named_got, named_by[NAMED];
@@ -509,7 +511,7 @@ static void steered_datagram(void *arg, struct block *b, const struct addr *from
 static void datagrams_reach_the_worker_they_name(void **state)
 {
     static const struct udp_handler handler = {
-        .on_datagram = steered_datagram, .steer = steer_rules, .steers = 2};
+        .on_datagram = steered_datagram, .steer = steer_rules, .steers = 3};
     static unsigned number[STEERED] = {0, 1, 2};
     struct udp *u[STEERED], *sender;
     char text[NAMED_ROOM];

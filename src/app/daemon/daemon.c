@@ -221,6 +221,7 @@ static void on_ready(struct daemon *d)
         addr_print(&b, &c->listen[i].bind);
     }
     tls_watch(d);
+    store_unbind_strays(d->store, d->group->loop[0]);
     d->env.ready = true;
     LOG_INFO("daemon", "ready", F_SV("listen", buf_sv(&b)),
              F_SV("domain", d->config->settings->domains[0].name),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The REGISTER driver: read the set, apply the request to it, swap it, answer.
  *
- *   store_bindings ─► registrar_apply ─► store_update ─► 200
+ *   store_bindings ─► registrar_apply ─► store_update ─► is the account still there? ─► 200
  *        ▲                                   │ ERR_BUSY: another worker was first
  *        └───────────────────────────────────┘
  *
@@ -172,6 +172,13 @@ static void on_written(struct store_op *op, enum err rc)
     if (rc == ERR_TOOBIG || rc == ERR_BUSY) {
         stat_refuse(&sip_loop(r->sip)->stats, STAT_LIMIT_BINDINGS);
         answer(r, 503, NULL);
+        return;
+    }
+    /* The account may have gone since its owner proved himself. Whoever removes it removes its bindings
+     * afterwards, and then did so before there were these. */
+    if (!rc && r->write.n && !store_has_account(r->store, r->aor)) {
+        store_unbind(r->store, sip_loop(r->sip), r->aor);
+        answer(r, 404, NULL); /* §10.3 step 5 */
         return;
     }
     /* A connection that ended in the meantime, on another worker perhaps, was told of before there

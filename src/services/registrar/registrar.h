@@ -8,7 +8,8 @@
  *         is never given: the phone's next hop is us already.
  * Shape   registrar_apply is a pure function: (bindings, request, limits, now) → bindings or a
  *         refusal. registrar_request drives it: reads the set, applies, swaps it; when another worker
- *         was first it reads again. The 200 leaves after the journal has the change.
+ *         was first it reads again. The 200 leaves after the journal has the change. Nothing stays bound
+ *         to an account that went meanwhile: 404.
  * Rule    the caller has authenticated and authorised the request: the account owns the address of
  *         record (D5). A Path counts for no more than its sender's word (D15).
  * Threads the worker's own.

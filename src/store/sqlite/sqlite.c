@@ -7,6 +7,11 @@ static size_t count_op(const struct store_directory *dir)
     return table_count(CONTAINER(dir, const struct sqlite, base)->accounts);
 }
 
+static bool has_op(const struct store_directory *dir, sv aor)
+{
+    return table_has(CONTAINER(dir, const struct sqlite, base)->accounts, aor);
+}
+
 static enum err fact_op(struct store_directory *dir, sv key, struct arena *a, sv *ret_value)
 {
     struct sqlite *d = sqlite_of(dir);
@@ -49,6 +54,7 @@ static void close_op(struct store_directory *dir)
 
 static const struct store_directory_ops sqlite_ops = {
     .find = sqlite_find,
+    .has = has_op,
     .change = sqlite_change,
     .record = sqlite_record,
     .each = sqlite_each,

@@ -5,10 +5,13 @@
  *
  *   directory REMOVE ─► bindings of user@domain ─► update to none ─► the caller's done
  *                         ▲                             │ ERR_BUSY: somebody registered meanwhile
- *                         └─────────────────────────────┘ */
+ *                         └─────────────────────────────┘ other errors: after a while, the caller is told
+ *
+ * Bindings alone go the same way, from the second step on. */
 #include "store/store_priv.h"
 
 enum { AOR_MAX = 2 * 1024 + 2, REMOVAL_MEMORY = 1024 * 1024 };
+static const usec removal_again = 10 * USEC_S;
 
 /* Outlives the caller's operation, which may be cancelled at any time. */
 struct removal {
@@ -16,6 +19,9 @@ struct removal {
     struct link caller; /* the caller's op hangs here until it is done or cancelled */
     struct store *store;
     struct loop *loop;
+    struct timer again;
+    bool strays;    /* all without an account, one after the other */
+    uint32_t place; /* of the one whose turn it is */
     struct store_change change;
     struct store_bindings read;
     struct store_update write;
@@ -56,6 +62,7 @@ void store_op_complete(struct loop *l, struct store_op *op, enum err rc)
 
 static void removal_free(struct removal *r)
 {
+    loop_timer_cancel(r->loop, &r->again);
     store_op_cancel(&r->change.op);
     store_op_cancel(&r->read.op);
     store_op_cancel(&r->write.op);
@@ -65,12 +72,11 @@ static void removal_free(struct removal *r)
     mem_free(r);
 }
 
-static void removal_end(struct removal *r, enum err rc)
+static void removal_tell(struct removal *r, enum err rc)
 {
     struct link *caller = list_pop(&r->caller);
     if (caller)
         store_op_complete(r->loop, CONTAINER(caller, struct store_op, by_batch), rc);
-    removal_free(r);
 }
 
 static void removal_read(struct removal *r)
@@ -81,13 +87,35 @@ static void removal_read(struct removal *r)
     store_bindings(r->store, r->loop, &r->read);
 }
 
+static void on_again(struct timer *t, void *arg)
+{
+    (void)t;
+    removal_read(arg);
+}
+
+static void next_stray(struct removal *r);
+
+/* What is bound to nobody's name would be rung all the same: an error is not the end of it. */
+static void removal_end(struct removal *r, enum err rc)
+{
+    removal_tell(r, rc);
+    if (rc)
+        loop_timer(r->loop, &r->again, removal_again);
+    else if (r->strays)
+        next_stray(r);
+    else
+        removal_free(r);
+}
+
 static void on_removed(struct store_op *op, enum err rc)
 {
     struct removal *r = op->arg;
-    if (rc)
-        removal_end(r, rc);
-    else
+    if (!rc) {
         removal_read(r);
+        return;
+    }
+    removal_tell(r, rc); /* the account stands */
+    removal_free(r);
 }
 
 static void on_read(struct store_op *op, enum err rc)
@@ -110,37 +138,94 @@ static void on_written(struct store_op *op, enum err rc)
         removal_end(r, rc);
 }
 
-static void removal_start(struct store *s, struct loop *l, struct store_change *c)
+static struct removal *removal_new(struct store *s, struct loop *l)
 {
     struct removal *r = MEM_NEW(struct removal);
-    if (!r) {
-        store_op_complete(l, &c->op, ERR_NOMEM);
-        return;
-    }
-    struct buf aor;
-    buf_init(&aor, r->aor, sizeof r->aor);
-    buf_put(&aor, c->account.user);
-    buf_char(&aor, '@');
-    buf_put(&aor, c->account.domain);
-    if (aor.rc) { /* longer than any account that was ever added */
-        mem_free(r);
-        store_op_complete(l, &c->op, ERR_NOTFOUND);
-        return;
-    }
+    if (!r)
+        return NULL;
     r->store = s;
     r->loop = l;
+    timer_init(&r->again, on_again, r);
     arena_init(&r->arena, NULL, 0, REMOVAL_MEMORY);
     list_init(&r->caller);
-    list_push(&r->caller, &c->op.by_batch);
     list_push(&s->removals[l->worker], &r->by_worker);
     store_op_init(&r->change.op, on_removed, r);
     store_op_init(&r->read.op, on_read, r);
     store_op_init(&r->write.op, on_written, r);
-    r->read.aor = r->write.aor = buf_sv(&aor);
+    return r;
+}
+
+/* False: it is longer than any that there is. */
+static bool removal_name(struct removal *r, sv aor)
+{
+    if (aor.n > sizeof r->aor)
+        return false;
+    memcpy(r->aor, aor.p, aor.n);
+    r->read.aor = r->write.aor = (sv){r->aor, aor.n};
+    return true;
+}
+
+static void removal_start(struct store *s, struct loop *l, struct store_change *c)
+{
+    char mem[AOR_MAX];
+    struct buf aor;
+    buf_init(&aor, mem, sizeof mem);
+    buf_put(&aor, c->account.user);
+    buf_char(&aor, '@');
+    buf_put(&aor, c->account.domain);
+    struct removal *r = aor.rc ? NULL : removal_new(s, l);
+    if (!r || !removal_name(r, buf_sv(&aor))) {
+        store_op_complete(l, &c->op, aor.rc ? ERR_NOTFOUND : ERR_NOMEM);
+        return;
+    }
+    list_push(&r->caller, &c->op.by_batch);
     r->change.what = STORE_REMOVE;
     r->change.account.user = sv_sub(r->read.aor, 0, c->account.user.n);
     r->change.account.domain = sv_sub(r->read.aor, c->account.user.n + 1, r->read.aor.n);
     s->dir->ops->change(s->dir, l, &r->change);
+}
+
+void store_unbind(struct store *s, struct loop *l, sv aor)
+{
+    struct removal *r = loop_stopping(l) ? NULL : removal_new(s, l);
+    if (r && removal_name(r, aor))
+        removal_read(r);
+    else if (r)
+        removal_free(r);
+}
+
+/* ---- bindings without an account ---- */
+
+static bool find_stray(sv aor, const struct binding *b, size_t n, void *arg)
+{
+    struct removal *r = arg;
+    (void)b;
+    (void)n;
+    if (store_has_account(r->store, aor) || !removal_name(r, aor))
+        return true;
+    r->place = store_place(r->store, aor);
+    return false;
+}
+
+/* Those before r->place have accounts. */
+static void next_stray(struct removal *r)
+{
+    r->read.aor = SV_NONE;
+    enum err rc =
+        store_each_between(r->store, r->place, STORE_PLACES, loop_wall(r->loop), find_stray, r);
+    if (!rc && r->read.aor.n)
+        removal_read(r);
+    else
+        removal_free(r);
+}
+
+void store_unbind_strays(struct store *s, struct loop *l)
+{
+    struct removal *r = removal_new(s, l);
+    if (!r)
+        return;
+    r->strays = true;
+    next_stray(r);
 }
 
 /* ---- the store ---- */
@@ -187,6 +272,11 @@ void store_bindings(struct store *s, struct loop *l, struct store_bindings *b)
 void store_update(struct store *s, struct loop *l, struct store_update *u)
 {
     s->loc->ops->update(s->loc, l, u);
+}
+
+bool store_has_account(const struct store *s, sv aor)
+{
+    return s->dir->ops->has(s->dir, aor);
 }
 
 void store_record(struct store *s, struct loop *l, const struct call_record *r)

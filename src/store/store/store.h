@@ -148,6 +148,14 @@ struct store_change {
     } what; /* ADD: ERR_EXISTS; SET: replaces or adds; REMOVE: ERR_NOTFOUND, its bindings go too */
 };
 void store_change(struct store *s, struct loop *l, struct store_change *c);
+/* There is an account of this name (user@domain, canonical): at once, from memory. */
+bool store_has_account(const struct store *s, sv aor);
+/* All bindings of aor go, as soon as they can be written; nobody waits. Without memory all stays as it
+ * was. */
+void store_unbind(struct store *s, struct loop *l, sv aor);
+/* The same for every address of record without an account, one after the other: a process may have ended
+ * between the end of an account and that of its bindings. Once, after a start. */
+void store_unbind_strays(struct store *s, struct loop *l);
 /* Walks, at once, on the calling thread, without holding locks across fn. Return false to stop. */
 typedef bool store_account_fn(const struct account *a, void *arg);
 typedef bool store_aor_fn(sv aor, const struct binding *b, size_t n, void *arg);
@@ -190,6 +198,7 @@ struct store_location_ops {
 };
 struct store_directory_ops {
     void (*find)(struct store_directory *d, struct loop *l, struct store_find *f);
+    bool (*has)(const struct store_directory *d, sv aor);
     void (*change)(struct store_directory *d, struct loop *l, struct store_change *c);
     void (*record)(struct store_directory *d, struct loop *l, const struct call_record *r);
     enum err (*each)(struct store_directory *d, store_account_fn *fn, void *arg);

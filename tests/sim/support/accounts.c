@@ -19,6 +19,11 @@ static void find(struct store_directory *d, struct loop *l, struct store_find *f
     inner(d)->ops->find(inner(d), l, f);
 }
 
+static bool has(const struct store_directory *d, sv aor)
+{
+    return inner(d)->ops->has(inner(d), aor);
+}
+
 static void change(struct store_directory *d, struct loop *l, struct store_change *c)
 {
     inner(d)->ops->change(inner(d), l, c);
@@ -57,6 +62,7 @@ static void close_it(struct store_directory *d)
 }
 
 static const struct store_directory_ops ops = {.find = find,
+                                               .has = has,
                                                .change = change,
                                                .record = record,
                                                .each = each,

@@ -316,6 +316,37 @@ static void a_connection_ends_while_the_register_is_served(void **state)
     rig_free(r);
 }
 
+/* Its removal finds nothing bound: the REGISTER comes to that afterwards. */
+static void the_account_goes_while_the_register_is_served(void **state)
+{
+    (void)state;
+    static const char phone[] = "Contact: <sip:a@x.invalid>\r\n";
+    struct rig *r = rig_new(SETTINGS_AUTH_ALL);
+    struct client c = {.r = r};
+    struct addr server = address(SERVER_IP, 5060);
+    assert_int_equal(
+        stream_connect(r->peer_group->loop[0], NULL, &server, &client_events, &c, &c.stream),
+        ERR_OK);
+    rig_run(r, 50 * USEC_MS);
+    client_register(&c, 1, "", phone);
+    const char *login = credentials(c.got, "REGISTER", "sip:example.com", "bob", "secret", 1);
+    slow.real = r->store->loc->ops;
+    struct store_location_ops ops = *slow.real;
+    ops.bindings = slow_bindings;
+    r->store->loc->ops = &ops;
+    client_send(&c, 2, login, phone);
+    rig_run(r, 50 * USEC_MS);
+    assert_true(timer_armed(&slow.timer));
+    r->store->loc->ops = slow.real;
+    r->dir.account[1].user = SV("robert");
+    rig_run(r, USEC_S);
+    expect_line(&c, "SIP/2.0 404 ");
+    assert_true(stat_get(&r->group->loop[0]->stats, STAT_JOURNAL_BYTES) > 0); /* it was bound */
+    assert_string_equal(users(r), "");
+    stream_close(c.stream, false);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_phone_registers_a_flow_and_goes),
         cmocka_unit_test(a_silent_phone_keeps_its_connection_while_it_is_registered),
         cmocka_unit_test(a_connection_ends_while_the_register_is_served),
+        cmocka_unit_test(the_account_goes_while_the_register_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,8 +32,9 @@ struct peer {
 struct directory {
     struct store_directory dir;
     struct account account[2];
-    bool hold;     /* look-ups wait for ever */
-    unsigned held; /* of them */
+    bool hold;      /* look-ups wait for ever */
+    unsigned held;  /* of them */
+    unsigned asked; /* look-ups so far */
     unsigned records;
     struct call_record last; /* its texts are gone but these: */
     char ended_by[16], caller[64];
@@ -62,6 +63,7 @@ struct rig {
 static void dir_find(struct store_directory *d, struct loop *l, struct store_find *f)
 {
     struct directory *dir = (struct directory *)d;
+    dir->asked++;
     if (dir->hold) {
         dir->held++;
         return;
@@ -81,6 +83,18 @@ static void dir_find(struct store_directory *d, struct loop *l, struct store_fin
     store_op_complete(l, &f->op, ERR_NOTFOUND);
 }
 
+static bool dir_has(const struct store_directory *d, sv aor)
+{
+    const struct directory *dir = (const struct directory *)d;
+    bool hit = false;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct account *a = &dir->account[i];
+        hit = hit || (sv_starts(aor, a->user) && sv_chr(aor, '@') == a->user.n &&
+                      sv_eq(sv_sub(aor, a->user.n + 1, aor.n), a->domain));
+    }
+    return hit;
+}
+
 static void dir_record(struct store_directory *d, struct loop *l, const struct call_record *r)
 {
     struct directory *dir = (struct directory *)d;
@@ -97,7 +111,7 @@ static void dir_close(struct store_directory *d)
 }
 
 static const struct store_directory_ops dir_ops = {
-    .find = dir_find, .record = dir_record, .close = dir_close};
+    .find = dir_find, .has = dir_has, .record = dir_record, .close = dir_close};
 
 static void add_account(struct account *a, sv user, sv number, sv other)
 {

@@ -158,10 +158,42 @@ static void removal_outlasts_registrations(void **state)
     both_end(&b);
 }
 
-/* A location that is always a little late. */
+/* As a process leaves it that ends between an account and its bindings. */
+static void bindings_without_an_account_go(void **state)
+{
+    struct both b;
+    char aor[16];
+    (void)state;
+    both_start(&b);
+    assert_int_equal(change(&b, STORE_ADD, "alice"), ERR_OK);
+    assert_int_equal(change(&b, STORE_ADD, "bob"), ERR_OK);
+    put(&b.w, "alice@x", 1, USEC_HOUR);
+    put(&b.w, "bob@x", 2, USEC_HOUR);
+    put(&b.w, "alice@y", 3, USEC_HOUR);
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(aor, sizeof aor, "u%u@x", i);
+        put(&b.w, aor, 4, USEC_HOUR);
+    }
+    assert_true(store_has_account(b.s, SV("alice@x")));
+    assert_false(store_has_account(b.s, SV("alice@y")));
+    store_unbind_strays(b.s, at(&b, 0));
+    world_run(&b.w, USEC_S);
+    assert_int_equal(store_aors(b.s), 2);
+    assert_int_equal(has(&b.w, "alice@x"), 1);
+    assert_int_equal(has(&b.w, "bob@x"), 2);
+    store_unbind_strays(b.s, at(&b, 0)); /* none */
+    store_unbind(b.s, at(&b, 2), SV("bob@x"));
+    store_unbind(b.s, at(&b, 2), SV("nobody@x"));
+    world_run(&b.w, USEC_S);
+    assert_int_equal(has(&b.w, "bob@x"), 0);
+    assert_int_equal(has(&b.w, "alice@x"), 1);
+    both_end(&b);
+}
+
+/* A location that is always a little late, or fails at first. */
 struct late {
     struct store_location base;
-    unsigned reads, updates;
+    unsigned reads, updates, errors;
 };
 
 static void late_bindings(struct store_location *loc, struct loop *l, struct store_bindings *b)
@@ -176,7 +208,9 @@ static void late_update(struct store_location *loc, struct loop *l, struct store
     assert_true(sv_eq(u->aor, SV("alice@x")));
     assert_int_equal(u->n, 0);
     assert_int_equal(u->version, x->reads);
-    store_op_complete(l, &u->op, ++x->updates < 5 ? ERR_BUSY : ERR_OK);
+    x->updates++;
+    enum err rc = x->updates <= x->errors ? ERR_IO : x->updates < 5 ? ERR_BUSY : ERR_OK;
+    store_op_complete(l, &u->op, rc);
 }
 
 static void late_close(struct store_location *loc)
@@ -184,21 +218,45 @@ static void late_close(struct store_location *loc)
     (void)loc;
 }
 
-static void removal_reads_again_when_it_was_late(void **state)
+static void late_start(struct late *late, struct both *b)
 {
     static const struct store_location_ops ops = {
         .bindings = late_bindings, .update = late_update, .close = late_close};
-    struct late late = {.base = {&ops}};
     struct store_directory *dir;
     const char *why;
     struct sqlite_config c = {.path = ":memory:"};
+    late->base.ops = &ops;
+    world_start(&b->w, 1);
+    assert_int_equal(sim_process(b->w.h, 3, &b->w.g), ERR_OK);
+    assert_int_equal(sqlite_directory_open(&c, &dir, &why), ERR_OK);
+    assert_int_equal(store_new(&late->base, dir, &b->s), ERR_OK);
+    assert_int_equal(change(b, STORE_ADD, "alice"), ERR_OK);
+}
+
+static void removal_goes_on_after_an_error(void **state)
+{
+    struct late late = {.errors = 7};
     struct both b = {0};
     (void)state;
-    world_start(&b.w, 1);
-    assert_int_equal(sim_process(b.w.h, 3, &b.w.g), ERR_OK);
-    assert_int_equal(sqlite_directory_open(&c, &dir, &why), ERR_OK);
-    assert_int_equal(store_new(&late.base, dir, &b.s), ERR_OK);
+    late_start(&late, &b);
+    assert_int_equal(change(&b, STORE_REMOVE, "alice"), ERR_IO);
+    assert_int_equal(find(&b, "alice"), ERR_NOTFOUND);
+    assert_int_equal(late.updates, 1);
+    world_run(&b.w, 10 * USEC_MIN);
+    assert_int_equal(late.updates, 8);
+    late.errors = 9;
+    late.updates = 0;
     assert_int_equal(change(&b, STORE_ADD, "alice"), ERR_OK);
+    assert_int_equal(change(&b, STORE_REMOVE, "alice"), ERR_IO);
+    both_end(&b); /* while it waits */
+}
+
+static void removal_reads_again_when_it_was_late(void **state)
+{
+    struct late late = {0};
+    struct both b = {0};
+    (void)state;
+    late_start(&late, &b);
     assert_int_equal(change(&b, STORE_REMOVE, "alice"), ERR_OK);
     assert_int_equal(late.reads, 5);
     assert_int_equal(late.updates, 5);
@@ -282,7 +340,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removal_takes_the_bindings_too),
         cmocka_unit_test(removal_outlasts_registrations),
+        cmocka_unit_test(bindings_without_an_account_go),
         cmocka_unit_test(removal_reads_again_when_it_was_late),
+        cmocka_unit_test(removal_goes_on_after_an_error),
         cmocka_unit_test(a_cancelled_removal_goes_on_in_silence),
         cmocka_unit_test(the_rest_goes_to_its_half),
     };

@@ -121,8 +121,8 @@ static void add_phones(struct lookup *k, const struct settings_target *t)
 static void on_bindings(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
-    if (rc)
-        failed(k, 500);
+    if (rc || k->nobody)
+        failed(k, rc ? 500 : 404);
     else
         add_phones(k, &k->list[k->at]);
     k->at++;
@@ -144,34 +144,42 @@ static bool find_bindings(struct lookup *k, sv user, sv domain,
     return true;
 }
 
-/* Whose number it is. */
+/* Whose number it is, unless an account has the name. */
 static void on_number(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
     const struct account *a = &k->find->account;
-    if (rc)
-        failed(k, rc == ERR_NOTFOUND ? 404 : 500);
-    else if (find_bindings(k, a->user, a->domain, on_bindings))
+    bool owned = !k->there && !rc;
+    if (rc && rc != ERR_NOTFOUND) {
+        on_bindings(op, rc);
+        return;
+    }
+    k->nobody = !k->there && !owned;
+    if (find_bindings(k, owned ? a->user : k->of_user, owned ? a->domain : k->of_domain,
+                      on_bindings))
         return;
     k->at++;
     next(k);
 }
 
-/* Nobody is bound to the name. No account of that name: a number? */
+/* Nobody is bound to the name. Whether there is an account of that name, one with that number, or nobody:
+ * from here on the same is asked, so that the time of the answer tells no stranger which (D1). */
 static void on_account(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
-    if (rc != ERR_NOTFOUND) {
+    if (rc && rc != ERR_NOTFOUND) {
         on_bindings(op, rc);
         return;
     }
+    k->there = !rc;
     k->find->number = k->find->user;
     k->find->user = SV_NONE;
     store_op_init(&k->find->op, on_number, k);
     store_find(k->r->shared.store, k->r->loop, k->find);
 }
 
-/* The account is asked for only where nobody is bound: bindings are made by accounts and go with them. */
+/* The account is asked for only where nobody is bound: bindings are made by accounts and go with them
+ * (registrar, store_change). */
 static void on_own_bindings(struct store_op *op, enum err rc)
 {
     struct lookup *k = op->arg;
@@ -195,6 +203,7 @@ static bool find_account(struct lookup *k, sv user, sv domain)
     }
     k->of_user = user;
     k->of_domain = domain;
+    k->there = k->nobody = false;
     return find_bindings(k, user, domain, on_own_bindings);
 }
 

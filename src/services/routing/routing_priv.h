@@ -77,6 +77,8 @@ struct lookup {
     bool secure;
     sv of_user, of_domain;   /* whose bindings are asked for */
     struct store_find *find; /* asked where nobody is bound; in the arena; NULL: not asked */
+    bool there;              /* an account has that name */
+    bool nobody;             /* no account has it, as its name or as its number */
     struct store_bindings bindings;
     struct proxy_target *targets; /* out, with room for so many */
     unsigned found, room;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The edge: who is let in, what is answered, where it goes; through a whole server. */
 #include "rig.h"
+#include "store/store_priv.h"
 
 #define BOB_AT "sip:bob@192.0.2.12:5060"
 #define FROM_A "From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:bob@example.com>\r\n"
@@ -293,6 +294,43 @@ static void test_strangers(void **state)
     rig_quiet(r);
 }
 
+/* What was asked of a store. */
+static struct {
+    const struct store_location_ops *real;
+    unsigned asked;
+} counted;
+
+static void counted_bindings(struct store_location *loc, struct loop *l, struct store_bindings *b)
+{
+    counted.asked++;
+    counted.real->bindings(loc, l, b);
+}
+
+/* Who is not bound costs a stranger's request the same, be it an account, its number, or nobody (D1). */
+static void test_same_work(void **state)
+{
+    struct rig *r = *state;
+    static const char *const uris[] = {"sip:nobody@example.com", "sip:alice@example.com",
+                                       "sip:101@example.com"};
+    static struct store_location_ops ops;
+    counted.real = r->store->loc->ops;
+    ops = *counted.real;
+    ops.bindings = counted_bindings;
+    r->store->loc->ops = &ops;
+    r->set->strangers = SETTINGS_STRANGERS_RING;
+    for (unsigned i = 0; i < 3; i++) {
+        counted.asked = r->dir.asked = 0;
+        assert_int_equal(ask(r, STRANGER, "MESSAGE", uris[i], FROM_X, ""), 480);
+        assert_int_equal(counted.asked, 2);
+        assert_int_equal(r->dir.asked, 2);
+    }
+    /* Nobody's name is no account's number: of one name it is the account. */
+    r->dir.account[1].numbers[0] = SV("alice");
+    assert_int_equal(ask(r, STRANGER, "MESSAGE", "sip:alice@example.com", FROM_X, ""), 480);
+    r->store->loc->ops = counted.real;
+    rig_quiet(r);
+}
+
 static void test_stale(void **state)
 {
     struct rig *r = *state;
@@ -398,9 +436,9 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_without_login), T(test_with_login), T(test_register), T(test_dead_flow),
-        T(test_merged),        T(test_strangers),  T(test_stale),    T(test_draining),
-        T(test_teardown),      T(test_repeated),
+        T(test_without_login), T(test_with_login), T(test_register),  T(test_dead_flow),
+        T(test_merged),        T(test_strangers),  T(test_stale),     T(test_draining),
+        T(test_teardown),      T(test_repeated),   T(test_same_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

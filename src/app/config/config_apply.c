@@ -407,6 +407,9 @@ static void push(struct config_reader *r)
     if (!fetch_allowed(url->text)) /* the request carries who is called */
         config_error(r, url->at, SV("such as https://push.example.test/wake; http on the loopback"),
                      "push.url: is not where such a request may go");
+    else if (fetch_load())
+        config_error(r, url->at, SV("install it (Debian's libcurl4), or leave the key out"),
+                     "push.url: needs libcurl (libcurl.so.4), which cannot be loaded");
     else if (value(r, CONFIG_K_PUSH_SECRET)->text.n == 0)
         config_finding(r, url->at, SV("secret: file:PATH"),
                        "push.secret: is not set: whoever gets the requests cannot tell ours");

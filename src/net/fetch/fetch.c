@@ -2,8 +2,8 @@
 /* libcurl on a thread of its own. A call is the thread's from the queue until its mail leaves, then
  * the loop's.
  *
- * Thread and library come with the first call: the library brings a dozen others (4 MiB that are touched),
- * and most servers never call. */
+ * The library comes with who is going to call, the thread with the first call: the library brings a dozen
+ * others (4 MiB that are touched), and most servers never call. */
 #include "fetch/fetch.h"
 #include <curl/curl.h>
 #include <dlfcn.h>
@@ -31,7 +31,9 @@ enum { IDLE_MS = 1000, LINES_MAX = FETCH_HEADERS_MAX + 2 };
     X(slist_append)        \
     X(slist_free_all)
 
-/* What is called of libcurl; written once, by the first thread before anybody calls. */
+/* What is called of libcurl; written once, before anybody calls. LOCK: curl_lock, until it is loaded. */
+static pthread_mutex_t curl_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool curl_loaded;
 static struct {
 #define X(name) __typeof__(curl_##name) *name;
     CURL_LIST(X)
@@ -209,6 +211,7 @@ static void report(struct fetch *f)
     }
 }
 
+/* LOCK: curl_lock held. It stays loaded: its libraries do not all take their leave. */
 static bool load(void)
 {
     void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
@@ -220,13 +223,24 @@ static bool load(void)
         return false;
     CURL_LIST(X)
 #undef X
-    return curl.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    return true;
+}
+
+enum err fetch_load(void)
+{
+    pthread_mutex_lock(&curl_lock);
+    curl_loaded = curl_loaded || load();
+    enum err rc = curl_loaded ? ERR_OK : ERR_UNSUPPORTED;
+    pthread_mutex_unlock(&curl_lock);
+    return rc;
 }
 
 /* From here on calls are taken, or refused. */
 static CURLM *open_multi(struct fetch *f)
 {
-    CURLM *multi = load() ? curl.multi_init() : NULL;
+    CURLM *multi = NULL;
+    if (!fetch_load() && curl.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+        multi = curl.multi_init();
     pthread_mutex_lock(&f->lock);
     f->multi = multi;
     f->missing = !multi;

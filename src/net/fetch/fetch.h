@@ -8,7 +8,8 @@
  * Limits  FETCH_QUEUE requests waiting or under way: ERR_BUSY; `time` for each in all.
  * Life    a request that is cancelled is not called back. fetch_free ends those under way (their
  *         done is not called) and joins the thread: after the loops have stopped.
- * Threads fetch_start, fetch_cancel: the loop's. new, free: the main thread.
+ * Needs   libcurl.so.4, loaded by fetch_load, else by the first request.
+ * Threads fetch_start, fetch_cancel: the loop's. new, free: the main thread. load: any.
  */
 #ifndef FETCH_FETCH_H
 #define FETCH_FETCH_H
@@ -18,6 +19,9 @@ enum { FETCH_QUEUE = 256, FETCH_BODY_MAX = 64 * 1024, FETCH_HEADERS_MAX = 8 };
 struct fetch;
 struct fetch_call;
 
+/* The library is loaded, unless it is already, and stays: who is going to call hears in time that it is
+ * missing. May block. Errors: ERR_UNSUPPORTED (not installed). */
+MUST_USE enum err fetch_load(void);
 MUST_USE enum err fetch_new(struct fetch **ret_fetch);
 void fetch_free(struct fetch *f); /* NULL is fine */
 

@@ -2,6 +2,8 @@
 /* Networks, zones, listeners of the long form, and routes: what becomes of them, and which are
  * refused. */
 #include "config_load.h"
+#include <dlfcn.h>
+#include <sys/resource.h>
 #include <time.h>
 #include "crypto/crypto.h"
 
@@ -74,6 +76,52 @@ static int with_authority(void **state)
     buf_done(&ca);
     buf_done(&key);
     return 0;
+}
+
+static bool library_is_there(void)
+{
+    void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_NOLOAD);
+    if (lib)
+        dlclose(lib);
+    return lib != NULL;
+}
+
+/* A configuration out of memory. can_open: files, libraries too. */
+static bool loads(const char *text, bool can_open)
+{
+    struct config_file file = {.path = SV("/t.yaml"), .octets = sv_of(text)};
+    struct config_source src = {.from_saved = true, .saved = &file, .saved_n = 1};
+    struct config_report report;
+    struct config *c = NULL;
+    struct rlimit was, none;
+    struct buf b;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){can_open ? was.rlim_cur : 0, was.rlim_max};
+    config_report_init(&report);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum err rc = config_load(&src, &report, &c);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    buf_init(&b, said, sizeof(said) - 1);
+    config_report_print(&report, &b);
+    said[b.n] = '\0';
+    config_report_done(&report);
+    config_free(c);
+    return rc == ERR_OK;
+}
+
+/* The first of all: what was loaded stays. */
+static void push_needs_its_library_and_nothing_else_does(void **state)
+{
+    (void)state;
+    if (!loads("domains: [example.test]\n", true))
+        fail_msg("%s", said);
+    assert_false(library_is_there());
+    assert_false(loads("push: {url: \"https://push.example.test/\"}\n", false));
+    assert_non_null(strstr(said, "/t.yaml:1:13: error: push.url: needs libcurl (libcurl.so.4), "
+                                 "which cannot be loaded; install it (Debian's libcurl4), or "
+                                 "leave the key out\n"));
+    assert_true(loads("push: {url: \"https://push.example.test/\"}\n", true));
+    assert_true(library_is_there());
 }
 
 static void the_other_keys_have_their_values(void **state)
@@ -487,6 +535,7 @@ static void running_out_of_memory_is_an_error_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(push_needs_its_library_and_nothing_else_does),
         cmocka_unit_test(an_outside_and_an_inside),
         cmocka_unit_test(the_other_keys_have_their_values),
         cmocka_unit_test(a_zone_of_nobody_is_a_finding),

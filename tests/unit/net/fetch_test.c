@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include "fetch/fetch.h"
 
 struct world {
@@ -100,7 +101,21 @@ static bool library_is_there(void)
     return lib != NULL;
 }
 
-/* The first of all: what was loaded stays. */
+/* The first of all: what was loaded stays. A file that cannot be opened is as good as none. */
+static void a_missing_library_is_told(void **state)
+{
+    (void)state;
+    struct rlimit was, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){0, was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum err rc = fetch_load();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_int_equal(rc, ERR_UNSUPPORTED);
+    assert_false(library_is_there());
+}
+
+/* Before any other is made. */
 static void the_library_comes_with_the_first_call(void **state)
 {
     (void)state;
@@ -113,6 +128,7 @@ static void the_library_comes_with_the_first_call(void **state)
     assert_true(library_is_there());
     assert_int_equal(w.rc, ERR_OK);
     end(&w);
+    assert_int_equal(fetch_load(), ERR_OK);
 }
 
 static void it_posts_and_tells_the_status(void **state)
@@ -237,6 +253,7 @@ static void only_https_or_the_loopback(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_missing_library_is_told),
         cmocka_unit_test(the_library_comes_with_the_first_call),
         cmocka_unit_test(it_posts_and_tells_the_status),
         cmocka_unit_test(a_redirection_is_not_followed),

@@ -52,6 +52,7 @@ struct stats {
     X(MAILBOX, "mailbox")                       \
     X(DIRECTORY, "call_directory")              \
     X(OFFLOAD, "offload")                       \
+    X(KEEPALIVE, "keepalive")                   \
     X(CONTROL, "control")
 enum stat_limit {
 #define X(id, label) STAT_LIMIT_##id,

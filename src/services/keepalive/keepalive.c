@@ -72,8 +72,10 @@ static bool collect(sv aor, const struct binding *b, size_t n, void *arg)
                               b[i].listener == b[j].listener);
         if (again || !needs_it(k, &b[i]))
             continue;
-        if (!room(k))
-            return false;
+        if (!room(k)) {
+            stat_refuse(&k->loop->stats, STAT_LIMIT_KEEPALIVE);
+            continue;
+        }
         k->phones[k->n] = (struct phone){.flow = {.transport = SIP_T_UDP,
                                                   .listener = b[i].listener,
                                                   .worker = b[i].worker,
@@ -116,8 +118,8 @@ static void begin_window(struct keepalive *k)
     for (unsigned i = 0; i < k->steps; i++)
         k->step[i] = NONE;
     /* Without memory for the walk the window waits for its next turn. */
-    enum err rc = store_each_between(k->store, k->from, k->to, loop_wall(k->loop), collect, k);
-    (void)rc;
+    if (store_each_between(k->store, k->from, k->to, loop_wall(k->loop), collect, k))
+        stat_refuse(&k->loop->stats, STAT_LIMIT_KEEPALIVE);
 }
 
 /* ---- sending ---- */

@@ -11,7 +11,7 @@
  *         change with who comes and goes. A turn walks about KEEPALIVE_WALK addresses of record; a server
  *         without such phones wakes once a second.
  * Limits  KEEPALIVE_WINDOW phones collected at a time; of what is beyond, other ones each time would not
- *         help any of them: the first are served.
+ *         help any of them: the first are served, each other counts (STAT_LIMIT_KEEPALIVE).
  * Threads the worker's own.
  */
 #ifndef KEEPALIVE_KEEPALIVE_H

@@ -319,6 +319,61 @@ static void a_turn_walks_some_and_idle_ones_are_few(void **state)
     end(&f);
 }
 
+/* A store with many phones at one place. */
+enum { CROWD = KEEPALIVE_WINDOW / STORE_BINDINGS_MAX + 5 };
+static struct {
+    sv aor;
+    struct binding binding[STORE_BINDINGS_MAX];
+    unsigned times; /* that it is given; 0: the walk has no memory */
+} crowd;
+
+static enum err walk_crowd(struct store_location *loc, uint32_t from, uint32_t to, usec wall,
+                           store_aor_fn *fn, void *arg)
+{
+    uint32_t place = loc->ops->place(loc, crowd.aor);
+    (void)wall;
+    if (place < from || place >= to)
+        return ERR_OK;
+    for (unsigned i = 0; i < crowd.times; i++)
+        if (!fn(crowd.aor, crowd.binding, STORE_BINDINGS_MAX, arg))
+            break;
+    return crowd.times ? ERR_OK : ERR_NOMEM;
+}
+
+static int64_t refused(const struct fixture *f)
+{
+    uint64_t n = 0;
+    for (unsigned w = 0; w < WORKERS; w++)
+        n += f->group->loop[w]->stats.refusals[STAT_LIMIT_KEEPALIVE];
+    return (int64_t)n;
+}
+
+static void who_gets_none_is_counted(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    static struct store_location_ops ops;
+    start(&f);
+    const struct store_location_ops *real = f.location->ops;
+    ops = *real;
+    ops.each_between = walk_crowd;
+    f.location->ops = &ops;
+    crowd.aor = SV("crowd@x");
+    for (unsigned i = 0; i < STORE_BINDINGS_MAX; i++)
+        crowd.binding[i] = phone_binding(&f, i);
+    crowd.times = CROWD;
+    keep_alive(&f);
+    run(&f, every + USEC_S);
+    assert_int_equal(refused(&f), 5 * STORE_BINDINGS_MAX);
+    assert_in_range(f.phone[0].n, KEEPALIVE_WINDOW / STORE_BINDINGS_MAX,
+                    KEEPALIVE_WINDOW / STORE_BINDINGS_MAX);
+    crowd.times = 0;
+    run(&f, every);
+    assert_int_equal(refused(&f), 5 * STORE_BINDINGS_MAX + 1);
+    f.location->ops = real;
+    end(&f);
+}
+
 static void the_interval_may_change_and_be_none(void **state)
 {
     (void)state;
@@ -351,6 +406,7 @@ int main(void)
         cmocka_unit_test(every_phone_in_time_and_none_in_a_burst),
         cmocka_unit_test(only_who_needs_it),
         cmocka_unit_test(a_turn_walks_some_and_idle_ones_are_few),
+        cmocka_unit_test(who_gets_none_is_counted),
         cmocka_unit_test(the_interval_may_change_and_be_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,9 +29,8 @@ static unsigned judge(const struct overload *o)
     return percent < PERCENT_MAX ? percent : PERCENT_MAX;
 }
 
-void overload_measure(struct overload *o, usec now, usec lag, size_t used, size_t cap)
+void overload_measure(struct overload *o, usec now, usec lag, unsigned full)
 {
-    unsigned full = cap ? (unsigned)(used >= cap ? 100 : used * 100 / cap) : 0;
     if (o->lag < 0 || lag < o->lag)
         o->lag = lag;
     if (full > o->full)
@@ -267,23 +266,31 @@ bool overload_may_send(const struct overload_peers *p, const struct addr *to, st
 static void probe_arm(struct overload_probe *p)
 {
     p->work = false;
-    if (p->lag > OVERLOAD_LAG_LOW)
+    if (p->look[p->at] > OVERLOAD_LAG_LOW)
         loop_timer(p->loop, &p->timer, PROBE_LATE);
     else
         loop_timer_about(p->loop, &p->timer, PROBE_CALM);
     p->due = p->timer.at;
 }
 
+static void looked(struct overload_probe *p, usec lag)
+{
+    p->at = (p->at + 1) % OVERLOAD_LOOKS;
+    p->look[p->at] = lag;
+    p->lag = lag;
+    for (unsigned i = 0; i < OVERLOAD_LOOKS; i++)
+        if (p->look[i] < p->lag)
+            p->lag = p->look[i];
+}
+
 static void on_probe(struct timer *t, void *arg)
 {
     struct overload_probe *p = arg;
     (void)t;
-    p->lag = p->loop->now > p->due ? p->loop->now - p->due : 0;
+    looked(p, p->work && p->loop->now > p->due ? p->loop->now - p->due : 0);
     p->due = 0;
     if (p->work)
         probe_arm(p);
-    else
-        p->lag = 0;
 }
 
 void overload_probe_init(struct overload_probe *p, struct loop *l)

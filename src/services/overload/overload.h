@@ -4,11 +4,12 @@
  * Spec    RFC 7339: the loss algorithm (§7), oc in the topmost Via (§4, §5); 503 with Retry-After
  *         RFC 3261 §21.5.4.
  * Shape   three values without a clock, a socket or memory of their own:
- *           struct overload        our own load, judged every OVERLOAD_INTERVAL from the least lag that
- *                                  was measured in it (one hiccup is no overload) and the fullest table:
- *                                  the share of new requests to refuse, in percent;
+ *           struct overload        our own load, judged every OVERLOAD_INTERVAL from the least lag in it and
+ *                                  the fullest table: the share of new requests to refuse, in percent;
  *           struct overload_peers  what servers below us have asked for;
- *           struct overload_probe  measures how late the loop is, while there is work.
+ *           struct overload_probe  measures how late the loop is, while there is work: the least of the last
+ *                                  OVERLOAD_LOOKS. A machine that stands still for a moment, or twice, is
+ *                                  no overload: to refuse what came meanwhile would win nothing.
  *         What goes on is never refused: requests within a dialog, ACK, BYE, CANCEL, PRACK; nor what asks
  *         for help (urn:service:sos, RFC 5031).
  * Limits  OVERLOAD_PEERS servers; the one heard of longest ago is forgotten.
@@ -19,6 +20,7 @@
 #include "transport/transport.h"
 
 enum { OVERLOAD_PEERS = 64, OVERLOAD_RETRY_MIN = 5, OVERLOAD_RETRY_MAX = 30 };
+enum { OVERLOAD_LOOKS = 4 };
 #define OVERLOAD_INTERVAL (100 * USEC_MS)
 /* A peer repeats what waits longer than T1, half a second: before that nothing is won by refusing. */
 #define OVERLOAD_LAG_LOW  (100 * USEC_MS) /* at or below: less is refused */
@@ -34,8 +36,8 @@ struct overload {
     unsigned full;    /* percent of the cap, the most since then */
     uint32_t seq;     /* of the value (RFC 7339 §4.4): grows with each change */
 };
-/* lag: how late the loop is; used of cap transactions. now: monotonic. */
-void overload_measure(struct overload *o, usec now, usec lag, size_t used, size_t cap);
+/* lag: how late the loop is; full: percent of the transactions that there may be. now: monotonic. */
+void overload_measure(struct overload *o, usec now, usec lag, unsigned full);
 /* m may be refused at all. */
 bool overload_sheddable(struct sipmsg *m);
 /* m is refused: answer 503 with "Retry-After: " overload_retry_s(). chance: any random number. */
@@ -74,7 +76,9 @@ struct overload_probe {
     struct timer timer;
     usec due; /* 0: not armed */
     bool work;
-    usec lag; /* the last one measured; 0 when there is no work */
+    usec look[OVERLOAD_LOOKS]; /* each lag measured, in turn */
+    unsigned at;
+    usec lag; /* the least of them; 0 when there is no work */
 };
 void overload_probe_init(struct overload_probe *p, struct loop *l);
 /* A request came: the loop's lag is measured in 100 ms, and every 10 ms while it is high. Without requests

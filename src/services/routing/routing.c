@@ -168,8 +168,7 @@ static void through_us(struct routing *r, struct rx *rx, const struct proxy_rout
 static bool overloaded(struct routing *r, struct rx *rx)
 {
     overload_probe_work(&r->probe);
-    overload_measure(&r->overload, loop_now(r->loop), r->probe.lag, sip_transactions(r->sip),
-                     sip_config(r->sip)->transactions);
+    overload_measure(&r->overload, loop_now(r->loop), r->probe.lag, sip_transactions_full(r->sip));
     if (r->overload.percent == 0 || !overload_sheds(&r->overload, &rx->msg, loop_random(r->loop)))
         return false;
     enum err rc = overload_refuse(&r->overload, r->sip, rx);

@@ -28,8 +28,8 @@ static enum err shared_init(struct sip_shared *sh, const uint8_t secret[static H
     struct sip_config *c = &sh->config;
     unsigned workers = sh->group->n;
     /* Every transaction may hold a claim, and so may a message that is on its way. */
-    size_t entries =
-        c->transactions > DIRECTORY_MAX / workers ? DIRECTORY_MAX : c->transactions * workers;
+    size_t each = c->transactions * SIP_STANDING;
+    size_t entries = each > DIRECTORY_MAX / workers ? DIRECTORY_MAX : each * workers;
     TRY(own_texts(sh));
     TRY(home_new(secret, workers, entries < DIRECTORY_MIN ? DIRECTORY_MIN : entries, &sh->home));
     TRY(names_new(&sh->names));
@@ -188,6 +188,11 @@ size_t sip_transactions(const struct sip *s)
 size_t sip_connections(const struct sip *s)
 {
     return s->conns;
+}
+
+unsigned sip_transactions_full(const struct sip *s)
+{
+    return s->txn_ops ? s->txn_ops->full(s->txns) : 0;
 }
 
 void sip_set_txns(struct sip *s, const struct sip_txn_ops *ops, void *table)

@@ -23,6 +23,9 @@
 #include "tls/tls.h"
 
 enum { SIP_LISTENERS_MAX = 32, SIP_ZONES_MAX = 16, SIP_ZONE_NETWORKS_MAX = 32 };
+/* What of a transaction only stands until its last timer, half a minute behind each call, is small: there may be
+ * so many for each that has work to do. */
+enum { SIP_STANDING = 8 };
 enum { SIP_NAMES = 4096 }; /* names of TLS peers that are remembered at once */
 
 /* Where octets come from and go to. A value; the connection behind it may be gone when it is
@@ -157,7 +160,7 @@ struct sip_config {
     usec handshake;      /* TCP accepted until TLS is up, and from there until WebSocket is */
     usec idle;           /* connection without traffic, unless kept (sip_flow_keep) */
     usec message_time;   /* a message begun on a stream must be complete within this */
-    size_t transactions; /* per worker */
+    size_t transactions; /* per worker, that have work to do; SIP_STANDING times as many in all */
 };
 
 struct sip;
@@ -205,6 +208,8 @@ const struct sip_config *sip_config(const struct sip *s);
 struct home *sip_home(const struct sip *s);
 /* Live transactions; 0 and no timer armed is quiet. */
 size_t sip_transactions(const struct sip *s);
+/* How much of their cap is taken, in percent. */
+unsigned sip_transactions_full(const struct sip *s);
 size_t sip_connections(const struct sip *s);
 
 /* Sends octets (one whole message). Errors at once: ERR_UNREACHABLE (no listener of that
@@ -292,6 +297,7 @@ struct sip_txn_ops {
     /* A server transaction here would take this request: its home is here then. */
     bool (*knows)(void *table, struct rx *rx);
     size_t (*count)(const void *table);
+    unsigned (*full)(const void *table); /* percent of the cap */
     void (*free)(void *table);
 };
 void sip_set_txns(struct sip *s, const struct sip_txn_ops *ops, void *table);

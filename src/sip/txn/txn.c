@@ -289,9 +289,29 @@ void txn_send(struct txn *t, struct block *octets, bool watched)
 
 /* ---- life ---- */
 
+static size_t count(const void *table)
+{
+    const struct txn_table *tt = table;
+    return pool_live(tt->clients) + pool_live(tt->servers);
+}
+
+/* What only stands counts as an eighth. */
+static size_t taken(const struct txn_table *tt)
+{
+    size_t standing = count(tt) / SIP_STANDING;
+    return tt->at_work > standing ? tt->at_work : standing;
+}
+
+static unsigned full(const void *table)
+{
+    const struct txn_table *tt = table;
+    size_t n = taken(tt), cap = tt->config->transactions;
+    return n < cap ? (unsigned)(n * 100 / cap) : 100;
+}
+
 bool txn_full(struct txn_table *tt)
 {
-    if (pool_live(tt->clients) + pool_live(tt->servers) < tt->config->transactions)
+    if (taken(tt) < tt->config->transactions)
         return false;
     stat_refuse(&tt->loop->stats, STAT_LIMIT_TRANSACTIONS);
     return true;
@@ -306,6 +326,7 @@ void txn_init(struct txn *t, struct txn_table *tt, enum txn_kind kind, const str
     t->work = w;
     w->t = t;
     w->table = tt;
+    tt->at_work++;
     timer_init(&w->retry, on_retry, t);
     w->watch.on_fail = on_fail;
     w->watch.arg = t;
@@ -323,6 +344,7 @@ void txn_work_done(struct txn *t)
     list_unlink(&w->by_fault);
     txn_elsewhere_done(t);
     block_unref(w->octets);
+    w->table->at_work--;
     t->work = NULL;
 }
 
@@ -332,12 +354,6 @@ void txn_done(struct txn_table *tt, struct txn *t)
     hash_remove(client ? &tt->by_client_key : &tt->by_server_key, &t->by_key);
     leave_queue(tt, t);
     stat_add(&tt->loop->stats, STAT_SIP_TXN_LIVE, -1);
-}
-
-static size_t count(const void *table)
-{
-    const struct txn_table *tt = table;
-    return pool_live(tt->clients) + pool_live(tt->servers);
 }
 
 static void table_done(struct txn_table *tt)
@@ -372,6 +388,7 @@ static const struct sip_txn_ops ops = {
     .on_response = ctxn_on_response,
     .knows = stxn_knows,
     .count = count,
+    .full = full,
     .free = table_free,
 };
 

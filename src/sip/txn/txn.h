@@ -13,7 +13,9 @@
  *         the pointer is dead.
  *         stxn_drop / ctxn_drop: the user leaves; the machine finishes alone; no handler is
  *         called any more.
- * Limits  sip_config.transactions a worker: beyond it ERR_NOMEM and STAT_LIMIT_TRANSACTIONS.
+ * Limits  sip_config.transactions a worker that have work to do, and SIP_STANDING times as many in all: what
+ *         only stands until its last timer (half a minute behind each call) is small. Beyond them ERR_NOMEM and
+ *         STAT_LIMIT_TRANSACTIONS.
  * Threads the home's worker.
  */
 #ifndef TXN_TXN_H

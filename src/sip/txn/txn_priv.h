@@ -45,6 +45,7 @@ struct txn_table {
     struct link faults;
     struct deferred later;
     struct locate *locate; /* NULL: responses follow no names */
+    size_t at_work;        /* of all, those that have their work yet */
     size_t answers;        /* octets of what stands to be said again */
     bool closing;
 };

@@ -28,11 +28,11 @@ static struct sipmsg *parse(const char *method, const char *uri, const char *to_
 }
 
 /* n intervals of this load. */
-static void intervals(struct overload *o, usec *now, unsigned n, usec lag, size_t used)
+static void intervals(struct overload *o, usec *now, unsigned n, usec lag, unsigned full)
 {
     while (n--) {
         *now += OVERLOAD_INTERVAL;
-        overload_measure(o, *now, lag, used, 1000);
+        overload_measure(o, *now, lag, full);
     }
 }
 
@@ -41,43 +41,43 @@ static void test_control(void **state)
     (void)state;
     struct overload o = {0};
     usec now = USEC_S;
-    intervals(&o, &now, 20, 5 * USEC_MS, 500);
+    intervals(&o, &now, 20, 5 * USEC_MS, 50);
     assert_int_equal(o.percent, 0);
     /* Late: more is refused with every interval, but never all. */
-    intervals(&o, &now, 3, OVERLOAD_LAG_HIGH + 1, 500);
+    intervals(&o, &now, 3, OVERLOAD_LAG_HIGH + 1, 50);
     assert_int_equal(o.percent, 30);
     uint32_t seq = o.seq;
-    intervals(&o, &now, 50, OVERLOAD_LAG_HIGH + 1, 500);
+    intervals(&o, &now, 50, OVERLOAD_LAG_HIGH + 1, 50);
     assert_int_equal(o.percent, 95);
     assert_true(o.seq > seq);
     /* Between the marks it holds; below it comes back, slowly. */
-    intervals(&o, &now, 5, OVERLOAD_LAG_HIGH, 500);
+    intervals(&o, &now, 5, OVERLOAD_LAG_HIGH, 50);
     assert_int_equal(o.percent, 95);
-    intervals(&o, &now, 5, OVERLOAD_LAG_LOW, 500);
+    intervals(&o, &now, 5, OVERLOAD_LAG_LOW, 50);
     assert_int_equal(o.percent, 70);
-    intervals(&o, &now, 5, OVERLOAD_LAG_LOW, 850); /* the table is not empty enough yet */
+    intervals(&o, &now, 5, OVERLOAD_LAG_LOW, 85); /* the table is not empty enough yet */
     assert_int_equal(o.percent, 70);
-    intervals(&o, &now, 20, OVERLOAD_LAG_LOW, 500);
+    intervals(&o, &now, 20, OVERLOAD_LAG_LOW, 50);
     assert_int_equal(o.percent, 0);
     /* A table nearly full: in proportion, at once. */
-    intervals(&o, &now, 1, 0, 950);
+    intervals(&o, &now, 1, 0, 95);
     assert_int_equal(o.percent, 50);
-    intervals(&o, &now, 1, 0, 1000);
+    intervals(&o, &now, 1, 0, 100);
     assert_int_equal(o.percent, 95);
     /* One hiccup in an interval is no overload; lateness that does not go away is. */
     o = (struct overload){.judged = now, .lag = -1};
-    overload_measure(&o, now + 10, 400 * USEC_MS, 0, 1000);
-    overload_measure(&o, now + 20, 0, 0, 1000);
-    overload_measure(&o, now + OVERLOAD_INTERVAL, 400 * USEC_MS, 0, 1000);
+    overload_measure(&o, now + 10, 400 * USEC_MS, 0);
+    overload_measure(&o, now + 20, 0, 0);
+    overload_measure(&o, now + OVERLOAD_INTERVAL, 400 * USEC_MS, 0);
     assert_int_equal(o.percent, 0);
     o = (struct overload){.judged = now, .lag = -1};
-    overload_measure(&o, now + 10, 400 * USEC_MS, 0, 1000);
-    overload_measure(&o, now + 20, 300 * USEC_MS, 0, 1000);
-    overload_measure(&o, now + OVERLOAD_INTERVAL, 400 * USEC_MS, 0, 1000);
+    overload_measure(&o, now + 10, 400 * USEC_MS, 0);
+    overload_measure(&o, now + 20, 300 * USEC_MS, 0);
+    overload_measure(&o, now + OVERLOAD_INTERVAL, 400 * USEC_MS, 0);
     assert_int_equal(o.percent, 10);
     /* After a pause it begins anew. */
     o.percent = 90;
-    overload_measure(&o, now + USEC_MIN, 0, 0, 1000);
+    overload_measure(&o, now + USEC_MIN, 0, 0);
     assert_int_equal(o.percent, 0);
 }
 
@@ -307,6 +307,14 @@ static void test_probe(void **state)
     overload_probe_work(&p);
     p.due -= 170 * USEC_MS;
     rig_run(&b->rig, 101 * USEC_MS);
+    assert_true(p.look[p.at] >= 170 * USEC_MS);
+    /* Again and again, each time within 10 ms: only what lasts is lateness. */
+    for (int i = 1; i < OVERLOAD_LOOKS; i++) {
+        assert_int_equal(p.lag, 0);
+        overload_probe_work(&p);
+        p.due -= 300 * USEC_MS;
+        rig_run(&b->rig, 11 * USEC_MS);
+    }
     assert_true(p.lag >= 170 * USEC_MS);
     overload_probe_work(&p);
     rig_run(&b->rig, 11 * USEC_MS);

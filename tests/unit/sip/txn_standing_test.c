@@ -221,6 +221,41 @@ static void a_refusal_is_forgotten_with_its_ack(void **state)
     world_free(w);
 }
 
+/* ---- how many ---- */
+
+/* What only stands hinders nothing that has work to do, and has an end too. */
+static void many_may_stand(void **state)
+{
+    (void)state;
+    enum { WORKING = 10, ALL = SIP_STANDING * WORKING };
+    char branch[32];
+    world_transactions = WORKING;
+    struct world *w = start();
+    world_transactions = 100;
+    for (int i = 0; i < ALL; i++) {
+        assert_int_equal(sip_transactions_full(w->sip[0]), i / SIP_STANDING * 100 / WORKING);
+        snprintf(branch, sizeof branch, "z9hG4bK%d", i);
+        say_udp(w, request("REGISTER", "UDP", branch, branch, ""));
+        run(w, 5 * USEC_MS);
+        act(w, loop0(w), say_full);
+        inbox_clear(w);
+    }
+    assert_int_equal(live(w), ALL);
+    assert_int_equal(tell.rc, ERR_OK);
+    assert_int_equal(sip_transactions_full(w->sip[0]), 100);
+    say_udp(w, request("REGISTER", "UDP", "z9hG4bKmore", "more", ""));
+    run(w, 5 * USEC_MS);
+    assert_int_equal(tell.rc, ERR_NOMEM);
+    assert_int_equal(live(w), ALL);
+    run(w, 32 * USEC_S);
+    assert_int_equal(sip_transactions_full(w->sip[0]), 0);
+    say_udp(w, request("REGISTER", "UDP", "z9hG4bKlater", "later", ""));
+    run(w, 5 * USEC_MS);
+    assert_int_equal(tell.rc, ERR_OK);
+    assert_int_equal(sip_transactions_full(w->sip[0]), 10);
+    world_free(w);
+}
+
 /* ---- what it costs ---- */
 
 enum { STANDING = 2000 };
@@ -277,6 +312,7 @@ int main(void)
         cmocka_unit_test(long_answers_are_not_kept_without_bound),
         cmocka_unit_test(an_answered_invite_absorbs),
         cmocka_unit_test(a_refusal_is_forgotten_with_its_ack),
+        cmocka_unit_test(many_may_stand),
         cmocka_unit_test(it_costs_little),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,7 @@ from support import server as support  # noqa: E402
 from support.tlsclient import Authority  # noqa: E402
 
 LOAD = pathlib.Path(os.environ.get("TANDEM_LOAD", support.TANDEM.parent / "bench/load/load"))
+FLOOR = LOAD.parents[1] / "floor/floor"
 PASSWORD = "a-long-password"
 CALLEE = "127.0.0.3"
 TICK = 1e6 / os.sysconf("SC_CLK_TCK")
@@ -194,6 +195,28 @@ class Kamailio:
     def version():
         return subprocess.run(["kamailio", "-v"], capture_output=True, text=True,
                               check=True).stdout.split("\n")[0].split("version: ")[1].split(" (")[0]
+
+
+class Floor:
+    """No server: datagrams are received and sent as the load needs it, and nothing is understood. What that takes is
+    the kernel's, below which no server gets that serves datagrams as they come."""
+    name = "floor"
+
+    def __init__(self, users, workers=2, login=False, redirect=False, tls=None):
+        self.ports = {"udp": support.free_port(("127.0.0.1",))}
+        self.command = [FLOOR, str(self.ports["udp"])] + ["redirect"] * redirect
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
+        time.sleep(0.2)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def pids(self):
+        return [self.process.pid]
 
 
 # --- the load -----------------------------------------------------------------------------------------

@@ -79,17 +79,8 @@ def is_torn_reported(server):
     return any("torn" in line.lower() for line in server.log().splitlines())
 
 
-def records(octets):
-    """A log without the zeros of the room that was taken ahead."""
-    at = 32
-    while length := int.from_bytes(octets[at:at + 4], "little"):
-        at += 8 + length
-    return octets[:at]
-
-
-@pytest.mark.parametrize("tear", ["garbage", "half a record", "half a record, then zeros", "zeros"])
+@pytest.mark.parametrize("tear", ["garbage", "half a record", "zeros"])
 def test_a_torn_tail_is_cut_and_reported(tear):
-    """Of zeros alone nothing is said: a log that was not closed may end with them."""
     account = "u02@" + DOMAIN
     contacts = ["sip:u02@127.0.0.1:%d" % port for port in range(31000, 31005)]
     last = "sip:u02@127.0.0.1:31999"
@@ -97,7 +88,7 @@ def test_a_torn_tail_is_cut_and_reported(tear):
         server.add_user("u02", PASSWORD)
 
         def sizes():
-            return {file: len(records(file.read_bytes())) for file in data(server, "location.*.log")}
+            return {file: file.stat().st_size for file in data(server, "location.*.log")}
 
         def register(*uris):  # one socket: one worker, one file
             for uri in uris:
@@ -110,15 +101,15 @@ def test_a_torn_tail_is_cut_and_reported(tear):
         [file] = [f for f, size in sizes().items() if size > before.get(f, 0)]
         record = sizes()[file] - before.get(file, 0)
         server.kill()
-        octets = records(file.read_bytes())
-        if tear.startswith("half a record"):
-            octets = octets[:len(octets) - record // 2]
-        file.write_bytes(octets + (bytes(37) if tear.endswith("zeros") else
-                                   random.Random(3).randbytes(37) if tear == "garbage" else b""))
+        octets = file.read_bytes()
+        if tear == "half a record":
+            file.write_bytes(octets[:len(octets) - record // 2])
+        else:
+            file.write_bytes(octets + (bytes(37) if tear == "zeros" else random.Random(3).randbytes(37)))
         server.start()
         there = set(server.bindings()[account])
-        assert there == set(contacts) | (set() if tear.startswith("half a record") else {last})
-        assert is_torn_reported(server) == (tear != "zeros"), server.log()
+        assert there == set(contacts) | (set() if tear == "half a record" else {last})
+        assert is_torn_reported(server), server.log()
         # What follows stands behind the cut: the next start finds it and has nothing to report.
         with Client(server.port, user="u02", password=PASSWORD) as client:
             register("sip:u02@127.0.0.1:31777")

@@ -13,11 +13,6 @@ enum err disk_append(struct disk_file *f, const sv *pieces, size_t n)
     return f->ops->append(f, pieces, n);
 }
 
-void disk_ahead(struct disk_file *f)
-{
-    f->ops->ahead(f);
-}
-
 enum err disk_sync(struct disk_file *f)
 {
     return f->ops->sync(f);

@@ -19,7 +19,6 @@ struct disk_ops {
     enum err (*open)(struct disk *d, sv path, bool truncate, struct disk_file **ret_file,
                      uint64_t *ret_size);
     enum err (*append)(struct disk_file *f, const sv *pieces, size_t n);
-    void (*ahead)(struct disk_file *f);
     enum err (*sync)(struct disk_file *f);
     void (*close)(struct disk_file *f);
     enum err (*read)(struct disk *d, sv path, size_t max, char **ret_octets, size_t *ret_n);
@@ -45,10 +44,6 @@ MUST_USE enum err disk_open(struct disk *d, sv path, bool truncate, struct disk_
 /* All or an error; after an error the tail is undefined (readers cut it). Errors: ERR_IO, ERR_NOMEM
  * (disk full). */
 MUST_USE enum err disk_append(struct disk_file *f, const sv *pieces, size_t n);
-/* Many small appends are to come: where the file system is fit for it, room is taken ahead and written to
- * without a system call each. Until the file is closed, and for ever when the process died before, zeros
- * may follow what was appended: readers stop there. */
-void disk_ahead(struct disk_file *f);
 MUST_USE enum err disk_sync(struct disk_file *f);
 void disk_close(struct disk_file *f);
 /* Whole file; octets from mem_alloc, the caller's to free. Errors: ERR_NOTFOUND, ERR_TOOBIG (max),

@@ -6,26 +6,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-enum { PIECES_AT_ONCE = 64, WINDOW = 128 * 1024, WINDOW_ALIGN = 64 * 1024 };
+enum { PIECES_AT_ONCE = 64 };
 
 struct real_file {
     struct disk_file base;
     int fd;
-    bool broken;   /* a sync failed: the kernel may have dropped the pages, so later success means
-                    nothing; or zeros cannot be cut off, and nothing is read behind them */
-    bool ahead;    /* append goes through windows */
-    char *window;  /* WINDOW octets of the file that are mapped; NULL: none */
-    uint64_t from; /* where in the file the window begins; a multiple of WINDOW_ALIGN */
-    uint64_t end;  /* of what was appended; with a window: in it */
+    bool broken; /* a sync failed: the kernel may have dropped the pages, so later success means
+                    nothing */
 };
 
 static enum err from_errno(int e)
@@ -99,88 +92,11 @@ static enum err write_all(int fd, struct iovec *iov, size_t n)
     return ERR_OK;
 }
 
-/* ---- room ahead ----
- *
- * A window is a mapped part of the file that has its blocks already, so that a full disk is met when it is
- * taken, by an error, and never by a signal when it is written to. For the same reason what was touched stays
- * in memory (mlock2), and file systems that write elsewhere what they have on the disk get none. */
-
-static bool fit_for_windows(int fd)
-{
-    struct statfs s;
-    return fstatfs(fd, &s) == 0 && (s.f_type == EXT4_SUPER_MAGIC || s.f_type == TMPFS_MAGIC);
-}
-
-/* The file ends where its content does, and append writes again: behind zeros nothing would be read. */
-static enum err window_end(struct real_file *f)
-{
-    if (!f->ahead)
-        return ERR_OK;
-    f->ahead = false;
-    if (f->window)
-        munmap(f->window, WINDOW);
-    f->window = NULL;
-    if (ftruncate(f->fd, (off_t)f->end) == 0)
-        return ERR_OK;
-    f->broken = true;
-    return ERR_IO;
-}
-
-/* The window that end lies in. False: there is none to be had. */
-static bool window_move(struct real_file *f)
-{
-    uint64_t from = f->end - f->end % WINDOW_ALIGN;
-    if (fallocate(f->fd, 0, (off_t)from, WINDOW) != 0)
-        return false;
-    char *p = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, (off_t)from);
-    if (p == MAP_FAILED)
-        return false;
-    if (mlock2(p, WINDOW, MLOCK_ONFAULT) != 0) {
-        munmap(p, WINDOW);
-        return false;
-    }
-    if (f->window)
-        munmap(f->window, WINDOW);
-    f->window = p;
-    f->from = from;
-    return true;
-}
-
-static bool window_append(struct real_file *f, sv piece)
-{
-    while (piece.n) {
-        if ((!f->window || f->end == f->from + WINDOW) && !window_move(f))
-            return false;
-        size_t left = (size_t)(f->from + WINDOW - f->end), n = piece.n < left ? piece.n : left;
-        memcpy(f->window + (f->end - f->from), piece.p, n);
-        f->end += n;
-        piece = sv_sub(piece, n, piece.n);
-    }
-    return true;
-}
-
-static void real_ahead(struct disk_file *file)
-{
-    struct real_file *f = CONTAINER(file, struct real_file, base);
-    struct stat st;
-    if (f->ahead || !fit_for_windows(f->fd) || fstat(f->fd, &st) != 0)
-        return;
-    f->ahead = true;
-    f->end = (uint64_t)st.st_size;
-}
-
 static enum err real_append(struct disk_file *file, const sv *pieces, size_t n)
 {
     struct real_file *f = CONTAINER(file, struct real_file, base);
     if (f->broken)
         return ERR_IO;
-    for (uint64_t begun = f->end; f->ahead && n > 0; pieces++, n--, begun = f->end) {
-        if (window_append(f, *pieces))
-            continue;
-        f->end = begun; /* this piece and those behind it are written */
-        TRY(window_end(f));
-        break;
-    }
     while (n > 0) {
         struct iovec iov[PIECES_AT_ONCE];
         size_t k = 0;
@@ -205,8 +121,6 @@ static enum err real_sync(struct disk_file *file)
 static void real_close(struct disk_file *file)
 {
     struct real_file *f = CONTAINER(file, struct real_file, base);
-    enum err rc = window_end(f);
-    (void)rc; /* readers stop at the zeros */
     close(f->fd);
     mem_free(f);
 }
@@ -216,7 +130,7 @@ static enum err real_open(struct disk *d, sv path, bool truncate, struct disk_fi
 {
     int fd;
     struct stat st;
-    TRY(open_path(path, O_RDWR | O_CREAT | O_APPEND | (truncate ? O_TRUNC : 0), 0600, &fd));
+    TRY(open_path(path, O_WRONLY | O_CREAT | O_APPEND | (truncate ? O_TRUNC : 0), 0600, &fd));
     struct real_file *f = MEM_NEW(struct real_file);
     if (!f || fstat(fd, &st) != 0) {
         enum err rc = f ? ERR_IO : ERR_NOMEM;
@@ -375,7 +289,6 @@ static enum err real_list(struct disk *d, sv dir, bool (*fn)(sv name, void *arg)
 static const struct disk_ops real_ops = {
     .open = real_open,
     .append = real_append,
-    .ahead = real_ahead,
     .sync = real_sync,
     .close = real_close,
     .read = real_read,

@@ -3,7 +3,6 @@
  *
  *   octets   each file knows how many of its first octets are on the platter (synced). Power loss
  *            cuts the rest at a seeded place and sometimes garbles the end of what is left of it.
- *            After a file that room was taken ahead for come zeros.
  *            A truncation is undone by chance until the next sync.
  *   names    creations, renames and removals are remembered in order until they are durable
  *            (sync_dir of a folder they touch; for a creation also a sync of the file). Power loss
@@ -14,12 +13,11 @@
 #include "sim/sim_priv.h"
 #include <stdlib.h>
 
-enum { TORN_MAX = 512, TORN_PERMILLE = 500, AHEAD_MAX = 1024 };
+enum { TORN_MAX = 512, TORN_PERMILLE = 500 };
 
 struct vfile {
     char *p;
     size_t n, cap, synced;
-    bool ahead;    /* zeros may follow */
     char *durable; /* before a truncation that is not synced; NULL: the first `synced` of p */
     size_t durable_n;
     unsigned refs; /* nodes, handles, ops */
@@ -123,12 +121,6 @@ static void file_crash(struct vfile *f, struct rng *r)
             else
                 rng_fill(r, f->p + f->n - torn, torn);
         }
-    }
-    if (f->ahead) {
-        size_t zeros = rng_below(r, AHEAD_MAX);
-        file_reserve(f, f->n + zeros);
-        memset(f->p + f->n, 0, zeros);
-        f->n += zeros;
     }
     file_sync(f); /* what is left is what the platter has */
 }
@@ -379,11 +371,6 @@ static enum err append_op(struct disk_file *file, const sv *pieces, size_t n)
     return g == GATE_GO ? ERR_OK : ERR_IO;
 }
 
-static void ahead_op(struct disk_file *file)
-{
-    handle_of(file)->data->ahead = true;
-}
-
 static enum err sync_op(struct disk_file *file)
 {
     struct vhandle *h = handle_of(file);
@@ -550,7 +537,6 @@ static enum err list_op(struct disk *disk, sv dir, bool (*fn)(sv name, void *arg
 static const struct disk_ops disk_ops = {
     .open = open_op,
     .append = append_op,
-    .ahead = ahead_op,
     .sync = sync_op,
     .close = close_op,
     .read = read_op,

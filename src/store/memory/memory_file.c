@@ -5,8 +5,6 @@
  * (4) record  length of what follows the CRC (4) CRC-32C of length and payload (4) payload: version
  * (8) key, value: to the end
  *
- * Zeros may follow the last record of a log (disk_ahead).
- *
  * A log gets its name only after its header is on the disk: so a header that fails its checks was
  * damaged, never just torn, and is no reason to throw its records away. */
 #include "memory/memory_priv.h"
@@ -158,7 +156,6 @@ static enum err log_open(struct memory *m, uint64_t generation, unsigned worker,
     TRY(disk_open(m->disk, (sv){fresh.text, fresh.n}, true, &log->append, &size));
     TRY(disk_append(log->append, &piece, 1));
     TRY(disk_sync(log->append));
-    disk_ahead(log->append);
     TRY(disk_rename(m->disk, (sv){fresh.text, fresh.n}, (sv){path.text, path.n}));
     return disk_open(m->disk, (sv){path.text, path.n}, false, &log->sync, &size);
 }

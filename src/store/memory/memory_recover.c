@@ -170,15 +170,6 @@ static enum err log_octets(struct recovery *v, struct found *f, sv octets, size_
     return ERR_OK;
 }
 
-/* Room that was taken ahead and never written to. */
-static bool all_zeros(const char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (p[i])
-            return false;
-    return true;
-}
-
 static enum err read_log(struct recovery *v, struct found *f)
 {
     struct memory_path p;
@@ -187,16 +178,16 @@ static enum err read_log(struct recovery *v, struct found *f)
     sv path = memory_path(v->m, &p, sv_of(f->name));
     TRY(disk_read(v->m->disk, path, file_max, &octets, &n));
     enum err rc = log_octets(v, f, (sv){octets, n}, &good);
-    bool torn = !rc && !all_zeros(octets + good, n - good);
     mem_free(octets);
     TRY(rc);
     atomic_fetch_add(&v->m->log_bytes, good - MEMORY_HEADER);
-    if (torn) {
+    if (good < n) {
         v->report->cut_files++;
         v->report->cut_octets += n - good;
         memcpy(v->report->cut_name, f->name, sizeof f->name);
+        TRY(disk_truncate(v->m->disk, path, good));
     }
-    return good < n ? disk_truncate(v->m->disk, path, good) : ERR_OK;
+    return ERR_OK;
 }
 
 /* ---- what stays ---- */

@@ -8,23 +8,19 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <linux/magic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 #include "disk/disk.h"
 
 /* The library's writev resolves to this one: the kernel's, or a reluctant one. */
 static bool reluctant;
-static unsigned written; /* calls */
 
 ssize_t writev(int fd, const struct iovec *iov, int n)
 {
     static unsigned calls;
-    written++;
     if (!reluctant)
         return syscall(SYS_writev, fd, iov, n);
     if (++calls % 3 == 0) {
@@ -35,17 +31,6 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
         if (iov[i].iov_len > 0)
             return syscall(SYS_write, fd, iov[i].iov_base, iov[i].iov_len > 2 ? 2 : 1);
     return 0;
-}
-
-/* As above: the kernel's, or one that has no more to give. */
-static bool unlocked;
-
-int mlock2(const void *p, size_t n, unsigned flags)
-{
-    if (!unlocked)
-        return (int)syscall(SYS_mlock2, p, n, flags);
-    errno = ENOMEM;
-    return -1;
 }
 
 static struct disk *d;
@@ -234,105 +219,6 @@ static void part_of_a_write_is_an_error(void **state)
     disk_close(NULL);
 }
 
-/* Octets that tell where they are. */
-static sv piece_at(size_t at, char mem[static 100])
-{
-    for (size_t i = 0; i < 100; i++)
-        mem[i] = (char)(1 + (at + i) % 251);
-    return (sv){mem, 100};
-}
-
-static void expect_pieces(size_t pieces, bool exactly)
-{
-    char *p, mem[100];
-    size_t n;
-    assert_int_equal(disk_read(d, at("ahead"), 1 << 20, &p, &n), ERR_OK);
-    assert_true(exactly ? n == pieces * 100 : n >= pieces * 100);
-    for (size_t i = 0; i < pieces; i++)
-        assert_memory_equal(p + i * 100, piece_at(i * 100, mem).p, 100);
-    for (size_t i = pieces * 100; i < n; i++)
-        assert_int_equal(p[i], 0);
-    mem_free(p);
-}
-
-static void room_is_taken_ahead(void **state)
-{
-    enum { PIECES = 4000 }; /* more than three windows */
-    struct disk_file *f;
-    struct statfs s;
-    uint64_t size;
-    char mem[100];
-    (void)state;
-    assert_int_equal(disk_open(d, at("ahead"), true, &f, &size), ERR_OK);
-    written = 0;
-    for (size_t i = 0; i < PIECES; i++) {
-        sv piece = piece_at(i * 100, mem);
-        assert_int_equal(disk_append(f, &piece, 1), ERR_OK);
-        if (i == 10)
-            disk_ahead(f);
-        if (i % 500 == 0)
-            expect_pieces(i + 1, false);
-    }
-    if (statfs(at("ahead").p, &s) == 0 && s.f_type == EXT4_SUPER_MAGIC)
-        assert_int_equal(written, 11);
-    assert_int_equal(disk_sync(f), ERR_OK);
-    disk_close(f);
-    expect_pieces(PIECES, true);
-}
-
-/* Taken and then not to be had in memory: what is written has no zeros before it. */
-static void room_ahead_is_given_back(void **state)
-{
-    struct disk_file *f;
-    uint64_t size;
-    char mem[100];
-    (void)state;
-    assert_int_equal(disk_open(d, at("ahead"), true, &f, &size), ERR_OK);
-    disk_ahead(f);
-    for (size_t i = 0; i < 2000; i++) {
-        sv piece = piece_at(i * 100, mem);
-        unlocked = i >= 1000; /* the second window; what is left of the first is used */
-        assert_int_equal(disk_append(f, &piece, 1), ERR_OK);
-    }
-    expect_pieces(2000, true);
-    disk_close(f);
-    assert_int_equal(disk_open(d, at("ahead"), true, &f, &size), ERR_OK);
-    disk_ahead(f); /* and not even the first */
-    for (size_t i = 0; i < 20; i++) {
-        sv piece = piece_at(i * 100, mem);
-        assert_int_equal(disk_append(f, &piece, 1), ERR_OK);
-    }
-    unlocked = false;
-    expect_pieces(20, true);
-    disk_close(f);
-}
-
-/* As above, a limit stands for a full disk: the last room that there is, is written to the octet. */
-static void room_ahead_ends(void **state)
-{
-    struct disk_file *f;
-    uint64_t size;
-    struct rlimit before, small;
-    char mem[100];
-    size_t i = 0;
-    (void)state;
-    getrlimit(RLIMIT_FSIZE, &before);
-    small = (struct rlimit){200000, before.rlim_max};
-    signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(disk_open(d, at("ahead"), true, &f, &size), ERR_OK);
-    disk_ahead(f);
-    setrlimit(RLIMIT_FSIZE, &small);
-    for (; i < 3000; i++) {
-        sv piece = piece_at(i * 100, mem);
-        if (disk_append(f, &piece, 1))
-            break;
-    }
-    setrlimit(RLIMIT_FSIZE, &before);
-    assert_int_equal(i, 2000);
-    disk_close(f);
-    expect_pieces(2000, true);
-}
-
 static void missing_folder(void **state)
 {
     struct disk_file *f;
@@ -351,9 +237,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(truncates_renames_removes, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(part_of_a_write_is_an_error, setup, teardown),
-        cmocka_unit_test_setup_teardown(room_is_taken_ahead, setup, teardown),
-        cmocka_unit_test_setup_teardown(room_ahead_is_given_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(room_ahead_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_folder, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -502,38 +502,6 @@ static void a_tail_cut_or_garbled_anywhere_is_dropped_and_reported(void **state)
     world_end(&w);
 }
 
-static void zeros_after_the_last_record_are_no_damage(void **state)
-{
-    (void)state;
-    struct world w;
-    world_start(&w, 1);
-    world_up(&w, 1);
-    put(&w, "u1@x", 1, USEC_DAY);
-    world_down(&w, END_KILL);
-    keep_files(&w);
-    struct file *log = kept_file("location.1.0.log");
-    for (size_t zeros = 1; zeros < 5000; zeros = 3 * zeros + 1) {
-        char octets[8192] = {0};
-        assert_true(log->n + zeros <= sizeof octets);
-        memcpy(octets, log->p, log->n);
-        for (int garbled = 0; garbled <= 1; garbled++) {
-            octets[log->n + zeros - 1] = (char)garbled;
-            restore(&w, log, (sv){octets, log->n + zeros});
-            world_up(&w, 1);
-            assert_int_equal(w.report.aors, 1);
-            assert_int_equal(w.report.cut_octets, garbled ? zeros : 0);
-            put(&w, "new@x", 9, USEC_DAY);
-            world_down(&w, END_KILL);
-            world_up(&w, 1);
-            assert_int_equal(w.report.aors, 2);
-            assert_int_equal(w.report.cut_files, 0);
-            world_down(&w, END_KILL);
-        }
-    }
-    drop_kept();
-    world_end(&w);
-}
-
 static void a_damaged_snapshot_or_header_throws_nothing_away(void **state)
 {
     (void)state;
@@ -880,7 +848,6 @@ int main(void)
         cmocka_unit_test(a_walk_meets_each_and_may_stop),
         cmocka_unit_test(each_process_has_an_epoch_of_its_own),
         cmocka_unit_test(a_tail_cut_or_garbled_anywhere_is_dropped_and_reported),
-        cmocka_unit_test(zeros_after_the_last_record_are_no_damage),
         cmocka_unit_test(a_damaged_snapshot_or_header_throws_nothing_away),
         cmocka_unit_test(a_corrupt_set_under_a_good_checksum_is_refused),
         cmocka_unit_test(a_record_that_the_snapshot_knows_about_counts_no_more),

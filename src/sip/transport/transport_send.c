@@ -270,8 +270,10 @@ static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block
         watch_wait(s, watch, watch_target_conn(f->worker, f->conn), NULL);
         h->watch = watch->id;
     }
-    if (hop_mail(h, f->worker, on_hop))
+    if (hop_mail(h, f->worker, on_hop)) {
+        stat_inc(&s->loop->stats, STAT_SENT_ELSEWHERE);
         return ERR_OK;
+    }
     stat_refuse(&s->loop->stats, STAT_LIMIT_MAILBOX);
     hop_free(h);
     if (watch)

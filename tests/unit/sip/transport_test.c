@@ -454,6 +454,7 @@ static void another_workers_connection_is_used_and_its_end_is_told(void **state)
     act(w, w->group->loop[other], send_on_last_flow);
     run(w, 50 * USEC_MS);
     assert_string_equal(w->inbox, "across ");
+    assert_int_equal(stat_of(w, STAT_SENT_ELSEWHERE), 1);
     assert_int_equal(watched.fails, 0);
     stream_close(w->stream, false);
     w->stream = NULL;

@@ -16,6 +16,7 @@
 
 enum { LEVELS = WHEEL_LEVELS, BITS = 8, SLOTS = WHEEL_SLOTS, TOP = LEVELS - 1 };
 _Static_assert(SLOTS == 1 << BITS, "a level is a group of bits");
+#define NEXT_UNKNOWN INT64_MIN /* before every step */
 
 static int64_t floor_step(usec t)
 {
@@ -44,6 +45,8 @@ static void set_busy(struct wheel *w, int level, unsigned i)
 
 static void clear_busy(struct wheel *w, int level, unsigned i)
 {
+    if (index_at(w->next, level) == i)
+        w->next = NEXT_UNKNOWN; /* it may have been this one */
     w->busy[level][i / 64] &= ~((uint64_t)1 << i % 64);
 }
 
@@ -61,7 +64,7 @@ static unsigned next_busy(const struct wheel *w, int level, unsigned i)
 
 void wheel_init(struct wheel *w, usec now)
 {
-    *w = (struct wheel){.step = floor_step(now)};
+    *w = (struct wheel){.step = floor_step(now), .next = NEXT_UNKNOWN};
     for (int l = 0; l < LEVELS; l++)
         for (int i = 0; i < SLOTS; i++)
             list_init(&w->slot[l][i]);
@@ -85,6 +88,12 @@ static void place(struct wheel *w, struct timer *t)
     }
     list_push(&w->slot[level][i], &t->by_slot);
     set_busy(w, level, i);
+    /* Where its slot begins; of the ring that is not said here. */
+    int64_t begins = s & -((int64_t)1 << (BITS * level));
+    if (level == TOP)
+        w->next = NEXT_UNKNOWN;
+    else if (begins > w->step && begins < w->next)
+        w->next = begins;
 }
 
 void wheel_arm(struct wheel *w, struct timer *t, usec at)
@@ -134,7 +143,7 @@ static void enter(struct wheel *w)
 
 /* First step after the present one at which a slot or a block begins that is not empty; INT64_MAX:
  * none. A lower level's slots all come before the next block of a higher one. */
-static int64_t next_step(const struct wheel *w)
+static int64_t find_next(const struct wheel *w)
 {
     for (int level = 0; level < LEVELS; level++) {
         unsigned later = next_busy(w, level, index_at(w->step, level) + 1);
@@ -145,6 +154,14 @@ static int64_t next_step(const struct wheel *w)
             return (round + later) * ((int64_t)1 << (BITS * level));
     }
     return INT64_MAX;
+}
+
+/* The same, looked for only when it is not known from before. */
+static int64_t next_step(struct wheel *w)
+{
+    if (w->next <= w->step)
+        w->next = find_next(w);
+    return w->next;
 }
 
 static size_t fire(struct wheel *w)
@@ -192,7 +209,7 @@ size_t wheel_advance(struct wheel *w, usec now)
     return fired;
 }
 
-usec wheel_next(const struct wheel *w)
+usec wheel_next(struct wheel *w)
 {
     if (w->armed == 0)
         return USEC_NEVER;
@@ -216,5 +233,5 @@ bool wheel_validate(const struct wheel *w)
                 count++;
         }
     }
-    return count == w->armed;
+    return count == w->armed && (w->next <= w->step || w->next == find_next(w));
 }

@@ -33,6 +33,9 @@ struct wheel {
     struct link slot[WHEEL_LEVELS][WHEEL_SLOTS];
     uint64_t busy[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* bit per non-empty slot */
     int64_t step;                                  /* steps (ms) passed */
+    /* the first one behind it at which a slot or block begins that is not empty; not behind it: to be
+     * looked for */
+    int64_t next;
     size_t armed;
 };
 
@@ -53,7 +56,7 @@ void wheel_cancel(struct wheel *w, struct timer *t); /* idempotent */
 size_t wheel_advance(struct wheel *w, usec now);
 /* No timer fires before this; USEC_NEVER when none is armed. May be early by the wheel's
  * coarseness, never late. */
-usec wheel_next(const struct wheel *w);
+usec wheel_next(struct wheel *w);
 bool wheel_validate(const struct wheel *w);
 
 #endif

@@ -405,11 +405,7 @@ static uint64_t stateless_hash(struct making *k)
 static void put_stateless_via(struct making *k)
 {
     struct sip *s = k->p->sip;
-    buf_put(&k->text, SV("SIP/2.0/"));
-    buf_put(&k->text, sip_transport_name(k->out->transport));
-    buf_char(&k->text, ' ');
-    sip_put_hostport(s, &k->text, k->out);
-    buf_put(&k->text, SV(";branch=z9hG4bK"));
+    sip_put_via_start(s, &k->text, k->out);
     home_mark(sip_home(s), k->o->rx->slot, stateless_hash(k), &k->text);
 }
 
@@ -442,17 +438,10 @@ static void edit_received(struct making *k)
         return;
     if (r.rport && via->rport && !via->rport_value) {
         /* ;rport gets its value where it stands. */
-        sv rest = via->params, name, value;
-        enum err rc = ERR_OK;
-        while (sip_param_next(&rest, &name, &value, &rc)) {
-            if (!sv_ieq(name, SV("rport")))
-                continue;
-            size_t from = k->text.n;
-            buf_char(&k->text, '=');
-            buf_u64(&k->text, r.rport);
-            sipedit_cut(k->e, (sv){name.p + name.n, 0}, piece(k, from));
-            break;
-        }
+        size_t from = k->text.n;
+        buf_char(&k->text, '=');
+        buf_u64(&k->text, r.rport);
+        sipedit_cut(k->e, (sv){via->rport_text.p, 0}, piece(k, from));
     }
     if (r.received.p) {
         size_t from = k->text.n;

@@ -3,22 +3,51 @@
 #include "transport/transport_priv.h"
 #include <assert.h>
 
+#define BRANCH ";branch=z9hG4bK" /* and RFC 3261's cookie */
+
+static void put_protocol(struct buf *b, enum sip_transport t)
+{
+    buf_put(b, SV("SIP/2.0/"));
+    buf_put(b, sip_transport_name(t));
+    buf_char(b, ' ');
+}
+
 /* ---- listening ---- */
 
 /* What is asked of its address with every message. */
-static void name_port(struct sip_port *p)
+static void name_port(struct sip_port *p, enum sip_transport t)
 {
-    struct buf host, hostport;
+    struct buf host, via;
     buf_init(&host, p->host, sizeof p->host);
-    buf_init(&hostport, p->hostport, sizeof p->hostport);
+    buf_init(&via, p->via, sizeof p->via);
     if (!addr_is_any(&p->local)) {
         addr_print_ip(&host, &p->local);
-        addr_print(&hostport, &p->local);
+        put_protocol(&via, t);
+        size_t from = via.n;
+        addr_print(&via, &p->local);
+        p->hostport = sv_sub(buf_sv(&via), from, via.n);
+        buf_put(&via, SV(BRANCH));
     }
-    assert(!host.rc && !hostport.rc);
+    assert(!host.rc && !via.rc);
     p->host_n = (uint8_t)host.n;
-    p->hostport_n = (uint8_t)hostport.n;
+    p->via_n = (uint8_t)via.n;
     p->loopback = addr_class(&p->local) == ADDR_LOOPBACK;
+}
+
+/* When one listener alone has this transport and family, and is bound to an address, the way to a peer need
+ * not be asked for. */
+static void note_only(struct sip *s, enum sip_transport t, unsigned family)
+{
+    struct sip_port *only = NULL;
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->shared->config.listeners; i++) {
+        struct sip_port *p = &s->port[i];
+        if (!p->open || s->shared->config.listen[i].transport != t || p->local.family != family)
+            continue;
+        only = p;
+        n++;
+    }
+    s->only[t][family == 6] = n == 1 && !addr_is_any(&only->local) ? only : NULL;
 }
 
 enum err sip_listen(struct sip *s, unsigned i)
@@ -38,8 +67,9 @@ enum err sip_listen(struct sip *s, unsigned i)
         TRY(stream_listen_flags(s->loop, &c->bind, flags, &sip_listener_handler, p, &p->listener));
         p->local = p->listener->local;
     }
-    name_port(p);
+    name_port(p, c->transport);
     p->open = true;
+    note_only(s, c->transport, p->local.family);
     /* During set-up only: the other workers open the port that the first one found. */
     if (c->bind.port == 0)
         c->bind.port = p->local.port;
@@ -198,17 +228,10 @@ static int zone_holds(const struct sip_config *c, unsigned zone, const struct ad
  * matter. NULL: there is none such. */
 static struct sip_port *only_port(struct sip *s, enum sip_transport t, const struct addr *to)
 {
-    static const struct addr no_source;
-    struct sip_port *only = NULL;
-    for (unsigned i = 0; i < s->shared->config.listeners; i++) {
-        struct sip_port *p = &s->port[i];
-        if (!p->open || s->shared->config.listen[i].transport != t || p->local.family != to->family)
-            continue;
-        if (only || addr_is_any(&p->local) || !suits(p, &no_source, to))
-            return NULL;
-        only = p;
-    }
-    return only;
+    struct sip_port *p = s->only[t][to->family == 6];
+    bool reaches =
+        p && p->local.family == to->family && (!p->loopback || addr_class(to) == ADDR_LOOPBACK);
+    return reaches ? p : NULL;
 }
 
 enum err sip_port_for(struct sip *s, enum sip_transport t, const struct addr *to,
@@ -287,32 +310,47 @@ static bool told_real(const struct sip_config *c, const struct addr *peer)
     return false;
 }
 
-void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f)
+/* Peers on this flow are told the listener's own address, as it was written when that opened. */
+static bool told_written(const struct sip *s, const struct flow *f)
 {
     const struct sip_config *c = &s->shared->config;
     const struct sip_port *p = &s->port[f->listener];
+    return p->via_n > 0 && addr_equal(&p->local, &f->local) &&
+           (!sv_present(c->listen[f->listener].advertise) || told_real(c, &f->remote));
+}
+
+void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f)
+{
+    const struct sip_config *c = &s->shared->config;
     sv advertise = c->listen[f->listener].advertise;
-    if (sv_present(advertise) && !told_real(c, &f->remote)) {
+    if (told_written(s, f)) {
+        buf_put(b, s->port[f->listener].hostport);
+    } else if (sv_present(advertise) && !told_real(c, &f->remote)) {
         buf_put(b, advertise);
         buf_char(b, ':');
         buf_u64(b, f->local.port);
-    } else if (p->hostport_n > 0 && addr_equal(&p->local, &f->local)) {
-        buf_mem(b, p->hostport, p->hostport_n);
     } else {
         addr_print(b, &f->local);
     }
 }
 
+void sip_put_via_start(struct sip *s, struct buf *b, const struct flow *f)
+{
+    const struct sip_port *p = &s->port[f->listener];
+    if (s->shared->config.listen[f->listener].transport == f->transport && told_written(s, f)) {
+        buf_mem(b, p->via, p->via_n);
+        return;
+    }
+    put_protocol(b, f->transport);
+    sip_put_hostport(s, b, f);
+    buf_put(b, SV(BRANCH));
+}
+
 void sip_put_via(struct sip *s, struct buf *b, const struct flow *f, uint16_t slot, sv suffix,
                  sv *ret_branch)
 {
-    buf_put(b, SV("SIP/2.0/"));
-    buf_put(b, sip_transport_name(f->transport));
-    buf_char(b, ' ');
-    sip_put_hostport(s, b, f);
-    buf_put(b, SV(";branch="));
-    size_t from = b->n;
-    buf_put(b, SV("z9hG4bK"));
+    sip_put_via_start(s, b, f);
+    size_t from = b->n - SV("z9hG4bK").n;
     home_mark(s->shared->home, slot, loop_random(s->loop), b);
     buf_put(b, suffix);
     size_t to = b->n;

@@ -56,9 +56,11 @@ struct sip_port {
     struct listener *listener;
     struct addr local;
     bool loopback; /* local is such an address */
-    /* local, when it is an address, as peers read it: host, and host with brackets and port */
-    char host[SIP_HOST_TEXT], hostport[SIP_HOST_TEXT + 8];
-    uint8_t host_n, hostport_n; /* 0: local is any address */
+    /* local, when it is an address, as peers read it: host; a Via of ours up to its branch, and of that the
+     * host with brackets and port */
+    char host[SIP_HOST_TEXT], via[SIP_HOST_TEXT + 40];
+    uint8_t host_n, via_n; /* 0: local is any address */
+    sv hostport;
 };
 
 enum conn_phase {
@@ -102,6 +104,8 @@ struct sip {
     const struct sip_user *user;
     void *arg;
     struct sip_port port[SIP_LISTENERS_MAX];
+    /* by transport and family (4, 6): the one listener of these, bound to an address; NULL: not so simple */
+    struct sip_port *only[SIP_T_OTHER + 1][2];
     const struct sip_txn_ops *txn_ops;
     void *txns;
 

@@ -208,12 +208,10 @@ static bool still_going(const struct txn *t)
     return d->or_connect && !sip_flow_up(t->work->table->sip, &d->flow);
 }
 
-void txn_arm(struct txn_table *tt, struct txn *t, uint32_t todo)
+/* What is said again, or said when nothing else was. */
+static void arm_retries(struct txn_table *tt, struct txn *t, uint32_t todo, bool reliable)
 {
     const struct sip_config *c = tt->config;
-    if (!t->work) /* what stands has its last timer */
-        return;
-    bool reliable = txn_reliable(t);
     if (todo & TXN_ARM_A && !reliable)
         arm_retry(t, TXN_TIMER_A, doubled(t, TXN_TIMER_A, 64 * c->t1));
     if (todo & TXN_ARM_E && !reliable)
@@ -227,6 +225,10 @@ void txn_arm(struct txn_table *tt, struct txn *t, uint32_t todo)
         arm_retry(t, TXN_TIMER_2XX, doubled(t, TXN_TIMER_2XX, c->t2));
     if (todo & TXN_ARM_100)
         arm_retry(t, TXN_TIMER_100, t->kind == TXN_IST ? TRYING_AFTER : txn_time_of_100(tt));
+}
+
+static void arm_deadlines(struct txn *t, uint32_t todo, bool reliable)
+{
     if (todo & TXN_ARM_B)
         arm_deadline(t, TXN_TIMER_B, TXN_WAIT_64T1);
     if (todo & TXN_ARM_D)
@@ -247,6 +249,18 @@ void txn_arm(struct txn_table *tt, struct txn *t, uint32_t todo)
         arm_deadline(t, TXN_TIMER_M, TXN_WAIT_64T1);
     if (todo & TXN_ARM_X)
         arm_deadline(t, TXN_TIMER_X, TXN_WAIT_64T1);
+}
+
+void txn_arm(struct txn_table *tt, struct txn *t, uint32_t todo)
+{
+    if (!(todo & (TXN_ARM_RETRY | TXN_ARM_DEADLINE)) ||
+        !t->work) /* what stands has its last timer */
+        return;
+    bool reliable = txn_reliable(t);
+    if (todo & TXN_ARM_RETRY)
+        arm_retries(tt, t, todo, reliable);
+    if (todo & TXN_ARM_DEADLINE)
+        arm_deadlines(t, todo, reliable);
 }
 
 /* ---- sending ---- */

@@ -104,6 +104,9 @@ enum txn_do {
     TXN_ARM_100 = 1 << 20,
     TXN_ARM_2XX = 1 << 21, /* only when the user asked for it */
     TXN_ARM_X = 1 << 22,
+    TXN_ARM_RETRY = TXN_ARM_A | TXN_ARM_E | TXN_ARM_E_T2 | TXN_ARM_G | TXN_ARM_100 | TXN_ARM_2XX,
+    TXN_ARM_DEADLINE = TXN_ARM_B | TXN_ARM_D | TXN_ARM_F | TXN_ARM_H | TXN_ARM_I | TXN_ARM_J |
+                       TXN_ARM_K | TXN_ARM_L | TXN_ARM_M | TXN_ARM_X,
     TXN_TELL = 1 << 23,  /* the response to the user; the ACK; the CANCEL */
     TXN_LEAVE = 1 << 24, /* on_gone: its course is run */
     TXN_LEAVE_TIMEOUT = 1 << 25,

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* tools/header_slots.c: prints sipmsg/header_slots.h, a perfect hash over the names and compact forms
- * of headers.def: no two of them share a slot, so a lookup looks at one name. Run by the build. */
+ * of headers.def: no two of them share a place in it, so a lookup looks at one name. Run by the build. */
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include "sipmsg/sipmsg_priv.h"
 
-enum { NAMES_MAX = 512, BITS_MIN = 8, BITS_MAX = 12, TRIES = 2000000 };
+enum { NAMES_MAX = 256, BITS_MIN = 8, BITS_MAX = 12, TRIES = 2000000 };
 
 static const char *const names[] = {
 #define X(id, name, compact, kind, rfc) name, compact,
@@ -15,45 +16,62 @@ static const char *const names[] = {
 };
 enum { NAMES = sizeof(names) / sizeof(names[0]) };
 
-static uint32_t keys[NAMES];
-static uint8_t slots[1 << BITS_MAX];
+/* Every name and compact form that there is; slot 0 is nobody's. */
+static struct {
+    struct sip_name_key key;
+    size_t n;
+    unsigned id;
+} slots[NAMES_MAX];
+static unsigned count = 1;
+static uint8_t hash[1 << BITS_MAX];
 
-/* Fills the slots; false: two names meet. names[i] is of header i / 2 + 1: 0 is SIP_H_OTHER. */
-static int fill(uint32_t factor, unsigned bits)
+/* Fills the hash; false: two names meet. */
+static int fill(uint64_t factor, unsigned bits)
 {
-    memset(slots, 0, (size_t)1 << bits);
-    for (unsigned i = 0; i < NAMES; i++) {
-        uint8_t *slot = &slots[SIP_HASH_SLOT(keys[i], factor, bits)];
-        if (names[i][0] == 0)
-            continue;
-        if (*slot)
+    memset(hash, 0, (size_t)1 << bits);
+    for (unsigned i = 1; i < count; i++) {
+        uint8_t *place = &hash[SIP_NAME_HASH(slots[i].key.head, slots[i].key.tail, factor, bits)];
+        if (*place)
             return 0;
-        *slot = (uint8_t)(i / 2 + 1);
+        *place = (uint8_t)i;
     }
     return 1;
 }
 
-static void print(uint32_t factor, unsigned bits)
+static void print(uint64_t factor, unsigned bits)
 {
     printf("/* made by tools/header_slots.c from headers.def */\n"
-           "enum { SIP_HASH_BITS = %u };\n#define SIP_HASH_FACTOR %uu\n"
-           "static const uint8_t header_slots[1 << SIP_HASH_BITS] = {",
-           bits, factor);
+           "#define SIP_NAME_PLACE(head, tail) SIP_NAME_HASH(head, tail, 0x%" PRIx64 "u, %u)\n"
+           "static const uint8_t header_hash[1 << %u] = {",
+           factor, bits, bits);
     for (unsigned i = 0; i < 1u << bits; i++)
-        printf("%s%u,", i % 16 ? " " : "\n    ", slots[i]);
-    printf("\n};\n");
+        printf("%s%u,", i % 16 ? " " : "\n    ", hash[i]);
+    printf("\n};\n"
+           "static const struct header_slot {\n"
+           "    struct sip_name_key key;\n    uint8_t n, id;\n} header_slots[] = {\n");
+    for (unsigned i = 0; i < count; i++)
+        printf("    {{0x%" PRIx64 "u, 0x%" PRIx64 "u}, %zu, %u},\n", slots[i].key.head,
+               slots[i].key.tail, slots[i].n, slots[i].id);
+    printf("};\n");
 }
 
 int main(void)
 {
-    _Static_assert(NAMES / 2 < UINT8_MAX, "a slot is an octet");
-    for (unsigned i = 0; i < NAMES; i++)
-        if (names[i][0])
-            keys[i] = sip_hash_key(names[i], strlen(names[i]));
-    uint32_t factor = 2654435769u; /* any odd start will do */
+    _Static_assert((int)NAMES < (int)NAMES_MAX, "a slot's number is an octet");
+    for (unsigned i = 0; i < NAMES; i++) {
+        char padded[64] = {0};
+        size_t n = strlen(names[i]);
+        if (n == 0)
+            continue;
+        memcpy(padded, names[i], n);
+        slots[count].key = sip_name_key(padded, n);
+        slots[count].n = n;
+        slots[count++].id = i / 2 + 1; /* 0 is SIP_H_OTHER */
+    }
+    uint64_t factor = 0x9e3779b97f4a7c15u; /* any odd start will do */
     for (unsigned bits = BITS_MIN; bits <= BITS_MAX; bits++) {
         for (unsigned i = 0; i < TRIES; i++) {
-            factor = factor * 1664525u + 1013904223u;
+            factor = factor * 6364136223846793005u + 1442695040888963407u;
             if (fill(factor | 1, bits)) {
                 print(factor | 1, bits);
                 return 0;

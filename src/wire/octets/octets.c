@@ -195,9 +195,10 @@ walk(const char *p, size_t n, struct octets_bits *ret_bits, kinds_fn *kinds_of)
         k.control &= ~behind;
         k.odd |= behind;
         k.marks |= behind;
-        (void)take(&w, p, at, k);
+        found = take(&w, p, at, k);
         at += 64;
     }
+    ret_bits->blank = found;
     ret_bits->words = at / 64;
     w.odd[at / 64] = w.marks[at / 64] = ~(uint64_t)0;
 }

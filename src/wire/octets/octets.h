@@ -24,6 +24,7 @@ enum { OCTETS_MAX = 65535, OCTETS_WORDS = OCTETS_MAX / 64 + 1 };
 #define OCTETS_ROOM(n) ((n) / 64 + 2)
 
 struct octets_bits {
+    bool blank;   /* CR LF CR LF was found */
     size_t words; /* known so far; octets beyond the text are odd marks that start no run */
     uint64_t *odd,
         *marks; /* OCTETS_ROOM words each: a run of plain octets ends in the last of them */

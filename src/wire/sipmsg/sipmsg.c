@@ -74,8 +74,8 @@ static void read_request_line(struct sip_pass *s, sv line)
 static bool read_start_line(struct sip_pass *s)
 {
     struct sip_line l;
-    const char *stop = sip_pop_run(&s->runs);
-    if (!sip_read_line(s, stop ? stop : s->end, &l))
+    size_t stop = sip_pop_run(&s->runs);
+    if (!sip_read_line(s, stop == SIZE_MAX ? s->end : s->p + stop, &l))
         return false;
     sv text = {l.from, (size_t)((l.fold ? l.fold : l.end) - l.from)};
     if (has_version_shape(text))
@@ -117,15 +117,19 @@ static void read_all(struct sip_pass *s)
     struct sipmsg *m = s->m;
     size_t most = m->text.n < SIPMSG_SECTION_MAX ? m->text.n : SIPMSG_SECTION_MAX;
     s->end = s->p + most;
-    s->bits.odd = arena_alloc(m->arena, 2 * OCTETS_ROOM(most) * sizeof(s->bits.odd[0]));
-    if (!s->bits.odd) {
+    size_t bits_n = 2 * OCTETS_ROOM(most) * sizeof(s->bits.odd[0]);
+    m->memo = arena_alloc(m->arena, sizeof(*m->memo) + bits_n);
+    if (!m->memo) {
         sip_fail(s, ERR_NOMEM, s->p, 503, "Out of memory");
         return;
     }
+    memset(m->memo->rc, ERR_OK, sizeof(m->memo->rc));
+    m->memo->others = NULL;
+    s->bits.odd = (uint64_t *)(void *)(m->memo + 1);
     s->bits.marks = s->bits.odd + OCTETS_ROOM(most);
     octets_scan(s->p, most, &s->bits);
     m->map = (struct octet_map){s->p, s->bits.odd, s->bits.marks};
-    s->runs = (struct sip_runs){0, s->p - 64, s->bits.runs, s->bits.runs + s->bits.words};
+    s->runs = (struct sip_runs){0, (size_t)-64, s->bits.runs, s->bits.runs + s->bits.words};
     if (!read_start_line(s) || !sip_read_fields(s)) {
         if (m->text.n > SIPMSG_SECTION_MAX && s->fault.at >= SIPMSG_SECTION_MAX) {
             s->rc = ERR_TOOBIG;
@@ -151,6 +155,13 @@ static void start_message(struct sipmsg *m, sv text, struct arena *a)
     m->fields = NULL;
     m->count = 0;
     m->arena = a;
+    m->known.uri = NULL;
+    m->known.via = m->known.vias = NULL;
+    m->known.from = m->known.to = NULL;
+    m->known.cseq = NULL;
+    m->known.call_id = SV_NONE;
+    for (unsigned i = 0; i < SIPMSG_LISTS; i++)
+        m->known.lists[i].addrs = NULL;
     m->memo = NULL;
     m->map = (struct octet_map){m->text.p, NULL, NULL};
     memset(m->first, 0xff, sizeof(m->first));

@@ -103,6 +103,24 @@ struct sip_item {
     bool only;      /* the field has no other value */
 };
 
+/* The lists that every message is asked for: Contact, Route, Record-Route, Path, in this order. */
+enum { SIPMSG_LISTS = 4 };
+struct sip_addrs {
+    const struct sip_addr *addrs; /* NULL: not read yet, or not good */
+    size_t n;
+};
+
+/* Typed values that were read and are good; NULL: not read yet, or not good. */
+struct sipmsg_known {
+    const struct uri *uri;
+    const struct sip_via *via, *vias; /* topmost; all */
+    size_t vias_n;
+    const struct sip_addr *from, *to;
+    const struct sip_cseq *cseq;
+    sv call_id;
+    struct sip_addrs lists[SIPMSG_LISTS];
+};
+
 struct sipmsg {
     sv text;          /* start line, header section, body: exactly this message's octets */
     uint32_t body_at; /* offset of the body; body is [body_at, text.n) */
@@ -114,7 +132,8 @@ struct sipmsg {
     struct sipmsg_field *fields;
     uint16_t count;
     struct arena *arena;
-    struct sipmsg_memo *memo;    /* typed values found so far */
+    struct sipmsg_known known;
+    struct sipmsg_memo *memo;    /* where typed values are kept */
     struct octet_map map;        /* of the header section */
     uint16_t first[SIP_HEADERS]; /* field of each id, or SIPMSG_NONE */
 };
@@ -202,21 +221,92 @@ bool sipmsg_next(struct sip_walk *it, struct sip_item *ret_item);
 size_t sipmsg_count(const struct sipmsg *m, enum sip_header h);
 
 /* ---- access: typed; remembered in the message; result valid as long as it ---- */
+/* What is not known yet is read by these; see below. */
+MUST_USE enum err sipmsg_read_uri(struct sipmsg *m, const struct uri **ret_uri);
+MUST_USE enum err sipmsg_read_via(struct sipmsg *m, const struct sip_via **ret_via);
+MUST_USE enum err sipmsg_read_vias(struct sipmsg *m, const struct sip_via **ret_vias,
+                                   size_t *ret_n);
+MUST_USE enum err sipmsg_read_from(struct sipmsg *m, const struct sip_addr **ret_addr);
+MUST_USE enum err sipmsg_read_to(struct sipmsg *m, const struct sip_addr **ret_addr);
+MUST_USE enum err sipmsg_read_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq);
+MUST_USE enum err sipmsg_read_call_id(struct sipmsg *m, sv *ret_call_id);
+MUST_USE enum err sipmsg_read_number(const struct sipmsg *m, enum sip_header h,
+                                     uint32_t *ret_value);
+MUST_USE enum err sipmsg_read_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret);
+
 /* Errors of all: ERR_NOTFOUND (absent), ERR_SYNTAX, ERR_RANGE, ERR_NOMEM. */
-MUST_USE enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri);     /* Request-URI */
-MUST_USE enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via); /* topmost */
-MUST_USE enum err sipmsg_from(struct sipmsg *m, const struct sip_addr **ret_addr);
-MUST_USE enum err sipmsg_to(struct sipmsg *m, const struct sip_addr **ret_addr);
-MUST_USE enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq);
-MUST_USE enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id);
+#define SIPMSG_KNOWN(value, ret, read) \
+    if (value) {                       \
+        *(ret) = (value);              \
+        return ERR_OK;                 \
+    }                                  \
+    return read
+/* Request-URI */
+MUST_USE static inline enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri)
+{
+    SIPMSG_KNOWN(m->known.uri, ret_uri, sipmsg_read_uri(m, ret_uri));
+}
+/* The topmost. */
+MUST_USE static inline enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via)
+{
+    SIPMSG_KNOWN(m->known.via, ret_via, sipmsg_read_via(m, ret_via));
+}
+MUST_USE static inline enum err sipmsg_from(struct sipmsg *m, const struct sip_addr **ret_addr)
+{
+    SIPMSG_KNOWN(m->known.from, ret_addr, sipmsg_read_from(m, ret_addr));
+}
+MUST_USE static inline enum err sipmsg_to(struct sipmsg *m, const struct sip_addr **ret_addr)
+{
+    SIPMSG_KNOWN(m->known.to, ret_addr, sipmsg_read_to(m, ret_addr));
+}
+MUST_USE static inline enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
+{
+    SIPMSG_KNOWN(m->known.cseq, ret_cseq, sipmsg_read_cseq(m, ret_cseq));
+}
+#undef SIPMSG_KNOWN
+MUST_USE static inline enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)
+{
+    if (!m->known.call_id.p)
+        return sipmsg_read_call_id(m, ret_call_id);
+    *ret_call_id = m->known.call_id;
+    return ERR_OK;
+}
 /* Delta-seconds or plain numbers: Max-Forwards, Expires, Min-Expires, Content-Length, … Values over
  * 2^32-1: ERR_RANGE. */
-MUST_USE enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value);
+MUST_USE static inline enum err sipmsg_number(const struct sipmsg *m, enum sip_header h,
+                                              uint32_t *ret_value)
+{
+    return sipmsg_has(m, h) ? sipmsg_read_number(m, h, ret_value) : ERR_NOTFOUND;
+}
 /* All values of an address list: Contact, Route, Record-Route, Path, P-Asserted-Identity. */
-MUST_USE enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h,
-                               const struct sip_addr **ret_addrs, size_t *ret_n);
+MUST_USE static inline enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h,
+                                             const struct sip_addr **ret_addrs, size_t *ret_n)
+{
+    const unsigned list = (unsigned)h - SIP_H_CONTACT;
+    struct sip_addrs found = {NULL, 0};
+    if (!sipmsg_has(m, h))
+        return ERR_NOTFOUND;
+    if (list < SIPMSG_LISTS)
+        found = m->known.lists[list];
+    if (!found.addrs) {
+        enum err rc = sipmsg_read_addrs(m, h, &found);
+        if (rc)
+            return rc;
+    }
+    *ret_addrs = found.addrs;
+    *ret_n = found.n;
+    return ERR_OK;
+}
 /* All Vias, topmost first. */
-MUST_USE enum err sipmsg_vias(struct sipmsg *m, const struct sip_via **ret_vias, size_t *ret_n);
+MUST_USE static inline enum err sipmsg_vias(struct sipmsg *m, const struct sip_via **ret_vias,
+                                            size_t *ret_n)
+{
+    if (!m->known.vias)
+        return sipmsg_read_vias(m, ret_vias, ret_n);
+    *ret_vias = m->known.vias;
+    *ret_n = m->known.vias_n;
+    return ERR_OK;
+}
 /* true when list header h holds token (option tags: any case). */
 bool sipmsg_lists(const struct sipmsg *m, enum sip_header h, sv token);
 

@@ -19,83 +19,69 @@ static const uint8_t header_kinds[SIP_HEADERS] = {
 #undef X
 };
 
-/* compact forms in the same order; 0: none */
-static const uint8_t header_compacts[SIP_HEADERS] = {
-    0,
-#define X(id, name, compact, kind, rfc) (uint8_t) compact[0],
-#include "sipmsg/headers.def"
-#undef X
-};
-
 sv sip_header_name(enum sip_header h)
 {
     return (unsigned)h < SIP_HEADERS ? header_names[h] : header_names[SIP_H_OTHER];
 }
 
-/* Octets without case. The names of the table are letters and '-', and a token holds no CR, the one
- * other octet that setting bit 5 would turn into '-'. */
-static inline bool same8(const char *a, const char *b)
+/* What a name has behind its first 16 octets. */
+static __attribute__((noinline)) bool same_rest(const char *p, sv known)
 {
-    uint64_t x, y;
-    memcpy(&x, a, 8);
-    memcpy(&y, b, 8);
-    return ((x ^ y) & ~0x2020202020202020u) == 0;
+    for (size_t i = SIP_NAME_KEY; i < known.n; i++)
+        if ((p[i] | 0x20) != (known.p[i] | 0x20))
+            return false;
+    return true;
 }
 
-static inline bool same4(const char *a, const char *b)
+/* The id of a name that is known to be a token: all of it is compared. 16 octets at p can be read. */
+static enum sip_header lookup(const char *p, size_t n)
 {
-    uint32_t x, y;
-    memcpy(&x, a, 4);
-    memcpy(&y, b, 4);
-    return ((x ^ y) & ~0x20202020u) == 0;
-}
-
-static inline unsigned slot_of(const char *p, size_t n)
-{
-    return header_slots[SIP_HASH_SLOT(sip_hash_key(p, n), SIP_HASH_FACTOR, SIP_HASH_BITS)];
-}
-
-/* Names of more than 16 octets. */
-static __attribute__((noinline)) enum sip_header lookup_long(const char *p, size_t n)
-{
-    unsigned h = slot_of(p, n);
-    bool same = header_names[h].n == n;
-    for (size_t i = 0; same && n - i > 8; i += 8)
-        same = same8(header_names[h].p + i, p + i);
-    return same && same8(header_names[h].p + n - 8, p + n - 8) ? (enum sip_header)h : SIP_H_OTHER;
-}
-
-/* Names of less than four octets: Via, To and compact forms. */
-static enum sip_header lookup_short(const char *p, size_t n)
-{
-    unsigned h = slot_of(p, n);
-    const char *known = header_names[h].p;
-    bool same = n == 1 ? header_compacts[h] == (uint8_t)(p[0] | 0x20)
-                       : header_names[h].n == n && (p[0] | 0x20) == (known[0] | 0x20) &&
-                             (p[1] | 0x20) == known[1] && (p[n - 1] | 0x20) == known[n - 1];
-    return same ? (enum sip_header)h : SIP_H_OTHER;
-}
-
-/* The id of a name that is known to be a token. */
-static inline __attribute__((always_inline)) enum sip_header lookup(const char *p, size_t n)
-{
-    if (n < 4)
-        return lookup_short(p, n);
-    if (n > 16)
-        return lookup_long(p, n);
-    unsigned h = slot_of(p, n);
-    const char *known = header_names[h].p;
-    if (header_names[h].n != n)
+    struct sip_name_key key = sip_name_key(p, n);
+    const struct header_slot *slot = &header_slots[header_hash[SIP_NAME_PLACE(key.head, key.tail)]];
+    if (slot->n != n || slot->key.head != key.head || slot->key.tail != key.tail)
         return SIP_H_OTHER;
-    bool same = n < 8 ? same4(known, p) && same4(known + n - 4, p + n - 4)
-                      : same8(known, p) && same8(known + n - 8, p + n - 8);
-    return same ? (enum sip_header)h : SIP_H_OTHER;
+    return same_rest(p, header_names[slot->id]) ? (enum sip_header)slot->id : SIP_H_OTHER;
 }
 
 enum sip_header sip_header_of(sv name)
 {
-    return sip_is_token(name) ? lookup(name.p, name.n) : SIP_H_OTHER;
+    char copy[SIP_NAME_KEY] = {0};
+    if (!sip_is_token(name))
+        return SIP_H_OTHER;
+    if (name.n < sizeof(copy))
+        name.p = memcpy(copy, name.p, name.n);
+    return lookup(name.p, name.n);
 }
+
+#ifdef __SSE2__
+/* The length of a name of the table, below 16, that stands at p with a colon behind it; else 0. All of
+ * it is compared: where it ends, the key and the table have zeros. */
+static inline size_t known_name(const char *p, enum sip_header *ret_id)
+{
+    static const char ends[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    const __m128i colons = _mm_set1_epi8(':'), lower = _mm_set1_epi8(0x20);
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    unsigned found = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, colons));
+    if (!found)
+        return 0;
+    size_t n = (unsigned)__builtin_ctz(found);
+    __m128i end = _mm_loadu_si128((const __m128i *)(const void *)(ends + sizeof(ends) / 2 - n));
+    __m128i key = _mm_and_si128(_mm_or_si128(x, lower), end);
+    uint64_t head = (uint64_t)_mm_cvtsi128_si64(key);
+    uint64_t tail = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(key, key));
+    const struct header_slot *slot = &header_slots[header_hash[SIP_NAME_PLACE(head, tail)]];
+    __m128i known = _mm_loadu_si128((const __m128i *)(const void *)&slot->key);
+    *ret_id = (enum sip_header)slot->id;
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(key, known)) == 0xffff ? n : 0;
+}
+#else
+static inline size_t known_name(const char *p, enum sip_header *ret_id)
+{
+    (void)p;
+    (void)ret_id;
+    return 0;
+}
+#endif
 
 /* ---- lines ---- */
 
@@ -104,8 +90,8 @@ static const char *next_control(struct sip_pass *s, const char *p)
 {
     if (p < s->end && sip_is_control(*p))
         return p;
-    p = sip_pop_run(&s->runs);
-    return p ? p : s->end;
+    size_t at = sip_pop_run(&s->runs);
+    return at == SIZE_MAX ? s->end : s->m->text.p + at;
 }
 
 static inline bool is_crlf(const struct sip_pass *s, const char *p)
@@ -169,15 +155,15 @@ static bool holds_display_name(enum sip_header h)
     return false;
 }
 
-/* A field; text without blanks at its ends is its value. */
-static inline void put_field(struct sipmsg_field *f, enum sip_header id, const char *base, sv name,
-                             sv text)
+/* A field; value_n octets without blanks at their ends are its value. */
+static inline void put_field(struct sipmsg_field *f, enum sip_header id, size_t name, size_t name_n,
+                             size_t value, size_t value_n)
 {
-    f->name = (uint16_t)(name.p - base);
-    f->value = (uint16_t)(text.p - base);
-    f->value_n = (uint16_t)text.n;
+    f->name = (uint16_t)name;
+    f->value = (uint16_t)value;
+    f->value_n = (uint16_t)value_n;
     f->next = SIPMSG_NONE;
-    f->name_n = (uint8_t)name.n;
+    f->name_n = (uint8_t)name_n;
     f->id = (uint8_t)id;
     f->flags = f->spare = 0;
 }
@@ -203,8 +189,24 @@ static bool add_field(struct sip_pass *s, enum sip_header id, sv name, sv text)
     else
         m->first[id] = m->count;
     s->last[id] = m->count;
-    put_field(&s->fields[m->count++], id, m->text.p, name, text);
+    put_field(&s->fields[m->count++], id, (size_t)(name.p - m->text.p), name.n,
+              (size_t)(text.p - m->text.p), text.n);
     return true;
+}
+
+/* A plain run before a colon: all of it is token. Its length; 0: there is none, or it is too long. */
+static inline size_t plain_name(const struct octet_map *map, const char *p, enum sip_header *ret_id)
+{
+    const char *colon;
+    size_t n = known_name(p, ret_id);
+    if (n)
+        return n;
+    colon = octets_plain_end(map, p);
+    n = (size_t)(colon - p);
+    if (*colon != ':' || n > UINT8_MAX)
+        return 0;
+    *ret_id = lookup(p, n);
+    return n;
 }
 
 /* A name that holds other marks, or that no colon follows at once: *ret_colon is NULL when it is none. */
@@ -222,15 +224,17 @@ static enum sip_header read_name(struct sip_pass *s, const char *from, const cha
         sip_fail(s, ERR_TOOBIG, from, 400, "Header field name too long");
     else
         *ret_colon = p;
-    return *ret_colon ? lookup(from, *ret_name_n) : SIP_H_OTHER;
+    return *ret_colon ? sip_header_of((sv){from, *ret_name_n}) : SIP_H_OTHER;
 }
 
 /* A line in any of its forms. */
 static void read_field(struct sip_pass *s, const struct sip_line *l)
 {
-    size_t name_n;
-    const char *colon, *end = l->end;
-    enum sip_header id = read_name(s, l->from, end, &name_n, &colon);
+    enum sip_header id;
+    size_t name_n = plain_name(&s->m->map, l->from, &id);
+    const char *colon = l->from + name_n, *end = l->end;
+    if (!name_n)
+        id = read_name(s, l->from, end, &name_n, &colon);
     if (!colon)
         return;
     const char *p = sip_lws(colon + 1, end);
@@ -243,49 +247,45 @@ static void read_field(struct sip_pass *s, const struct sip_line *l)
         s->fields[s->m->count - 1].flags = SIPMSG_FOLDED;
 }
 
-/* Lines as nearly all are: "name: value" and a CR LF, each in one piece. Returns the first line that
- * is of another form, or the blank line; *ret_stop is its first control, or NULL if that was not
- * looked for. */
-static const char *read_usual_fields(struct sip_pass *s, const char *from, const char **ret_stop)
+/* Lines as nearly all are: "name: value" and a CR LF, each in one piece, of a section whose blank line
+ * was found: bounds need no look. Returns the first line that is of another form, or the blank line;
+ * *ret_stop is its first control, or NULL if that was not looked for. */
+static const char *read_usual_fields(struct sip_pass *s, const char *at, const char **ret_stop)
 {
     struct sipmsg *m = s->m;
     struct sip_runs runs = s->runs;
-    const struct octet_map map = m->map;
+    const char *base = m->text.p;
+    size_t from = (size_t)(at - base), stop = from;
     unsigned count = m->count;
     struct sipmsg_field *f = &s->fields[count];
-    const char *stop, *end = s->end;
-    for (;; from = stop + 2) {
-        stop = sip_pop_run(&runs);
-        if (!stop || end - stop < 3 || memcmp(stop, "\r\n", 2) != 0)
+    for (; base[from] != '\r'; from = stop + 2) {
+        enum sip_header id;
+        stop = sip_next_run(&runs);
+        uint32_t four = sip_load4(base + stop);
+        unsigned next = four >> 16 & 0xff;
+        if ((uint16_t)four != ('\r' | '\n' << 8))
             break;
-        char next = stop[2];
-        if (((unsigned char)next <= ' ' && next != '\r') || next == 0x7f) /* a fold, or a control */
+        if (next - '!' > '~' - '!' && next != '\r') /* a fold, or what no name begins with */
             break;
-        /* a plain run before a colon is a name: all of it is token */
-        const char *colon = octets_plain_end(&map, from), *p = colon + 1;
-        size_t name_n = (size_t)(colon - from);
-        if (*colon != ':' || name_n - 1 >= UINT8_MAX || count == SIPMSG_HEADERS_MAX)
+        size_t name_n = plain_name(&m->map, base + from, &id);
+        if (!name_n)
             break;
-        p += *p == ' ';
-        if ((unsigned char)*p <= ' ' || (unsigned char)stop[-1] <= ' ')
+        size_t value = from + name_n + 1;
+        value += base[value] == ' ';
+        if ((unsigned char)base[value] <= ' ' || (unsigned char)base[stop - 1] <= ' ' ||
+            count == SIPMSG_HEADERS_MAX)
             break;
-        enum sip_header id = lookup(from, name_n);
         if (sipmsg_has(m, id))
-            chain_field(s, (uint16_t)count, id, from);
+            chain_field(s, (uint16_t)count, id, base + from);
         else
             m->first[id] = (uint16_t)count;
         s->last[id] = (uint16_t)count++;
-        put_field(f++, id, map.base, (sv){from, name_n}, (sv){p, (size_t)(stop - p)});
-        if (next == '\r') {
-            from = stop + 2;
-            stop = NULL;
-            break;
-        }
+        put_field(f++, id, from, name_n, value, stop - value);
     }
-    *ret_stop = stop;
+    *ret_stop = base[from] == '\r' ? NULL : base + stop;
     s->runs = runs;
     m->count = (uint16_t)count;
-    return from;
+    return base + from;
 }
 
 bool sip_read_fields(struct sip_pass *s)
@@ -293,7 +293,7 @@ bool sip_read_fields(struct sip_pass *s)
     for (;;) {
         struct sip_line l;
         const char *stop = NULL;
-        if (s->p < s->end && !sip_is_control(*s->p))
+        if (s->bits.blank && !sip_is_control(*s->p))
             s->p = read_usual_fields(s, s->p, &stop);
         stop = stop ? stop : next_control(s, s->p);
         if (is_crlf(s, stop) && stop == s->p) {

@@ -97,21 +97,35 @@ static inline uint32_t sip_load4(const char *p)
     return x;
 }
 
-/* The hash of header names, as the generator of its table and its reader use it: length, first and last
- * octets of a name of at least one; letters lose their case. */
-static inline uint32_t sip_hash_key(const char *name, size_t n)
+static inline uint64_t sip_load8(const char *p)
 {
-    const uint8_t *s = (const uint8_t *)name;
-    uint32_t first, last = 0;
-    if (n >= 4) {
-        first = sip_load4(name) | 0x20202020u;
-        last = sip_load4(name + n - 4) | 0x20202020u;
-    } else {
-        first = (uint32_t)s[0] | (uint32_t)s[n / 2] << 8 | (uint32_t)s[n - 1] << 16 | 0x202020u;
-    }
-    return (first ^ (last << 7 | last >> 25)) + (uint32_t)n;
+    uint64_t x;
+    memcpy(&x, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    return x;
 }
-#define SIP_HASH_SLOT(key, factor, bits) ((uint32_t)((key) * (factor)) >> (32 - (bits)))
+
+/* The first 16 octets of a header's name, letters without case, zeros behind it. The names of the table
+ * are letters and '-', and a token holds no CR, the one other octet that setting bit 5 would turn into
+ * '-'. */
+struct sip_name_key {
+    uint64_t head, tail;
+};
+enum { SIP_NAME_KEY = 16 };
+
+/* 16 octets at p can be read. */
+static inline struct sip_name_key sip_name_key(const char *p, size_t n)
+{
+    const uint64_t lower = 0x2020202020202020u, all = ~(uint64_t)0;
+    uint64_t head = sip_load8(p) | lower, tail = sip_load8(p + 8) | lower;
+    if (n < 8)
+        return (struct sip_name_key){head & ~(all << 8 * n), 0};
+    return (struct sip_name_key){head, n < 16 ? tail & ~(all << 8 * (n - 8)) : tail};
+}
+/* The hash of names, as the generator of its table and its reader use it. */
+#define SIP_NAME_HASH(head, tail, factor, bits) ((((head) ^ (tail)) * (factor)) >> (64 - (bits)))
 
 /* Octets that make a token and nothing else? */
 static inline bool sip_token_at(const char *p, const char *end)
@@ -130,9 +144,16 @@ static inline bool sip_same_word(const char *p, const char *word, size_t n)
            (sip_load4(p + n - 4) | 0x20202020u) == sip_load4(word + n - 4);
 }
 
-/* What was found already, and can be read; else NULL. */
-const struct sip_via *sip_known_via(const struct sipmsg *m); /* topmost */
-const struct sip_addr *sip_known_to(const struct sipmsg *m);
+/* What a message's typed values are kept in: all but lists. */
+enum sip_slot { SLOT_URI, SLOT_VIA, SLOT_VIAS, SLOT_FROM, SLOT_TO, SLOT_CSEQ, SLOT_CALL_ID, SLOTS };
+struct sipmsg_memo {
+    uint8_t rc[SLOTS + SIPMSG_LISTS]; /* enum err: the value was read, and is not good */
+    struct sip_more_addrs *others;    /* lists that have no place of their own */
+    struct uri uri;
+    struct sip_via via;
+    struct sip_addr from, to;
+    struct sip_cseq cseq;
+};
 
 /* *( ";" attribute [ "=" value ] ) to the end, nothing else behind it. */
 enum err sip_params_check(const char *p, const char *end);
@@ -159,8 +180,8 @@ static inline uint32_t sipmsg_line_end(const struct sipmsg *m, uint16_t field)
 
 /* The runs of controls that were not popped yet. */
 struct sip_runs {
-    uint64_t known; /* what is left of the bits of at[0..63] */
-    const char *at;
+    uint64_t known; /* what is left of the bits of octets at..at + 63 */
+    size_t at;
     const uint64_t *next, *stop; /* the bits behind them */
 };
 
@@ -193,18 +214,27 @@ static inline void sip_fail(struct sip_pass *s, enum err rc, const char *at, uin
     s->fault = (struct sipmsg_fault){(uint32_t)(at - s->m->text.p), status, why};
 }
 
-/* Where the next run of controls begins, once; after the last one NULL. */
-static inline const char *sip_pop_run(struct sip_runs *r)
+/* Offset of the next run of controls, once; there is one. */
+static inline size_t sip_next_run(struct sip_runs *r)
 {
     while (!r->known) {
-        if (r->next == r->stop)
-            return NULL;
         r->known = *r->next++;
         r->at += 64;
     }
-    const char *p = r->at + (unsigned)__builtin_ctzll(r->known);
+    size_t at = r->at + (unsigned)__builtin_ctzll(r->known);
     r->known &= r->known - 1;
-    return p;
+    return at;
+}
+
+/* The same; after the last one SIZE_MAX. */
+static inline size_t sip_pop_run(struct sip_runs *r)
+{
+    for (; !r->known; r->at += 64) {
+        if (r->next == r->stop)
+            return SIZE_MAX;
+        r->known = *r->next++;
+    }
+    return sip_next_run(r);
 }
 
 /* The line at s->p, whose first control is p. False: no line can be told from here on. */

@@ -108,7 +108,7 @@ static const char *put_top_via(struct buf *b, const char *at, const struct sip_v
 /* The topmost Via: what is remembered of it, or read into room. NULL: it cannot be read. */
 static const struct sip_via *find_top_via(const struct sipmsg *req, struct sip_via *room)
 {
-    const struct sip_via *known = sip_known_via(req);
+    const struct sip_via *known = req->known.via;
     sv value = sipmsg_value(req, SIP_H_VIA);
     if (known)
         return known;
@@ -139,7 +139,7 @@ static void put_vias(struct buf *b, const struct sipmsg *req, const struct sip_r
 static bool lacks_tag(const struct sipmsg *req)
 {
     struct sip_addr room;
-    const struct sip_addr *to = sip_known_to(req);
+    const struct sip_addr *to = req->known.to;
     if (!to && sip_addr_parse(sipmsg_value(req, SIP_H_TO), false, &room) == ERR_OK)
         to = &room;
     return to && !to->tag.p;

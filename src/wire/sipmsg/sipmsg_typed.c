@@ -3,52 +3,25 @@
 #include "sipmsg/sipmsg_priv.h"
 #include "mem/arena.h"
 
-/* All addresses of one header. */
-struct addr_list {
-    struct addr_list *next;
-    struct sip_addr *addrs;
-    size_t n;
+/* All addresses of another header than the usual ones. */
+struct sip_more_addrs {
+    struct sip_more_addrs *next;
+    struct sip_addrs found;
     enum sip_header id;
     enum err rc;
 };
 
-enum slot { URI, VIA, VIAS, FROM, TO, CSEQ, CALL_ID, SLOTS };
-
-/* The lists that every message is asked for have a place; others are chained. */
-enum { CONTACT, ROUTE, RECORD_ROUTE, PATH, PLACES };
-
-struct sipmsg_memo {
-    bool known[SLOTS], listed[PLACES];
-    uint8_t rc[SLOTS]; /* enum err */
-    struct uri uri;
-    struct sip_via via;
-    struct sip_via *vias;
-    size_t vias_n;
-    struct sip_addr from, to;
-    struct sip_cseq cseq;
-    struct addr_list places[PLACES], *others;
-};
-
-static inline enum err memo_of(struct sipmsg *m, struct sipmsg_memo **ret_memo)
+/* Whether a value is read only once says its place: how it was not good. Memory may come back. */
+static inline enum err note(struct sipmsg *m, unsigned slot, enum err rc)
 {
-    if (!m->memo) {
-        struct sipmsg_memo *memo = arena_alloc(m->arena, sizeof(*memo));
-        if (!memo)
-            return ERR_NOMEM;
-        memset(memo->known, 0, sizeof(memo->known));
-        memset(memo->listed, 0, sizeof(memo->listed));
-        memo->others = NULL;
-        m->memo = memo;
-    }
-    *ret_memo = m->memo;
-    return ERR_OK;
+    if (rc != ERR_NOMEM)
+        m->memo->rc[slot] = (uint8_t)rc;
+    return rc;
 }
 
-static inline enum err note(struct sipmsg_memo *memo, enum slot slot, enum err rc)
+static inline enum err known_fault(const struct sipmsg *m, unsigned slot)
 {
-    memo->known[slot] = rc != ERR_NOMEM; /* memory may come back */
-    memo->rc[slot] = (uint8_t)rc;
-    return rc;
+    return (enum err)m->memo->rc[slot];
 }
 
 static enum err find_uri(struct sipmsg *m, struct uri *ret_uri)
@@ -62,22 +35,18 @@ static enum err find_uri(struct sipmsg *m, struct uri *ret_uri)
     return p == end ? ERR_OK : ERR_SYNTAX;
 }
 
-enum err sipmsg_uri(struct sipmsg *m, const struct uri **ret_uri)
+enum err sipmsg_read_uri(struct sipmsg *m, const struct uri **ret_uri)
 {
-    struct sipmsg_memo *memo;
     if (!m->request)
         return ERR_NOTFOUND;
-    TRY(memo_of(m, &memo));
-    if (!memo->known[URI])
-        (void)note(memo, URI, find_uri(m, &memo->uri));
-    *ret_uri = &memo->uri;
-    return (enum err)memo->rc[URI];
+    TRY(known_fault(m, SLOT_URI));
+    TRY(note(m, SLOT_URI, find_uri(m, &m->memo->uri)));
+    *ret_uri = m->known.uri = &m->memo->uri;
+    return ERR_OK;
 }
 
 static enum err find_via(struct sipmsg *m, struct sip_via *ret_via)
 {
-    if (!sipmsg_has(m, SIP_H_VIA))
-        return ERR_NOTFOUND;
     sv value = sipmsg_value(m, SIP_H_VIA);
     const char *end = value.p + value.n;
     if (sip_via_usual(&m->map, value.p, end, ret_via))
@@ -85,32 +54,14 @@ static enum err find_via(struct sipmsg *m, struct sip_via *ret_via)
     return sip_via_read(&value.p, end, ret_via);
 }
 
-enum err sipmsg_via(struct sipmsg *m, const struct sip_via **ret_via)
+enum err sipmsg_read_via(struct sipmsg *m, const struct sip_via **ret_via)
 {
-    struct sipmsg_memo *memo;
-    TRY(memo_of(m, &memo));
-    if (!memo->known[VIA] && memo->known[VIAS] && !memo->rc[VIAS]) {
-        *ret_via = memo->vias;
-        return ERR_OK;
-    }
-    if (!memo->known[VIA])
-        (void)note(memo, VIA, find_via(m, &memo->via));
-    *ret_via = &memo->via;
-    return (enum err)memo->rc[VIA];
-}
-
-const struct sip_via *sip_known_via(const struct sipmsg *m)
-{
-    const struct sipmsg_memo *memo = m->memo;
-    if (memo && memo->known[VIAS] && !memo->rc[VIAS])
-        return memo->vias;
-    return memo && memo->known[VIA] && !memo->rc[VIA] ? &memo->via : NULL;
-}
-
-const struct sip_addr *sip_known_to(const struct sipmsg *m)
-{
-    const struct sipmsg_memo *memo = m->memo;
-    return memo && memo->known[TO] && !memo->rc[TO] ? &memo->to : NULL;
+    if (!sipmsg_has(m, SIP_H_VIA))
+        return ERR_NOTFOUND;
+    TRY(known_fault(m, SLOT_VIA));
+    TRY(note(m, SLOT_VIA, find_via(m, &m->memo->via)));
+    *ret_via = m->known.via = &m->memo->via;
+    return ERR_OK;
 }
 
 /* Values of one header while they are read: an array that doubles, so that the arena holds at most
@@ -141,12 +92,12 @@ static enum err grow(struct list *l)
     return ERR_OK;
 }
 
-/* The value at p, which may have one blank before it; returns where it ends. */
+/* The value at p, which may have blanks before it; returns where it ends. */
 static inline const char *read_value(const struct list *l, const char *p, const char *end,
                                      void *slot, enum err *ret_rc)
 {
     const struct octet_map *map = &l->m->map;
-    const char *from = p + (*p == ' ');
+    const char *from = sip_lws(p, end);
     const char *stop = l->id == SIP_H_VIA ? sip_via_usual(map, from, end, slot)
                                           : sip_addr_usual(map, from, end, slot);
     if (stop)
@@ -154,20 +105,6 @@ static inline const char *read_value(const struct list *l, const char *p, const 
     *ret_rc = l->id == SIP_H_VIA ? sip_via_read(&p, end, slot)
                                  : sip_addr_read(&p, end, l->id == SIP_H_CONTACT, slot);
     return p;
-}
-
-/* One field with one value, as nearly always; false: there are more, or it is of another form. */
-static inline bool read_only_value(struct list *l)
-{
-    const struct sipmsg_field *f = &l->m->fields[l->m->first[l->id]];
-    const char *p = l->m->text.p + f->value, *end = p + f->value_n, *stop;
-    if (f->next != SIPMSG_NONE || !(l->values = arena_alloc(l->m->arena, l->size)))
-        return false;
-    l->room = 1;
-    stop = l->id == SIP_H_VIA ? sip_via_usual(&l->m->map, p, end, (void *)l->values)
-                              : sip_addr_usual(&l->m->map, p, end, (void *)l->values);
-    l->n = stop == end;
-    return stop == end;
 }
 
 /* All values of all fields. Both readers stop at a comma that is neither quoted nor in brackets, as
@@ -191,28 +128,37 @@ static enum err read_values(struct list *l)
     return ERR_OK;
 }
 
-static enum err find_vias(struct sipmsg *m, struct sip_via **ret_vias, size_t *ret_n)
+/* One Via that was not read yet, as often; false: there are more, or it is of another form. */
+static inline bool read_only_via(struct sipmsg *m)
+{
+    const struct sipmsg_field *f = &m->fields[m->first[SIP_H_VIA]];
+    const char *p = m->text.p + f->value, *end = p + f->value_n;
+    return !m->known.via && f->next == SIPMSG_NONE &&
+           sip_via_usual(&m->map, p, end, &m->memo->via) == end;
+}
+
+static enum err find_vias(struct sipmsg *m)
 {
     struct list l = {.m = m, .id = SIP_H_VIA, .size = sizeof(struct sip_via)};
-    if (!sipmsg_has(m, SIP_H_VIA))
-        return ERR_NOTFOUND;
-    if (!read_only_value(&l))
-        TRY(read_values(&l));
-    *ret_vias = (struct sip_via *)(void *)l.values;
-    *ret_n = l.n;
+    if (read_only_via(m)) {
+        m->known.vias = &m->memo->via;
+        m->known.vias_n = 1;
+        return ERR_OK;
+    }
+    TRY(read_values(&l));
+    m->known.vias = (struct sip_via *)(void *)l.values;
+    m->known.vias_n = l.n;
     return ERR_OK;
 }
 
-enum err sipmsg_vias(struct sipmsg *m, const struct sip_via **ret_vias, size_t *ret_n)
+enum err sipmsg_read_vias(struct sipmsg *m, const struct sip_via **ret_vias, size_t *ret_n)
 {
-    struct sipmsg_memo *memo;
-    TRY(memo_of(m, &memo));
-    if (!memo->known[VIAS])
-        (void)note(memo, VIAS, find_vias(m, &memo->vias, &memo->vias_n));
-    if (memo->rc[VIAS])
-        return (enum err)memo->rc[VIAS];
-    *ret_vias = memo->vias;
-    *ret_n = memo->vias_n;
+    if (!sipmsg_has(m, SIP_H_VIA))
+        return ERR_NOTFOUND;
+    TRY(known_fault(m, SLOT_VIAS));
+    TRY(note(m, SLOT_VIAS, find_vias(m)));
+    *ret_vias = m->known.via = m->known.vias;
+    *ret_n = m->known.vias_n;
     return ERR_OK;
 }
 
@@ -227,28 +173,24 @@ static enum err find_addr(struct sipmsg *m, enum sip_header h, struct sip_addr *
     return p == end ? ERR_OK : ERR_SYNTAX;
 }
 
-static enum err single_addr(struct sipmsg *m, enum sip_header h, enum slot slot,
-                            const struct sip_addr **ret_addr)
+enum err sipmsg_read_from(struct sipmsg *m, const struct sip_addr **ret_addr)
 {
-    struct sipmsg_memo *memo;
-    if (!sipmsg_has(m, h))
+    if (!sipmsg_has(m, SIP_H_FROM))
         return ERR_NOTFOUND;
-    TRY(memo_of(m, &memo));
-    struct sip_addr *addr = slot == FROM ? &memo->from : &memo->to;
-    if (!memo->known[slot])
-        (void)note(memo, slot, find_addr(m, h, addr));
-    *ret_addr = addr;
-    return (enum err)memo->rc[slot];
+    TRY(known_fault(m, SLOT_FROM));
+    TRY(note(m, SLOT_FROM, find_addr(m, SIP_H_FROM, &m->memo->from)));
+    *ret_addr = m->known.from = &m->memo->from;
+    return ERR_OK;
 }
 
-enum err sipmsg_from(struct sipmsg *m, const struct sip_addr **ret_addr)
+enum err sipmsg_read_to(struct sipmsg *m, const struct sip_addr **ret_addr)
 {
-    return single_addr(m, SIP_H_FROM, FROM, ret_addr);
-}
-
-enum err sipmsg_to(struct sipmsg *m, const struct sip_addr **ret_addr)
-{
-    return single_addr(m, SIP_H_TO, TO, ret_addr);
+    if (!sipmsg_has(m, SIP_H_TO))
+        return ERR_NOTFOUND;
+    TRY(known_fault(m, SLOT_TO));
+    TRY(note(m, SLOT_TO, find_addr(m, SIP_H_TO, &m->memo->to)));
+    *ret_addr = m->known.to = &m->memo->to;
+    return ERR_OK;
 }
 
 /* Digits, one blank, and for a request the very method of its start line; false: another form. */
@@ -276,16 +218,14 @@ static enum err find_cseq(const struct sipmsg *m, struct sip_cseq *ret)
     return read_usual_cseq(m, value, ret) ? ERR_OK : sip_cseq_parse(value, ret);
 }
 
-enum err sipmsg_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
+enum err sipmsg_read_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
 {
-    struct sipmsg_memo *memo;
     if (!sipmsg_has(m, SIP_H_CSEQ))
         return ERR_NOTFOUND;
-    TRY(memo_of(m, &memo));
-    if (!memo->known[CSEQ])
-        (void)note(memo, CSEQ, find_cseq(m, &memo->cseq));
-    *ret_cseq = &memo->cseq;
-    return (enum err)memo->rc[CSEQ];
+    TRY(known_fault(m, SLOT_CSEQ));
+    TRY(note(m, SLOT_CSEQ, find_cseq(m, &m->memo->cseq)));
+    *ret_cseq = m->known.cseq = &m->memo->cseq;
+    return ERR_OK;
 }
 
 /* callid = word [ "@" word ] */
@@ -297,17 +237,16 @@ static bool is_call_id(const struct octet_map *map, sv s)
     return *p == '@' && end - p > 1 && sip_run(map, p + 1, end, SC_WORD) == end;
 }
 
-enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id)
+enum err sipmsg_read_call_id(struct sipmsg *m, sv *ret_call_id)
 {
-    struct sipmsg_memo *memo;
     if (!sipmsg_has(m, SIP_H_CALL_ID))
         return ERR_NOTFOUND;
-    TRY(memo_of(m, &memo));
     sv value = sipmsg_value(m, SIP_H_CALL_ID);
-    if (!memo->known[CALL_ID])
-        (void)note(memo, CALL_ID, is_call_id(&m->map, value) ? ERR_OK : ERR_SYNTAX);
     *ret_call_id = value;
-    return (enum err)memo->rc[CALL_ID];
+    TRY(known_fault(m, SLOT_CALL_ID));
+    TRY(note(m, SLOT_CALL_ID, is_call_id(&m->map, value) ? ERR_OK : ERR_SYNTAX));
+    m->known.call_id = value;
+    return ERR_OK;
 }
 
 /* As many digits as always fit, and nothing else. */
@@ -326,12 +265,10 @@ static bool read_digits(sv text, uint32_t *ret)
     return true;
 }
 
-enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
+enum err sipmsg_read_number(const struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
 {
     uint64_t value;
     uint32_t small;
-    if (!sipmsg_has(m, h))
-        return ERR_NOTFOUND;
     sv text = sipmsg_value(m, h);
     if (read_digits(text, &small) && (h != SIP_H_MAX_FORWARDS || small <= 255)) {
         *ret_value = small;
@@ -348,66 +285,43 @@ enum err sipmsg_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
     return ERR_OK;
 }
 
-static enum err parse_addrs(struct sipmsg *m, enum sip_header h, struct addr_list *list)
+static enum err find_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret)
 {
     struct list l = {.m = m, .id = h, .size = sizeof(struct sip_addr)};
-    list->id = h;
-    list->rc = read_only_value(&l) ? ERR_OK : read_values(&l);
-    list->addrs = (struct sip_addr *)(void *)l.values;
-    list->n = l.n;
-    return list->rc;
-}
-
-static unsigned place_of(enum sip_header h)
-{
-    switch ((int)h) {
-    case SIP_H_CONTACT:
-        return CONTACT;
-    case SIP_H_ROUTE:
-        return ROUTE;
-    case SIP_H_RECORD_ROUTE:
-        return RECORD_ROUTE;
-    case SIP_H_PATH:
-        return PATH;
-    }
-    return PLACES;
-}
-
-/* The list of a header that is there, read now or before; NULL: out of memory. */
-static const struct addr_list *addrs_of(struct sipmsg *m, struct sipmsg_memo *memo,
-                                        enum sip_header h)
-{
-    struct addr_list *list;
-    unsigned place = place_of(h);
-    if (place < PLACES) {
-        list = &memo->places[place];
-        if (!memo->listed[place])
-            memo->listed[place] = parse_addrs(m, h, list) != ERR_NOMEM;
-        return memo->listed[place] ? list : NULL;
-    }
-    for (list = memo->others; list && list->id != h;)
-        list = list->next;
-    if (list)
-        return list;
-    list = arena_alloc(m->arena, sizeof(*list));
-    if (!list || parse_addrs(m, h, list) == ERR_NOMEM)
-        return NULL;
-    list->next = memo->others;
-    memo->others = list;
-    return list;
-}
-
-enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h, const struct sip_addr **ret_addrs,
-                      size_t *ret_n)
-{
-    struct sipmsg_memo *memo;
-    if (!sipmsg_has(m, h))
-        return ERR_NOTFOUND;
-    TRY(memo_of(m, &memo));
-    const struct addr_list *list = addrs_of(m, memo, h);
-    if (!list || list->rc)
-        return list ? list->rc : ERR_NOMEM;
-    *ret_addrs = list->addrs;
-    *ret_n = list->n;
+    TRY(read_values(&l));
+    *ret = (struct sip_addrs){(struct sip_addr *)(void *)l.values, l.n};
     return ERR_OK;
 }
+
+/* The same, remembered in a chain. */
+static enum err find_more_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret)
+{
+    struct sip_more_addrs *more = m->memo->others;
+    while (more && more->id != h)
+        more = more->next;
+    if (!more) {
+        more = arena_alloc(m->arena, sizeof(*more));
+        if (!more)
+            return ERR_NOMEM;
+        *more = (struct sip_more_addrs){.next = m->memo->others, .id = h};
+        more->rc = find_addrs(m, h, &more->found);
+        if (more->rc == ERR_NOMEM)
+            return ERR_NOMEM;
+        m->memo->others = more;
+    }
+    *ret = more->found;
+    return more->rc;
+}
+
+enum err sipmsg_read_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret)
+{
+    unsigned list = (unsigned)h - SIP_H_CONTACT;
+    if (list >= SIPMSG_LISTS)
+        return find_more_addrs(m, h, ret);
+    TRY(known_fault(m, SLOTS + list));
+    TRY(note(m, SLOTS + list, find_addrs(m, h, &m->known.lists[list])));
+    *ret = m->known.lists[list];
+    return ERR_OK;
+}
+
+_Static_assert(SIP_H_PATH - SIP_H_CONTACT == SIPMSG_LISTS - 1, "the lists stand together");

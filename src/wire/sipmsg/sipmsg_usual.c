@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* sipmsg/sipmsg_usual.c: Vias and addresses as nearly all are written, by the kinds of the octets: runs
- * of plain octets between delimiters, one blank where one is needed and none elsewhere. What is of
+ * of plain octets between delimiters, one blank where one is needed, else none but before a ';' or ','
+ * and, of a display name, '<', where lines are folded. What is of
  * another form goes the long way (sipmsg_value.c), which knows the whole grammar; what is taken here
  * reads there as the same. No bounds are looked at on the way: each step ends at an odd octet, and
  * behind the end there is one. */
 #include "sipmsg/sipmsg_priv.h"
+
+/* Behind the blanks and folds that may stand before a ';', ',' or '<'. end: of the value */
+static inline const char *skip_blanks(const char *p, const char *end)
+{
+    return (unsigned char)*p > ' ' || p >= end ? p : sip_lws(p, end);
+}
 
 /* ---- Via ---- */
 
@@ -74,20 +81,22 @@ const char *sip_via_usual(const struct octet_map *map, const char *p, const char
         return NULL;
     v->host = (sv){p, (size_t)(stop - p)};
     p = stop;
-    if (*p == ':' && !(p = uri_read_usual_port(p + 1, &v->port)))
+    if (*p == ':' && !(p = stop = uri_read_usual_port(p + 1, &v->port)))
         return NULL;
+    p = skip_blanks(p, end);
     if (*p == ';')
         v->params.p = p + 1;
     while (*p == ';') {
-        p = octets_param(map, p + 1, &name, &value);
-        if (!p || !take_via_param(v, name, value))
+        stop = octets_param(map, p + 1, &name, &value);
+        if (!stop || !take_via_param(v, name, value))
             return NULL;
+        p = skip_blanks(stop, end);
     }
     if (p != end && (p > end || *p != ','))
         return NULL;
     if (v->params.p)
-        v->params.n = (size_t)(p - v->params.p);
-    v->text = (sv){from, (size_t)(p - from)};
+        v->params.n = (size_t)(stop - v->params.p);
+    v->text = (sv){from, (size_t)(stop - from)};
     return p;
 }
 
@@ -95,7 +104,8 @@ const char *sip_via_usual(const struct octet_map *map, const char *p, const char
 
 /* A quoted string without a backslash or a fold, or one plain run, and a blank; p afterwards stands at
  * the '<'. NULL: another form. */
-static const char *read_display(const struct octet_map *map, const char *p, sv *ret)
+static const char *read_display(const struct octet_map *map, const char *p, const char *end,
+                                sv *ret)
 {
     const char *stop = p;
     if (*p == '"') {
@@ -109,29 +119,33 @@ static const char *read_display(const struct octet_map *map, const char *p, sv *
         stop = octets_plain_end(map, p);
     }
     *ret = (sv){p, (size_t)(stop - p)};
-    return ret->n && stop[0] == ' ' && stop[1] == '<' ? stop + 1 : NULL;
+    p = sip_lws(stop, end);
+    return ret->n && p > stop && *p == '<' ? p : NULL;
 }
 
 const char *sip_addr_usual(const struct octet_map *map, const char *p, const char *end,
                            struct sip_addr *ret_addr)
 {
     struct sip_addr *a = ret_addr;
-    const char *from = p;
+    const char *from = p, *stop;
     a->display = a->params = a->tag = SV_NONE;
     a->star = false;
     a->bracketed = true;
-    if (*p != '<' && !(p = read_display(map, p, &a->display)))
+    if (*p != '<' && !(p = read_display(map, p, end, &a->display)))
         return NULL;
     p = uri_read_usual(map, p + 1, end, &a->uri);
     if (!p || *p++ != '>')
         return NULL;
+    stop = p;
+    p = skip_blanks(p, end);
     if (*p == ';')
         a->params.p = p + 1;
     while (*p == ';') {
         sv name, value;
-        p = octets_param(map, p + 1, &name, &value);
-        if (!p)
+        stop = octets_param(map, p + 1, &name, &value);
+        if (!stop)
             return NULL;
+        p = skip_blanks(stop, end);
         if (!SIP_IS_WORD(name, "tag"))
             continue;
         if (a->tag.p || value.n == 0)
@@ -141,7 +155,7 @@ const char *sip_addr_usual(const struct octet_map *map, const char *p, const cha
     if (p != end && (p > end || *p != ','))
         return NULL;
     if (a->params.p)
-        a->params.n = (size_t)(p - a->params.p);
-    a->text = (sv){from, (size_t)(p - from)};
+        a->params.n = (size_t)(stop - a->params.p);
+    a->text = (sv){from, (size_t)(stop - from)};
     return p;
 }

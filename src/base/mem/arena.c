@@ -9,7 +9,7 @@
 #include <stdalign.h>
 #include <string.h>
 
-enum { ALIGN = 16 };
+enum { ALIGN = ARENA_ALIGN };
 
 struct arena_chunk {
     alignas(ALIGN) struct arena_chunk *next;
@@ -89,7 +89,7 @@ static void *from_new_chunk(struct arena *a, size_t n)
     return p;
 }
 
-void *arena_alloc(struct arena *a, size_t n)
+void *arena_alloc_more(struct arena *a, size_t n)
 {
     if (n > SIZE_MAX - ALIGN)
         return NULL;

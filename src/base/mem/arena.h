@@ -27,8 +27,19 @@ struct arena {
 void arena_init(struct arena *a, void *first, size_t first_n, size_t cap);
 void arena_reset(struct arena *a);
 void arena_done(struct arena *a);
+enum { ARENA_ALIGN = 16 };
+/* What the current piece has no room for, or n == 0. */
+void *arena_alloc_more(struct arena *a, size_t n);
 /* n octets aligned to 16, not cleared. NULL: over the cap. n == 0 gives a valid pointer. */
-void *arena_alloc(struct arena *a, size_t n);
+static inline void *arena_alloc(struct arena *a, size_t n)
+{
+    size_t whole = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    if (whole - 1 >= (size_t)((uintptr_t)a->end - (uintptr_t)a->p)) /* none asked for, too: 0 - 1 */
+        return arena_alloc_more(a, n);
+    void *p = a->p;
+    a->p += whole;
+    return p;
+}
 /* Cleared; checks count * size for overflow. */
 void *arena_calloc(struct arena *a, size_t count, size_t size);
 #define ARENA_NEW(a, type) ((type *)arena_calloc((a), 1, sizeof(type)))

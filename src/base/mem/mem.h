@@ -27,11 +27,42 @@ void *mem_realloc(void *p, size_t n);
 void mem_free(void *p); /* NULL is fine */
 #define MEM_NEW(type) ((type *)mem_calloc(1, sizeof(type)))
 
+/* Four classes to each doubling from 64 octets to 64 KiB: 64, 80, 96, 112, 128, 160, ... What is larger comes
+ * from the heap. Of a size that the compiler knows it knows the class. */
+enum { MEM_SMALLEST = 6, MEM_LARGEST = 16, MEM_CLASSES = (MEM_LARGEST - MEM_SMALLEST) * 4 + 1 };
+struct mem_class {
+    size_t size;
+    unsigned index; /* MEM_CLASSES: none, and size is what was asked for */
+};
+static inline struct mem_class mem_class_of(size_t n)
+{
+    if (n <= (size_t)1 << MEM_SMALLEST)
+        return (struct mem_class){(size_t)1 << MEM_SMALLEST, 0};
+    if (n > (size_t)1 << MEM_LARGEST)
+        return (struct mem_class){n, MEM_CLASSES};
+    unsigned power = 63 - (unsigned)__builtin_clzll(n - 1);
+    unsigned quarter = (unsigned)((n - 1) >> (power - 2)) & 3;
+    return (struct mem_class){(size_t)(quarter + 5) << (power - 2),
+                              (power - MEM_SMALLEST) * 4 + quarter + 1};
+}
+void *mem_class_take(struct mem_class c);
+void *mem_class_take_cleared(struct mem_class c, size_t n); /* the first n octets */
+void mem_class_give(struct mem_class c, void *p);
+
 /* n octets as mem_alloc; both ends know n. */
-void *mem_take(size_t n);
-void *mem_take_cleared(size_t n);
+static inline void *mem_take(size_t n)
+{
+    return mem_class_take(mem_class_of(n));
+}
+static inline void *mem_take_cleared(size_t n)
+{
+    return mem_class_take_cleared(mem_class_of(n), n);
+}
 /* n: as taken. Any thread: it is kept where it ends. NULL is fine. */
-void mem_give(void *p, size_t n);
+static inline void mem_give(void *p, size_t n)
+{
+    mem_class_give(mem_class_of(n), p);
+}
 /* What this thread keeps goes back to the heap; its end does so too. */
 void mem_tidy(void);
 #define MEM_TAKE(type) ((type *)mem_take_cleared(sizeof(type)))

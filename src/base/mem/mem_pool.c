@@ -5,6 +5,7 @@
 
 struct pool {
     const char *name;
+    struct mem_class class_;
     size_t size, cap, live;
 };
 
@@ -13,7 +14,8 @@ enum err pool_new(const char *name, size_t object_size, size_t cap, struct pool 
     struct pool *p = MEM_NEW(struct pool);
     if (!p)
         return ERR_NOMEM;
-    *p = (struct pool){.name = name, .size = object_size, .cap = cap};
+    *p = (struct pool){
+        .name = name, .class_ = mem_class_of(object_size), .size = object_size, .cap = cap};
     *ret_pool = p;
     return ERR_OK;
 }
@@ -28,7 +30,7 @@ void *pool_get(struct pool *p)
 {
     if (p->cap && p->live >= p->cap)
         return NULL;
-    void *object = mem_take_cleared(p->size);
+    void *object = mem_class_take_cleared(p->class_, p->size);
     if (object)
         p->live++;
     return object;
@@ -40,7 +42,7 @@ void pool_put(struct pool *p, void *object)
         return;
     assert(p->live > 0);
     p->live--;
-    mem_give(object, p->size);
+    mem_class_give(p->class_, object);
 }
 
 size_t pool_live(const struct pool *p)

@@ -13,13 +13,24 @@ static usec t1(const struct proxy *p)
     return sip_config(p->sip)->t1;
 }
 
+static struct attempt *attempt_new(struct branch *b, const struct dest *d)
+{
+    struct attempt *a = b->only.branch ? mem_take(sizeof(*a)) : &b->only;
+    if (a)
+        *a = (struct attempt){.branch = b, .dest = *d};
+    return a;
+}
+
 static void attempt_free(struct attempt *a)
 {
     struct branch *b = a->branch;
     if (b->current == a)
         b->current = NULL;
     list_unlink(&a->by_branch);
-    MEM_GIVE(a);
+    if (a == &b->only)
+        a->branch = NULL;
+    else
+        MEM_GIVE(a);
 }
 
 void attempts_free(struct branch *b)
@@ -229,14 +240,12 @@ enum err branch_ask(struct branch *b, const struct outgoing *o, struct block *oc
     const struct dest *d = o->dest;
     struct context *c = b->ctx;
     struct proxy *p = c->proxy;
-    struct attempt *a = MEM_TAKE(struct attempt);
+    struct attempt *a = attempt_new(b, d);
     if (!a)
         return ERR_NOMEM;
-    a->branch = b;
-    a->dest = *d;
     enum err rc = ctxn_new(p->sip, d, octets, o->ret_key, &attempt_handler, a, &a->txn);
     if (rc) {
-        MEM_GIVE(a);
+        attempt_free(a);
         return rc;
     }
     list_push(&b->attempts, &a->by_branch);

@@ -41,17 +41,23 @@ static enum err set_target(struct branch *b, const struct proxy_target *t)
     return ERR_OK;
 }
 
+static void give(struct branch *b)
+{
+    if (b != &b->ctx->first)
+        MEM_GIVE(b);
+}
+
 struct branch *branch_new(struct context *c, const struct proxy_target *t)
 {
     const struct proxy_target *copy = copy_target(&c->rx->arena, t);
     if (c->step.n == PROXY_TARGETS_MAX || !copy)
         return NULL;
-    struct branch *b = MEM_TAKE(struct branch);
+    struct branch *b = c->step.n ? MEM_TAKE(struct branch) : &c->first;
     if (!b)
         return NULL;
     b->ctx = c;
     if (set_target(b, copy)) {
-        MEM_GIVE(b);
+        give(b);
         return NULL;
     }
     b->index = (uint8_t)c->step.n;
@@ -84,7 +90,7 @@ void branch_free(struct branch *b)
     locate_cancel(b->query);
     redirect_forget(b->redirect);
     rx_unref(b->final);
-    MEM_GIVE(b);
+    give(b);
 }
 
 void branch_cancel(struct branch *b, sv reason)

@@ -46,6 +46,7 @@ struct branch {
     struct alternative *alternatives; /* not yet tried, in order */
     struct link attempts;
     struct attempt *current; /* whose responses decide; NULL: none */
+    struct attempt only;     /* nearly always there is one at a time; its branch NULL: unused */
     struct timer timer_c, silence;
     usec began;       /* of the first attempt */
     struct dest dest; /* of whom we heard last */
@@ -118,6 +119,7 @@ struct context {
     sv reason;         /* of the caller's CANCEL, while it is handled */
     const struct proxy_watch *watch;
     void *watch_arg;
+    struct branch first; /* branch[0]: mostly there is no other */
     /* last: what is beyond step.n is never touched */
     struct step_context step;
     struct branch *branch[PROXY_TARGETS_MAX];

@@ -66,6 +66,12 @@ static void on_registered(struct pending *p)
 static void serve_register(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
     const struct sip_addr *to;
+    /* §8.2.2.2, of a user agent server alone: through a proxy one request may well come twice, to
+     * several addresses. What else we serve has no transaction that it could be merged with. */
+    if (stxn_merged(r->sip, rx)) {
+        routing_refuse(r, rx, 482, "Merged Request", SV_NONE);
+        return;
+    }
     if (!proxy_check_extensions(r->proxy, rx, SIP_H_REQUIRE))
         return;
     if (sipmsg_to(&rx->msg, &to) || to->uri.user.n == 0) {
@@ -83,12 +89,6 @@ static void serve_register(struct routing *r, struct rx *rx, const struct proxy_
 
 static void serve_us(struct routing *r, struct rx *rx, const struct proxy_route *route)
 {
-    /* §8.2.2.2, of a user agent server alone: through a proxy one request may well come twice, to
-     * several addresses. */
-    if (stxn_merged(r->sip, rx)) {
-        routing_refuse(r, rx, 482, "Merged Request", SV_NONE);
-        return;
-    }
     switch (rx->msg.method) {
     case SIP_REGISTER:
         serve_register(r, rx, route);

@@ -14,7 +14,8 @@
 #include "crypto/crypto.h"
 #include "sock/sock.h"
 
-enum { LETTERS = 26, MARK_OCTETS = 14, MARK_SIGNED = 10, SHARDS_MAX = 64, SHARD_ENTRIES_MIN = 64 };
+enum { LETTERS = 26, MARK_OCTETS = 14, MARK_SIGNED = 10, MARK_MAC = 4 };
+enum { SHARDS_MAX = 64, SHARD_ENTRIES_MIN = 64 };
 enum { BUCKETS_MIN = 16, SHARDS_PER_WORKER = 8 };
 enum { NIL = 0 }; /* nobody's entry; so what was never used is memory that was never touched */
 
@@ -139,22 +140,22 @@ static uint16_t slot_mask(const struct home *h, const uint8_t *random)
     return (uint16_t)crypto_siphash(h->key_mask, random, 8);
 }
 
-static uint32_t mark_mac(const struct home *h, const uint8_t *mark)
+/* What stands behind the signed octets. */
+static void mark_mac(const struct home *h, const uint8_t *mark, uint8_t ret_mac[static MARK_MAC])
 {
-    return (uint32_t)crypto_siphash(h->key_mac, mark, MARK_SIGNED);
+    uint64_t mac = crypto_siphash(h->key_mac, mark, MARK_SIGNED);
+    for (int i = 0; i < MARK_MAC; i++)
+        ret_mac[i] = (uint8_t)(mac >> (8 * i));
 }
 
 void home_mark(const struct home *h, uint16_t slot, uint64_t chance, struct buf *b)
 {
     uint8_t mark[MARK_OCTETS];
-    for (int i = 0; i < 8; i++)
-        mark[i] = (uint8_t)(chance >> (8 * i));
+    memcpy(mark, &chance, sizeof chance);
     uint16_t masked = slot ^ slot_mask(h, mark);
     mark[8] = (uint8_t)(masked >> 8);
     mark[9] = (uint8_t)masked;
-    uint32_t mac = mark_mac(h, mark);
-    for (int i = 0; i < 4; i++)
-        mark[MARK_SIGNED + i] = (uint8_t)(mac >> (8 * i));
+    mark_mac(h, mark, mark + MARK_SIGNED);
     unsigned worker = home_worker(h, slot);
     buf_char(b, worker < LETTERS ? (char)(UDP_STEER_FIRST + worker) : '-');
     crypto_base64url(b, mark, sizeof mark);
@@ -168,12 +169,10 @@ bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
         crypto_base64url_decode(sv_sub(text, 1, HOME_MARK_LEN), mark, sizeof mark, &n) ||
         n != sizeof mark)
         return false;
-    uint32_t mac = mark_mac(h, mark);
-    uint8_t want[4];
-    for (int i = 0; i < 4; i++)
-        want[i] = (uint8_t)(mac >> (8 * i));
+    uint8_t want[MARK_MAC];
+    mark_mac(h, mark, want);
     uint16_t slot = (uint16_t)((mark[8] << 8 | mark[9]) ^ slot_mask(h, mark));
-    if (!crypto_equal(want, mark + MARK_SIGNED, 4) || slot >= HOME_SLOTS)
+    if (!crypto_equal(want, mark + MARK_SIGNED, MARK_MAC) || slot >= HOME_SLOTS)
         return false;
     *ret_slot = slot;
     return true;

@@ -75,6 +75,19 @@ struct block *sip_block(struct sip *s, size_t cap)
     return block_new(s->loop->blocks, cap);
 }
 
+/* Eight digits, all at once: of each nibble an octet, of each octet a digit. */
+static void put_hex(char *to, uint32_t v)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t x = v;
+    x = (x | x << 16) & 0x0000ffff0000ffffu;
+    x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+    x = (x | x << 4) & 0x0f * ones;
+    uint64_t letters = (x + 6 * ones) >> 4 & ones; /* one where ten or more stands */
+    x += '0' * ones + letters * ('a' - '0' - 10);
+    memcpy(to, &x, sizeof x);
+}
+
 /* Of what a retransmission repeats and no other request has, unparsed: one that cannot be read has a tag
  * too. */
 sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24])
@@ -84,8 +97,8 @@ sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24])
     sv pieces[] = {SV("tag"), (sv){(const char *)call, sizeof *call}, sipmsg_value(m, SIP_H_VIA),
                    sipmsg_value(m, SIP_H_FROM), sipmsg_value(m, SIP_H_CSEQ)};
     uint64_t h = home_tag(s->shared->home, pieces, sizeof pieces / sizeof pieces[0]);
-    for (int i = 0; i < TAG_DIGITS; i++)
-        mem[i] = "0123456789abcdef"[h >> (4 * i) & 15];
+    put_hex(mem, (uint32_t)h);
+    put_hex(mem + TAG_DIGITS / 2, (uint32_t)(h >> 32));
     return (sv){mem, TAG_DIGITS};
 }
 

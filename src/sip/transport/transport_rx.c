@@ -21,9 +21,16 @@ struct rx *rx_ref(struct rx *rx)
     return rx;
 }
 
+/* The holder of the only reference need not lock the line: nobody else can take one. */
+static bool last_of(struct rx_priv *p)
+{
+    return atomic_load_explicit(&p->refs, memory_order_acquire) == 1 ||
+           atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1;
+}
+
 void rx_unref(struct rx *rx)
 {
-    if (!rx || atomic_fetch_sub_explicit(&rx->priv->refs, 1, memory_order_acq_rel) != 1)
+    if (!rx || !last_of(rx->priv))
         return;
     if (rx->claimed)
         home_release(rx->priv->shared->home, &rx->call_key);
@@ -50,8 +57,10 @@ static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow 
     if (!self)
         return NULL;
     struct rx_cell *cell = (struct rx_cell *)(void *)self->p;
-    memset(cell, 0, sizeof *cell);
     struct rx *rx = &cell->rx;
+    /* The message is begun by whoever parses it: that is next. */
+    size_t known = offsetof(struct rx_cell, rx) + offsetof(struct rx, flow);
+    memset((char *)cell + known, 0, sizeof *cell - known);
     rx->priv = &cell->priv;
     atomic_init(&rx->priv->refs, 1);
     rx->priv->shared = s->shared;

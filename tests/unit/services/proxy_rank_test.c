@@ -307,8 +307,8 @@ static void test_flows_of_a_phone(void **state)
 static void follow(struct bench *b, struct proxy_redirect *redirect, struct rx *rx)
 {
     struct proxy_target t[8] = {0};
-    const struct sip_addr *contacts;
-    size_t n;
+    const struct sip_addr *contacts = NULL;
+    size_t n = 0;
     assert_int_equal(sipmsg_addrs(&rx->msg, SIP_H_CONTACT, &contacts, &n), ERR_OK);
     for (size_t i = 0; i < n && i < 8; i++) {
         sv q;

@@ -216,8 +216,8 @@ static void what_an_invite_says(void **state)
 {
     struct world *w = *state;
     struct useragent_call *second;
-    const struct sip_addr *to, *contacts;
-    size_t n;
+    const struct sip_addr *to, *contacts = NULL;
+    size_t n = 0;
     assert_int_equal(useragent_call(w->ua, SV("sip:bob@example.test"), SV("v=0\r\n"), w, &w->call),
                      ERR_OK);
     assert_int_equal(useragent_call(w->ua, SV("sip:eve@example.test"), SV("v=0\r\n"), w, &second),

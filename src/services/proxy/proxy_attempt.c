@@ -217,7 +217,7 @@ static unsigned to_come(const struct branch *b)
 }
 
 /* The INVITE's last server has Timer B; the last of another request what the caller's Timer F
- * leaves. */
+ * leaves: all of it is our own one's. */
 static void arm_silence(struct branch *b)
 {
     struct context *c = b->ctx;
@@ -229,8 +229,10 @@ static void arm_silence(struct branch *b)
             loop_timer(l, &b->silence, most);
         return;
     }
-    usec left = c->rx->at + TIMER_F_T1 * t1(p) - l->now;
+    usec all = TIMER_F_T1 * t1(p), left = c->rx->at + all - l->now;
     unsigned n = to_come(b) + (b->tcp ? 1 : 0);
+    if (n == 1 && left >= all)
+        return;
     left = left > 0 ? left / n : 0;
     loop_timer(l, &b->silence, n > 1 && left > most ? most : left);
 }

@@ -45,10 +45,10 @@ void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_
     hash_text(home_tag(sip_home(p->sip), pieces, sizeof(pieces) / sizeof(pieces[0])), ret_text);
 }
 
-void proxy_call_hash(struct proxy *p, sv call_id, char ret_text[static PROXY_HASH_LEN])
+uint64_t proxy_call_hash(struct proxy *p, sv call_id)
 {
     sv pieces[] = {SV("route"), call_id};
-    hash_text(home_hash(sip_home(p->sip), pieces, 2), ret_text);
+    return home_hash(sip_home(p->sip), pieces, 2);
 }
 
 void proxy_token_hash(struct proxy *p, sv call_id, sv token, bool connection,
@@ -119,17 +119,13 @@ static void put_token(struct making *k, const struct flow *f)
 /* What leads a request of this call home; the same on both sides. */
 static void put_user(struct making *k)
 {
-    char hash[PROXY_HASH_LEN];
-    struct sip *sip = k->p->sip;
     size_t from = k->text.n;
     if (k->user.p) {
         buf_put(&k->text, k->user);
         return;
     }
-    proxy_call_hash(k->p, sipmsg_value(k->m, SIP_H_CALL_ID), hash);
-    home_mark(sip_home(sip), k->o->rx->slot, loop_random(sip_loop(sip)), &k->text);
-    buf_char(&k->text, '.');
-    buf_mem(&k->text, hash, sizeof(hash));
+    home_mark(sip_home(k->p->sip), k->o->rx->slot,
+              proxy_call_hash(k->p, sipmsg_value(k->m, SIP_H_CALL_ID)), &k->text);
     k->user = piece(k, from);
 }
 

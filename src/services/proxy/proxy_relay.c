@@ -91,24 +91,31 @@ static void send_later(struct proxy *p, struct rx *rx, const struct plan *plan,
         relay_free(r);
 }
 
-void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                 const struct proxy_target *t)
+/* Where its URI points. */
+static void find_hop(struct proxy *p, struct rx *rx, const struct plan *plan,
+                     const struct proxy_target *t)
 {
-    struct plan plan = {.route = *route};
+    const struct proxy_route *route = &plan->route;
     struct locate_set set = {.n = 1};
     const struct uri *own;
     struct uri mem, hop;
-    if (t->dest.flow.transport != SIP_T_NONE || t->dest.transport != SIP_T_NONE) {
-        send_to(p, rx, &plan, t, &t->dest);
-        return;
-    }
     if (branch_uri(route, t, &mem, &own) || branch_hop(route, t, own, &hop))
         return;
     enum err rc =
         p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);
     if (rc == ERR_MORE)
-        send_later(p, rx, &plan, t, &hop);
+        send_later(p, rx, plan, t, &hop);
     else if (!rc && ((t->trusted && !route->next) ||
                      location_allowed(p->sip, &set.dest[0].addr, &rx->flow.remote)))
-        send_to(p, rx, &plan, t, &set.dest[0]);
+        send_to(p, rx, plan, t, &set.dest[0]);
+}
+
+void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
+                 const struct proxy_target *t)
+{
+    struct plan plan = {.route = *route};
+    if (t->dest.flow.transport != SIP_T_NONE || t->dest.transport != SIP_T_NONE)
+        send_to(p, rx, &plan, t, &t->dest);
+    else
+        find_hop(p, rx, &plan, t);
 }

@@ -2,29 +2,27 @@
 /* Before a request is routed: RFC 3261 §16.3 (validation) and §16.4 (route preprocessing). */
 #include "proxy/proxy_priv.h"
 
-/* What our Record-Routes carry as a user: "<mark>.<hash of the Call-ID>", and with a flow
+/* What our Record-Routes carry as a user: a mark written with the hash of the Call-ID, and with a flow
  * ".<hash of the token and the Call-ID><token>". */
-enum { MARK = HOME_MARK_LEN + 1 + PROXY_HASH_LEN };
-
 static bool is_our_form(sv user)
 {
-    return user.n >= MARK && user.p[HOME_MARK_LEN] == '.' &&
-           (user.n == MARK || user.p[MARK] == '.');
+    return user.n == HOME_MARK_LEN || (user.n > HOME_MARK_LEN && user.p[HOME_MARK_LEN] == '.');
 }
 
 /* The route set was made here, for this Call-ID. */
 static bool user_verifies(struct proxy *p, const struct rx *rx, sv user)
 {
-    char hash[PROXY_HASH_LEN];
-    if (!is_our_form(user) || !sip_marked(p->sip, rx, user))
+    uint64_t was, is;
+    if (!is_our_form(user) || !sip_marked(p->sip, rx, user, &was))
         return false;
-    proxy_call_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID), hash);
-    return crypto_equal(hash, user.p + HOME_MARK_LEN + 1, PROXY_HASH_LEN);
+    is = proxy_call_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID));
+    return crypto_equal(&was, &is, sizeof(is));
 }
 
 static sv user_token(sv user)
 {
-    return is_our_form(user) && user.n > MARK ? sv_sub(user, MARK + 1, user.n) : SV_NONE;
+    return is_our_form(user) && user.n > HOME_MARK_LEN ? sv_sub(user, HOME_MARK_LEN + 1, user.n)
+                                                       : SV_NONE;
 }
 
 /* One that does not verify any more leaves the mark as good as it is: it was of a connection of an

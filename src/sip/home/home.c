@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* home/home.c: marks under a secret, and the directory of Call-IDs.
  *
- *   mark       random 64 | slot 16, masked | MAC 32   = 14 octets = 19 characters of base64url,
+ *   mark       chance 64 | slot 16, masked | MAC 32   = 14 octets = 19 characters of base64url,
  *              behind a letter for the kernel: which worker it is for
  *   directory  shard (lock) -> bucket -> chain of entries, all allocated at the start; of the buckets so many are
  *              used as there are entries, so that few calls need little of the cache
@@ -161,7 +161,7 @@ void home_mark(const struct home *h, uint16_t slot, uint64_t chance, struct buf 
     crypto_base64url(b, mark, sizeof mark);
 }
 
-bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
+bool home_mark_open(const struct home *h, sv text, uint16_t *ret_slot, uint64_t *ret_chance)
 {
     uint8_t mark[MARK_OCTETS];
     size_t n;
@@ -175,7 +175,14 @@ bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
     if (!crypto_equal(want, mark + MARK_SIGNED, MARK_MAC) || slot >= HOME_SLOTS)
         return false;
     *ret_slot = slot;
+    memcpy(ret_chance, mark, sizeof *ret_chance);
     return true;
+}
+
+bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot)
+{
+    uint64_t chance;
+    return home_mark_open(h, text, ret_slot, &chance);
 }
 
 static struct home_key list_key(const struct table_key *key, const sv *pieces, size_t n)

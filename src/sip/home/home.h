@@ -3,8 +3,8 @@
  *
  * Shape   a slot (of HOME_SLOTS) maps to a worker. A mark is HOME_MARK_LEN characters that we
  *         write into what comes
- *         back to us: Via branch, Record-Route user, tags, Call-IDs of ours. It is 64 random
- *         bits, the slot masked by a
+ *         back to us: Via branch, Record-Route user, tags, Call-IDs of ours. It is 64 bits
+ *         of chance, or of a keyed hash of what it belongs to, the slot masked by a
  *         keyed hash of them, and a 32-bit MAC under the process's (later the cluster's) secret,
  *         in the base64url
  *         alphabet, behind a letter that tells the kernel the worker (sock.h). One that does not verify is a stranger's. A mark only says where to look:
@@ -35,9 +35,11 @@ void home_free(struct home *h);
 uint16_t home_slot(const struct home *h, unsigned worker, uint64_t chance);
 unsigned home_worker(const struct home *h, uint16_t slot);
 
-/* Writes a fresh mark. */
+/* Writes a mark; of its 64 bits it is as fresh as chance. */
 void home_mark(const struct home *h, uint16_t slot, uint64_t chance, struct buf *b);
-/* text begins with a mark of ours. */
+/* text begins with a mark of ours.
+ *   ret_chance  what it was written with */
+bool home_mark_open(const struct home *h, sv text, uint16_t *ret_slot, uint64_t *ret_chance);
 bool home_mark_read(const struct home *h, sv text, uint16_t *ret_slot);
 
 /* 128 bits of keyed hash that stand for a text or a list of texts: nobody without the secret can make two

@@ -86,9 +86,10 @@ struct rx {
     struct sipmsg_fault fault;
     /* who sent it: flow.remote, or behind a proxy of the listener's the client that it names */
     struct addr source;
-    usec at;            /* when it came */
-    uint16_t slot;      /* a request's home */
-    const char *marked; /* a text of it that is known to begin with a mark of ours; NULL: none */
+    usec at;              /* when it came */
+    uint16_t slot;        /* a request's home */
+    const char *marked;   /* a text of it that is known to begin with a mark of ours; NULL: none */
+    uint64_t mark_chance; /* what that was written with */
     /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
     bool claimed;
     bool has_call_key;
@@ -281,8 +282,8 @@ MUST_USE enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply
 /* What the Call-ID of rx is known by in the directory of homes, fit for other tables too: computed once. One
  * without a Call-ID has the key of an empty one. */
 const struct home_key *sip_call_key(struct sip *s, struct rx *rx);
-/* A text of rx begins with a mark of ours; what led rx home is not verified again. */
-bool sip_marked(const struct sip *s, const struct rx *rx, sv text);
+/* A text of rx begins with a mark of ours, written with *ret_chance; what led rx home is not verified again. */
+bool sip_marked(const struct sip *s, const struct rx *rx, sv text, uint64_t *ret_chance);
 /* The stateless To tag for this request, written to mem. */
 sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24]);
 /* Fills received and rport of r from rx. */

@@ -76,18 +76,19 @@ static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow 
 
 /* ---- home ---- */
 
-bool sip_marked(const struct sip *s, const struct rx *rx, sv text)
+bool sip_marked(const struct sip *s, const struct rx *rx, sv text, uint64_t *ret_chance)
 {
     uint16_t slot;
-    if (text.p && text.p == rx->marked)
-        return text.n >= HOME_MARK_LEN;
-    return home_mark_read(s->shared->home, text, &slot);
+    if (!text.p || text.p != rx->marked)
+        return home_mark_open(s->shared->home, text, &slot, ret_chance);
+    *ret_chance = rx->mark_chance;
+    return text.n >= HOME_MARK_LEN;
 }
 
 static bool led_by(struct sip *s, struct rx *rx, const struct uri *u)
 {
     if ((u->scheme != URI_SIP && u->scheme != URI_SIPS) || !sv_present(u->user) ||
-        !home_mark_read(s->shared->home, u->user, &rx->slot))
+        !home_mark_open(s->shared->home, u->user, &rx->slot, &rx->mark_chance))
         return false;
     rx->marked = u->user.p;
     return sip_is_local(s, u->host, u->port);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* ds/hash.c: chains over a power of two of buckets; at most one node a bucket on average. */
+/* ds/hash.c: chains over as many buckets as there have been nodes (linear hashing).
+ *
+ * A look-up for what is not there reads an octet of hints, which stay in the cache, and neither the bucket nor a
+ * node: those may not have been touched for half a minute. */
 #include "ds/hash.h"
 #include "mem/mem.h"
 
@@ -10,13 +13,20 @@ enum err hash_init(struct hash *h, size_t expected)
     size_t n = BUCKETS_MIN;
     while (n < expected && n <= SIZE_MAX / 4)
         n *= 2;
-    *h = (struct hash){.buckets = mem_calloc(n, sizeof(struct hash_node *)), .mask = n - 1};
-    return h->buckets ? ERR_OK : ERR_NOMEM;
+    *h = (struct hash){.buckets = mem_calloc(n, sizeof(struct hash_node *)),
+                       .hints = mem_calloc(n, 1),
+                       .used = n,
+                       .mask = n - 1};
+    if (h->buckets && h->hints)
+        return ERR_OK;
+    hash_done(h);
+    return ERR_NOMEM;
 }
 
 void hash_done(struct hash *h)
 {
     mem_free(h->buckets);
+    mem_free(h->hints);
     *h = (struct hash){0};
 }
 
@@ -30,43 +40,73 @@ static void set_next(struct hash_node *n, const struct hash_node *next)
     n->chain = (uintptr_t)next | 1;
 }
 
-/* At the front of its chain: candidates come newest first. The one that was there is not touched. */
-static void chain(struct hash_node **bucket, struct hash_node *n)
+static size_t bucket_of(const struct hash *h, uint64_t hash)
 {
-    set_next(n, *bucket);
-    *bucket = n;
+    size_t i = hash & h->mask;
+    return i < h->used ? i : i & h->mask >> 1;
 }
 
-static void grow(struct hash *h)
+/* Of the high bits, which do not choose the bucket. */
+static uint8_t hint_of(uint64_t hash)
 {
-    size_t n = (h->mask + 1) * 2;
-    struct hash_node **wider = mem_calloc(n, sizeof(struct hash_node *));
-    if (!wider)
+    return (uint8_t)(1 << (hash >> 61));
+}
+
+/* Room for twice as many buckets. False: no memory. */
+static bool widen(struct hash *h)
+{
+    size_t n = h->mask + 1;
+    if (n > SIZE_MAX / 2 / sizeof(struct hash_node *))
+        return false;
+    struct hash_node **buckets = mem_realloc(h->buckets, 2 * n * sizeof(struct hash_node *));
+    if (!buckets)
+        return false;
+    h->buckets = buckets;
+    uint8_t *hints = mem_realloc(h->hints, 2 * n);
+    if (!hints)
+        return false; /* the wider buckets do no harm */
+    h->hints = hints;
+    h->mask = 2 * h->mask + 1;
+    return true;
+}
+
+/* One bucket more: of the nodes of the one that it halves it gets those that belong to it, in their order. */
+static void split(struct hash *h)
+{
+    if (h->used > h->mask && !widen(h))
         return; /* denser, still right */
-    for (size_t i = 0; i <= h->mask; i++) {
-        struct hash_node *next, *reversed = NULL;
-        /* Reversing first keeps the order of a chain through chain()'s insertion at the front. */
-        for (struct hash_node *node = h->buckets[i]; node; node = next) {
-            next = next_of(node);
-            set_next(node, reversed);
-            reversed = node;
-        }
-        for (struct hash_node *node = reversed; node; node = next) {
-            next = next_of(node);
-            chain(&wider[node->hash & (n - 1)], node);
-        }
+    size_t made = h->used++, halved = made & h->mask >> 1;
+    struct hash_node *end[2] = {NULL, NULL}, *first[2] = {NULL, NULL};
+    uint8_t hints[2] = {0, 0};
+    for (struct hash_node *node = h->buckets[halved]; node; node = next_of(node)) {
+        bool moves = (node->hash & h->mask) == made;
+        if (end[moves])
+            set_next(end[moves], node);
+        else
+            first[moves] = node;
+        end[moves] = node;
+        hints[moves] |= hint_of(node->hash);
     }
-    mem_free(h->buckets);
-    h->buckets = wider;
-    h->mask = n - 1;
+    for (int i = 0; i < 2; i++) {
+        size_t bucket = i ? made : halved;
+        if (end[i])
+            set_next(end[i], NULL);
+        h->buckets[bucket] = first[i];
+        h->hints[bucket] = hints[i];
+    }
+    __builtin_prefetch(h->buckets[h->used & h->mask >> 1]); /* the next to be halved */
 }
 
+/* At the front of its chain: candidates come newest first. The one that was there is not touched. */
 void hash_insert(struct hash *h, struct hash_node *n, uint64_t hash)
 {
-    if (h->count > h->mask)
-        grow(h);
+    if (h->count >= h->used)
+        split(h);
+    size_t i = bucket_of(h, hash);
     n->hash = hash;
-    chain(&h->buckets[hash & h->mask], n);
+    set_next(n, h->buckets[i]);
+    h->buckets[i] = n;
+    h->hints[i] |= hint_of(hash);
     h->count++;
 }
 
@@ -74,9 +114,12 @@ void hash_remove(struct hash *h, struct hash_node *n)
 {
     if (!hash_linked(n))
         return;
-    struct hash_node **bucket = &h->buckets[n->hash & h->mask];
+    size_t i = bucket_of(h, n->hash);
+    struct hash_node **bucket = &h->buckets[i];
     if (*bucket == n) {
         *bucket = next_of(n);
+        if (!*bucket)
+            h->hints[i] = 0; /* with others in it, it may go on naming n's eighth */
     } else {
         struct hash_node *before = *bucket;
         while (next_of(before) != n)
@@ -96,7 +139,8 @@ static struct hash_node *with_hash(struct hash_node *n, uint64_t hash)
 
 struct hash_node *hash_first(const struct hash *h, uint64_t hash)
 {
-    return with_hash(h->buckets[hash & h->mask], hash);
+    size_t i = bucket_of(h, hash);
+    return h->hints[i] & hint_of(hash) ? with_hash(h->buckets[i], hash) : NULL;
 }
 
 struct hash_node *hash_next(const struct hash_node *n)
@@ -107,9 +151,10 @@ struct hash_node *hash_next(const struct hash_node *n)
 bool hash_validate(const struct hash *h)
 {
     size_t count = 0;
-    for (size_t i = 0; i <= h->mask; i++) {
+    for (size_t i = 0; i < h->used; i++) {
         for (const struct hash_node *n = h->buckets[i]; n; n = next_of(n)) {
-            if (!hash_linked(n) || (n->hash & h->mask) != i || ++count > h->count)
+            if (!hash_linked(n) || bucket_of(h, n->hash) != i || ++count > h->count ||
+                !(h->hints[i] & hint_of(n->hash)))
                 return false;
         }
     }
@@ -118,7 +163,7 @@ bool hash_validate(const struct hash *h)
 
 void hash_walk(struct hash *h, bool (*fn)(struct hash_node *n, void *arg), void *arg)
 {
-    for (size_t i = 0; i <= h->mask; i++) {
+    for (size_t i = 0; i < h->used; i++) {
         struct hash_node *next;
         for (struct hash_node *n = h->buckets[i]; n; n = next) {
             next = next_of(n);

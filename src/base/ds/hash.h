@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/hash.h: intrusive hash table of one worker; grows by itself.               layer: base
  *
- * Shape   the caller computes the 64-bit hash (SipHash under a seed for anything a peer names)
- *         and compares keys itself while walking the candidates of a hash.
+ * Shape   the caller computes the 64-bit hash (keyed, for anything a peer names) and compares keys itself
+ *         while walking the candidates of a hash. It grows by a bucket at a time, so no insertion waits for
+ *         the whole table; and who is not there is mostly not looked for in memory that others left cold.
  * Errors  hash_insert never fails: when growing fails the table stays denser.
  * Threads one at a time.
  */
@@ -18,8 +19,11 @@ struct hash_node {
 };
 
 struct hash {
-    struct hash_node **buckets;
-    size_t mask, count;
+    struct hash_node **buckets; /* room for mask + 1 */
+    uint8_t *hints; /* of each bucket: which hashes are in it, by an eighth; of more, perhaps */
+    size_t used;    /* buckets in use */
+    size_t mask;    /* the least power of two that is not below used, less one */
+    size_t count;
 };
 
 MUST_USE enum err hash_init(struct hash *h, size_t expected);

@@ -4,7 +4,8 @@
  *   mark       chance 64 | slot 16, masked | MAC 32   = 14 octets = 19 characters of base64url,
  *              behind a letter for the kernel: which worker it is for
  *   directory  shard (lock) -> bucket -> chain of entries, all allocated at the start; of the buckets so many are
- *              used as there are entries, so that few calls need little of the cache
+ *              used as there are entries, so that few calls need little of the cache; an octet of hints for each
+ *              says of most Call-IDs that are not there that they are not, without a look at what lies cold
  *
  * An entry is known by 128 bits of keyed hash, not by its text: nobody without the secret can make
  * two Call-IDs meet, so equality of keys is equality. */
@@ -30,6 +31,7 @@ struct shard {
     pthread_mutex_t lock;
     struct entry *entry; /* LOCK: lock, and all below */
     uint32_t *bucket;
+    uint8_t *hints; /* of each bucket: which keys are in it, by an eighth; of more, perhaps */
     /* In use; mask: the least power of two that is not below, less one (linear hashing) */
     uint32_t buckets, mask;
     uint32_t buckets_max;
@@ -65,9 +67,11 @@ static bool shard_init(struct shard *s, size_t entries)
         buckets *= 2;
     s->entry = mem_calloc(entries + 1, sizeof *s->entry);
     s->bucket = mem_calloc(buckets, sizeof *s->bucket);
-    if (!s->entry || !s->bucket || pthread_mutex_init(&s->lock, NULL)) {
+    s->hints = mem_calloc(buckets, 1);
+    if (!s->entry || !s->bucket || !s->hints || pthread_mutex_init(&s->lock, NULL)) {
         mem_free(s->entry);
         mem_free(s->bucket);
+        mem_free(s->hints);
         s->entry = NULL;
         return false;
     }
@@ -119,6 +123,7 @@ void home_free(struct home *h)
         pthread_mutex_destroy(&h->shard[i].lock);
         mem_free(h->shard[i].entry);
         mem_free(h->shard[i].bucket);
+        mem_free(h->shard[i].hints);
     }
     crypto_wipe(h, sizeof *h);
     mem_free(h);
@@ -203,14 +208,36 @@ static struct shard *shard_of(const struct home *h, const struct home_key *key)
     return (struct shard *)&h->shard[(key->a >> 58) & (h->shards - 1)];
 }
 
-/* The link that leads to key's entry, or the NIL that ends its chain. */
-static uint32_t *chain_find(struct shard *s, const struct home_key *key)
+static uint32_t bucket_of(const struct shard *s, const struct home_key *key)
 {
     uint32_t i = key->a & s->mask;
-    uint32_t *at = &s->bucket[i < s->buckets ? i : i & s->mask >> 1];
+    return i < s->buckets ? i : i & s->mask >> 1;
+}
+
+/* Of bits that choose neither the shard nor the bucket. */
+static uint8_t hint_of(const struct home_key *key)
+{
+    return (uint8_t)(1 << (key->b & 7));
+}
+
+/* The link that leads to key's entry; NULL: there is none. */
+static uint32_t *chain_find(struct shard *s, const struct home_key *key)
+{
+    uint32_t i = bucket_of(s, key);
+    if (!(s->hints[i] & hint_of(key)))
+        return NULL;
+    uint32_t *at = &s->bucket[i];
     while (*at != NIL && !home_key_equal(&s->entry[*at].key, key))
         at = &s->entry[*at].next;
-    return at;
+    return *at != NIL ? at : NULL;
+}
+
+static void chain_put(struct shard *s, uint32_t bucket, uint32_t i)
+{
+    struct entry *e = &s->entry[i];
+    e->next = s->bucket[bucket];
+    s->bucket[bucket] = i;
+    s->hints[bucket] |= hint_of(&e->key);
 }
 
 /* One bucket more: of the entries of the one that it halves it gets those that belong to it. */
@@ -218,66 +245,79 @@ static void split(struct shard *s)
 {
     if (s->buckets > s->mask)
         s->mask = 2 * s->mask + 1;
-    uint32_t made = s->buckets++;
-    uint32_t *from = &s->bucket[made & s->mask >> 1], *to = &s->bucket[made];
-    while (*from != NIL) {
-        uint32_t i = *from;
-        struct entry *e = &s->entry[i];
-        if ((e->key.a & s->mask) != made) {
-            from = &e->next;
-            continue;
-        }
-        *from = e->next;
-        *to = i;
-        to = &e->next;
+    uint32_t made = s->buckets++, halved = made & s->mask >> 1;
+    uint32_t next, i = s->bucket[halved];
+    s->bucket[halved] = s->bucket[made] = NIL;
+    s->hints[halved] = s->hints[made] = 0;
+    for (; i != NIL; i = next) {
+        next = s->entry[i].next;
+        chain_put(s, (s->entry[i].key.a & s->mask) == made ? made : halved, i);
     }
-    *to = NIL;
+    __builtin_prefetch(&s->entry[s->bucket[s->buckets & s->mask >> 1]]); /* halved next */
 }
 
 /* One bucket less: the last goes back to the one that it was split from. */
 static void join(struct shard *s)
 {
-    uint32_t last = --s->buckets;
-    uint32_t *end = &s->bucket[last & s->mask >> 1];
+    uint32_t last = --s->buckets, halved = last & s->mask >> 1;
+    uint32_t *end = &s->bucket[halved];
     while (*end != NIL)
         end = &s->entry[*end].next;
     *end = s->bucket[last];
     s->bucket[last] = NIL;
+    s->hints[halved] |= s->hints[last];
     if (s->buckets == (s->mask >> 1) + 1)
         s->mask >>= 1;
+}
+
+/* A new entry; false: there are too many. */
+static bool enter(struct shard *s, const struct home_key *key, uint16_t slot)
+{
+    uint32_t i = s->vacant;
+    if (i == NIL && s->left == 0)
+        return false;
+    if (i != NIL) {
+        s->vacant = s->entry[i].next;
+    } else {
+        i = ++s->fresh;
+        s->left--;
+    }
+    s->entry[i] = (struct entry){.key = *key, .claims = 1, .slot = slot};
+    chain_put(s, bucket_of(s, key), i);
+    if (++s->count > s->buckets && s->buckets < s->buckets_max)
+        split(s);
+    return true;
 }
 
 bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint16_t *ret_slot)
 {
     struct shard *s = shard_of(h, key);
-    bool held = true;
+    bool held;
     *ret_slot = slot;
     pthread_mutex_lock(&s->lock);
-    uint32_t *at = chain_find(s, key);
-    if (*at != NIL) {
+    const uint32_t *at = chain_find(s, key);
+    if (at) {
         struct entry *e = &s->entry[*at];
         *ret_slot = e->slot;
-        if (e->claims < UINT32_MAX)
-            e->claims++;
-        else
-            held = false;
-    } else if (s->vacant != NIL || s->left) {
-        uint32_t i = s->vacant;
-        if (i != NIL) {
-            s->vacant = s->entry[i].next;
-        } else {
-            i = ++s->fresh;
-            s->left--;
-        }
-        s->entry[i] = (struct entry){.key = *key, .next = NIL, .claims = 1, .slot = slot};
-        *at = i;
-        if (++s->count > s->buckets && s->buckets < s->buckets_max)
-            split(s);
+        held = e->claims < UINT32_MAX;
+        e->claims += held;
     } else {
-        held = false;
+        held = enter(s, key, slot);
     }
     pthread_mutex_unlock(&s->lock);
     return held;
+}
+
+static void leave(struct shard *s, uint32_t *at)
+{
+    uint32_t i = *at, bucket = bucket_of(s, &s->entry[i].key);
+    *at = s->entry[i].next;
+    if (s->bucket[bucket] == NIL)
+        s->hints[bucket] = 0; /* with others in it, it may go on naming this one's eighth */
+    s->entry[i].next = s->vacant;
+    s->vacant = i;
+    if (--s->count < s->buckets / 2 && s->buckets > BUCKETS_MIN)
+        join(s);
 }
 
 void home_release(struct home *h, const struct home_key *key)
@@ -285,14 +325,8 @@ void home_release(struct home *h, const struct home_key *key)
     struct shard *s = shard_of(h, key);
     pthread_mutex_lock(&s->lock);
     uint32_t *at = chain_find(s, key);
-    if (*at != NIL && --s->entry[*at].claims == 0) {
-        uint32_t i = *at;
-        *at = s->entry[i].next;
-        s->entry[i].next = s->vacant;
-        s->vacant = i;
-        if (--s->count < s->buckets / 2 && s->buckets > BUCKETS_MIN)
-            join(s);
-    }
+    if (at && --s->entry[*at].claims == 0)
+        leave(s, at);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -300,11 +334,11 @@ bool home_find(const struct home *h, const struct home_key *key, uint16_t *ret_s
 {
     struct shard *s = shard_of(h, key);
     pthread_mutex_lock(&s->lock);
-    uint32_t at = *chain_find(s, key);
-    if (at != NIL)
-        *ret_slot = s->entry[at].slot;
+    const uint32_t *at = chain_find(s, key);
+    if (at)
+        *ret_slot = s->entry[*at].slot;
     pthread_mutex_unlock(&s->lock);
-    return at != NIL;
+    return at != NULL;
 }
 
 size_t home_entries(const struct home *h)

@@ -28,7 +28,7 @@ enum {
 #define SIP_CONNECT_TIME (5 * USEC_S)
 
 struct rx_priv {
-    _Atomic uint32_t refs;
+    uint32_t refs; /* of the worker that it is with */
     struct sip_shared *shared;
     struct block *self, *octets;
     struct mail mail; /* to the home; holds a reference */

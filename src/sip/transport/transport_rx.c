@@ -8,29 +8,23 @@
  *                                          v
  *                                       deliver: transactions, else the user */
 #include "transport/transport_priv.h"
-#include <stdatomic.h>
+#include <assert.h>
 
 struct rx_cell {
     struct rx rx;
     struct rx_priv priv;
 };
 
+/* All who hold a message are of one worker: it is handed over by the only one there is. */
 struct rx *rx_ref(struct rx *rx)
 {
-    atomic_fetch_add_explicit(&rx->priv->refs, 1, memory_order_relaxed);
+    rx->priv->refs++;
     return rx;
-}
-
-/* The holder of the only reference need not lock the line: nobody else can take one. */
-static bool last_of(struct rx_priv *p)
-{
-    return atomic_load_explicit(&p->refs, memory_order_acquire) == 1 ||
-           atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1;
 }
 
 void rx_unref(struct rx *rx)
 {
-    if (!rx || !last_of(rx->priv))
+    if (!rx || --rx->priv->refs > 0)
         return;
     if (rx->claimed)
         home_release(rx->priv->shared->home, &rx->call_key);
@@ -62,7 +56,7 @@ static struct rx *rx_new(struct sip *s, struct block *octets, const struct flow 
     size_t known = offsetof(struct rx_cell, rx) + offsetof(struct rx, flow);
     memset((char *)cell + known, 0, sizeof *cell - known);
     rx->priv = &cell->priv;
-    atomic_init(&rx->priv->refs, 1);
+    rx->priv->refs = 1;
     rx->priv->shared = s->shared;
     rx->priv->self = self;
     rx->priv->octets = block_ref(octets);
@@ -160,10 +154,11 @@ static void on_handover(struct loop *at, struct mail *m)
     rx_unref(rx);
 }
 
+/* With the caller's reference, the only one: rx is not to be touched any more. */
 static void hand_over(struct sip *s, struct rx *rx, unsigned worker)
 {
+    assert(rx->priv->refs == 1);
     rx->priv->mail.fn = on_handover;
-    rx_ref(rx);
     if (loop_mail(s->shared->group->loop[worker], &rx->priv->mail)) {
         stat_refuse(&s->loop->stats, STAT_LIMIT_MAILBOX);
         rx_unref(rx);
@@ -173,8 +168,8 @@ static void hand_over(struct sip *s, struct rx *rx, unsigned worker)
 }
 
 /* Mostly it answers a transaction of this worker: then nobody asks its mark where it lives. RFC 3261 §18.1.2:
- * a response whose topmost Via is not ours MUST be discarded. */
-static void receive_response(struct sip *s, struct rx *rx)
+ * a response whose topmost Via is not ours MUST be discarded. False: it is handed over. */
+static bool receive_response(struct sip *s, struct rx *rx)
 {
     const struct sip_via *via;
     sv cookie = SV("z9hG4bK");
@@ -182,16 +177,31 @@ static void receive_response(struct sip *s, struct rx *rx)
     bool ours = !sipmsg_via(&rx->msg, &via) && sv_present(via->branch) &&
                 sv_starts(via->branch, cookie) && sip_is_local(s, via->host, via->port);
     if (ours && answers(s, rx))
-        return;
+        return true;
     if (!ours || !home_mark_read(h, sv_sub(via->branch, cookie.n, via->branch.n), &rx->slot)) {
         stat_inc(&s->loop->stats, STAT_SIP_STRAY);
-        return;
+        return true;
     }
     unsigned worker = home_worker(h, rx->slot);
-    if (worker == s->loop->worker)
-        stray(s, rx);
-    else
+    if (worker != s->loop->worker) {
         hand_over(s, rx, worker);
+        return false;
+    }
+    stray(s, rx);
+    return true;
+}
+
+/* False: it is handed over. */
+static bool receive_request(struct sip *s, struct rx *rx)
+{
+    request_home(s, rx);
+    unsigned worker = home_worker(s->shared->home, rx->slot);
+    if (worker != s->loop->worker) {
+        hand_over(s, rx, worker);
+        return false;
+    }
+    deliver(s, rx);
+    return true;
 }
 
 /* ---- refusal ---- */
@@ -228,7 +238,7 @@ static enum err nothing_behind(struct rx *rx, sv text)
 bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow *f, struct conn *c,
                  enum err rc, const struct sipmsg_fault *fault)
 {
-    bool is_sip = true;
+    bool is_sip = true, stays = true;
     sip_tap(s, false, c ? &c->source : &f->remote, text);
     struct rx *rx = rx_new(s, octets, f, c);
     if (!rx)
@@ -253,17 +263,11 @@ bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
         is_sip = sipmsg_has(&rx->msg, SIP_H_VIA);
         if (answerable(rx))
             deliver(s, rx);
-    } else if (!rx->msg.request) {
-        receive_response(s, rx);
     } else {
-        request_home(s, rx);
-        unsigned worker = home_worker(s->shared->home, rx->slot);
-        if (worker == s->loop->worker)
-            deliver(s, rx);
-        else
-            hand_over(s, rx, worker);
+        stays = rx->msg.request ? receive_request(s, rx) : receive_response(s, rx);
     }
-    rx_unref(rx);
+    if (stays)
+        rx_unref(rx);
     return is_sip;
 }
 

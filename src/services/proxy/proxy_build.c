@@ -45,12 +45,6 @@ void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_
     hash_text(home_tag(sip_home(p->sip), pieces, sizeof(pieces) / sizeof(pieces[0])), ret_text);
 }
 
-uint64_t proxy_call_hash(struct proxy *p, sv call_id)
-{
-    sv pieces[] = {SV("route"), call_id};
-    return home_hash(sip_home(p->sip), pieces, 2);
-}
-
 void proxy_token_hash(struct proxy *p, sv call_id, sv token, bool connection,
                       char ret_text[static PROXY_HASH_LEN])
 {
@@ -119,13 +113,14 @@ static void put_token(struct making *k, const struct flow *f)
 /* What leads a request of this call home; the same on both sides. */
 static void put_user(struct making *k)
 {
+    struct home *home = sip_home(k->p->sip);
     size_t from = k->text.n;
     if (k->user.p) {
         buf_put(&k->text, k->user);
         return;
     }
-    home_mark(sip_home(k->p->sip), k->o->rx->slot,
-              proxy_call_hash(k->p, sipmsg_value(k->m, SIP_H_CALL_ID)), &k->text);
+    /* The mark is written with what binds it to the Call-ID. */
+    home_mark(home, k->o->rx->slot, home_call(home, sipmsg_value(k->m, SIP_H_CALL_ID)), &k->text);
     k->user = piece(k, from);
 }
 

@@ -237,8 +237,6 @@ MUST_USE enum err proxy_build(struct proxy *p, const struct outgoing *o, const s
 /* The part of our branches that tells a loop from a spiral (RFC 5393 §4.2): of what routing depends
  * on. */
 void proxy_loop_hash(struct proxy *p, struct rx *rx, char ret_text[static PROXY_HASH_LEN]);
-/* What the marks in our Record-Routes are written with: it binds them to a Call-ID. */
-uint64_t proxy_call_hash(struct proxy *p, sv call_id);
 /* The part that binds a flow token to them both, and, when it is of a connection, to this process. */
 void proxy_token_hash(struct proxy *p, sv call_id, sv token, bool connection,
                       char ret_text[static PROXY_HASH_LEN]);

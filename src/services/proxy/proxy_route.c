@@ -15,7 +15,7 @@ static bool user_verifies(struct proxy *p, const struct rx *rx, sv user)
     uint64_t was, is;
     if (!is_our_form(user) || !sip_marked(p->sip, rx, user, &was))
         return false;
-    is = proxy_call_hash(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID));
+    is = home_call(sip_home(p->sip), sipmsg_value(&rx->msg, SIP_H_CALL_ID));
     return crypto_equal(&was, &is, sizeof(is));
 }
 

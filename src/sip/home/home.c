@@ -43,7 +43,7 @@ struct shard {
 struct home {
     uint8_t key_mac[SIPHASH_KEY],
         key_mask[SIPHASH_KEY]; /* RO after home_new, as all but the shards */
-    uint8_t key_hash[SIPHASH_KEY], key_tag[SIPHASH_KEY];
+    uint8_t key_hash[SIPHASH_KEY], key_tag[SIPHASH_KEY], key_call[SIPHASH_KEY];
     struct table_key key_directory, key_list;
     unsigned workers;
     unsigned shards; /* a power of two */
@@ -97,6 +97,7 @@ enum err home_new(const uint8_t secret[static HOME_SECRET], unsigned workers, si
     derive(secret, SV("tandem mark mask"), h->key_mask);
     derive(secret, SV("tandem hash"), h->key_hash);
     derive(secret, SV("tandem tag"), h->key_tag);
+    derive(secret, SV("tandem call"), h->key_call);
     sv whole = {(const char *)secret, HOME_SECRET};
     crypto_table_key(whole, SV("tandem directory"), &h->key_directory);
     crypto_table_key(whole, SV("tandem list"), &h->key_list);
@@ -356,6 +357,11 @@ size_t home_entries(const struct home *h)
 uint64_t home_hash(const struct home *h, const sv *pieces, size_t n)
 {
     return crypto_siphash_list(h->key_hash, pieces, n);
+}
+
+uint64_t home_call(const struct home *h, sv call_id)
+{
+    return crypto_siphash(h->key_call, call_id.p, call_id.n);
 }
 
 struct home_key home_list_key(const struct home *h, const sv *pieces, size_t n)

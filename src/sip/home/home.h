@@ -67,10 +67,12 @@ size_t home_entries(const struct home *h);
  * begins counts. pieces[0] says what for.
  *   home_hash      a MAC: what peers carry for us, and must not make themselves. The same in every process
  *                  with this secret
+ *   home_call      the same of a Call-ID alone
  *   home_tag       peers may see it, this process compares it: loop detection, tags; the cheaper of the two for
  *                  long lists
  *   home_list_key  what is looked up here; nobody may see it */
 uint64_t home_hash(const struct home *h, const sv *pieces, size_t n);
+uint64_t home_call(const struct home *h, sv call_id);
 uint64_t home_tag(const struct home *h, const sv *pieces, size_t n);
 struct home_key home_list_key(const struct home *h, const sv *pieces, size_t n);
 

@@ -78,13 +78,20 @@ void buf_str(struct buf *b, const char *cstr)
 
 void buf_u64(struct buf *b, uint64_t v)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    enum { DIGITS = 20, AT_ONCE = 8 };
+    char digits[DIGITS + AT_ONCE] = {0};
+    size_t at = DIGITS;
     do {
         digits[--at] = (char)('0' + v % 10);
         v /= 10;
     } while (v);
-    buf_mem(b, digits + at, sizeof digits - at);
+    size_t n = DIGITS - at;
+    if (n > AT_ONCE || b->rc || b->cap - b->n < AT_ONCE) {
+        buf_mem(b, digits + at, n);
+        return;
+    }
+    memcpy(b->p + b->n, digits + at, AT_ONCE); /* what is behind the n is nobody's yet */
+    b->n += n;
 }
 
 void buf_i64(struct buf *b, int64_t v)

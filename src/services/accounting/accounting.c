@@ -191,8 +191,7 @@ static bool read_leg(struct accounting *a, struct sipmsg *m, const struct flow *
     if (sipmsg_addrs(m, SIP_H_CONTACT, &contact, &n) || n != 1 || contact->star)
         return false;
     struct dest d;
-    if (location_contact(&contact->uri, flow,
-                         by_flow || location_by_flow(&contact->uri, flow, false), &d) ||
+    if (location_sender(&contact->uri, flow, by_flow, &d) ||
         (d.flow.transport == SIP_T_NONE && !location_allowed(a->sip, &d.addr, &flow->remote)))
         d = (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
     *ret_dest = d;

@@ -32,6 +32,9 @@ bool location_allowed(const struct sip *s, const struct addr *named, const struc
  * ERR_UNREACHABLE. */
 MUST_USE enum err location_contact(const struct uri *contact, const struct flow *flow, bool by_flow,
                                    struct dest *ret_dest);
+/* The same of who has just sent this contact: by the flow, too, where location_by_flow says so. */
+MUST_USE enum err location_sender(const struct uri *contact, const struct flow *flow, bool by_flow,
+                                  struct dest *ret_dest);
 /* The flow of a binding; its connection is dead when it belongs to an earlier process, or was seen
  * to end. */
 struct flow location_flow(const struct binding *b, uint64_t epoch);

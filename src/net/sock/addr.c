@@ -174,29 +174,35 @@ bool addr_is_any(const struct addr *a)
     return memcmp(a->ip, zero, sizeof(zero)) == 0;
 }
 
-struct range {
+#define IP4(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (d))
+
+/* First match wins. RFC 6890 and the IANA special purpose registries. */
+static const struct range4 {
+    uint32_t prefix;
+    uint8_t bits;
+    uint8_t is; /* enum addr_class */
+} ranges4[] = {
+    {IP4(0, 0, 0, 0), 8, ADDR_SPECIAL},
+    {IP4(10, 0, 0, 0), 8, ADDR_PRIVATE},
+    {IP4(100, 64, 0, 0), 10, ADDR_PRIVATE},
+    {IP4(127, 0, 0, 0), 8, ADDR_LOOPBACK},
+    {IP4(169, 254, 0, 0), 16, ADDR_LINK_LOCAL},
+    {IP4(172, 16, 0, 0), 12, ADDR_PRIVATE},
+    {IP4(192, 0, 0, 0), 24, ADDR_SPECIAL},
+    {IP4(192, 168, 0, 0), 16, ADDR_PRIVATE},
+    {IP4(198, 18, 0, 0), 15, ADDR_SPECIAL},
+    {IP4(224, 0, 0, 0), 4, ADDR_MULTICAST},
+    {IP4(255, 255, 255, 255), 32, ADDR_MULTICAST},
+    {IP4(240, 0, 0, 0), 4, ADDR_SPECIAL},
+};
+
+struct range6 {
     uint8_t prefix[16];
     uint8_t bits;
     enum addr_class is;
 };
 
-/* First match wins. RFC 6890 and the IANA special purpose registries. */
-static const struct range ranges4[] = {
-    {{0}, 8, ADDR_SPECIAL},
-    {{10}, 8, ADDR_PRIVATE},
-    {{100, 64}, 10, ADDR_PRIVATE},
-    {{127}, 8, ADDR_LOOPBACK},
-    {{169, 254}, 16, ADDR_LINK_LOCAL},
-    {{172, 16}, 12, ADDR_PRIVATE},
-    {{192, 0, 0}, 24, ADDR_SPECIAL},
-    {{192, 168}, 16, ADDR_PRIVATE},
-    {{198, 18}, 15, ADDR_SPECIAL},
-    {{224}, 4, ADDR_MULTICAST},
-    {{255, 255, 255, 255}, 32, ADDR_MULTICAST},
-    {{240}, 4, ADDR_SPECIAL},
-};
-
-static const struct range ranges6[] = {
+static const struct range6 ranges6[] = {
     {{[15] = 1}, 128, ADDR_LOOPBACK},
     {{0}, 96, ADDR_SPECIAL},                         /* unspecified, IPv4-compatible */
     {{0, 0x64, 0xff, 0x9b, 0, 1}, 48, ADDR_PRIVATE}, /* RFC 8215 */
@@ -209,17 +215,21 @@ static const struct range ranges6[] = {
     {{0xff}, 8, ADDR_MULTICAST},
 };
 
-static enum addr_class class_in(const struct range *r, size_t n, const uint8_t *ip)
+static enum addr_class class4(const uint8_t *octets)
 {
-    for (size_t i = 0; i < n; i++)
-        if (has_prefix(ip, r[i].prefix, r[i].bits))
-            return r[i].is;
+    uint32_t ip = IP4(octets[0], octets[1], octets[2], octets[3]);
+    for (size_t i = 0; i < sizeof(ranges4) / sizeof(ranges4[0]); i++)
+        if ((ip ^ ranges4[i].prefix) >> (32 - ranges4[i].bits) == 0)
+            return (enum addr_class)ranges4[i].is;
     return ADDR_GLOBAL;
 }
 
-static enum addr_class class4(const uint8_t *ip)
+static enum addr_class class6(const uint8_t *ip)
 {
-    return class_in(ranges4, sizeof(ranges4) / sizeof(ranges4[0]), ip);
+    for (size_t i = 0; i < sizeof(ranges6) / sizeof(ranges6[0]); i++)
+        if (has_prefix(ip, ranges6[i].prefix, ranges6[i].bits))
+            return ranges6[i].is;
+    return ADDR_GLOBAL;
 }
 
 enum addr_class addr_class(const struct addr *a)
@@ -236,7 +246,7 @@ enum addr_class addr_class(const struct addr *a)
         return class4(a->ip + 12);
     if (has_prefix(a->ip, six_to_four, 16))
         return class4(a->ip + 2);
-    return class_in(ranges6, sizeof(ranges6) / sizeof(ranges6[0]), a->ip);
+    return class6(a->ip);
 }
 
 void addr_key(const struct addr *a, uint8_t ret_key[static ADDR_KEY])

@@ -438,8 +438,8 @@ static const struct stxn_handler server_handler = {.on_cancel = on_cancel,
 
 static struct context *context_new(struct proxy *p, const struct proxy_request *r)
 {
-    struct context *c = mem_class_take_cleared(mem_class_of(sizeof(*c)),
-                                               offsetof(struct context, step.branch));
+    struct context *c =
+        mem_class_take_cleared(mem_class_of(sizeof(*c)), offsetof(struct context, step.branch));
     if (!c)
         return NULL;
     c->rx = rx_ref(stxn_rx(r->server));

@@ -98,37 +98,115 @@ struct fields {
     bool has_username, has_userhash;
 };
 
+/* Where the parameter of that name goes; NULL: nobody asks for it. */
+static sv *field_of(struct fields *f, sv name)
+{
+    static const struct {
+        sv name;
+        size_t to;
+    } known[] = {
+        {{"username", 8}, offsetof(struct fields, username)},
+        {{"realm", 5}, offsetof(struct fields, realm)},
+        {{"nonce", 5}, offsetof(struct fields, nonce)},
+        {{"uri", 3}, offsetof(struct fields, uri)},
+        {{"response", 8}, offsetof(struct fields, response)},
+        {{"cnonce", 6}, offsetof(struct fields, cnonce)},
+        {{"nc", 2}, offsetof(struct fields, nc)},
+        {{"qop", 3}, offsetof(struct fields, qop)},
+        {{"algorithm", 9}, offsetof(struct fields, algorithm)},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (name.n == known[i].name.n && (name.p[0] | 0x20) == known[i].name.p[0] &&
+            sv_ieq(name, known[i].name))
+            return (sv *)(void *)((char *)f + known[i].to);
+    }
+    return NULL;
+}
+
+static bool alnum(char c)
+{
+    return (unsigned)((c | 0x20) - 'a') < 26 || (unsigned)(c - '0') < 10;
+}
+
+/* The first octet that is no printable ASCII, or does not stand for itself in a quoted string. */
+static const char *plain_end(const char *p, const char *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+    for (uint64_t x; end - p >= 8; p += 8) {
+        memcpy(&x, p, 8);
+        uint64_t quote = x ^ ones * '"', escape = x ^ ones * '\\';
+        /* The high bit of an octet that is zero, below ' ', above '~'; perhaps of others too. */
+        uint64_t odd =
+            ((quote - ones) & ~quote) | ((escape - ones) & ~escape) | (x - ones * ' ') | (x + ones);
+        if (odd & high)
+            break;
+    }
+    while (p < end && (unsigned)(*p - ' ') < 0x7f - ' ' && *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
+/* The next parameter as nearly all are written: letters, "=", and letters and digits, or a quoted string of plain
+ * ASCII without a backslash. False: nothing is read, the general reader says what it is. */
+static bool usual_param(sv *rest, sv *ret_name, sv *ret_value)
+{
+    const char *p = rest->p, *end = p + rest->n;
+    while (p < end && *p == ' ')
+        p++;
+    const char *name = p;
+    while (p < end && (unsigned)((*p | 0x20) - 'a') < 26)
+        p++;
+    const char *value = p + 1;
+    if (p == name || end - p < 2 || *p != '=')
+        return false;
+    *ret_name = (sv){name, (size_t)(p - name)};
+    if (*value == '"') {
+        value++;
+        p = plain_end(value, end);
+        if (p == end || *p != '"')
+            return false;
+        *ret_value = (sv){value, (size_t)(p++ - value)};
+    } else {
+        for (p = value; p < end && alnum(*p);)
+            p++;
+        *ret_value = (sv){value, (size_t)(p - value)};
+        if (p == value)
+            return false;
+    }
+    if (p == end)
+        *rest = SV_NONE;
+    else if (*p == ',')
+        *rest = (sv){p + 1, (size_t)(end - p - 1)};
+    else
+        return false;
+    return true;
+}
+
+/* The next parameter, its value without quotes. False: there is none, or *ret_rc. */
+static bool param_next(struct arena *a, sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc)
+{
+    if (rest->p && usual_param(rest, ret_name, ret_value))
+        return true;
+    if (!sip_auth_param_next(rest, ret_name, ret_value, ret_rc))
+        return false;
+    *ret_rc = sip_unquote(a, *ret_value, ret_value);
+    return !*ret_rc;
+}
+
 /* Each parameter once (RFC 7235 §2.1); quoted or token; unknown ones are skipped. */
 static enum err read_fields(struct arena *a, sv params, struct fields *f)
 {
-    struct {
-        sv name;
-        sv *to;
-    } known[] = {
-        {SV("username"), &f->username},
-        {SV("realm"), &f->realm},
-        {SV("nonce"), &f->nonce},
-        {SV("uri"), &f->uri},
-        {SV("response"), &f->response},
-        {SV("cnonce"), &f->cnonce},
-        {SV("nc"), &f->nc},
-        {SV("qop"), &f->qop},
-        {SV("algorithm"), &f->algorithm},
-    };
     sv name, value;
     enum err rc = ERR_OK;
-    while (sip_auth_param_next(&params, &name, &value, &rc)) {
-        if (sv_ieq(name, SV("username*")) ||
-            (sv_ieq(name, SV("userhash")) && sv_ieq(value, SV("true"))))
+    while (param_next(a, &params, &name, &value, &rc)) {
+        sv *to = field_of(f, name);
+        if (to && to->p)
+            return ERR_SYNTAX;
+        if (to)
+            *to = value;
+        else if (sv_ieq(name, SV("username*")) ||
+                 (sv_ieq(name, SV("userhash")) && sv_ieq(value, SV("true"))))
             f->has_userhash = true;
-        for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-            if (!sv_ieq(name, known[i].name))
-                continue;
-            if (known[i].to->p)
-                return ERR_SYNTAX;
-            TRY(sip_unquote(a, value, known[i].to));
-            break;
-        }
     }
     return rc;
 }

@@ -72,7 +72,7 @@ void clock_rfc3339(struct buf *b, usec wall)
     put_number(b, c.ms, 3, 'Z');
 }
 
-void clock_rfc1123(struct buf *b, usec wall)
+static void put_rfc1123(struct buf *b, usec wall)
 {
     static const char weekday[7][4] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
     static const char month[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -86,4 +86,26 @@ void clock_rfc1123(struct buf *b, usec wall)
     put_number(b, c.year, 4, ' ');
     put_time(b, &c, ' ');
     buf_str(b, "GMT");
+}
+
+/* Many answers of one second bear one date. */
+void clock_rfc1123(struct buf *b, usec wall)
+{
+    static _Thread_local struct {
+        usec second;
+        size_t n; /* 0: none yet */
+        char text[40];
+    } last;
+    if (wall < 0) {
+        put_rfc1123(b, wall);
+        return;
+    }
+    if (last.n == 0 || last.second != wall / USEC_S) {
+        struct buf text;
+        buf_init(&text, last.text, sizeof last.text);
+        put_rfc1123(&text, wall);
+        last.n = text.n;
+        last.second = wall / USEC_S;
+    }
+    buf_mem(b, last.text, last.n);
 }

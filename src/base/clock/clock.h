@@ -3,7 +3,7 @@
  *
  * Shape   usec: microseconds. Monotonic times count from an arbitrary start; wall times from
  *         1970-01-01T00:00:00Z. Durations are usec too.
- * Threads any. No globals.
+ * Threads any.
  */
 #ifndef CLOCK_CLOCK_H
 #define CLOCK_CLOCK_H

@@ -126,10 +126,12 @@ static void challenge_pending(struct pending *p, bool stale)
     pending_answer(p, challenge_status(p->rx), NULL, lines);
 }
 
+/* Not asked of the Request-URI's own octets: those the digest may name in any case. */
 static bool names_us(struct pending *p, sv digest_uri)
 {
     struct uri u;
-    return uri_parse(digest_uri, &u, NULL) == ERR_OK && u.user.n == 0 && u.scheme != URI_TEL &&
+    return !sv_eq(digest_uri, p->rx->msg.uri_text) && uri_parse(digest_uri, &u, NULL) == ERR_OK &&
+           u.user.n == 0 && u.scheme != URI_TEL &&
            settings_domain_of(p->set, p->r->sip, u.host, u.port) != NULL;
 }
 

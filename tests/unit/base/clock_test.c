@@ -28,6 +28,7 @@ static void known_dates_are_written(void **state)
     (void)state;
     expect(0, "1970-01-01T00:00:00.000Z", "Thu, 01 Jan 1970 00:00:00 GMT");
     expect(-1, "1969-12-31T23:59:59.999Z", "Wed, 31 Dec 1969 23:59:59 GMT");
+    expect(951782399 * USEC_S, "2000-02-28T23:59:59.000Z", "Mon, 28 Feb 2000 23:59:59 GMT");
     expect(951782399 * USEC_S + 999999, "2000-02-28T23:59:59.999Z",
            "Mon, 28 Feb 2000 23:59:59 GMT");
     expect(951782400 * USEC_S, "2000-02-29T00:00:00.000Z", "Tue, 29 Feb 2000 00:00:00 GMT");

@@ -14,17 +14,15 @@
     (IS_LETTER(c) || ((c) >= '0' && (c) <= '9') || (c) == '!' || (c) == '\'' || (c) == '*' || \
      (c) == '+' || (c) == '-' || (c) == '.' || (c) == '_' || (c) == '~')
 
-#define IS_WORD(c) (IS_LETTER(c) || ((c) >= '0' && (c) <= '9') || (c) == '_')
-
 /* The kinds of 64 octets. */
 struct kinds {
-    uint64_t control, odd, marks;
+    uint64_t control, odd;
 };
 
 /* ---- plain C ---- */
 
-enum { CONTROL = 1, ODD = 2, MARK = 4 };
-#define KIND(c)   ((IS_CONTROL(c) ? CONTROL : 0) | (IS_PLAIN(c) ? 0 : ODD) | (IS_WORD(c) ? 0 : MARK))
+enum { CONTROL = 1, ODD = 2 };
+#define KIND(c)   ((IS_CONTROL(c) ? CONTROL : 0) | (IS_PLAIN(c) ? 0 : ODD))
 #define KIND4(c)  KIND(c), KIND((c) + 1), KIND((c) + 2), KIND((c) + 3)
 #define KIND16(c) KIND4(c), KIND4((c) + 4), KIND4((c) + 8), KIND4((c) + 12)
 static const uint8_t kind[256] = {
@@ -35,12 +33,11 @@ static const uint8_t kind[256] = {
 
 static inline struct kinds kinds_plain(const char *p)
 {
-    struct kinds k = {0, 0, 0};
+    struct kinds k = {0, 0};
     for (unsigned i = 0; i < 64; i++) {
         uint64_t x = kind[(unsigned char)p[i]];
         k.control |= (x & CONTROL) << i;
-        k.odd |= (x / ODD & 1) << i;
-        k.marks |= (x / MARK) << i;
+        k.odd |= (x / ODD) << i;
     }
     return k;
 }
@@ -59,7 +56,7 @@ static inline struct kinds kinds_plain(const char *p)
     }
 #if defined __x86_64__ || defined __aarch64__
 static const uint8_t control_rows[16] = NIBBLES(IS_CONTROL), plain_rows[16] = NIBBLES(IS_PLAIN),
-                     word_rows[16] = NIBBLES(IS_WORD), row_bit[16] = {1, 2, 4, 8, 16, 32, 64, 128};
+                     row_bit[16] = {1, 2, 4, 8, 16, 32, 64, 128};
 #endif
 
 #ifdef __x86_64__
@@ -68,7 +65,7 @@ static inline struct kinds kinds_sse2(const char *p)
     const __m128i last = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
     const __m128i a = _mm_set1_epi8('a'), letters = _mm_set1_epi8(25), zero = _mm_set1_epi8('0'),
                   digits = _mm_set1_epi8(9), lower = _mm_set1_epi8(0x20);
-    struct kinds k = {0, 0, 0};
+    struct kinds k = {0, 0};
     for (unsigned i = 0; i < 64; i += 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
         __m128i control =
@@ -76,12 +73,10 @@ static inline struct kinds kinds_sse2(const char *p)
         __m128i letter = _mm_sub_epi8(_mm_or_si128(x, lower), a), digit = _mm_sub_epi8(x, zero);
         __m128i plain = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(letter, letters), letter),
                                      _mm_cmpeq_epi8(_mm_min_epu8(digit, digits), digit));
-        __m128i word = _mm_or_si128(plain, _mm_cmpeq_epi8(x, _mm_set1_epi8('_')));
         for (const char *mark = "!'*+-._~"; *mark; mark++)
             plain = _mm_or_si128(plain, _mm_cmpeq_epi8(x, _mm_set1_epi8(*mark)));
         k.control |= (uint64_t)(unsigned)_mm_movemask_epi8(control) << i;
         k.odd |= (uint64_t)(~(unsigned)_mm_movemask_epi8(plain) & 0xffff) << i;
-        k.marks |= (uint64_t)(~(unsigned)_mm_movemask_epi8(word) & 0xffff) << i;
     }
     return k;
 }
@@ -109,8 +104,7 @@ __attribute__((target("avx2"))) static inline struct kinds kinds_avx2(const char
     struct kinds k = {
         .control =
             ~(others_avx2(x, row_x, control_rows) | others_avx2(y, row_y, control_rows) << 32),
-        .odd = others_avx2(x, row_x, plain_rows) | others_avx2(y, row_y, plain_rows) << 32,
-        .marks = others_avx2(x, row_x, word_rows) | others_avx2(y, row_y, word_rows) << 32};
+        .odd = others_avx2(x, row_x, plain_rows) | others_avx2(y, row_y, plain_rows) << 32};
     return k;
 }
 #endif
@@ -130,15 +124,13 @@ static inline uint64_t gather_neon(uint8x16_t set)
 static inline struct kinds kinds_neon(const char *p)
 {
     const uint8x16_t bits = vld1q_u8(row_bit), controls = vld1q_u8(control_rows),
-                     plains = vld1q_u8(plain_rows), words = vld1q_u8(word_rows),
-                     nibble = vdupq_n_u8(0x0f);
-    struct kinds k = {0, 0, 0};
+                     plains = vld1q_u8(plain_rows), nibble = vdupq_n_u8(0x0f);
+    struct kinds k = {0, 0};
     for (unsigned i = 0; i < 64; i += 16) {
         uint8x16_t x = vld1q_u8((const uint8_t *)p + i), low = vandq_u8(x, nibble);
         uint8x16_t row = vqtbl1q_u8(bits, vshrq_n_u8(x, 4));
         k.control |= gather_neon(vtstq_u8(vqtbl1q_u8(controls, low), row)) << i;
         k.odd |= gather_neon(vmvnq_u8(vtstq_u8(vqtbl1q_u8(plains, low), row))) << i;
-        k.marks |= gather_neon(vmvnq_u8(vtstq_u8(vqtbl1q_u8(words, low), row))) << i;
     }
     return k;
 }
@@ -156,25 +148,22 @@ static bool has_blank_line(const char *p, size_t at, uint64_t ends)
     return false;
 }
 
-/* Where words go, and what the one before says. */
-struct words {
-    uint64_t *runs, *odd, *marks;
+/* What the words before say: where controls were, and where two of them in a row end. */
+struct seen {
     uint64_t control, pairs;
 };
 
-/* Keeps the kinds of the 64 octets at p + at; true: the blank line ends among them. */
-static inline __attribute__((always_inline)) bool take(struct words *w, const char *p, size_t at,
-                                                       struct kinds k)
+/* Keeps the kinds of the 64 octets at p + at in the ith words; true: the blank line ends among them. */
+static inline __attribute__((always_inline)) bool
+take(struct octets_bits *bits, struct seen *before, const char *p, size_t i, struct kinds k)
 {
-    uint64_t follows = k.control << 1 | w->control >> 63; /* one bit behind each control */
+    uint64_t follows = k.control << 1 | before->control >> 63; /* one bit behind each control */
     uint64_t pairs = k.control & follows;
-    uint64_t ends = pairs & (pairs << 2 | w->pairs >> 62);
-    w->runs[at / 64] = k.control & ~follows;
-    w->odd[at / 64] = k.odd;
-    w->marks[at / 64] = k.marks;
-    w->control = k.control;
-    w->pairs = pairs;
-    return ends && has_blank_line(p, at, ends);
+    uint64_t ends = pairs & (pairs << 2 | before->pairs >> 62);
+    bits->runs[i] = k.control & ~follows;
+    bits->odd[i] = k.odd;
+    *before = (struct seen){k.control, pairs};
+    return ends && has_blank_line(p, 64 * i, ends);
 }
 
 /* Each way of the processor has its own copy of this, with its kinds_of built in. */
@@ -182,25 +171,21 @@ typedef struct kinds kinds_fn(const char *p);
 static inline __attribute__((always_inline)) void
 walk(const char *p, size_t n, struct octets_bits *ret_bits, kinds_fn *kinds_of)
 {
-    struct words w = {ret_bits->runs, ret_bits->odd, ret_bits->marks, 0, 0};
-    size_t at = 0;
+    struct seen before = {0, 0};
+    size_t i = 0;
     bool found = false;
-    for (; n - at >= 64 && !found; at += 64)
-        found = take(&w, p, at, kinds_of(p + at));
-    if (at < n && !found) { /* what lies behind the text is not read */
-        char rest[64] = {0};
-        uint64_t behind = ~(uint64_t)0 << (n - at);
-        memcpy(rest, p + at, n - at);
-        struct kinds k = kinds_of(rest);
+    for (; i < n / 64 && !found; i++)
+        found = take(ret_bits, &before, p, i, kinds_of(p + 64 * i));
+    if (n % 64 && !found) {
+        struct kinds k = kinds_of(p + 64 * i);
+        uint64_t behind = ~(uint64_t)0 << n % 64;
         k.control &= ~behind;
         k.odd |= behind;
-        k.marks |= behind;
-        found = take(&w, p, at, k);
-        at += 64;
+        found = take(ret_bits, &before, p, i++, k);
     }
     ret_bits->blank = found;
-    ret_bits->words = at / 64;
-    w.odd[at / 64] = w.marks[at / 64] = ~(uint64_t)0;
+    ret_bits->words = i;
+    ret_bits->odd[i] = ~(uint64_t)0;
 }
 
 static void scan_plain(const char *p, size_t n, struct octets_bits *ret_bits)

@@ -2,14 +2,14 @@
 /* octets/octets.h: what kind each octet of a header section is, as bits.        layer: wire
  *
  * Shape   octets_scan looks at 64 octets at a time, by what the processor has, and leaves one bit for
- *         each in three runs of words: bit i % 64 of word i / 64 stands for octet i.
+ *         each in two runs of words: bit i % 64 of word i / 64 stands for octet i.
  *           runs  the first octet of each run of controls (below 0x20, or DEL): line ends, folds, and
  *                 what has no place in a section
  *           odd   all but letters, digits and ! ' * + - . _ ~, the marks that every run of the
  *                 grammar may hold (token, user, parameter of a URI, …)
- *           marks  all but letters, digits and _
  *         Values as nearly all are written are runs of plain (not odd) octets between delimiters: a run
  *         is stepped over by one look at the bits (octets_plain_end).
+ *         64 octets behind the text (BLOCK_SLACK, mem/mem.h) can be read, and say nothing.
  * Life    struct octet_map refers to the bits and to the octets; it owns neither.
  * Limits  OCTETS_MAX octets.
  * Threads any. No globals.
@@ -24,15 +24,14 @@ enum { OCTETS_MAX = 65535, OCTETS_WORDS = OCTETS_MAX / 64 + 1 };
 #define OCTETS_ROOM(n) ((n) / 64 + 2)
 
 struct octets_bits {
-    bool blank;   /* CR LF CR LF was found */
-    size_t words; /* known so far; octets beyond the text are odd marks that start no run */
-    uint64_t *odd,
-        *marks; /* OCTETS_ROOM words each: a run of plain octets ends in the last of them */
+    size_t words;  /* known so far; octets beyond the text are odd and start no run */
+    bool blank;    /* CR LF CR LF was found */
+    uint64_t *odd; /* OCTETS_ROOM words: a run of plain octets ends in the last of them */
     uint64_t runs[OCTETS_WORDS];
 };
 
-/* The kinds of the octets from p up to the first CR LF CR LF, or of all n; ret_bits->odd and marks
- * are the caller's. */
+/* The kinds of the octets from p up to the first CR LF CR LF, or of all n; ret_bits->odd is the
+ * caller's. */
 void octets_scan(const char *p, size_t n, struct octets_bits *ret_bits);
 
 /* The controls among the 64 octets at p: bit i for p[i]. */
@@ -47,7 +46,7 @@ octets_scan_fn *octets_variant(unsigned i);
 /* A text and its bits, one word of ones behind them. */
 struct octet_map {
     const char *base;
-    const uint64_t *odd, *marks;
+    const uint64_t *odd;
 };
 
 /* 57 bits or more, from bit at on; above them zeros. */

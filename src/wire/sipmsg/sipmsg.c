@@ -102,11 +102,19 @@ static void read_content_length(struct sip_pass *s)
         return;
     const struct sipmsg_field *f = &s->fields[m->first[SIP_H_CONTENT_LENGTH]];
     sv value = {m->text.p + f->value, f->value_n};
+    uint32_t digits;
     uint64_t n;
-    enum err rc = sv_u64(value, UINT32_MAX, &n);
-    if (rc)
+    enum err rc = ERR_OK;
+    if (sip_read_digits(value, &digits))
+        n = digits;
+    else
+        rc = sv_u64(value, UINT32_MAX, &n);
+    if (rc) {
         sip_fail(s, rc, value.p, 400, "Bad Content-Length");
-    else if (n > m->text.n - m->body_at)
+        return;
+    }
+    m->known.numbers[SIP_H_CONTENT_LENGTH - SIP_H_MAX_FORWARDS] = (int64_t)n;
+    if (n > m->text.n - m->body_at)
         sip_fail(s, ERR_SYNTAX, value.p, 400, "Body shorter than Content-Length");
     else
         m->text.n = m->body_at + (size_t)n;
@@ -117,7 +125,7 @@ static void read_all(struct sip_pass *s)
     struct sipmsg *m = s->m;
     size_t most = m->text.n < SIPMSG_SECTION_MAX ? m->text.n : SIPMSG_SECTION_MAX;
     s->end = s->p + most;
-    size_t bits_n = 2 * OCTETS_ROOM(most) * sizeof(s->bits.odd[0]);
+    size_t bits_n = OCTETS_ROOM(most) * sizeof(s->bits.odd[0]);
     m->memo = arena_alloc(m->arena, sizeof(*m->memo) + bits_n);
     if (!m->memo) {
         sip_fail(s, ERR_NOMEM, s->p, 503, "Out of memory");
@@ -126,9 +134,8 @@ static void read_all(struct sip_pass *s)
     memset(m->memo->rc, ERR_OK, sizeof(m->memo->rc));
     m->memo->others = NULL;
     s->bits.odd = (uint64_t *)(void *)(m->memo + 1);
-    s->bits.marks = s->bits.odd + OCTETS_ROOM(most);
     octets_scan(s->p, most, &s->bits);
-    m->map = (struct octet_map){s->p, s->bits.odd, s->bits.marks};
+    m->map = (struct octet_map){s->p, s->bits.odd};
     s->runs = (struct sip_runs){0, (size_t)-64, s->bits.runs, s->bits.runs + s->bits.words};
     if (!read_start_line(s) || !sip_read_fields(s)) {
         if (m->text.n > SIPMSG_SECTION_MAX && s->fault.at >= SIPMSG_SECTION_MAX) {
@@ -162,8 +169,10 @@ static void start_message(struct sipmsg *m, sv text, struct arena *a)
     m->known.call_id = SV_NONE;
     for (unsigned i = 0; i < SIPMSG_LISTS; i++)
         m->known.lists[i].addrs = NULL;
+    for (unsigned i = 0; i < SIPMSG_NUMBERS; i++)
+        m->known.numbers[i] = -1;
     m->memo = NULL;
-    m->map = (struct octet_map){m->text.p, NULL, NULL};
+    m->map = (struct octet_map){m->text.p, NULL};
     memset(m->first, 0xff, sizeof(m->first));
 }
 

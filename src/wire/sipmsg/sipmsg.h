@@ -103,8 +103,9 @@ struct sip_item {
     bool only;      /* the field has no other value */
 };
 
-/* The lists that every message is asked for: Contact, Route, Record-Route, Path, in this order. */
-enum { SIPMSG_LISTS = 4 };
+/* The lists that every message is asked for: Contact, Route, Record-Route, Path, in this order; and the
+ * numbers: Max-Forwards, Expires, Content-Length. */
+enum { SIPMSG_LISTS = 4, SIPMSG_NUMBERS = 3 };
 struct sip_addrs {
     const struct sip_addr *addrs; /* NULL: not read yet, or not good */
     size_t n;
@@ -119,6 +120,7 @@ struct sipmsg_known {
     const struct sip_cseq *cseq;
     sv call_id;
     struct sip_addrs lists[SIPMSG_LISTS];
+    int64_t numbers[SIPMSG_NUMBERS]; /* below 0: not read yet, or not good */
 };
 
 struct sipmsg {
@@ -230,8 +232,7 @@ MUST_USE enum err sipmsg_read_from(struct sipmsg *m, const struct sip_addr **ret
 MUST_USE enum err sipmsg_read_to(struct sipmsg *m, const struct sip_addr **ret_addr);
 MUST_USE enum err sipmsg_read_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq);
 MUST_USE enum err sipmsg_read_call_id(struct sipmsg *m, sv *ret_call_id);
-MUST_USE enum err sipmsg_read_number(const struct sipmsg *m, enum sip_header h,
-                                     uint32_t *ret_value);
+MUST_USE enum err sipmsg_read_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value);
 MUST_USE enum err sipmsg_read_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret);
 
 /* Errors of all: ERR_NOTFOUND (absent), ERR_SYNTAX, ERR_RANGE, ERR_NOMEM. */
@@ -273,10 +274,14 @@ MUST_USE static inline enum err sipmsg_call_id(struct sipmsg *m, sv *ret_call_id
 }
 /* Delta-seconds or plain numbers: Max-Forwards, Expires, Min-Expires, Content-Length, … Values over
  * 2^32-1: ERR_RANGE. */
-MUST_USE static inline enum err sipmsg_number(const struct sipmsg *m, enum sip_header h,
+MUST_USE static inline enum err sipmsg_number(struct sipmsg *m, enum sip_header h,
                                               uint32_t *ret_value)
 {
-    return sipmsg_has(m, h) ? sipmsg_read_number(m, h, ret_value) : ERR_NOTFOUND;
+    const unsigned i = (unsigned)h - SIP_H_MAX_FORWARDS;
+    if (i >= SIPMSG_NUMBERS || m->known.numbers[i] < 0)
+        return sipmsg_has(m, h) ? sipmsg_read_number(m, h, ret_value) : ERR_NOTFOUND;
+    *ret_value = (uint32_t)m->known.numbers[i];
+    return ERR_OK;
 }
 /* All values of an address list: Contact, Route, Record-Route, Path, P-Asserted-Identity. */
 MUST_USE static inline enum err sipmsg_addrs(struct sipmsg *m, enum sip_header h,

@@ -288,13 +288,48 @@ static const char *read_usual_fields(struct sip_pass *s, const char *at, const c
     return base + from;
 }
 
+/* The end of a line that is folded at stop, and has no other controls; NULL: another form. */
+static const char *folded_end(const struct sip_pass *s, struct sip_runs *runs, const char *stop)
+{
+    while (stop[2] == ' ' || stop[2] == '\t') {
+        if (sip_is_control(stop[3])) /* of the same run, or of none that is popped */
+            return NULL;
+        stop = s->m->text.p + sip_next_run(runs);
+        if (!is_crlf(s, stop))
+            return NULL;
+    }
+    return sip_is_control(stop[2]) && stop[2] != '\r' ? NULL : stop;
+}
+
+/* The line at s->p, whose first control is the fold at stop; false: it is of another form. */
+static bool read_folded_field(struct sip_pass *s, const char *stop)
+{
+    enum sip_header id;
+    struct sip_runs runs = s->runs;
+    const char *end = folded_end(s, &runs, stop), *from = s->p;
+    size_t name_n = end ? plain_name(&s->m->map, from, &id) : 0;
+    if (!name_n)
+        return false;
+    const char *p = sip_lws(from + name_n + 1, end);
+    if (p == end || (unsigned char)end[-1] <= ' ')
+        return false;
+    s->p = end + 2;
+    s->runs = runs;
+    if (add_field(s, id, (sv){from, name_n}, (sv){p, (size_t)(end - p)}))
+        s->fields[s->m->count - 1].flags = SIPMSG_FOLDED;
+    return true;
+}
+
 bool sip_read_fields(struct sip_pass *s)
 {
     for (;;) {
         struct sip_line l;
         const char *stop = NULL;
-        if (s->bits.blank && !sip_is_control(*s->p))
+        if (s->bits.blank && !sip_is_control(*s->p)) {
             s->p = read_usual_fields(s, s->p, &stop);
+            if (stop && is_crlf(s, stop) && is_fold(s, stop) && read_folded_field(s, stop))
+                continue;
+        }
         stop = stop ? stop : next_control(s, s->p);
         if (is_crlf(s, stop) && stop == s->p) {
             s->p += 2;

@@ -144,6 +144,23 @@ static inline bool sip_same_word(const char *p, const char *word, size_t n)
            (sip_load4(p + n - 4) | 0x20202020u) == sip_load4(word + n - 4);
 }
 
+/* As many digits as always fit, and nothing else. */
+static inline bool sip_read_digits(sv text, uint32_t *ret)
+{
+    const char *p = text.p, *end = p + text.n;
+    uint32_t value = 0;
+    if (text.n - 1 >= 9)
+        return false;
+    do {
+        unsigned digit = (unsigned)(unsigned char)*p - '0';
+        if (digit > 9)
+            return false;
+        value = value * 10 + digit;
+    } while (++p < end);
+    *ret = value;
+    return true;
+}
+
 /* What a message's typed values are kept in: all but lists. */
 enum sip_slot { SLOT_URI, SLOT_VIA, SLOT_VIAS, SLOT_FROM, SLOT_TO, SLOT_CSEQ, SLOT_CALL_ID, SLOTS };
 struct sipmsg_memo {

@@ -67,64 +67,63 @@ enum err sipmsg_read_via(struct sipmsg *m, const struct sip_via **ret_via)
 /* Values of one header while they are read: an array that doubles, so that the arena holds at most
  * twice its size. */
 struct list {
-    struct sipmsg *m;
-    enum sip_header id;
-    size_t size, n, room;
+    size_t n, room;
     char *values;
 };
 
-/* Room for one more: at first for as many as there are fields, since most have one value. */
-static enum err grow(struct list *l)
+/* Room at first for as many as there are fields, since most have one value. */
+static inline enum err start_list(struct list *l, const struct sipmsg *m, uint16_t field,
+                                  size_t size)
 {
-    size_t room = 2 * l->room;
+    l->n = l->room = 0;
+    do
+        l->room++;
+    while ((field = m->fields[field].next) != SIPMSG_NONE && l->room < SIPMSG_LIST_MAX);
+    l->values = arena_alloc(m->arena, l->room * size);
+    return l->values ? ERR_OK : ERR_NOMEM;
+}
+
+/* Room for more when it is full. */
+static __attribute__((noinline)) enum err grow(struct list *l, const struct sipmsg *m, size_t size)
+{
     if (l->n == SIPMSG_LIST_MAX)
         return ERR_TOOBIG;
-    if (!room)
-        for (uint16_t i = l->m->first[l->id]; i != SIPMSG_NONE && room < SIPMSG_LIST_MAX; room++)
-            i = l->m->fields[i].next;
-    char *values = arena_alloc(l->m->arena, room * l->size);
+    char *values = arena_alloc(m->arena, 2 * l->room * size);
     if (!values)
         return ERR_NOMEM;
-    if (l->n)
-        memcpy(values, l->values, l->n * l->size);
-    l->values = values;
-    l->room = room;
+    l->values = memcpy(values, l->values, l->n * size);
+    l->room *= 2;
     return ERR_OK;
 }
 
-/* The value at p, which may have blanks before it; returns where it ends. */
-static inline const char *read_value(const struct list *l, const char *p, const char *end,
-                                     void *slot, enum err *ret_rc)
+/* All values of all fields of a header that is there. Both readers stop at a comma that is neither quoted
+ * nor in brackets, as sipmsg_next does. */
+static inline __attribute__((always_inline)) enum err
+read_values(struct sipmsg *m, enum sip_header h, struct list *ret)
 {
-    const struct octet_map *map = &l->m->map;
-    const char *from = sip_lws(p, end);
-    const char *stop = l->id == SIP_H_VIA ? sip_via_usual(map, from, end, slot)
-                                          : sip_addr_usual(map, from, end, slot);
-    if (stop)
-        return stop;
-    *ret_rc = l->id == SIP_H_VIA ? sip_via_read(&p, end, slot)
-                                 : sip_addr_read(&p, end, l->id == SIP_H_CONTACT, slot);
-    return p;
-}
-
-/* All values of all fields. Both readers stop at a comma that is neither quoted nor in brackets, as
- * sipmsg_next does. */
-static enum err read_values(struct list *l)
-{
-    const struct sipmsg *m = l->m;
-    enum err rc = ERR_OK;
-    for (uint16_t i = m->first[l->id]; i != SIPMSG_NONE; i = m->fields[i].next) {
+    const bool vias = h == SIP_H_VIA;
+    const size_t size = vias ? sizeof(struct sip_via) : sizeof(struct sip_addr);
+    struct list l;
+    TRY(start_list(&l, m, m->first[h], size));
+    for (uint16_t i = m->first[h]; i != SIPMSG_NONE; i = m->fields[i].next) {
         const char *p = m->text.p + m->fields[i].value, *end = p + m->fields[i].value_n;
-        for (;; p++) {
-            if (l->n == l->room || l->n == SIPMSG_LIST_MAX)
-                TRY(grow(l));
-            p = read_value(l, p, end, l->values + l->n * l->size, &rc);
-            TRY(rc);
-            l->n++;
+        for (;; p = sip_lws(p + 1, end)) {
+            if (l.n == l.room || l.n == SIPMSG_LIST_MAX)
+                TRY(grow(&l, m, size));
+            void *slot = l.values + l.n * size;
+            const char *stop =
+                vias ? sip_via_usual(&m->map, p, end, slot) : sip_addr_usual(&m->map, p, end, slot);
+            if (stop)
+                p = stop;
+            else
+                TRY(vias ? sip_via_read(&p, end, slot)
+                         : sip_addr_read(&p, end, h == SIP_H_CONTACT, slot));
+            l.n++;
             if (p == end)
                 break;
         }
     }
+    *ret = l;
     return ERR_OK;
 }
 
@@ -139,13 +138,13 @@ static inline bool read_only_via(struct sipmsg *m)
 
 static enum err find_vias(struct sipmsg *m)
 {
-    struct list l = {.m = m, .id = SIP_H_VIA, .size = sizeof(struct sip_via)};
+    struct list l;
     if (read_only_via(m)) {
         m->known.vias = &m->memo->via;
         m->known.vias_n = 1;
         return ERR_OK;
     }
-    TRY(read_values(&l));
+    TRY(read_values(m, SIP_H_VIA, &l));
     m->known.vias = (struct sip_via *)(void *)l.values;
     m->known.vias_n = l.n;
     return ERR_OK;
@@ -162,7 +161,7 @@ enum err sipmsg_read_vias(struct sipmsg *m, const struct sip_via **ret_vias, siz
     return ERR_OK;
 }
 
-static enum err find_addr(struct sipmsg *m, enum sip_header h, struct sip_addr *ret_addr)
+static inline enum err find_addr(struct sipmsg *m, enum sip_header h, struct sip_addr *ret_addr)
 {
     sv value = sipmsg_value(m, h);
     const char *p = value.p, *end = p + value.n;
@@ -194,21 +193,18 @@ enum err sipmsg_read_to(struct sipmsg *m, const struct sip_addr **ret_addr)
 }
 
 /* Digits, one blank, and for a request the very method of its start line; false: another form. */
-static bool read_usual_cseq(const struct sipmsg *m, sv value, struct sip_cseq *ret)
+static inline bool read_usual_cseq(const struct sipmsg *m, sv value, struct sip_cseq *ret)
 {
     sv method = m->method_text;
     size_t digits = value.n - method.n - 1;
-    if (!m->request || value.n < method.n + 2 || digits > 9 || value.p[digits] != ' ' ||
-        memcmp(value.p + digits + 1, method.p, method.n) != 0)
+    if (!m->request || method.n - 1 >= 8 || value.n < method.n + 2 || value.p[digits] != ' ' ||
+        !sip_read_digits((sv){value.p, digits}, &ret->number))
         return false;
-    uint32_t number = 0;
-    for (size_t i = 0; i < digits; i++) {
-        unsigned digit = (unsigned)(unsigned char)value.p[i] - '0';
-        if (digit > 9)
-            return false;
-        number = number * 10 + digit;
-    }
-    *ret = (struct sip_cseq){number, m->method, {value.p + digits + 1, method.n}};
+    const char *p = value.p + digits + 1;
+    if ((sip_load8(p) ^ sip_load8(method.p)) << (64 - 8 * method.n))
+        return false;
+    ret->method = m->method;
+    ret->method_text = (sv){p, method.n};
     return true;
 }
 
@@ -229,9 +225,14 @@ enum err sipmsg_read_cseq(struct sipmsg *m, const struct sip_cseq **ret_cseq)
 }
 
 /* callid = word [ "@" word ] */
-static bool is_call_id(const struct octet_map *map, sv s)
+static inline bool is_call_id(const struct octet_map *map, sv s)
 {
-    const char *end = s.p + s.n, *p = sip_run(map, s.p, end, SC_WORD);
+    const char *end = s.p + s.n, *p = octets_plain_end(map, s.p);
+    if (p > s.p && p < end && *p == '@') /* as mostly: of plain octets */
+        p = octets_plain_end(map, p + 1);
+    if (p == end && s.n && end[-1] != '@')
+        return true;
+    p = sip_run(map, s.p, end, SC_WORD);
     if (p == s.p || p == end)
         return p > s.p;
     return *p == '@' && end - p > 1 && sip_run(map, p + 1, end, SC_WORD) == end;
@@ -249,46 +250,57 @@ enum err sipmsg_read_call_id(struct sipmsg *m, sv *ret_call_id)
     return ERR_OK;
 }
 
-/* As many digits as always fit, and nothing else. */
-static bool read_digits(sv text, uint32_t *ret)
+/* RFC 3261 §20.22: Max-Forwards is an integer in the range 0-255 */
+static uint32_t number_max(enum sip_header h)
 {
-    uint32_t value = 0;
-    if (text.n - 1 >= 9)
-        return false;
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned digit = (unsigned)(unsigned char)text.p[i] - '0';
-        if (digit > 9)
-            return false;
-        value = value * 10 + digit;
-    }
-    *ret = value;
-    return true;
+    return h == SIP_H_MAX_FORWARDS ? 255 : UINT32_MAX;
 }
 
-enum err sipmsg_read_number(const struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
+/* A number of any form. */
+static enum err find_number(sv text, enum sip_header h, uint32_t *ret_value)
 {
     uint64_t value;
-    uint32_t small;
-    sv text = sipmsg_value(m, h);
-    if (read_digits(text, &small) && (h != SIP_H_MAX_FORWARDS || small <= 255)) {
-        *ret_value = small;
-        return ERR_OK;
-    }
     /* these three have parameters or a comment behind the number */
     if (h == SIP_H_SESSION_EXPIRES || h == SIP_H_MIN_SE || h == SIP_H_RETRY_AFTER) {
         size_t n = sv_chr(text, ';'), comment = sv_chr(text, '(');
         text = sv_trim(sv_sub(text, 0, n < comment ? n : comment));
     }
-    /* RFC 3261 §20.22: Max-Forwards is an integer in the range 0-255 */
-    TRY(sv_u64(text, h == SIP_H_MAX_FORWARDS ? 255 : UINT32_MAX, &value));
+    TRY(sv_u64(text, number_max(h), &value));
     *ret_value = (uint32_t)value;
     return ERR_OK;
 }
 
+enum err sipmsg_read_number(struct sipmsg *m, enum sip_header h, uint32_t *ret_value)
+{
+    const unsigned i = (unsigned)h - SIP_H_MAX_FORWARDS;
+    sv text = sipmsg_value(m, h);
+    uint32_t value;
+    if (!sip_read_digits(text, &value) || value > number_max(h))
+        TRY(find_number(text, h, &value));
+    if (i < SIPMSG_NUMBERS)
+        m->known.numbers[i] = value;
+    *ret_value = value;
+    return ERR_OK;
+}
+
+/* One value, as mostly. False: there are more, or it is of another form. */
+static inline bool find_only_addr(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret)
+{
+    const struct sipmsg_field *f = &m->fields[m->first[h]];
+    const char *p = m->text.p + f->value, *end = p + f->value_n;
+    struct sip_addr *addr = f->next == SIPMSG_NONE ? arena_alloc(m->arena, sizeof(*addr)) : NULL;
+    if (!addr || sip_addr_usual(&m->map, p, end, addr) != end)
+        return false;
+    *ret = (struct sip_addrs){addr, 1};
+    return true;
+}
+
 static enum err find_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret)
 {
-    struct list l = {.m = m, .id = h, .size = sizeof(struct sip_addr)};
-    TRY(read_values(&l));
+    struct list l;
+    if (find_only_addr(m, h, ret))
+        return ERR_OK;
+    TRY(read_values(m, h, &l));
     *ret = (struct sip_addrs){(struct sip_addr *)(void *)l.values, l.n};
     return ERR_OK;
 }
@@ -324,4 +336,5 @@ enum err sipmsg_read_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs
     return ERR_OK;
 }
 
+_Static_assert(SIP_H_CONTENT_LENGTH - SIP_H_MAX_FORWARDS == SIPMSG_NUMBERS - 1, "and the numbers");
 _Static_assert(SIP_H_PATH - SIP_H_CONTACT == SIPMSG_LISTS - 1, "the lists stand together");

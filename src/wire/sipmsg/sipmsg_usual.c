@@ -13,6 +13,27 @@ static inline const char *skip_blanks(const char *p, const char *end)
     return (unsigned char)*p > ' ' || p >= end ? p : sip_lws(p, end);
 }
 
+/* Do the usual parameters stand at p, a ';'? */
+static inline bool is_tag(const char *p)
+{
+    return ((sip_load4(p + 1) ^ sip_load4("tag=")) & ~0x00202020u) == 0;
+}
+
+static inline bool is_branch(const char *p)
+{
+    return ((sip_load8(p) ^ sip_load8(";branch=")) & ~0x0020202020202000u) == 0;
+}
+
+/* The plain value at from, which must not be empty, of a parameter that may be given once; its end. */
+static inline const char *read_once(const struct octet_map *map, const char *from, sv *slot)
+{
+    const char *stop = octets_plain_end(map, from);
+    if (slot->p || stop == from)
+        return NULL;
+    *slot = (sv){from, (size_t)(stop - from)};
+    return stop;
+}
+
 /* ---- Via ---- */
 
 /* "UDP " and the like: the transport and the octet behind its blank. */
@@ -48,12 +69,7 @@ static inline bool take_via_param(struct sip_via *v, sv name, sv value)
         return SIP_IS_WORD(name, "rport") ? take_rport(v, name, value)
                                           : !SIP_IS_WORD(name, "maddr");
     case 6:
-        if (!SIP_IS_WORD(name, "branch"))
-            return true;
-        if (v->branch.p || value.n == 0)
-            return false;
-        v->branch = value;
-        return true;
+        return !SIP_IS_WORD(name, "branch"); /* without a value */
     case 8:
         if (!SIP_IS_WORD(name, "received"))
             return true;
@@ -77,18 +93,21 @@ const char *sip_via_usual(const struct octet_map *map, const char *p, const char
     v->port = v->rport_value = 0;
     v->host_ip6 = v->rport = false;
     stop = octets_plain_end(map, p);
-    if (!uri_is_usual_host(map, p, stop))
+    if (!uri_is_usual_host(p, stop))
         return NULL;
     v->host = (sv){p, (size_t)(stop - p)};
-    p = stop;
-    if (*p == ':' && !(p = stop = uri_read_usual_port(p + 1, &v->port)))
+    if (*stop == ':' && !(stop = uri_read_usual_port(stop + 1, &v->port)))
         return NULL;
-    p = skip_blanks(p, end);
+    p = skip_blanks(stop, end);
     if (*p == ';')
         v->params.p = p + 1;
     while (*p == ';') {
-        stop = octets_param(map, p + 1, &name, &value);
-        if (!stop || !take_via_param(v, name, value))
+        if (is_branch(p))
+            stop = read_once(map, p + sizeof(";branch=") - 1, &v->branch);
+        else if ((stop = octets_param(map, p + 1, &name, &value)) &&
+                 !take_via_param(v, name, value))
+            return NULL;
+        if (!stop)
             return NULL;
         p = skip_blanks(stop, end);
     }
@@ -102,25 +121,39 @@ const char *sip_via_usual(const struct octet_map *map, const char *p, const char
 
 /* ---- addresses ---- */
 
-/* A quoted string without a backslash or a fold, or one plain run, and a blank; p afterwards stands at
- * the '<'. NULL: another form. */
+/* Behind a quoted string without a backslash or a fold; p stands at its first quote. NULL: another form. */
+static inline const char *quoted_end(const struct octet_map *map, const char *p)
+{
+    do
+        p = octets_plain_end(map, p + 1);
+    while (sip_is(*p, SC_QDTEXT));
+    return *p == '"' ? p + 1 : NULL;
+}
+
+/* A quoted string or one plain run, and a blank; p afterwards stands at the '<'. NULL: another form. */
 static const char *read_display(const struct octet_map *map, const char *p, const char *end,
                                 sv *ret)
 {
-    const char *stop = p;
-    if (*p == '"') {
-        do
-            stop = octets_plain_end(map, stop + 1);
-        while (sip_is(*stop, SC_QDTEXT));
-        if (*stop != '"')
-            return NULL;
-        stop++;
-    } else {
-        stop = octets_plain_end(map, p);
-    }
+    const char *stop = *p == '"' ? quoted_end(map, p) : octets_plain_end(map, p);
+    if (!stop)
+        return NULL;
     *ret = (sv){p, (size_t)(stop - p)};
     p = sip_lws(stop, end);
     return ret->n && p > stop && *p == '<' ? p : NULL;
+}
+
+/* The end of a header parameter that is no tag; NULL: another form. */
+static inline const char *other_param_end(const struct octet_map *map, const char *p)
+{
+    const char *stop = octets_plain_end(map, p), *from = stop + 1;
+    if (stop == p || SIP_IS_WORD(((sv){p, (size_t)(stop - p)}), "tag"))
+        return NULL;
+    if (*stop != '=')
+        return stop;
+    if (*from == '"')
+        return quoted_end(map, from);
+    stop = octets_plain_end(map, from);
+    return stop > from ? stop : NULL;
 }
 
 const char *sip_addr_usual(const struct octet_map *map, const char *p, const char *end,
@@ -141,16 +174,11 @@ const char *sip_addr_usual(const struct octet_map *map, const char *p, const cha
     if (*p == ';')
         a->params.p = p + 1;
     while (*p == ';') {
-        sv name, value;
-        stop = octets_param(map, p + 1, &name, &value);
+        stop = is_tag(p) ? read_once(map, p + sizeof(";tag=") - 1, &a->tag)
+                         : other_param_end(map, p + 1);
         if (!stop)
             return NULL;
         p = skip_blanks(stop, end);
-        if (!SIP_IS_WORD(name, "tag"))
-            continue;
-        if (a->tag.p || value.n == 0)
-            return NULL;
-        a->tag = value;
     }
     if (p != end && (p > end || *p != ','))
         return NULL;

@@ -47,9 +47,9 @@ MUST_USE enum err uri_read(const char **pp, const char *end, struct uri *ret_uri
 const char *uri_read_usual(const struct octet_map *map, const char *p, const char *end,
                            struct uri *ret_uri);
 /* The same for a host name or an IPv4 address: false, it is of another form. All of p..stop is plain,
- * and *stop is not. */
-bool uri_is_usual_host(const struct octet_map *map, const char *p, const char *stop);
-/* An IPv4 address; what follows it is not plain. */
+ * and *stop is not; 64 octets behind it can be read. */
+bool uri_is_usual_host(const char *p, const char *stop);
+/* An IPv4 address. 16 octets at it can be read. */
 bool uri_is_usual_ip4(sv host);
 /* 1*DIGIT, 1..65535. NULL: another form. */
 const char *uri_read_usual_port(const char *p, uint16_t *ret_port);

@@ -14,7 +14,7 @@
 enum { MSS = 1460, WINDOW_MIN = 4096, WINDOW_MAX = 65536, SYN_TRIES = 7, TRIES_MAX = 15 };
 static const usec stall_min = 200 * USEC_MS, stall_max = 1 * USEC_S;
 static const usec retry_first = 200 * USEC_MS, retry_max = 120 * USEC_S;
-static const usec read_gap = 300, flush_max = 30 * USEC_S;
+static const usec away_gap = 100, read_gap = 300, flush_max = 30 * USEC_S;
 static const usec power_notice_min = 5 * USEC_S, power_notice_max = 15 * USEC_S;
 
 struct pipe {
@@ -52,7 +52,8 @@ struct sim_conn {
 struct sim_stream {
     struct stream stream;
     struct link by_loop;
-    struct sim_loop *loop;
+    struct sim_loop *loop; /* when away, the one that it left */
+    bool away;
     struct sim_conn *conn; /* NULL: the process is dead */
     unsigned side;
     const struct stream_handler *h;
@@ -246,7 +247,7 @@ static void end_with(struct sim_conn *c, unsigned side, enum err why)
 
 static bool runs(const struct sim_stream *e)
 {
-    return e && sim_alive(e->loop);
+    return e && !e->away && sim_alive(e->loop);
 }
 
 /* ---- what arrives ---- */
@@ -417,9 +418,14 @@ static void on_fin(struct sim_conn *c, struct event *e)
 
 static void on_reset(struct sim_conn *c, struct event *e)
 {
+    const struct sim_stream *end = c->side[e->stream.side].end;
     if (blocked(c, e))
         return;
-    if (runs(c->side[e->stream.side].end))
+    if (end && end->away) { /* whoever it joins is told */
+        push(c, e->kind, e->stream.side, 0, e->stream.why, 0, c->sim->now + away_gap);
+        return;
+    }
+    if (runs(end))
         end_with(c, e->stream.side, e->stream.why);
 }
 
@@ -589,8 +595,41 @@ static void close_op(struct stream *stream, bool flush)
     }
 }
 
+static enum err leave_op(struct stream **stream)
+{
+    struct sim_stream *e = CONTAINER(*stream, struct sim_stream, stream);
+    if (!e->conn || !e->conn->side[e->side].open || e->drain || !sim_alive(e->loop))
+        return ERR_BUSY;
+    trace(e->conn, "leave", e->side, SV_NONE);
+    e->away = true;
+    e->stream.loop = NULL;
+    list_unlink(&e->by_loop);
+    return ERR_OK;
+}
+
+static enum err join_op(struct stream *stream, struct loop *loop)
+{
+    struct sim_stream *e = CONTAINER(stream, struct sim_stream, stream);
+    struct sim_loop *l = sim_loop_of(loop);
+    if (!e->conn || !sim_alive(l))
+        return ERR_IO;
+    trace(e->conn, "join", e->side, SV_NONE);
+    e->away = false;
+    e->loop = l;
+    e->stream.loop = loop;
+    list_push(&l->streams, &e->by_loop);
+    want_read(e->conn, e->side);
+    return ERR_OK;
+}
+
 static const struct stream_ops stream_ops = {
-    .send = send_op, .handle = handle_op, .pause = pause_op, .close = close_op};
+    .send = send_op,
+    .handle = handle_op,
+    .pause = pause_op,
+    .close = close_op,
+    .leave = leave_op,
+    .join = join_op,
+};
 
 static enum err start(struct sim_loop *l, struct sim_conn *c, const struct stream_handler *h,
                       void *arg, struct stream **ret_stream)

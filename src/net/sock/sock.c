@@ -84,6 +84,16 @@ void stream_close(struct stream *s, bool flush)
         s->ops->close(s, flush);
 }
 
+enum err stream_leave(struct stream **s)
+{
+    return (*s)->ops->leave ? (*s)->ops->leave(s) : ERR_BUSY;
+}
+
+enum err stream_join(struct stream *s, struct loop *l)
+{
+    return s->ops->join(s, l);
+}
+
 bool sock_turn_put(struct loop *l, struct block **turn, const sv *pieces, size_t n)
 {
     size_t total = 0;

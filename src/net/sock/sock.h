@@ -90,6 +90,8 @@ struct stream_ops {
     void (*handle)(struct stream *s, const struct stream_handler *h, void *arg);
     void (*pause)(struct stream *s, bool on);
     void (*close)(struct stream *s, bool flush);
+    enum err (*leave)(struct stream **s); /* NULL: it stays where it is */
+    enum err (*join)(struct stream *s, struct loop *l);
 };
 struct listener_handler {
     /* s is the receiver's: it must call stream_handle or stream_close before returning. */
@@ -131,6 +133,14 @@ void stream_pause(struct stream *s, bool on); /* stop or resume reading */
 /* No more callbacks. flush: what is queued is still written (bounded by time in the backend). NULL
  * is fine. */
 void stream_close(struct stream *s, bool flush);
+/* An open stream goes to another loop of its group. It leaves when nothing waits in it, behind what was sent
+ * in this turn; *s may be another object then. Until it has joined nobody is told anything, and only join
+ * and close may be called, on any one thread; join on that of its new loop, whose turns call the handler from
+ * then on, with all that came meanwhile. Not from the stream's own callbacks.
+ *   leave  ERR_BUSY: not now, or it is of a kind that stays; nothing has changed
+ *   join   ERR_NOMEM, ERR_IO: it has not joined; all that is left to do is to close it */
+MUST_USE enum err stream_leave(struct stream **s);
+MUST_USE enum err stream_join(struct stream *s, struct loop *l);
 
 /* ---- for what stands behind a stream ---- */
 enum { SOCK_TURN = 4096 }; /* octets of a turn that wait for its end */

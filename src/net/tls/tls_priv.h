@@ -124,6 +124,7 @@ struct tls_stream {
     bool lower_paused;
     bool closed; /* no callback any more */
     bool gone;
+    bool away; /* between two loops */
     size_t name_n;
     char name[]; /* whom the certificate must show */
 };

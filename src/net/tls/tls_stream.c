@@ -92,7 +92,8 @@ static void destroy(struct tls_stream *s)
     s->closed = s->gone = true;
     if (s->open)
         stat_add(&s->base.loop->stats, STAT_TLS_CONNECTIONS, -1);
-    loop_timer_cancel(s->base.loop, &s->linger);
+    if (!s->away)
+        loop_timer_cancel(s->base.loop, &s->linger);
     loop_defer_cancel(&s->later);
     loop_defer_cancel(&s->sealing);
     tls_gate_leave(&s->wait);
@@ -456,11 +457,54 @@ static void pause_op(struct stream *stream, bool on)
     steer(s);
 }
 
+/* ---- from loop to loop ---- */
+
+/* Nothing waits to be read, or for its turn. */
+static bool at_rest(const struct tls_stream *s)
+{
+    return s->open && s->lower && !s->closed && !s->why && !s->broken && !s->paused &&
+           s->busy == 0 && s->held.n == 0 && !list_linked(&s->later.by_loop) &&
+           !list_linked(&s->wait.by_gate);
+}
+
+static enum err leave_op(struct stream **stream)
+{
+    struct tls_stream *s = of(*stream);
+    if (!at_rest(s))
+        return ERR_BUSY;
+    enum err rc = tls_write_turn(s);
+    if (rc)
+        fail_later(s, rc);
+    if (rc || stream_leave(&s->lower) != ERR_OK)
+        return ERR_BUSY; /* on_sealing, if it waits, finds nothing to do */
+    loop_defer_cancel(&s->sealing);
+    stat_add(&s->base.loop->stats, STAT_TLS_CONNECTIONS, -1);
+    s->base.loop = NULL;
+    s->away = true;
+    return ERR_OK;
+}
+
+static enum err join_op(struct stream *stream, struct loop *l)
+{
+    struct tls_stream *s = of(stream);
+    TRY(stream_join(s->lower, l));
+    s->away = false;
+    s->base.loop = l;
+    stat_inc(&l->stats, STAT_TLS_CONNECTIONS);
+    set_queued(s);
+    return ERR_OK;
+}
+
 static void close_op(struct stream *stream, bool flush)
 {
     struct tls_stream *s = of(stream);
     if (s->closed)
         return;
+    if (s->away) { /* in no loop that could say goodbye */
+        s->open = false;
+        end(s, false);
+        return;
+    }
     s->closed = true;
     if (!flush || s->open || s->early.n == 0 || s->why || !s->lower || s->base.loop->stopping) {
         end(s, flush);
@@ -475,6 +519,8 @@ static const struct stream_ops stream_ops = {
     .handle = handle_op,
     .pause = pause_op,
     .close = close_op,
+    .leave = leave_op,
+    .join = join_op,
 };
 
 static enum err stream_new(struct tls *t, struct loop *l, sv name, const struct stream_handler *h,

@@ -10,7 +10,10 @@
  *
  * Lingering: no user any more. What is queued is written, then our side is shut, and what the peer
  * still sends is read and dropped until it ends too: closing over unread octets would send a reset
- * that can overtake and void the answer just written. Bounded by LINGER. */
+ * that can overtake and void the answer just written. Bounded by LINGER.
+ *
+ * Away: between two loops. It is a new object then: libuv lets go of what it polled only in a later turn of
+ * the loop that was left. */
 #include "worker/worker_priv.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -31,7 +34,7 @@ enum {
 
 struct worker_stream {
     struct stream base;
-    struct worker *w;
+    struct worker *w; /* NULL: away */
     uv_poll_t poll;
     int fd;
     const struct stream_handler *h;
@@ -426,6 +429,11 @@ static void stream_end(struct stream *stream, bool flush)
     struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
     if (s->closed)
         return;
+    if (!s->w) {
+        close(s->fd);
+        mem_free(s);
+        return;
+    }
     if (!s->why)
         s->why = write_turn(s); /* what was sent before the close leaves, unless there is no room */
     if (flush && !s->why && (!s->connecting || s->base.queued > 0) && !s->w->base.stopping)
@@ -434,11 +442,56 @@ static void stream_end(struct stream *stream, bool flush)
         destroy(s);
 }
 
+/* ---- from loop to loop ---- */
+
+static enum err stream_go(struct stream **stream)
+{
+    struct worker_stream *s = CONTAINER(*stream, struct worker_stream, base);
+    if (s->closed || s->why || s->connecting || s->queue_n > 0)
+        return ERR_BUSY;
+    s->why = write_turn(s); /* on_later, which waits for the turn's end, tells of a failure */
+    if (s->why || s->queue_n > 0)
+        return ERR_BUSY;
+    struct worker_stream *away = MEM_NEW(struct worker_stream);
+    if (!away)
+        return ERR_BUSY;
+    away->base = s->base;
+    away->base.loop = NULL;
+    away->fd = s->fd;
+    away->h = s->h;
+    away->arg = s->arg;
+    away->paused = s->paused;
+    deferred_init(&away->later, on_later, away);
+    timer_init(&away->linger, on_linger, away);
+    list_init(&away->by_worker);
+    s->closed = s->gone = true;
+    loop_defer_cancel(&s->later);
+    list_unlink(&s->by_worker);
+    uv_close((uv_handle_t *)&s->poll, on_gone); /* epoll forgets the descriptor at once */
+    *stream = &away->base;
+    return ERR_OK;
+}
+
+static enum err stream_come(struct stream *stream, struct loop *l)
+{
+    struct worker_stream *s = CONTAINER(stream, struct worker_stream, base);
+    struct worker *w = worker_of(l);
+    if (uv_poll_init(&w->uv, &s->poll, s->fd) != 0)
+        return ERR_IO;
+    s->w = w;
+    s->base.loop = l;
+    list_push(&w->streams, &s->by_worker);
+    watch(s);
+    return ERR_OK;
+}
+
 static const struct stream_ops stream_ops = {
     .send = stream_write,
     .handle = stream_set_handler,
     .pause = stream_set_paused,
     .close = stream_end,
+    .leave = stream_go,
+    .join = stream_come,
 };
 
 /* Takes fd over, also on failure. */

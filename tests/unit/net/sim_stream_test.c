@@ -522,6 +522,57 @@ static void same_seed_same_trace(void **state)
     }
 }
 
+/* ---- from loop to loop ---- */
+
+static void what_comes_meanwhile_is_heard_by_the_next_loop(void **state)
+{
+    (void)state;
+    struct net n;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        start(&n, seed, 2);
+        dial(&n);
+        sim_run_until(n.s, sim_now(n.s) + 10 * USEC_S);
+        unsigned from = n.b[0].s->loop->worker;
+        assert_int_equal(stream_send(n.a.s, &SV("one "), 1), ERR_OK);
+        assert_int_equal(stream_send(n.b[0].s, &SV("back"), 1), ERR_OK);
+        assert_int_equal(stream_leave(&n.b[0].s), ERR_OK);
+        sim_run_until(n.s, sim_now(n.s) + 10 * USEC_S);
+        assert_int_equal(n.a.heard.n, 4);
+        assert_int_equal(stream_send(n.a.s, &SV("two"), 1), ERR_OK);
+        stream_close(n.a.s, true);
+        n.a.s = NULL;
+        sim_run_until(n.s, sim_now(n.s) + 10 * USEC_S);
+        assert_int_equal(n.b[0].heard.n, 0);
+        assert_int_equal(n.b[0].closed, 0);
+        assert_int_equal(stream_join(n.b[0].s, n.gb->loop[1 - from]), ERR_OK);
+        assert_ptr_equal(n.b[0].s->loop, n.gb->loop[1 - from]);
+        sim_run_until(n.s, sim_now(n.s) + 10 * USEC_S);
+        assert_true(sv_eq(buf_sv(&n.b[0].heard), SV("one two")));
+        assert_int_equal(n.b[0].closed, 1);
+        assert_int_equal(n.b[0].why, ERR_OK);
+        stop(&n);
+    }
+}
+
+static void a_reset_on_the_way_is_told_by_the_next_loop(void **state)
+{
+    (void)state;
+    struct net n;
+    start(&n, 1, 2);
+    dial(&n);
+    sim_run_until(n.s, sim_now(n.s) + 10 * USEC_S);
+    unsigned from = n.b[0].s->loop->worker;
+    assert_int_equal(stream_leave(&n.b[0].s), ERR_OK);
+    sim_process_kill(n.ha, true); /* without a word */
+    sim_run_until(n.s, sim_now(n.s) + 60 * USEC_S);
+    assert_int_equal(n.b[0].closed, 0);
+    assert_int_equal(stream_join(n.b[0].s, n.gb->loop[1 - from]), ERR_OK);
+    sim_run_until(n.s, sim_now(n.s) + 60 * USEC_S);
+    assert_int_equal(n.b[0].closed, 1);
+    assert_int_equal(n.b[0].why, ERR_TIMEOUT);
+    stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -539,6 +590,8 @@ int main(void)
         cmocka_unit_test(death_ends_the_peers_streams),
         cmocka_unit_test(unix_sockets_connect_by_path),
         cmocka_unit_test(same_seed_same_trace),
+        cmocka_unit_test(what_comes_meanwhile_is_heard_by_the_next_loop),
+        cmocka_unit_test(a_reset_on_the_way_is_told_by_the_next_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ struct end {
 };
 static struct end client, server;
 static unsigned stop_after; /* so many ends have closed */
+static unsigned workers = 1;
 
 static void on_open(void *arg)
 {
@@ -142,7 +143,7 @@ static void start_with(const struct tls_config *s, const struct tls_config *c)
     buf_init_heap(&server.heard, 16 * 1024 * 1024);
     client.keep = server.keep = true;
     stop_after = 1;
-    net_setup(1);
+    net_setup(workers);
     server_tls = pem_tls(s);
     client_tls = pem_tls(c);
     any = net_addr("127.0.0.1:0");

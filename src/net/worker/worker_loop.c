@@ -158,6 +158,10 @@ static void read_clocks(struct worker *w)
 {
     w->base.now = read_clock(CLOCK_MONOTONIC);
     if (w->base.now >= w->wall_due) {
+        usec ran = read_clock(CLOCK_THREAD_CPUTIME_ID);
+        usec since = w->base.now + wall_kept - w->wall_due; /* more than wall_kept when it slept */
+        w->base.busy = (unsigned)((ran - w->ran) * 1000 / since);
+        w->ran = ran;
         w->wall_ahead = read_clock(CLOCK_REALTIME) - w->base.now;
         w->wall_due = w->base.now + wall_kept;
     }

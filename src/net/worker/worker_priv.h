@@ -60,6 +60,7 @@ struct worker {
     usec wake_at;              /* when wake_fd fires; USEC_NEVER: not at all */
     bool wake_fired;           /* it did, and is readable until it is set anew */
     usec wall_ahead, wall_due; /* of the monotonic clock; when to ask again */
+    usec ran;                  /* processor time of this thread, then */
     uv_async_t async;
     pthread_t thread;
     bool in_turn;

@@ -35,8 +35,8 @@ static enum err shared_init(struct sip_shared *sh, const uint8_t secret[static H
     TRY(names_new(&sh->names));
     TRY(sources_new(sh->connections * workers, &sh->sources));
     for (unsigned i = 0; i < workers; i++) {
-        sh->up[i] = mem_calloc(sh->connections, sizeof *sh->up[i]);
-        if (!sh->up[i])
+        sh->place[i] = mem_calloc(sh->connections, sizeof *sh->place[i]);
+        if (!sh->place[i])
             return ERR_NOMEM;
     }
     return ERR_OK;
@@ -52,6 +52,8 @@ enum err sip_shared_new(const uint8_t secret[static HOME_SECRET], struct loop_gr
     sh->group = g;
     sh->config = *c;
     sh->connections = c->connections ? c->connections : 1;
+    if (sh->connections > SIP_CONNECTIONS_MAX)
+        sh->connections = SIP_CONNECTIONS_MAX;
     if (sh->config.handshake == 0)
         sh->config.handshake = HANDSHAKE_TIME;
     arena_init(&sh->memory, NULL, 0, TEXTS_MAX);
@@ -69,7 +71,7 @@ void sip_shared_free(struct sip_shared *sh)
     if (!sh)
         return;
     for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++)
-        mem_free(sh->up[i]);
+        mem_free(sh->place[i]);
     sources_free(sh->sources);
     names_free(sh->names);
     home_free(sh->home);
@@ -85,7 +87,8 @@ static enum err endpoint_init(struct sip *s)
     s->conn = mem_calloc(n, sizeof *s->conn);
     s->generation = mem_calloc(n, sizeof *s->generation);
     s->vacant = mem_calloc(n, sizeof *s->vacant);
-    if (!s->conn || !s->generation || !s->vacant)
+    s->returned_next = mem_calloc(n, sizeof *s->returned_next);
+    if (!s->conn || !s->generation || !s->vacant || !s->returned_next)
         return ERR_NOMEM;
     for (size_t i = 0; i < n; i++)
         s->vacant[i] = (uint32_t)(n - 1 - i);
@@ -127,16 +130,35 @@ enum err sip_new(struct loop *l, struct sip_shared *sh, const struct sip_user *u
     return ERR_OK;
 }
 
+/* Those that it serves, and those that it keeps, whoever serves them: all threads have ended. */
+static void free_conns(struct sip *s)
+{
+    for (struct link *l; (l = list_pop(&s->live));)
+        conn_bury(CONTAINER(l, struct conn, by_life));
+    for (struct link *l; (l = list_pop(&s->dead));)
+        conn_bury(CONTAINER(l, struct conn, by_life));
+    if (!s->returned_next)
+        return;
+    conn_take_back(s);
+    for (size_t i = 0; i < s->conns_max && s->conns > 0; i++) {
+        struct conn *c = s->conn[i];
+        if (c && !list_linked(&c->by_life)) { /* it was on its way, and counted nowhere */
+            c->sip = s;
+            stat_add(&s->loop->stats, STAT_TCP_CONNECTIONS, 1);
+        }
+        if (c)
+            conn_bury(c);
+    }
+    conn_take_back(s);
+}
+
 void sip_free(struct sip *s)
 {
     if (!s)
         return;
     if (s->txn_ops)
         s->txn_ops->free(s->txns);
-    for (struct link *l; (l = list_pop(&s->live));)
-        conn_bury(CONTAINER(l, struct conn, by_life));
-    for (struct link *l; (l = list_pop(&s->dead));)
-        conn_bury(CONTAINER(l, struct conn, by_life));
+    free_conns(s);
     for (unsigned i = 0; i < SIP_LISTENERS_MAX; i++) {
         udp_close(s->port[i].udp);
         listener_close(s->port[i].listener);
@@ -154,6 +176,7 @@ void sip_free(struct sip *s)
     mem_free(s->conn);
     mem_free(s->generation);
     mem_free(s->vacant);
+    mem_free(s->returned_next);
     tls_unref(s->tls);
     mem_free(s);
 }
@@ -187,7 +210,7 @@ size_t sip_transactions(const struct sip *s)
 
 size_t sip_connections(const struct sip *s)
 {
-    return s->conns;
+    return (size_t)stat_get(&s->loop->stats, STAT_TCP_CONNECTIONS);
 }
 
 unsigned sip_transactions_full(const struct sip *s)

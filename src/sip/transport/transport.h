@@ -26,15 +26,17 @@ enum { SIP_LISTENERS_MAX = 32, SIP_ZONES_MAX = 16, SIP_ZONE_NETWORKS_MAX = 32 };
 /* What of a transaction only stands until its last timer, half a minute behind each call, is small: there may be
  * so many for each that has work to do. */
 enum { SIP_STANDING = 8 };
-enum { SIP_NAMES = 4096 }; /* names of TLS peers that are remembered at once */
+enum { SIP_CONNECTIONS_MAX = 10000000 }; /* of a worker */
+enum { SIP_NAMES = 4096 };               /* names of TLS peers that are remembered at once */
 
 /* Where octets come from and go to. A value; the connection behind it may be gone when it is
  * used. */
 struct flow {
     enum sip_transport transport;
     uint8_t listener; /* index in sip_config.listen */
-    uint8_t worker;   /* owner of the connection; for UDP any worker sends */
-    uint64_t conn;    /* connection id of that worker (slot and generation); 0: datagrams */
+    uint8_t
+        worker;    /* that named the connection, and served it at first; for UDP any worker sends */
+    uint64_t conn; /* connection id of that worker (slot and generation); 0: datagrams */
     struct addr local, remote;
 };
 bool flow_equal(const struct flow *a, const struct flow *b);
@@ -211,7 +213,7 @@ struct home *sip_home(const struct sip *s);
 size_t sip_transactions(const struct sip *s);
 /* How much of their cap is taken, in percent. */
 unsigned sip_transactions_full(const struct sip *s);
-size_t sip_connections(const struct sip *s);
+size_t sip_connections(const struct sip *s); /* that this worker serves */
 
 /* Sends octets (one whole message). Errors at once: ERR_UNREACHABLE (no listener of that
  * transport and family), ERR_BUSY, ERR_TOOBIG;

@@ -13,22 +13,6 @@
  * anybody may ask, shuts out itself, not the phones. */
 #include "transport/transport_priv.h"
 
-struct conn *conn_find(struct sip *s, uint64_t id)
-{
-    uint64_t slot = (id & UINT32_MAX) - 1;
-    if ((id & UINT32_MAX) == 0 || slot >= s->conns_max)
-        return NULL;
-    struct conn *c = s->conn[slot];
-    return c && c->flow.conn == id ? c : NULL;
-}
-
-struct conn *conn_of_flow(struct sip *s, const struct flow *f)
-{
-    struct conn *c = conn_find(s, f->conn);
-    return c && c->flow.transport == f->transport && addr_equal(&c->flow.remote, &f->remote) ? c
-                                                                                             : NULL;
-}
-
 /* ---- reuse ---- */
 
 /* Text of the name that a certificate must show: name 0 is the address. */
@@ -73,7 +57,7 @@ bool conn_is_ours(struct sip *s, const struct flow *f)
 {
     if (f->conn == 0)
         return true;
-    const struct conn *c = f->worker == s->loop->worker ? conn_find(s, f->conn) : NULL;
+    const struct conn *c = conn_of_flow(s, f);
     return c && !c->accepted;
 }
 
@@ -92,13 +76,19 @@ static void learn_alias(struct conn *c, struct rx *rx)
     hash_insert(&s->by_remote, &c->by_remote, sip_addr_hash(s, &target));
 }
 
+static bool at_home(const struct conn *c)
+{
+    return c->flow.worker == c->sip->loop->worker;
+}
+
 void conn_proved(struct conn *c, struct rx *rx)
 {
     if (!rx->msg.request)
         return;
     c->proved = true;
     list_unlink(&c->by_trial);
-    if (c->accepted && c->kept_until <= c->sip->loop->now)
+    /* What others keep makes room for nobody here. */
+    if (c->accepted && c->kept_until <= c->sip->loop->now && at_home(c))
         list_push(&c->sip->spoke, &c->by_trial);
     learn_alias(c, rx);
 }
@@ -143,15 +133,9 @@ static void on_deadline(struct timer *t, void *arg)
     conn_drop(c, false, ERR_TIMEOUT);
 }
 
-static void slot_set(struct sip *s, uint32_t slot, struct conn *c)
-{
-    s->conn[slot] = c;
-    atomic_store_explicit(&s->shared->up[s->loop->worker][slot], c ? c->flow.conn : 0,
-                          memory_order_relaxed);
-}
-
 static struct conn *conn_new(struct sip *s, const struct flow *f, bool accepted)
 {
+    conn_take_back(s);
     if (s->conns == s->conns_max) {
         stat_refuse(&s->loop->stats, STAT_LIMIT_CONNECTIONS);
         struct link *crowd = list_empty(&s->trial) ? &s->spoke : &s->trial;
@@ -174,7 +158,8 @@ static struct conn *conn_new(struct sip *s, const struct flow *f, bool accepted)
     timer_init(&c->idle, on_idle, c);
     timer_init(&c->deadline, on_deadline, c);
     loop_timer(s->loop, &c->idle, s->shared->config.idle);
-    slot_set(s, slot, c);
+    s->conn[slot] = c;
+    conn_here(c);
     list_push(&s->live, &c->by_life);
     if (accepted)
         list_push(&s->trial, &c->by_trial);
@@ -197,8 +182,11 @@ void conn_end(struct conn *c, enum err why)
     if (c->counted)
         source_leave(s, &c->source);
     c->counted = false;
-    slot_set(s, slot, NULL);
-    s->vacant[s->conns_max - s->conns--] = slot;
+    conn_nowhere(c);
+    if (at_home(c)) {
+        s->conn[slot] = NULL;
+        s->vacant[s->conns_max - s->conns--] = slot;
+    }
     block_unref(c->in);
     c->in = NULL;
     tls_peer_unref(c->peer);
@@ -245,7 +233,10 @@ void conn_bury(struct conn *c)
         close_lower(stream, http, true);
     }
     list_unlink(&c->by_life);
-    pool_put(s->conn_pool, c);
+    if (at_home(c))
+        pool_put(s->conn_pool, c);
+    else
+        conn_give_back(c);
 }
 
 /* ---- the stream below ---- */

@@ -119,13 +119,7 @@ bool sip_flow_up(struct sip *s, const struct flow *f)
         return false;
     if (!flow_reliable(f))
         return true;
-    if (f->conn == 0 || f->worker >= sh->group->n)
-        return false;
-    if (f->worker == s->loop->worker)
-        return conn_of_flow(s, f) != NULL;
-    uint64_t slot = (f->conn & UINT32_MAX) - 1;
-    return slot < sh->connections &&
-           atomic_load_explicit(&sh->up[f->worker][slot], memory_order_relaxed) == f->conn;
+    return conn_of_flow(s, f) || conn_elsewhere(s, f);
 }
 
 bool sip_has_transport(const struct sip *s, enum sip_transport t, unsigned family)

@@ -2,7 +2,7 @@
 /* transport/transport_priv.h: what the parts of transport share.                layer: sip
  *
  * Parts   transport.c endpoints; _port.c listeners, what is local, our names; _conn.c life of connections;
- *         _stream.c messages framed from octets; _ws.c HTTP and WebSocket; _rx.c messages in, homes;
+ *         _move.c where they are, and moving; _stream.c messages framed from octets; _ws.c HTTP and WebSocket; _rx.c messages in, homes;
  *         _send.c messages out, watches, other workers' connections; _flow.c flows as values;
  *         _stun.c STUN keep-alives; _source.c caps per source; _name.c names of TLS peers; _reply.c answers without a
  *         transaction. */
@@ -43,8 +43,9 @@ struct sip_shared {
     struct sources *sources;
     struct names *names;
     size_t connections; /* of each worker, at most */
-    /* by worker and slot: the connection that is there, or 0; written by its worker */
-    _Atomic uint64_t *up[LOOP_WORKERS_MAX];
+    /* by worker and slot: the connection that is there, and who serves it (transport_move.c), or 0; written by
+     * who serves it */
+    _Atomic uint64_t *place[LOOP_WORKERS_MAX];
 };
 
 /* A listener's sockets on this worker. */
@@ -75,8 +76,8 @@ struct conn {
     /* accepted, and nothing useful came yet: sip.trial, oldest first; or requests came, but nobody is
      * registered on it: sip.spoke, longest silent first */
     struct link by_trial;
-    bool proved; /* a valid request came */
-    struct sip *sip;
+    bool proved;           /* a valid request came */
+    struct sip *sip;       /* who serves it; flow.worker keeps the record */
     struct stream *stream; /* NULL: dead; the record stays until the turn's end */
     struct http *http;     /* owns the stream; NULL: not before the upgrade */
     struct tls_peer *peer;
@@ -93,6 +94,7 @@ struct conn {
     struct timer idle, deadline;
     usec active;
     usec kept_until;  /* silence does not end it before */
+    usec moved;       /* when it left a worker last; 0: never */
     struct block *in; /* octets [at, n) are not yet a message */
     size_t at, resume;
     size_t crlf; /* octets of CRLF since the last message or answer */
@@ -110,10 +112,13 @@ struct sip {
     void *txns;
 
     struct pool *conn_pool;
-    struct conn **conn;   /* by slot; NULL: vacant */
+    struct conn **conn;   /* by slot; NULL: vacant. Also those that others serve */
     uint32_t *generation; /* by slot */
     uint32_t *vacant;     /* stack of slots */
     size_t conns, conns_max;
+    /* Slots of those that ended where they were served, as a stack, each + 1; 0: its end */
+    _Atomic uint32_t returned;
+    uint32_t *returned_next;
     struct hash by_remote;
     struct link live, dead, trial, spoke;
     struct tls *tls; /* NULL: none yet */
@@ -187,9 +192,6 @@ bool sip_stun(struct sip_port *p, sv octets, const struct addr *from, const stru
 
 /* ---- transport_conn.c ---- */
 extern const struct listener_handler sip_listener_handler;
-struct conn *conn_find(struct sip *s, uint64_t id);
-/* The connection of this worker that f speaks of. */
-struct conn *conn_of_flow(struct sip *s, const struct flow *f);
 /* One that may carry requests to remote: opened to this very address and, over TLS, in this name. */
 struct conn *conn_to(struct sip *s, enum sip_transport t, const struct addr *remote, uint32_t name);
 /* Requests on this flow go by a connection that we opened or will open. */
@@ -214,6 +216,25 @@ bool from_proxy(const struct sip_listen *l, const struct addr *peer);
 /* It carries messages from now on. */
 void conn_up(struct conn *c);
 
+/* ---- transport_move.c ---- */
+/* The connection that f speaks of, if this worker serves it. */
+struct conn *conn_of_flow(struct sip *s, const struct flow *f);
+/* Who serves it, or will at once; of one that is gone, who would know it best. */
+unsigned conn_owner(const struct sip *s, const struct flow *f);
+/* It is alive, and not here, or not yet. */
+bool conn_elsewhere(const struct sip *s, const struct flow *f);
+/* What all may know: c->sip serves it; it is gone. */
+void conn_here(struct conn *c);
+void conn_nowhere(const struct conn *c);
+/* c has ended, and is not kept here; afterwards it is nobody's but its keeper's. */
+void conn_give_back(struct conn *c);
+/* What others gave back is vacant again. */
+void conn_take_back(struct sip *s);
+/* This worker would serve a connection that it often sends on. */
+bool conn_may_come(const struct sip *s);
+/* To that worker, if it is at rest and may go. */
+void conn_move(struct conn *c, unsigned worker);
+
 /* ---- transport_stream.c ---- */
 /* Octets of a connection without messages' borders. */
 void conn_octets(struct conn *c, sv octets);
@@ -225,12 +246,14 @@ void conn_message(struct conn *c, sv octets);
 void conn_await_upgrade(struct conn *c);
 
 /* ---- transport_send.c ---- */
+/* w waits for what happens to target. octets: of a datagram, else NULL. */
+void watch_wait(struct sip *s, struct sip_sent *w, uint64_t target, struct block *octets);
 void watch_fail(struct sip *s, struct sip_sent *w, enum err why);
 void watch_fail_target(struct sip *s, uint64_t target, uint64_t id, enum err why);
 /* The network refused a datagram to this address that begins like this: the worker that sent it is
  * told. */
 void watch_fail_quoted(struct sip *s, const struct addr *to, sv quoted, enum err why);
-uint64_t watch_target_conn(unsigned worker, uint64_t conn);
+uint64_t watch_target_conn(unsigned worker, uint64_t conn); /* as flow.worker, flow.conn */
 uint64_t watch_target_addr(const struct addr *a);
 /* Tells the workers that have sent through c that it is gone. */
 void hop_gone(struct conn *c);

@@ -6,7 +6,7 @@
  * turn.
  *
  *   this worker            owner of the connection
- *   hop ---- mail ------>  conn_find, conn_send        (the owner remembers who has sent:
+ *   hop ---- mail ------>  conn_of, conn_send          (the owner remembers who has sent:
  * conn.users) watch_fail_target <--- mail: no such connection (one watch), or it ended (all of its
  * watches)
  *
@@ -26,8 +26,9 @@ struct hop {
     struct block *self, *octets;
     struct dest dest;
     uint64_t conn, watch; /* watch 0: all of the connection */
-    unsigned owner, from;
+    unsigned named, from; /* as flow.worker; the sender */
     bool message;
+    bool wanted; /* the sender would serve the connection itself */
     enum err why;
     usec until;
 };
@@ -56,7 +57,7 @@ uint64_t watch_target_addr(const struct addr *a)
     return spread(ip[0], ip[1], (uint64_t)a->scope << 32 | (uint64_t)a->port << 16 | 2);
 }
 
-static void watch_wait(struct sip *s, struct sip_sent *w, uint64_t target, struct block *octets)
+void watch_wait(struct sip *s, struct sip_sent *w, uint64_t target, struct block *octets)
 {
     w->octets = octets ? block_ref(octets) : NULL;
     w->id = ++s->watch_id;
@@ -141,14 +142,14 @@ void sip_later(struct deferred *d, void *arg)
 
 /* ---- other workers' connections ---- */
 
-static struct hop *hop_new(struct sip *s, unsigned owner, uint64_t conn)
+static struct hop *hop_new(struct sip *s, unsigned named, uint64_t conn)
 {
     struct block *self = block_new(s->loop->blocks, sizeof(struct hop));
     if (!self)
         return NULL;
     struct hop *h = (struct hop *)(void *)self->p;
     *h = (struct hop){
-        .shared = s->shared, .self = self, .conn = conn, .owner = owner, .from = s->loop->worker};
+        .shared = s->shared, .self = self, .conn = conn, .named = named, .from = s->loop->worker};
     return h;
 }
 
@@ -169,8 +170,15 @@ static void on_hop_failed(struct loop *at, struct mail *m)
     struct hop *h = CONTAINER(m, struct hop, mail);
     struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
     if (s)
-        watch_fail_target(s, watch_target_conn(h->owner, h->conn), h->watch, h->why);
+        watch_fail_target(s, watch_target_conn(h->named, h->conn), h->watch, h->why);
     hop_free(h);
+}
+
+/* The connection is with another worker by now, or not here yet: so this mail goes after it. True: it does. */
+static bool hop_follows(struct sip *s, struct hop *h)
+{
+    return s && conn_elsewhere(s, &h->dest.flow) &&
+           hop_mail(h, conn_owner(s, &h->dest.flow), h->mail.fn);
 }
 
 /* The connection that d asks for; NULL: it is gone, and d names no other way. */
@@ -189,6 +197,8 @@ static void on_hop(struct loop *at, struct mail *m)
 {
     struct hop *h = CONTAINER(m, struct hop, mail);
     struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
+    if (hop_follows(s, h))
+        return;
     /* A connection made here would be another than the one that the watch waits for. */
     struct conn *c = !s ? NULL : h->watch ? conn_of_flow(s, &h->dest.flow) : conn_of(s, &h->dest);
     if (c) {
@@ -197,6 +207,8 @@ static void on_hop(struct loop *at, struct mail *m)
         if (h->message) {
             sip_tap(s, true, &c->source, block_sv(h->octets));
             conn_send(c, block_sv(h->octets));
+            if (h->wanted)
+                conn_move(c, h->from);
         } else {
             conn_send_octets(c, block_sv(h->octets));
         }
@@ -212,7 +224,7 @@ void hop_gone(struct conn *c)
 {
     struct sip *s = c->sip;
     for (unsigned w = 0; c->users && w < s->shared->group->n; w++) {
-        struct hop *h = c->users >> w & 1 ? hop_new(s, s->loop->worker, c->flow.conn) : NULL;
+        struct hop *h = c->users >> w & 1 ? hop_new(s, c->flow.worker, c->flow.conn) : NULL;
         if (!h)
             continue; /* the sender's own timers remain */
         h->why = ERR_CLOSED;
@@ -266,11 +278,12 @@ static enum err send_elsewhere(struct sip *s, const struct dest *d, struct block
     h->octets = block_ref(octets);
     h->dest = *d;
     h->message = message;
+    h->wanted = message && conn_may_come(s);
     if (watch) {
         watch_wait(s, watch, watch_target_conn(f->worker, f->conn), NULL);
         h->watch = watch->id;
     }
-    if (hop_mail(h, f->worker, on_hop)) {
+    if (hop_mail(h, conn_owner(s, f), on_hop)) {
         stat_inc(&s->loop->stats, STAT_SENT_ELSEWHERE);
         return ERR_OK;
     }
@@ -312,6 +325,12 @@ static enum err send_udp(struct sip *s, struct sip_port *p, const struct addr *l
     return ERR_OK;
 }
 
+/* This worker serves it, or knows best that it is gone. */
+static bool is_here(const struct sip *s, const struct flow *f)
+{
+    return conn_owner(s, f) == s->loop->worker && !conn_elsewhere(s, f);
+}
+
 enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, struct sip_sent *watch)
 {
     const struct flow *f = &d->flow;
@@ -323,7 +342,7 @@ enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, str
                    : ERR_UNREACHABLE;
     if (f->transport != SIP_T_NONE && f->conn)
         /* A new connection in the place of one that is gone is made where it is watched. */
-        return f->worker == s->loop->worker || (d->or_connect && !sip_flow_up(s, f))
+        return is_here(s, f) || (d->or_connect && !sip_flow_up(s, f))
                    ? send_conn(s, conn_of(s, d), octets, watch)
                    : send_elsewhere(s, d, octets, true, watch);
     enum sip_transport t = f->transport != SIP_T_NONE ? f->transport : d->transport;
@@ -351,7 +370,7 @@ enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets)
     }
     if (f->conn == 0)
         return ERR_UNREACHABLE;
-    if (f->worker == s->loop->worker) {
+    if (is_here(s, f)) {
         struct conn *c = conn_of_flow(s, f);
         if (!c)
             return ERR_UNREACHABLE;
@@ -383,6 +402,8 @@ static void on_keep(struct loop *at, struct mail *m)
 {
     struct hop *h = CONTAINER(m, struct hop, mail);
     struct sip *s = loop_stopping(at) ? NULL : h->shared->endpoint[at->worker];
+    if (hop_follows(s, h))
+        return;
     if (s)
         keep(s, &h->dest.flow, h->until);
     hop_free(h);
@@ -392,7 +413,7 @@ void sip_flow_keep(struct sip *s, const struct flow *f, usec until)
 {
     if (f->conn == 0 || f->worker >= s->shared->group->n)
         return;
-    if (f->worker == s->loop->worker) {
+    if (is_here(s, f)) {
         keep(s, f, until);
         return;
     }
@@ -401,7 +422,7 @@ void sip_flow_keep(struct sip *s, const struct flow *f, usec until)
         return;
     h->dest.flow = *f;
     h->until = until;
-    if (!hop_mail(h, f->worker, on_keep)) {
+    if (!hop_mail(h, conn_owner(s, f), on_keep)) {
         stat_refuse(&s->loop->stats, STAT_LIMIT_MAILBOX);
         hop_free(h);
     }

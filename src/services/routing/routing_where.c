@@ -316,6 +316,16 @@ static void facts_of_caller(struct pending *p, struct routing_facts *f)
     }
 }
 
+/* The first that takes this request to such a destination; nothing is asked where nobody wrote one. */
+static const struct settings_route *rule_for(struct pending *p, const struct destination *to)
+{
+    if (!p->set->routes_n)
+        return NULL;
+    struct routing_facts facts = routing_facts_of(p->r, p->rx, to);
+    facts_of_caller(p, &facts);
+    return routing_match(p->set, &facts);
+}
+
 static bool follows_routes(const struct settings_route *r)
 {
     bool plain = r->when.domain_n == 0 && r->when.user_n == 0 && !r->has_unless;
@@ -330,9 +340,7 @@ void routing_outside(struct pending *p)
         pending_answer(p, 400, NULL, SV_NONE);
         return;
     }
-    struct routing_facts facts = routing_facts_of(r, p->rx, &p->to);
-    facts_of_caller(p, &facts);
-    p->rule = routing_match(p->set, &facts);
+    p->rule = rule_for(p, &p->to);
     log_route(p);
     if (!p->rule) {
         if (built_in(p))
@@ -359,9 +367,7 @@ bool routing_may_follow(struct pending *p, const struct uri *next)
     struct destination to;
     if (!destination_read(p->r, p->set, p->rx, next, p->domain, &to))
         return false;
-    struct routing_facts facts = routing_facts_of(p->r, p->rx, &to);
-    facts_of_caller(p, &facts);
-    const struct settings_route *rule = routing_match(p->set, &facts);
+    const struct settings_route *rule = rule_for(p, &to);
     for (unsigned i = 0; rule && rule->action == ACTION_TO && i < rule->targets_n; i++) {
         if (rule->target[i].kind == TARGET_URI)
             return true;
@@ -371,6 +377,8 @@ bool routing_may_follow(struct pending *p, const struct uri *next)
 
 bool routing_strangers_route(struct routing *r, const struct rx *rx, const struct destination *to)
 {
+    if (!r->set->routes_n)
+        return false;
     struct routing_facts facts = routing_facts_of(r, rx, to);
     return routing_match(r->set, &facts) != NULL;
 }

@@ -134,7 +134,8 @@ static bool is_mark_char(char c)
            c == '_' || c == '.';
 }
 
-/* Our branches, which are a mark alone inside a dialog, and Record-Route users become "*". */
+/* Our branches, which are a mark alone inside a dialog and a hash alone of an ACK without state, and
+ * Record-Route users become "*". */
 static void put_plain(char *out, sv text)
 {
     size_t o = 0;
@@ -156,7 +157,7 @@ static void put_plain(char *out, sv text)
         memcpy(out + o, rest.p, skip);
         o += skip;
         i += skip;
-        if (run == HOME_MARK_LEN || run >= HOME_MARK_LEN + 11) {
+        if (run == HOME_MARK_LEN || run >= HOME_MARK_LEN + 11 || (skip == 7 && run == 11)) {
             out[o++] = '*';
             if (run > HOME_MARK_LEN + 12) /* with a flow token */
                 out[o++] = '+';

@@ -78,20 +78,17 @@ void buf_str(struct buf *b, const char *cstr)
 
 void buf_u64(struct buf *b, uint64_t v)
 {
-    enum { DIGITS = 20, AT_ONCE = 8 };
-    char digits[DIGITS + AT_ONCE] = {0};
-    size_t at = DIGITS;
-    do {
-        digits[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    size_t n = DIGITS - at;
-    if (n > AT_ONCE || b->rc || b->cap - b->n < AT_ONCE) {
-        buf_mem(b, digits + at, n);
+    enum { MOST = 20 };
+    unsigned n = 1;
+    for (uint64_t more = 10; n < MOST && v >= more; more *= 10)
+        n++;
+    char *to = buf_room(b, n);
+    if (!to)
         return;
-    }
-    memcpy(b->p + b->n, digits + at, AT_ONCE); /* what is behind the n is nobody's yet */
     b->n += n;
+    do
+        to[--n] = (char)('0' + v % 10);
+    while (v /= 10);
 }
 
 void buf_i64(struct buf *b, int64_t v)

@@ -406,7 +406,7 @@ bool uri_param_next(sv *rest, sv *ret_name, sv *ret_value)
     return true;
 }
 
-bool uri_param(const struct uri *u, sv name, sv *ret_value)
+bool uri_find_param(const struct uri *u, sv name, sv *ret_value)
 {
     sv rest = u->params, one, value;
     while (uri_param_next(&rest, &one, &value)) {

@@ -59,7 +59,11 @@ MUST_USE enum err uri_dup(struct arena *a, const struct uri *src, struct uri *re
 
 /* Value of a parameter; names compare without case. Absent: false. A flag (;lr) has *ret_value.p
  * set, n == 0. */
-bool uri_param(const struct uri *u, sv name, sv *ret_value);
+bool uri_find_param(const struct uri *u, sv name, sv *ret_value);
+static inline bool uri_param(const struct uri *u, sv name, sv *ret_value)
+{
+    return u->params.p && uri_find_param(u, name, ret_value);
+}
 /* Walks parameters: start with *rest = u->params; false at the end. */
 bool uri_param_next(sv *rest, sv *ret_name, sv *ret_value);
 

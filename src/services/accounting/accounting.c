@@ -290,7 +290,7 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
     c->slot = invite->slot;
     c->key = *sip_call_key(a->sip, invite);
     uint16_t slot;
-    c->claimed = home_claim(a->home, &c->key, c->slot, &slot);
+    c->claimed = home_claim(a->home, &c->key, c->slot, &slot) != HOME_NOT_HELD;
     hash_insert(&a->calls, &c->by_call_id, c->key.a);
     list_push(&a->by_silence, &c->by_silence);
     stat_inc(&a->loop->stats, STAT_CALLS);

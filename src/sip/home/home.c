@@ -290,20 +290,23 @@ static bool enter(struct shard *s, const struct home_key *key, uint16_t slot)
     return true;
 }
 
-bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint16_t *ret_slot)
+enum home_held home_claim(struct home *h, const struct home_key *key, uint16_t slot,
+                          uint16_t *ret_slot)
 {
     struct shard *s = shard_of(h, key);
-    bool held;
+    enum home_held held = HOME_NOT_HELD;
     *ret_slot = slot;
     pthread_mutex_lock(&s->lock);
     const uint32_t *at = chain_find(s, key);
     if (at) {
         struct entry *e = &s->entry[*at];
         *ret_slot = e->slot;
-        held = e->claims < UINT32_MAX;
-        e->claims += held;
-    } else {
-        held = enter(s, key, slot);
+        if (e->claims < UINT32_MAX) {
+            e->claims++;
+            held = HOME_SHARED;
+        }
+    } else if (enter(s, key, slot)) {
+        held = HOME_FIRST;
     }
     pthread_mutex_unlock(&s->lock);
     return held;

@@ -54,9 +54,14 @@ static inline bool home_key_equal(const struct home_key *x, const struct home_ke
 /* What the directory knows a Call-ID by. */
 struct home_key home_key(const struct home *h, sv call_id);
 
-/* The slot that holds key, making slot its home when there is none; one more claim on it.
- * False: directory full, *ret_slot = slot and nothing is held. */
-bool home_claim(struct home *h, const struct home_key *key, uint16_t slot, uint16_t *ret_slot);
+enum home_held {
+    HOME_NOT_HELD, /* the directory is full; *ret_slot = slot */
+    HOME_FIRST,    /* nobody else holds key */
+    HOME_SHARED,
+};
+/* The slot that holds key, making slot its home when there is none; one more claim on it. */
+enum home_held home_claim(struct home *h, const struct home_key *key, uint16_t slot,
+                          uint16_t *ret_slot);
 /* One claim less; the last removes the entry. Unknown: nothing happens. */
 void home_release(struct home *h, const struct home_key *key);
 /* Looks without claiming. */

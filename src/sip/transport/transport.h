@@ -72,11 +72,11 @@ struct dest {
 /* What the transaction layer knows a request by: kept with the message, so that it is computed once. */
 struct rx_match {
     struct home_key key;
-    uint64_t merge; /* of 64 bits of a keyed hash: nobody makes two meet */
+    uint64_t merge; /* of 64 bits of a keyed hash: nobody makes two meet; 0: not yet computed */
     uint32_t method;
     enum { RX_MATCH_UNKNOWN, RX_MATCH_NONE, RX_MATCH_KEY } state;
     bool old;    /* RFC 2543: without a branch that is unique */
-    bool merges; /* merge is computed */
+    bool merges; /* it was asked whether it is merged: others may ask it of this one */
 };
 
 /* A received message. Everything in it lives until the last rx_unref. */
@@ -92,8 +92,10 @@ struct rx {
     uint16_t slot;        /* a request's home */
     const char *marked;   /* a text of it that is known to begin with a mark of ours; NULL: none */
     uint64_t mark_chance; /* what that was written with */
+    bool led;             /* to its home by a mark of ours */
     /* holds a claim on its Call-ID: goes over to the transaction, else released with the rx */
     bool claimed;
+    bool first; /* nobody else did, so that it belongs to no transaction that has a claim */
     bool has_call_key;
     struct home_key call_key; /* by sip_call_key() */
     struct rx_match match;

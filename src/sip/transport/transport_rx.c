@@ -99,22 +99,32 @@ static bool request_mark(struct sip *s, struct rx *rx)
     return !sipmsg_uri(&rx->msg, &uri) && led_by(s, rx, uri);
 }
 
-static void request_home(struct sip *s, struct rx *rx)
+/* ACK and CANCEL begin nothing: they go where their INVITE is, or stay. */
+static void find_or_claim(struct sip *s, struct rx *rx)
 {
     struct home *h = s->shared->home;
-    if (request_mark(s, rx))
-        return;
-    rx->slot = home_slot(h, s->loop->worker, loop_random(s->loop));
-    if (s->txn_ops && s->txn_ops->knows(s->txns, rx))
-        return;
-    /* ACK and CANCEL begin nothing: they go where their INVITE is, or stay. */
     if (rx->msg.method == SIP_ACK || rx->msg.method == SIP_CANCEL) {
         (void)home_find(h, sip_call_key(s, rx), &rx->slot);
         return;
     }
-    rx->claimed = home_claim(h, sip_call_key(s, rx), rx->slot, &rx->slot);
+    enum home_held held = home_claim(h, sip_call_key(s, rx), rx->slot, &rx->slot);
+    rx->claimed = held != HOME_NOT_HELD;
+    rx->first = held == HOME_FIRST;
     if (!rx->claimed)
         stat_refuse(&s->loop->stats, STAT_LIMIT_DIRECTORY);
+}
+
+static void request_home(struct sip *s, struct rx *rx)
+{
+    rx->led = request_mark(s, rx);
+    if (rx->led)
+        return;
+    uint16_t own = home_slot(s->shared->home, s->loop->worker, loop_random(s->loop));
+    rx->slot = own;
+    find_or_claim(s, rx);
+    /* It stays with a transaction that it belongs to, wherever the Call-ID lives. */
+    if (!rx->first && s->txn_ops && s->txn_ops->knows(s->txns, rx))
+        rx->slot = own;
 }
 
 /* ---- delivery ---- */

@@ -31,18 +31,21 @@ static bool branch_unique(sv branch)
     return sv_starts(branch, cookie) && branch.n > cookie.n;
 }
 
-/* The source belongs to it (D31), and many sources with one branch are not one chain. */
-static bool key_by_branch(const struct txn_table *tt, const struct sip_via *via,
-                          const struct addr *source, struct rx_match *ret)
+/* The source belongs to it (D31), and many sources with one branch are not one chain. So does the Call-ID: with
+ * another one it is another request, of a client that makes no unique branches. */
+static bool key_by_branch(const struct txn_table *tt, const struct sip_via *via, struct rx *rx)
 {
+    const struct addr *source = &rx->flow.remote;
+    const struct home_key *call = sip_call_key(tt->sip, rx);
     char host[HOST_MAX];
     size_t n = via->host.n < HOST_MAX ? via->host.n : HOST_MAX;
     for (size_t i = 0; i < n; i++)
         host[i] = sv_lower(via->host.p[i]);
     sv port = {(const char *)&via->port, sizeof via->port};
     sv ip = {(const char *)source->ip, source->family == 4 ? 4 : 16};
-    sv pieces[] = {SV("server"), via->branch, {host, n}, port, ip};
-    ret->key = home_list_key(tt->home, pieces, 5);
+    sv pieces[] = {SV("server"), via->branch, {host, n},
+                   port,         ip,          {(const char *)call, sizeof *call}};
+    rx->match.key = home_list_key(tt->home, pieces, 6);
     return true;
 }
 
@@ -72,8 +75,7 @@ const struct rx_match *txn_server_match(const struct txn_table *tt, struct rx *r
             txn_method(tt, m->method == SIP_ACK ? SIP_INVITE : m->method, m->method_text);
         if (!sipmsg_via(m, &via)) {
             match->old = !branch_unique(via->branch);
-            if (match->old ? key_without_branch(tt, m, via, match)
-                           : key_by_branch(tt, via, &rx->flow.remote, match))
+            if (match->old ? key_without_branch(tt, m, via, match) : key_by_branch(tt, via, rx))
                 match->state = RX_MATCH_KEY;
         }
     }

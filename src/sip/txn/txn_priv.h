@@ -46,6 +46,7 @@ struct txn_table {
     struct deferred later;
     struct locate *locate; /* NULL: responses follow no names */
     size_t at_work;        /* of all, those that have their work yet */
+    size_t unclaimed;      /* servers' for whose requests the directory is no witness */
     size_t answers;        /* octets of what stands to be said again */
     bool closing;
 };
@@ -75,10 +76,11 @@ struct txn {
     struct hash_node by_key; /* under the key's first half */
     uint64_t key_b;          /* its second half */
     uint32_t method;
-    uint8_t kind : 2;    /* enum txn_kind */
-    uint8_t wait : 3;    /* enum txn_wait: the queue that it is in */
-    uint8_t old : 1;     /* server: RFC 2543, matched without a branch */
-    uint8_t claimed : 1; /* server: holds a claim on its Call-ID */
+    uint8_t kind : 2;      /* enum txn_kind */
+    uint8_t wait : 3;      /* enum txn_wait: the queue that it is in */
+    uint8_t old : 1;       /* server: RFC 2543, matched without a branch */
+    uint8_t claimed : 1;   /* server: holds a claim on its Call-ID */
+    uint8_t unclaimed : 1; /* server: counted in txn_table.unclaimed */
     uint8_t state, deadline_event;
     struct txn_work *work; /* NULL: it waits for its end */
     struct link by_wait;

@@ -31,6 +31,7 @@ static void server_free(struct txn_table *tt, struct stxn *t)
     hash_remove(&tt->by_merge_key, &t->by_merge);
     if (t->t.claimed)
         home_release(tt->home, &t->claim);
+    tt->unclaimed -= t->t.unclaimed;
     txn_answer_free(tt, t->answer);
     pool_put(tt->servers, t);
 }
@@ -232,27 +233,44 @@ bool stxn_knows(void *table, struct rx *rx)
     return server_find(tt, rx, rx->msg.method == SIP_CANCEL) != NULL;
 }
 
-/* RFC 3261 §8.2.2.2: what requests that were merged on the way have in common: tag of From, Call-ID, CSeq.
- * False: rx has a tag in To, and is in a dialog; or it cannot be read. */
-static bool merges(const struct txn_table *tt, struct rx *rx)
+/* No transaction here is rx's, nor was it merged with one's request: nobody held its Call-ID when it came. */
+static bool is_alone(const struct txn_table *tt, const struct rx *rx)
+{
+    return rx->first && tt->unclaimed == 0;
+}
+
+/* RFC 3261 §8.2.2.2: rx may have been merged on the way; what has a tag in To is in a dialog. */
+static bool may_be_merged(struct rx *rx)
 {
     const struct sip_addr *to, *from;
     const struct sip_cseq *cseq;
+    return !sipmsg_to(&rx->msg, &to) && !sv_present(to->tag) && !sipmsg_from(&rx->msg, &from) &&
+           !sipmsg_cseq(&rx->msg, &cseq);
+}
+
+/* What requests that were merged have in common: tag of From, Call-ID, CSeq. Of rx that may be merged. */
+static uint64_t merge_key(const struct txn_table *tt, struct rx *rx)
+{
+    const struct sip_addr *from;
+    const struct sip_cseq *cseq;
     const struct home_key *call = sip_call_key(tt->sip, rx);
     struct rx_match *match = &rx->match;
-    if (sipmsg_to(&rx->msg, &to) || sv_present(to->tag) || sipmsg_from(&rx->msg, &from) ||
-        sipmsg_cseq(&rx->msg, &cseq))
-        return false;
-    if (!match->merges) {
+    if (match->merge == 0 && !sipmsg_from(&rx->msg, &from) && !sipmsg_cseq(&rx->msg, &cseq)) {
         sv pieces[] = {SV("merge"),
                        from->tag,
                        {(const char *)call, sizeof *call},
                        {(const char *)&cseq->number, sizeof cseq->number},
                        {(const char *)&match->method, sizeof match->method}};
         match->merge = home_list_key(tt->home, pieces, 5).a;
-        match->merges = true;
     }
-    return true;
+    return match->merge;
+}
+
+/* When its request comes again, the directory may not have known of it; requests that a mark led here are led here
+ * again, and a CANCEL claims nothing. */
+static bool is_unclaimed(const struct rx *rx)
+{
+    return !rx->claimed && rx->msg.method != SIP_CANCEL && (!rx->led || rx->match.merges);
 }
 
 static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
@@ -276,6 +294,8 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
     w->rx = rx_ref(rx);
     w->at = tt->loop->now;
     w->tag = match->old ? tag_hash(tt, to->tag) : 0;
+    t->t.unclaimed = is_unclaimed(rx);
+    tt->unclaimed += t->t.unclaimed;
     if (rx->claimed) {
         t->claim = *sip_call_key(tt->sip, rx);
         t->t.claimed = true;
@@ -283,8 +303,8 @@ static struct stxn *server_begin(struct txn_table *tt, struct rx *rx)
     }
     /* Of requests that the user serves himself: about others he did not ask (stxn_merged). One stands for
      * all that were merged: a chain of equals would have no end. */
-    if (match->merges && !hash_first(&tt->by_merge_key, match->merge))
-        hash_insert(&tt->by_merge_key, &t->by_merge, match->merge);
+    if (match->merges && !hash_first(&tt->by_merge_key, merge_key(tt, rx)))
+        hash_insert(&tt->by_merge_key, &t->by_merge, merge_key(tt, rx));
     txn_arm(tt, &t->t, txn_begin(kind, &t->t.state));
     return t;
 }
@@ -328,7 +348,7 @@ static bool on_cancel(struct txn_table *tt, struct rx *rx)
 bool stxn_on_request(void *table, struct rx *rx)
 {
     struct txn_table *tt = table;
-    struct stxn *t = server_find(tt, rx, false);
+    struct stxn *t = is_alone(tt, rx) ? NULL : server_find(tt, rx, false);
     if (!t)
         return rx->msg.method == SIP_CANCEL && on_cancel(tt, rx);
     if (rx->msg.method == SIP_ACK) {
@@ -434,10 +454,11 @@ void stxn_drop(struct stxn *t)
 bool stxn_merged(struct sip *s, struct rx *rx)
 {
     struct txn_table *tt = sip_txns(s);
-    const struct rx_match *match = txn_server_match(tt, rx);
-    if (!match || !merges(tt, rx))
+    const struct rx_match *match;
+    rx->match.merges = may_be_merged(rx);
+    if (!rx->match.merges || is_alone(tt, rx) || !(match = txn_server_match(tt, rx)))
         return false;
-    HASH_EACH (t, &tt->by_merge_key, match->merge, struct stxn, by_merge) {
+    HASH_EACH (t, &tt->by_merge_key, merge_key(tt, rx), struct stxn, by_merge) {
         if (!txn_has_key(&t->t, &match->key))
             return true;
     }

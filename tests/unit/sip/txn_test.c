@@ -498,6 +498,51 @@ static void the_same_request_by_another_way_is_merged(void **state)
     world_free(w);
 }
 
+/* What the directory had no room for is found without its word. */
+static void a_full_directory_hides_no_transaction(void **state)
+{
+    (void)state;
+    struct world *w = start();
+    struct home *h = sip_home(w->sip[0]);
+    struct home_key key[20000];
+    uint16_t slot;
+    for (uint64_t i = 0; i < sizeof key / sizeof key[0]; i++) {
+        key[i] = (struct home_key){.a = i * 0x9e3779b97f4a7c15u, .b = i};
+        (void)home_claim(h, &key[i], 0, &slot);
+    }
+    tell.answer = 200;
+    say_udp(w, request("OPTIONS", "UDP", "z9hG4bKa", "c1", ""));
+    run(w, 50 * USEC_MS);
+    assert_int_equal(refused(w, STAT_LIMIT_DIRECTORY), 1);
+    for (size_t i = 0; i < sizeof key / sizeof key[0]; i++)
+        home_release(h, &key[i]);
+    say_udp(w, request("OPTIONS", "UDP", "z9hG4bKa", "c1", ""));
+    run(w, 50 * USEC_MS);
+    assert_int_equal(tell.requests, 1);
+    assert_int_equal(w->datagrams, 2);
+    say_udp(w, request("OPTIONS", "UDP", "z9hG4bKb", "c1", ""));
+    run(w, 50 * USEC_MS);
+    assert_int_equal(tell.merged, 1);
+    run(w, 40 * USEC_S);
+    assert_int_equal(live(w), 0);
+    world_free(w);
+}
+
+/* RFC 3261 §8.1.1.7: a branch is unique. Of a client that has but one, each call is taken for what it is. */
+static void a_branch_with_another_call_id_is_another_request(void **state)
+{
+    (void)state;
+    struct world *w = start();
+    tell.answer = 200;
+    say_udp(w, request("OPTIONS", "UDP", "z9hG4bKa", "c1", ""));
+    say_udp(w, request("OPTIONS", "UDP", "z9hG4bKa", "c2", ""));
+    say_udp(w, request("OPTIONS", "UDP", "z9hG4bKa", "c1", ""));
+    run(w, 50 * USEC_MS);
+    assert_int_equal(tell.requests, 2);
+    assert_int_equal(w->datagrams, 3);
+    world_free(w);
+}
+
 static void transactions_are_capped(void **state)
 {
     (void)state;
@@ -537,6 +582,8 @@ int main(void)
         cmocka_unit_test(lowered_timers_bring_no_100_early),
         cmocka_unit_test(requests_of_rfc_2543_are_matched_without_a_branch),
         cmocka_unit_test(the_same_request_by_another_way_is_merged),
+        cmocka_unit_test(a_full_directory_hides_no_transaction),
+        cmocka_unit_test(a_branch_with_another_call_id_is_another_request),
         cmocka_unit_test(transactions_are_capped),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

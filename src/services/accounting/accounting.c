@@ -68,37 +68,57 @@ static size_t text_octets(const struct call *c)
     return c->end[TEXTS - 1];
 }
 
-/* These texts in the place of what it has; they may lie there. False: no memory, all is as it was. */
+/* What of a text is remembered. */
+static uint16_t kept(sv text)
+{
+    return text.n <= TEXT_MAX ? (uint16_t)text.n : 0;
+}
+
+static char *put(char *at, const char *p, size_t n)
+{
+    if (n)
+        memcpy(at, p, n);
+    return at + n;
+}
+
+/* All texts of a new call. False: no memory. */
 static bool set_texts(struct accounting *a, struct call *c, const sv texts[static TEXTS])
 {
-    uint16_t end[TEXTS], n = 0;
+    uint16_t n = 0;
     for (enum text i = 0; i < TEXTS; i++)
-        end[i] = n += texts[i].n <= TEXT_MAX ? (uint16_t)texts[i].n : 0;
-    char *mem = mem_take(n);
-    if (!mem)
+        c->end[i] = n += kept(texts[i]);
+    c->text = mem_take(n);
+    if (!c->text)
         return false;
-    for (size_t i = 0, at = 0; i < TEXTS; at = end[i++]) {
-        if (end[i] > at)
-            memcpy(mem + at, texts[i].p, end[i] - at);
-    }
-    mem_give(c->text, text_octets(c));
-    a->bytes += n - text_octets(c);
-    c->text = mem;
-    memcpy(c->end, end, sizeof(end));
+    char *at = c->text;
+    for (enum text i = 0; i < TEXTS; i++)
+        at = put(at, texts[i].p, kept(texts[i]));
+    a->bytes += n;
     return true;
 }
 
+/* A leg's texts change; what stands before and behind them does not. No memory: they stay as they were. */
 static void set_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, sv contact)
 {
-    enum text first = TAG + leg * LEG_TEXTS;
-    sv texts[TEXTS];
+    enum text first = TAG + leg * LEG_TEXTS, behind = first + LEG_TEXTS;
     if (sv_eq(text_of(c, first), tag) && sv_eq(text_of(c, first + 1), contact))
         return;
-    for (enum text i = 0; i < TEXTS; i++)
-        texts[i] = text_of(c, i);
-    texts[first] = tag;
-    texts[first + 1] = contact;
-    (void)set_texts(a, c, texts);
+    size_t was = text_octets(c), from = c->end[first - 1], to = c->end[behind - 1];
+    size_t n = from + kept(tag) + kept(contact) + (was - to);
+    char *mem = mem_take(n);
+    if (!mem)
+        return;
+    char *at = put(mem, c->text, from);
+    at = put(at, tag.p, kept(tag));
+    at = put(at, contact.p, kept(contact));
+    put(at, c->text + to, was - to);
+    mem_give(c->text, was);
+    a->bytes += n - was;
+    c->text = mem;
+    c->end[first] = (uint16_t)(from + kept(tag));
+    c->end[first + 1] = (uint16_t)(at - mem);
+    for (enum text i = behind; i < TEXTS; i++)
+        c->end[i] = (uint16_t)(c->end[i] + n - was);
 }
 
 static void call_free(struct accounting *a, struct call *c)

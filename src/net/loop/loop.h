@@ -61,7 +61,7 @@ struct loop {
     unsigned worker;          /* RO: own number, 0.. */
     usec now;                 /* monotonic, as read at the start of the turn */
     usec wall;                /* since 1970, as read at the start of the turn */
-    unsigned busy;            /* permille of the time that its thread ran lately */
+    _Atomic unsigned busy;    /* permille of the time that its thread ran lately; read by any */
     struct wheel wheel;
     usec grid; /* RO: at which timers fire that need not be exact; 0: exactly */
     struct link deferred;

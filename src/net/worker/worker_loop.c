@@ -160,7 +160,8 @@ static void read_clocks(struct worker *w)
     if (w->base.now >= w->wall_due) {
         usec ran = read_clock(CLOCK_THREAD_CPUTIME_ID);
         usec since = w->base.now + wall_kept - w->wall_due; /* more than wall_kept when it slept */
-        w->base.busy = (unsigned)((ran - w->ran) * 1000 / since);
+        atomic_store_explicit(&w->base.busy, (unsigned)((ran - w->ran) * 1000 / since),
+                              memory_order_relaxed);
         w->ran = ran;
         w->wall_ahead = read_clock(CLOCK_REALTIME) - w->base.now;
         w->wall_due = w->base.now + wall_kept;

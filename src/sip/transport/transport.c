@@ -118,6 +118,7 @@ enum err sip_new(struct loop *l, struct sip_shared *sh, const struct sip_user *u
     for (size_t i = 0; i < SIP_WAITING; i++)
         list_init(&s->waiting[i]);
     deferred_init(&s->later, sip_later, s);
+    conn_spread_init(s);
     for (unsigned i = 0; i < SIP_LISTENERS_MAX; i++)
         s->port[i] = (struct sip_port){.sip = s, .index = (uint8_t)i};
     enum err rc = endpoint_init(s);
@@ -169,6 +170,7 @@ void sip_free(struct sip *s)
     while (list_pop(&s->failed))
         ;
     loop_defer_cancel(&s->later);
+    loop_defer_cancel(&s->spreading);
     if (s->shared->endpoint[s->loop->worker] == s)
         s->shared->endpoint[s->loop->worker] = NULL;
     hash_done(&s->by_remote);

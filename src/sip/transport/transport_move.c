@@ -12,17 +12,23 @@
  * So two phones that talk to each other are served by one thread, after one message that had to wake another.
  * Only what somebody is registered on moves (kept), so that the lists of those that make room hold none from
  * elsewhere, and only by its peer's opening, since who opened one looks for it by its address. A connection moves
- * once in MOVE_AGAIN at most, and to no worker that is busy: there a message costs no waking up, and what all
- * connections gathered at would be slower than what it saves.
+ * once in MOVE_AGAIN at most, and to no worker that is busy: there a message costs no waking up. Where so many
+ * have gathered that their worker has hardly any rest, one after the other goes to a worker that has.
  *
  * What is sent on it meanwhile follows: whoever gets mail for a connection that is elsewhere sends it on, and to
  * himself again while it is on its way to him. */
 #include "transport/transport_priv.h"
 
-enum { OWNER_AT = 24, OWNER_MAX = 63, BUSY_PERMILLE = 500 };
-#define MOVE_AGAIN (1 * USEC_S)
-#define MOVING     ((uint64_t)1 << 31)
-#define OWNERS     ((uint64_t)OWNER_MAX << OWNER_AT)
+enum { OWNER_AT = 24, OWNER_MAX = 63 };
+enum {
+    IDLE = 250,
+    BUSY = 500,
+    FULL = 750
+}; /* permille: takes what others spread; takes none; spreads */
+#define MOVE_AGAIN   (1 * USEC_S)
+#define SPREAD_AGAIN (100 * USEC_MS) /* as often as it is measured how busy a worker is */
+#define MOVING       ((uint64_t)1 << 31)
+#define OWNERS       ((uint64_t)OWNER_MAX << OWNER_AT)
 _Static_assert(LOOP_WORKERS_MAX - 1 <= OWNER_MAX, "a place has room for each worker");
 _Static_assert(SIP_CONNECTIONS_MAX < 1 << OWNER_AT, "and for each slot");
 
@@ -158,9 +164,14 @@ static void on_move(struct loop *at, struct mail *m)
     block_unref(mv->self);
 }
 
+static unsigned busy(const struct loop *l)
+{
+    return atomic_load_explicit(&l->busy, memory_order_relaxed);
+}
+
 bool conn_may_come(const struct sip *s)
 {
-    return s->loop->busy < BUSY_PERMILLE;
+    return busy(s->loop) < BUSY;
 }
 
 static bool may_go(const struct conn *c)
@@ -188,4 +199,34 @@ void conn_move(struct conn *c, unsigned worker)
         arrive(s, c);
         block_unref(self);
     }
+}
+
+/* ---- spreading ---- */
+
+static void on_spread(struct deferred *d, void *arg)
+{
+    struct sip *s = arg;
+    const struct loop_group *g = s->shared->group;
+    struct conn *c = conn_of_flow(s, &s->spread);
+    const struct loop *least = s->loop;
+    (void)d;
+    for (unsigned i = 0; i < g->n; i++)
+        least = busy(g->loop[i]) < busy(least) ? g->loop[i] : least;
+    if (c && least != s->loop && busy(least) < IDLE)
+        conn_move(c, least->worker);
+}
+
+void conn_spread_init(struct sip *s)
+{
+    deferred_init(&s->spreading, on_spread, s);
+}
+
+void conn_spread(struct conn *c)
+{
+    struct sip *s = c->sip;
+    if (busy(s->loop) < FULL || s->loop->now < s->spread_due || !may_go(c))
+        return;
+    s->spread_due = s->loop->now + SPREAD_AGAIN;
+    s->spread = c->flow;
+    loop_defer(s->loop, &s->spreading); /* its octets are still being read */
 }

@@ -129,6 +129,10 @@ struct sip {
     struct deferred later;            /* tells them, and buries the dead */
     uint64_t watch_id;
 
+    struct deferred spreading; /* lets the connection of spread go; not again before spread_due */
+    struct flow spread;
+    usec spread_due;
+
     struct addr known[SIP_KNOWN];
     unsigned known_n;
 
@@ -232,8 +236,12 @@ void conn_give_back(struct conn *c);
 void conn_take_back(struct sip *s);
 /* This worker would serve a connection that it often sends on. */
 bool conn_may_come(const struct sip *s);
-/* To that worker, if it is at rest and may go. */
+/* To that worker, if it is at rest and may go. Not while its octets are read. */
 void conn_move(struct conn *c, unsigned worker);
+/* A request came on it that this worker will serve: is this worker busy and another idle, the next will come
+ * there. */
+void conn_spread(struct conn *c);
+void conn_spread_init(struct sip *s);
 
 /* ---- transport_stream.c ---- */
 /* Octets of a connection without messages' borders. */

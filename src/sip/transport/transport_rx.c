@@ -202,7 +202,7 @@ static bool receive_response(struct sip *s, struct rx *rx)
 }
 
 /* False: it is handed over. */
-static bool receive_request(struct sip *s, struct rx *rx)
+static bool receive_request(struct sip *s, struct rx *rx, struct conn *c)
 {
     request_home(s, rx);
     unsigned worker = home_worker(s->shared->home, rx->slot);
@@ -210,6 +210,8 @@ static bool receive_request(struct sip *s, struct rx *rx)
         hand_over(s, rx, worker);
         return false;
     }
+    if (c)
+        conn_spread(c);
     deliver(s, rx);
     return true;
 }
@@ -274,7 +276,7 @@ bool sip_receive(struct sip *s, struct block *octets, sv text, const struct flow
         if (answerable(rx))
             deliver(s, rx);
     } else {
-        stays = rx->msg.request ? receive_request(s, rx) : receive_response(s, rx);
+        stays = rx->msg.request ? receive_request(s, rx, c) : receive_response(s, rx);
     }
     if (stays)
         rx_unref(rx);

@@ -189,6 +189,33 @@ static void a_busy_worker_takes_none(void **state)
     world_free(w);
 }
 
+static void a_full_worker_spreads_to_an_idle_one(void **state)
+{
+    (void)state;
+    struct world *w = start();
+    unsigned at = begin(w);
+    w->group->loop[at]->busy = 749;
+    ask(w, "c2");
+    assert_served(w, at);
+    w->group->loop[at]->busy = 750;
+    w->group->loop[1 - at]->busy = 250;
+    ask(w, "c3");
+    assert_served(w, at);
+    w->group->loop[1 - at]->busy = 249;
+    ask(w, "c4"); /* not before both were measured anew */
+    assert_served(w, at);
+    run(w, 100 * USEC_MS);
+    ask(w, "c5");
+    assert_served(w, 1 - at);
+    assert_int_equal(w->by_worker[at], 5);
+    ask(w, "c6");
+    assert_int_equal(w->by_worker[1 - at], 1);
+    run(w, USEC_S);
+    send_from(w, at); /* it is not called back */
+    assert_served(w, 1 - at);
+    world_free(w);
+}
+
 static void half_a_message_stays(void **state)
 {
     (void)state;
@@ -313,6 +340,7 @@ int main(void)
         cmocka_unit_test(its_end_elsewhere_is_told_to_all),
         cmocka_unit_test(what_nobody_is_registered_on_stays),
         cmocka_unit_test(a_busy_worker_takes_none),
+        cmocka_unit_test(a_full_worker_spreads_to_an_idle_one),
         cmocka_unit_test(half_a_message_stays),
         cmocka_unit_test(slots_come_back),
         cmocka_unit_test(silence_and_keeping_follow_it),

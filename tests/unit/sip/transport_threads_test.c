@@ -120,7 +120,8 @@ static void on_talk(void *arg, struct rx *rx)
     struct dest d = {.flow = spoke};
     spoke = rx->flow;
     pthread_mutex_unlock(&spoke_lock);
-    talks++;
+    sip_loop(s)->busy =
+        talks++ % 7 * 150; /* at times it calls them here, at times it spreads them */
     sip_flow_keep(s, &rx->flow, sip_loop(s)->now + USEC_HOUR);
     if (d.flow.conn) {
         struct block *b = sip_block(s, 8);

@@ -75,7 +75,6 @@ static void put_headers(const struct registration *r, uint16_t status, struct bu
 
 static void answer(struct registration *r, uint16_t status, const char *why)
 {
-    struct rx *rx = stxn_rx(r->txn);
     char tag[24], usual[HEADERS_USUAL];
     LOG_DEBUG("registrar", "register.answered", F_INT("status", status),
               F_STR("why", why ? why : sip_reason(status)), F_SV("account", r->aor),
@@ -96,7 +95,7 @@ static void answer(struct registration *r, uint16_t status, const char *why)
     struct sip_reply reply = {
         .status = status,
         .reason = why ? sv_of(why) : SV_NONE,
-        .to_tag = sip_stateless_tag(r->sip, rx, tag),
+        .to_tag = sip_random_tag(r->sip, tag),
         .headers = buf_sv(&headers),
     };
     /* What cannot be sent now is the transaction's to report; the peer repeats its request. */

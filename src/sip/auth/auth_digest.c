@@ -98,27 +98,48 @@ struct fields {
     bool has_username, has_userhash;
 };
 
-/* Where the parameter of that name goes; NULL: nobody asks for it. */
+/* The parameters that are asked for, and where they go. */
+static const struct {
+    sv name;
+    size_t to;
+} known[] = {
+    {{"username", 8}, offsetof(struct fields, username)},
+    {{"realm", 5}, offsetof(struct fields, realm)},
+    {{"nonce", 5}, offsetof(struct fields, nonce)},
+    {{"uri", 3}, offsetof(struct fields, uri)},
+    {{"response", 8}, offsetof(struct fields, response)},
+    {{"cnonce", 6}, offsetof(struct fields, cnonce)},
+    {{"nc", 2}, offsetof(struct fields, nc)},
+    {{"qop", 3}, offsetof(struct fields, qop)},
+    {{"algorithm", 9}, offsetof(struct fields, algorithm)},
+};
+enum { KNOWN = sizeof(known) / sizeof(known[0]) };
+
+static sv *field_at(struct fields *f, size_t i)
+{
+    return (sv *)(void *)((char *)f + known[i].to);
+}
+
+/* NULL: nobody asks for it. */
 static sv *field_of(struct fields *f, sv name)
 {
-    static const struct {
-        sv name;
-        size_t to;
-    } known[] = {
-        {{"username", 8}, offsetof(struct fields, username)},
-        {{"realm", 5}, offsetof(struct fields, realm)},
-        {{"nonce", 5}, offsetof(struct fields, nonce)},
-        {{"uri", 3}, offsetof(struct fields, uri)},
-        {{"response", 8}, offsetof(struct fields, response)},
-        {{"cnonce", 6}, offsetof(struct fields, cnonce)},
-        {{"nc", 2}, offsetof(struct fields, nc)},
-        {{"qop", 3}, offsetof(struct fields, qop)},
-        {{"algorithm", 9}, offsetof(struct fields, algorithm)},
-    };
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (name.n == known[i].name.n && (name.p[0] | 0x20) == known[i].name.p[0] &&
-            sv_ieq(name, known[i].name))
-            return (sv *)(void *)((char *)f + known[i].to);
+    for (size_t i = 0; i < KNOWN; i++) {
+        if (sv_ieq(name, known[i].name))
+            return field_at(f, i);
+    }
+    return NULL;
+}
+
+/* The known name and "=" at p, as it is mostly written; NULL: another, or otherwise written. */
+static sv *field_begun(struct fields *f, const char **p, const char *end)
+{
+    for (size_t i = 0; i < KNOWN; i++) {
+        sv name = known[i].name;
+        if ((size_t)(end - *p) > name.n && (*p)[name.n] == '=' && (*p)[0] == name.p[0] &&
+            memcmp(*p, name.p, name.n) == 0) {
+            *p += name.n + 1;
+            return field_at(f, i);
+        }
     }
     return NULL;
 }
@@ -138,59 +159,61 @@ static const char *plain_end(const char *p, const char *end)
         /* The high bit of an octet that is zero, below ' ', above '~'; perhaps of others too. */
         uint64_t odd =
             ((quote - ones) & ~quote) | ((escape - ones) & ~escape) | (x - ones * ' ') | (x + ones);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        if (odd & high) /* the first of them is surely one */
+            return p + __builtin_ctzll(odd & high) / 8;
+#else
         if (odd & high)
             break;
+#endif
     }
     while (p < end && (unsigned)(*p - ' ') < 0x7f - ' ' && *p != '"' && *p != '\\')
         p++;
     return p;
 }
 
-/* The next parameter as nearly all are written: letters, "=", and letters and digits, or a quoted string of plain
- * ASCII without a backslash. False: nothing is read, the general reader says what it is. */
-static bool usual_param(sv *rest, sv *ret_name, sv *ret_value)
+/* The next parameter as nearly all are written: a known name in small letters, "=", and letters and digits, or a
+ * quoted string of plain ASCII without a backslash. Returns where it goes; NULL: nothing is read, the general reader
+ * says what it is. */
+static sv *usual_param(struct fields *f, sv *rest, sv *ret_value)
 {
     const char *p = rest->p, *end = p + rest->n;
     while (p < end && *p == ' ')
         p++;
-    const char *name = p;
-    while (p < end && (unsigned)((*p | 0x20) - 'a') < 26)
-        p++;
-    const char *value = p + 1;
-    if (p == name || end - p < 2 || *p != '=')
-        return false;
-    *ret_name = (sv){name, (size_t)(p - name)};
-    if (*value == '"') {
-        value++;
+    sv *to = field_begun(f, &p, end);
+    if (!to || p == end)
+        return NULL;
+    const char *value = p + (*p == '"');
+    if (*p == '"') {
         p = plain_end(value, end);
         if (p == end || *p != '"')
-            return false;
+            return NULL;
         *ret_value = (sv){value, (size_t)(p++ - value)};
     } else {
-        for (p = value; p < end && alnum(*p);)
+        while (p < end && alnum(*p))
             p++;
         *ret_value = (sv){value, (size_t)(p - value)};
         if (p == value)
-            return false;
+            return NULL;
     }
-    if (p == end)
-        *rest = SV_NONE;
-    else if (*p == ',')
-        *rest = (sv){p + 1, (size_t)(end - p - 1)};
-    else
-        return false;
-    return true;
+    if (p < end && *p != ',')
+        return NULL;
+    *rest = p == end ? SV_NONE : (sv){p + 1, (size_t)(end - p - 1)};
+    return to;
 }
 
-/* The next parameter, its value without quotes. False: there is none, or *ret_rc. */
-static bool param_next(struct arena *a, sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc)
+/* A parameter of any form. */
+static enum err other_param(struct arena *a, sv name, sv value, struct fields *f)
 {
-    if (rest->p && usual_param(rest, ret_name, ret_value))
-        return true;
-    if (!sip_auth_param_next(rest, ret_name, ret_value, ret_rc))
-        return false;
-    *ret_rc = sip_unquote(a, *ret_value, ret_value);
-    return !*ret_rc;
+    sv *to = field_of(f, name);
+    if (to && to->p)
+        return ERR_SYNTAX;
+    if (to)
+        return sip_unquote(a, value, to);
+    if (sv_ieq(name, SV("username*")) ||
+        (sv_ieq(name, SV("userhash")) && sv_ieq(value, SV("true"))))
+        f->has_userhash = true;
+    return ERR_OK;
 }
 
 /* Each parameter once (RFC 7235 §2.1); quoted or token; unknown ones are skipped. */
@@ -198,15 +221,14 @@ static enum err read_fields(struct arena *a, sv params, struct fields *f)
 {
     sv name, value;
     enum err rc = ERR_OK;
-    while (param_next(a, &params, &name, &value, &rc)) {
-        sv *to = field_of(f, name);
+    while (params.p) {
+        sv *to = usual_param(f, &params, &value);
         if (to && to->p)
             return ERR_SYNTAX;
         if (to)
             *to = value;
-        else if (sv_ieq(name, SV("username*")) ||
-                 (sv_ieq(name, SV("userhash")) && sv_ieq(value, SV("true"))))
-            f->has_userhash = true;
+        else if (sip_auth_param_next(&params, &name, &value, &rc))
+            TRY(other_param(a, name, value, f));
     }
     return rc;
 }

@@ -290,6 +290,8 @@ const struct home_key *sip_call_key(struct sip *s, struct rx *rx);
 bool sip_marked(const struct sip *s, const struct rx *rx, sv text, uint64_t *ret_chance);
 /* The stateless To tag for this request, written to mem. */
 sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24]);
+/* A To tag of chance (RFC 3261 §19.3), for a transaction that says it again as it was. */
+sv sip_random_tag(struct sip *s, char mem[static 24]);
 /* Fills received and rport of r from rx. */
 void sip_reply_via(const struct rx *rx, struct sip_reply *r, char mem[static 64]);
 /* A block holding what buf-builders write: block of the loop's pool with cap. NULL: over the

@@ -88,6 +88,13 @@ static void put_hex(char *to, uint32_t v)
     memcpy(to, &x, sizeof x);
 }
 
+static sv put_tag(char *mem, uint64_t tag)
+{
+    put_hex(mem, (uint32_t)tag);
+    put_hex(mem + TAG_DIGITS / 2, (uint32_t)(tag >> 32));
+    return (sv){mem, TAG_DIGITS};
+}
+
 /* Of what a retransmission repeats and no other request has, unparsed: one that cannot be read has a tag
  * too. */
 sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24])
@@ -96,10 +103,12 @@ sv sip_stateless_tag(struct sip *s, struct rx *rx, char mem[static 24])
     const struct home_key *call = sip_call_key(s, rx);
     sv pieces[] = {SV("tag"), (sv){(const char *)call, sizeof *call}, sipmsg_value(m, SIP_H_VIA),
                    sipmsg_value(m, SIP_H_FROM), sipmsg_value(m, SIP_H_CSEQ)};
-    uint64_t h = home_tag(s->shared->home, pieces, sizeof pieces / sizeof pieces[0]);
-    put_hex(mem, (uint32_t)h);
-    put_hex(mem + TAG_DIGITS / 2, (uint32_t)(h >> 32));
-    return (sv){mem, TAG_DIGITS};
+    return put_tag(mem, home_tag(s->shared->home, pieces, sizeof pieces / sizeof pieces[0]));
+}
+
+sv sip_random_tag(struct sip *s, char mem[static 24])
+{
+    return put_tag(mem, loop_random(s->loop));
 }
 
 enum err sip_build_reply(struct sip *s, struct rx *rx, struct sip_reply *r,

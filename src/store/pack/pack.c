@@ -73,33 +73,40 @@ sv unpack_octets(struct unpack *u, size_t n)
     return s;
 }
 
-/* n octets, low ones first. */
-static inline uint64_t fixed(struct unpack *u, unsigned n)
+/* The next n octets; NULL: there are fewer. */
+static inline const unsigned char *take(struct unpack *u, size_t n)
 {
-    uint64_t v = 0;
-    if (u->rc || n > (size_t)(u->end - u->p)) {
+    const unsigned char *p = u->p;
+    if (u->rc || n > (size_t)(u->end - p)) {
         u->rc = ERR_CORRUPT;
-        return 0;
+        return NULL;
     }
-    for (unsigned i = 0; i < n; i++)
-        v |= (uint64_t)u->p[i] << 8 * i;
     u->p += n;
-    return v;
+    return p;
+}
+
+/* Compilers make one word of it where the low octet comes first. */
+static inline uint32_t low32(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 uint8_t unpack_u8(struct unpack *u)
 {
-    return (uint8_t)fixed(u, 1);
+    const unsigned char *p = take(u, 1);
+    return p ? *p : 0;
 }
 
 uint32_t unpack_u32(struct unpack *u)
 {
-    return (uint32_t)fixed(u, 4);
+    const unsigned char *p = take(u, 4);
+    return p ? low32(p) : 0;
 }
 
 uint64_t unpack_u64(struct unpack *u)
 {
-    return fixed(u, 8);
+    const unsigned char *p = take(u, 8);
+    return p ? low32(p) | (uint64_t)low32(p + 4) << 32 : 0;
 }
 
 uint64_t unpack_varint(struct unpack *u, uint64_t max)

@@ -41,11 +41,16 @@ static bool key_by_branch(const struct txn_table *tt, const struct sip_via *via,
     size_t n = via->host.n < HOST_MAX ? via->host.n : HOST_MAX;
     for (size_t i = 0; i < n; i++)
         host[i] = sv_lower(via->host.p[i]);
-    sv port = {(const char *)&via->port, sizeof via->port};
-    sv ip = {(const char *)source->ip, source->family == 4 ? 4 : 16};
-    sv pieces[] = {SV("server"), via->branch, {host, n},
-                   port,         ip,          {(const char *)call, sizeof *call}};
-    rx->match.key = home_list_key(tt->home, pieces, 6);
+    struct {
+        char use[6];
+        uint16_t port;
+        struct home_key call;
+        uint8_t ip[sizeof source->ip];
+    } fixed = {"server", via->port, *call, {0}};
+    _Static_assert(sizeof fixed == 40, "no octet of it is unknown");
+    memcpy(fixed.ip, source->ip, sizeof fixed.ip);
+    sv pieces[] = {{(const char *)&fixed, sizeof fixed}, via->branch, {host, n}};
+    rx->match.key = home_list_key(tt->home, pieces, 3);
     return true;
 }
 

@@ -80,36 +80,35 @@ static void put_binding(struct buf *b, const struct binding *v)
     b->n = (size_t)(p - b->p);
 }
 
-static void get_binding(struct unpack *u, unsigned form, struct binding *ret_binding)
+static void get_binding(struct unpack *u, unsigned form, struct binding *v)
 {
-    struct binding v = {0};
-    v.expires = (usec)unpack_u64(u);
-    v.since = (usec)unpack_u64(u);
-    v.uri = unpack_sv(u);
-    v.params = unpack_sv(u);
-    v.call_id = unpack_sv(u);
-    v.cseq = (uint32_t)unpack_varint(u, UINT32_MAX);
-    v.q = (uint16_t)unpack_varint(u, Q_MAX);
-    v.agent = unpack_sv(u);
-    v.path = unpack_sv(u);
-    v.transport = unpack_u8(u);
-    v.listener = unpack_u8(u);
-    v.worker = unpack_u8(u);
+    *v = (struct binding){0};
+    v->expires = (usec)unpack_u64(u);
+    v->since = (usec)unpack_u64(u);
+    v->uri = unpack_sv(u);
+    v->params = unpack_sv(u);
+    v->call_id = unpack_sv(u);
+    v->cseq = (uint32_t)unpack_varint(u, UINT32_MAX);
+    v->q = (uint16_t)unpack_varint(u, Q_MAX);
+    v->agent = unpack_sv(u);
+    v->path = unpack_sv(u);
+    v->transport = unpack_u8(u);
+    v->listener = unpack_u8(u);
+    v->worker = unpack_u8(u);
     uint8_t flags = unpack_u8(u);
-    if (flags & ~BY_FLOW || v.agent.n > AGENT_MAX)
+    if (flags & ~BY_FLOW || v->agent.n > AGENT_MAX)
         u->rc = ERR_CORRUPT;
-    v.by_flow = flags & BY_FLOW;
-    v.conn = unpack_varint(u, UINT64_MAX);
-    v.epoch = unpack_varint(u, UINT64_MAX);
-    get_addr(u, &v.local);
-    get_addr(u, &v.remote);
+    v->by_flow = flags & BY_FLOW;
+    v->conn = unpack_varint(u, UINT64_MAX);
+    v->epoch = unpack_varint(u, UINT64_MAX);
+    get_addr(u, &v->local);
+    get_addr(u, &v->remote);
     if (form > FORM_FIRST) {
-        v.instance = unpack_sv(u);
-        v.reg_id = (uint32_t)unpack_varint(u, UINT32_MAX);
-        v.push = unpack_sv(u);
-        v.gruu = unpack_sv(u);
+        v->instance = unpack_sv(u);
+        v->reg_id = (uint32_t)unpack_varint(u, UINT32_MAX);
+        v->push = unpack_sv(u);
+        v->gruu = unpack_sv(u);
     }
-    *ret_binding = v;
 }
 
 enum err memory_set_pack(struct buf *b, const struct binding *bindings, size_t n)
@@ -148,7 +147,7 @@ enum err memory_set_unpack(sv set, usec wall, struct arena *a, struct binding **
     }
     if (u.rc || n == 0 || form < FORM_FIRST)
         return ERR_CORRUPT;
-    struct binding *all = arena_calloc(a, n, sizeof *all);
+    struct binding *all = arena_alloc(a, n * sizeof *all); /* n has its cap */
     if (!all)
         return ERR_NOMEM;
     for (size_t i = 0; i < n && !u.rc; i++) {

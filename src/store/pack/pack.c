@@ -109,11 +109,9 @@ uint64_t unpack_u64(struct unpack *u)
     return p ? low32(p) | (uint64_t)low32(p + 4) << 32 : 0;
 }
 
-uint64_t unpack_varint(struct unpack *u, uint64_t max)
+uint64_t unpack_long_varint(struct unpack *u, uint64_t max)
 {
     uint64_t v = 0;
-    if (!u->rc && u->p < u->end && *u->p < 0x80 && *u->p <= max) /* most are of one octet */
-        return *u->p++;
     for (unsigned shift = 0; shift < 64; shift += 7) {
         uint8_t octet = unpack_u8(u);
         uint64_t part = octet & 0x7f;

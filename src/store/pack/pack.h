@@ -33,8 +33,15 @@ struct unpack unpack_of(sv octets);
 uint8_t unpack_u8(struct unpack *u);
 uint32_t unpack_u32(struct unpack *u);
 uint64_t unpack_u64(struct unpack *u);
-uint64_t unpack_varint(struct unpack *u, uint64_t max); /* above max: ERR_CORRUPT */
-sv unpack_sv(struct unpack *u);                         /* a view into what is read */
+uint64_t unpack_long_varint(struct unpack *u, uint64_t max);
+/* Above max: ERR_CORRUPT. Most are of one octet. */
+static inline uint64_t unpack_varint(struct unpack *u, uint64_t max)
+{
+    if (u->rc || u->p == u->end || *u->p >= 0x80 || *u->p > max)
+        return unpack_long_varint(u, max);
+    return *u->p++;
+}
+sv unpack_sv(struct unpack *u); /* a view into what is read */
 sv unpack_octets(struct unpack *u, size_t n);
 /* The verdict: also ERR_CORRUPT when octets are left. */
 MUST_USE enum err unpack_end(const struct unpack *u);

@@ -16,12 +16,12 @@ static const char *const names[] = {
 };
 enum { NAMES = sizeof(names) / sizeof(names[0]) };
 
-/* Every name and compact form that there is; slot 0 is nobody's. */
+/* Every name and compact form that there is; slot 0 is nobody's, with a key that no name has. */
 static struct {
     struct sip_name_key key;
     size_t n;
     unsigned id;
-} slots[NAMES_MAX];
+} slots[NAMES_MAX] = {{{UINT64_MAX, UINT64_MAX}, 0, 0}};
 static unsigned count = 1;
 static uint8_t hash[1 << BITS_MAX];
 
@@ -48,7 +48,7 @@ static void print(uint64_t factor, unsigned bits)
         printf("%s%u,", i % 16 ? " " : "\n    ", hash[i]);
     printf("\n};\n"
            "static const struct header_slot {\n"
-           "    struct sip_name_key key;\n    uint8_t n, id;\n} header_slots[] = {\n");
+           "    _Alignas(32) struct sip_name_key key;\n    uint8_t n, id;\n} header_slots[] = {\n");
     for (unsigned i = 0; i < count; i++)
         printf("    {{0x%" PRIx64 "u, 0x%" PRIx64 "u}, %zu, %u},\n", slots[i].key.head,
                slots[i].key.tail, slots[i].n, slots[i].id);

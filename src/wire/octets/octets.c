@@ -138,12 +138,12 @@ static inline struct kinds kinds_neon(const char *p)
 
 /* ---- the walk ---- */
 
-/* Four controls in a row end at each bit of ends, of the 64 octets at p + at: are they the two line
- * ends of a blank line? */
-static bool has_blank_line(const char *p, size_t at, uint64_t ends)
+/* Four controls in a row end at each bit of ends, of the 64 octets at p: are they the two line ends of a
+ * blank line? */
+static bool has_blank_line(const char *p, uint64_t ends)
 {
     for (; ends; ends &= ends - 1)
-        if (memcmp(p + at + (unsigned)__builtin_ctzll(ends) - 3, "\r\n\r\n", 4) == 0)
+        if (memcmp(p + (unsigned)__builtin_ctzll(ends) - 3, "\r\n\r\n", 4) == 0)
             return true;
     return false;
 }
@@ -153,17 +153,17 @@ struct seen {
     uint64_t control, pairs;
 };
 
-/* Keeps the kinds of the 64 octets at p + at in the ith words; true: the blank line ends among them. */
+/* Keeps the kinds of the 64 octets at p; true: the blank line ends among them. */
 static inline __attribute__((always_inline)) bool
-take(struct octets_bits *bits, struct seen *before, const char *p, size_t i, struct kinds k)
+take(uint64_t *run, uint64_t *odd, struct seen *before, const char *p, struct kinds k)
 {
     uint64_t follows = k.control << 1 | before->control >> 63; /* one bit behind each control */
     uint64_t pairs = k.control & follows;
     uint64_t ends = pairs & (pairs << 2 | before->pairs >> 62);
-    bits->runs[i] = k.control & ~follows;
-    bits->odd[i] = k.odd;
+    *run = k.control & ~follows;
+    *odd = k.odd;
     *before = (struct seen){k.control, pairs};
-    return ends && has_blank_line(p, 64 * i, ends);
+    return ends && has_blank_line(p, ends);
 }
 
 /* Each way of the processor has its own copy of this, with its kinds_of built in. */
@@ -172,20 +172,20 @@ static inline __attribute__((always_inline)) void
 walk(const char *p, size_t n, struct octets_bits *ret_bits, kinds_fn *kinds_of)
 {
     struct seen before = {0, 0};
-    size_t i = 0;
+    uint64_t *run = ret_bits->runs, *odd = ret_bits->odd;
     bool found = false;
-    for (; i < n / 64 && !found; i++)
-        found = take(ret_bits, &before, p, i, kinds_of(p + 64 * i));
+    for (const char *last = p + n / 64 * 64; p < last && !found; p += 64)
+        found = take(run++, odd++, &before, p, kinds_of(p));
     if (n % 64 && !found) {
-        struct kinds k = kinds_of(p + 64 * i);
+        struct kinds k = kinds_of(p);
         uint64_t behind = ~(uint64_t)0 << n % 64;
         k.control &= ~behind;
         k.odd |= behind;
-        found = take(ret_bits, &before, p, i++, k);
+        found = take(run++, odd++, &before, p, k);
     }
     ret_bits->blank = found;
-    ret_bits->words = i;
-    ret_bits->odd[i] = ~(uint64_t)0;
+    ret_bits->words = (size_t)(run - ret_bits->runs);
+    *odd = ~(uint64_t)0;
 }
 
 static void scan_plain(const char *p, size_t n, struct octets_bits *ret_bits)

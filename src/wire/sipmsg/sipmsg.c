@@ -6,7 +6,7 @@
 
 static bool has_version_shape(sv s)
 {
-    return s.n > 4 && sv_ieq(sv_sub(s, 0, 4), SV("SIP/"));
+    return s.n > 4 && SIP_IS_WORD(((sv){s.p, 3}), "sip") && s.p[3] == '/';
 }
 
 /* "SIP" "/" 1*DIGIT "." 1*DIGIT, any case. Only 2.0 is spoken here. */
@@ -60,9 +60,11 @@ static void read_request_line(struct sip_pass *s, sv line)
     if (last <= sp + 1)
         sip_fail(s, ERR_SYNTAX, line.p + line.n, 400, "Bad request line");
     /* RFC 3261 §7.1: no LWS but a single SP between the elements, none behind the last. */
-    size_t blank = sv_chr(m->uri_text, ' ');
-    if (m->uri_text.n == 0 || blank < m->uri_text.n)
-        sip_fail(s, ERR_SYNTAX, m->uri_text.p + blank, 400, "Blank in request line");
+    if (!sip_find_usual_uri(m)) {
+        size_t blank = sv_chr(m->uri_text, ' ');
+        if (m->uri_text.n == 0 || blank < m->uri_text.n)
+            sip_fail(s, ERR_SYNTAX, m->uri_text.p + blank, 400, "Blank in request line");
+    }
     if (!usual && !has_version_shape(version))
         sip_fail(s, ERR_SYNTAX, version.p, 400, "Bad request line");
     else if (!usual)
@@ -71,11 +73,22 @@ static void read_request_line(struct sip_pass *s, sv line)
         sip_fail(s, ERR_TOOBIG, m->uri_text.p + URI_MAX, 414, "Request-URI Too Long");
 }
 
+/* The first line, as it mostly is: without controls, and without a fold. */
+static bool read_usual_line(struct sip_pass *s, const char *stop, struct sip_line *ret_line)
+{
+    if (!s->bits.blank || memcmp(stop, "\r\n", 2) != 0 || (unsigned char)stop[2] <= ' ')
+        return false;
+    *ret_line = (struct sip_line){.from = s->p, .end = stop};
+    s->p = stop + 2;
+    return true;
+}
+
 static bool read_start_line(struct sip_pass *s)
 {
     struct sip_line l;
     size_t stop = sip_pop_run(&s->runs);
-    if (!sip_read_line(s, stop == SIZE_MAX ? s->end : s->p + stop, &l))
+    const char *at = stop == SIZE_MAX ? s->end : s->p + stop;
+    if (!read_usual_line(s, at, &l) && !sip_read_line(s, at, &l))
         return false;
     sv text = {l.from, (size_t)((l.fold ? l.fold : l.end) - l.from)};
     if (has_version_shape(text))

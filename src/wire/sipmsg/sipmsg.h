@@ -52,9 +52,8 @@ struct sipmsg_field {
     uint16_t value_n;     /* without blanks and folds at either end; folds inside remain */
     uint16_t next;        /* next field with the same id, or SIPMSG_NONE */
     uint8_t name_n;
-    uint8_t id;    /* enum sip_header */
-    uint8_t flags; /* SIPMSG_FOLDED */
-    uint8_t spare;
+    uint8_t id;     /* enum sip_header */
+    uint16_t flags; /* SIPMSG_FOLDED */
 };
 enum { SIPMSG_FOLDED = 1 };
 

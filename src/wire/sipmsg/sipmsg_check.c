@@ -85,25 +85,18 @@ static enum err check_numbers(struct check *c)
 
 static enum err check_addresses(struct check *c)
 {
-    static const struct {
-        enum sip_header h;
-        bool name_addr; /* the grammar has no form without brackets */
-        const char *why;
-    } lists[] = {{SIP_H_CONTACT, false, "Bad Contact"},
-                 {SIP_H_ROUTE, true, "Bad Route"},
-                 {SIP_H_RECORD_ROUTE, true, "Bad Record-Route"},
-                 {SIP_H_PATH, true, "Bad Path"}};
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+    static const char *const why[SIPMSG_LISTS] = {"Bad Contact", "Bad Route", "Bad Record-Route",
+                                                  "Bad Path"};
+    for (unsigned h = SIP_H_CONTACT; h < SIP_H_CONTACT + SIPMSG_LISTS; h++) {
         const struct sip_addr *addrs;
         size_t n;
-        if (!sipmsg_has(c->m, lists[i].h))
+        if (!sipmsg_has(c->m, h))
             continue;
-        enum err rc = sipmsg_addrs(c->m, lists[i].h, &addrs, &n);
-        if (rc)
-            return refuse(c, rc, sipmsg_value(c->m, lists[i].h).p, lists[i].why);
-        for (size_t k = 0; lists[i].name_addr && k < n; k++)
+        CHECK(sipmsg_addrs(c->m, h, &addrs, &n), sipmsg_value(c->m, h).p, why[h - SIP_H_CONTACT]);
+        /* but for Contact the grammar has no form without brackets */
+        for (size_t k = 0; h != SIP_H_CONTACT && k < n; k++)
             if (!addrs[k].bracketed)
-                return refuse(c, ERR_SYNTAX, addrs[k].text.p, lists[i].why);
+                return refuse(c, ERR_SYNTAX, addrs[k].text.p, why[h - SIP_H_CONTACT]);
     }
     return ERR_OK;
 }

@@ -23,34 +23,36 @@ static uint32_t offset_of(const struct sipedit *e, const char *p)
     return (uint32_t)(p - e->m->text.p);
 }
 
-static void add(struct sipedit *e, struct sipedit_cut cut)
+/* The next cut, its text still to be told; never NULL. */
+static struct sipedit_cut *add(struct sipedit *e, uint32_t from, uint32_t to)
 {
-    if (e->rc)
-        return;
-    if (e->n == SIPEDIT_MAX) {
+    if (e->n == SIPEDIT_MAX)
         set_error(e, ERR_TOOBIG);
-        return;
-    }
-    if (cut.from > cut.to || cut.to > e->m->text.n) {
+    else if (from > to || to > e->m->text.n)
         set_error(e, ERR_STATE);
-        return;
-    }
-    cut.order = e->order++;
-    e->cuts[e->n++] = cut;
+    struct sipedit_cut *cut = &e->cuts[e->rc ? 0 : e->n++]; /* after an error none is looked at */
+    cut->from = from;
+    cut->to = to;
+    cut->text = SV_NONE;
+    cut->order = e->order++;
+    cut->line = cut->item = false;
+    return cut;
 }
 
 static void add_text(struct sipedit *e, uint32_t from, uint32_t to, sv text)
 {
     if (!sip_text_clean(text))
         set_error(e, ERR_SYNTAX);
-    add(e, (struct sipedit_cut){.from = from, .to = to, .text = text});
+    add(e, from, to)->text = text;
 }
 
 static void add_line(struct sipedit *e, uint32_t at, sv line)
 {
     if (!sip_text_clean(line) || line.n == 0 || !sip_is(line.p[0], SC_TOKEN))
         set_error(e, ERR_SYNTAX);
-    add(e, (struct sipedit_cut){.from = at, .to = at, .text = line, .line = true});
+    struct sipedit_cut *cut = add(e, at, at);
+    cut->text = line;
+    cut->line = true;
 }
 
 static bool inside(const struct sipedit *e, sv span)
@@ -129,8 +131,7 @@ void sipedit_line_last(struct sipedit *e, sv line)
 void sipedit_remove_field(struct sipedit *e, uint16_t field)
 {
     if (has_field(e, field))
-        add(e, (struct sipedit_cut){.from = e->m->fields[field].name,
-                                    .to = sipmsg_line_end(e->m, field)});
+        add(e, e->m->fields[field].name, sipmsg_line_end(e->m, field));
 }
 
 void sipedit_remove(struct sipedit *e, enum sip_header h)
@@ -173,17 +174,17 @@ static void cut_runs(struct sipedit *e, uint16_t field, const struct span *items
             continue;
         if (k == i)
             continue;
-        struct sipedit_cut cut = {.item = true, .from = items[i].from};
+        uint32_t from = items[i].from, to;
         if (i == 0 && k == n) {
-            cut.from = e->m->fields[field].name;
-            cut.to = sipmsg_line_end(e->m, field);
+            from = e->m->fields[field].name;
+            to = sipmsg_line_end(e->m, field);
         } else if (k == n) {
-            cut.from = items[i - 1].to;
-            cut.to = items[n - 1].to;
+            from = items[i - 1].to;
+            to = items[n - 1].to;
         } else {
-            cut.to = items[k].from;
+            to = items[k].from;
         }
-        add(e, cut);
+        add(e, from, to)->item = true;
     }
 }
 
@@ -196,6 +197,11 @@ void sipedit_remove_item(struct sipedit *e, const struct sip_item *item)
     enum err rc;
     if (e->rc || !has_field(e, item->field))
         return;
+    if (item->only && e->n == 0) { /* as mostly: no cut was made that it would have to join */
+        sipedit_remove_field(e, item->field);
+        e->cuts[0].item = true;
+        return;
+    }
     sv value = sipmsg_field_value(e->m, item->field);
     while (n < SIPMSG_LIST_MAX && sip_list_next(value, &at, &text, &rc)) {
         uint32_t from = offset_of(e, text.p);
@@ -283,19 +289,19 @@ enum err sipedit_write(const struct sipedit *e, struct buf *b)
         const struct sipedit_cut *c = sorted[i];
         if (c->from < at || (e->body.p && c->to > e->m->body_at))
             return ERR_STATE;
-        buf_put(b, sv_sub(text, at, c->from));
+        buf_mem(b, text.p + at, c->from - at);
         buf_put(b, c->text);
         if (c->line)
-            buf_put(b, SV("\r\n"));
+            buf_mem(b, "\r\n", 2);
         at = c->to;
     }
     /* what is left of the section, a length if none is there, the blank line, the body */
-    if (at > section_end(e) && !e->body.p) {
-        buf_put(b, sv_sub(text, at, text.n));
+    if (!e->body.p && (at > section_end(e) || sipmsg_has(e->m, SIP_H_CONTENT_LENGTH))) {
+        buf_mem(b, text.p + at, text.n - at);
         return b->rc;
     }
     buf_put(b, sv_sub(text, at, section_end(e)));
-    if (!e->body.p && !sipmsg_has(e->m, SIP_H_CONTENT_LENGTH))
+    if (!e->body.p)
         put_length(e, b);
     buf_put(b, sv_sub(text, section_end(e), e->m->body_at));
     buf_put(b, e->body.p ? e->body : sipmsg_body(e->m));

@@ -54,32 +54,34 @@ enum sip_header sip_header_of(sv name)
 }
 
 #ifdef __SSE2__
-/* The length of a name of the table, below 16, that stands at p with a colon behind it; else 0. All of
- * it is compared: where it ends, the key and the table have zeros. */
-static inline size_t known_name(const char *p, enum sip_header *ret_id)
+/* A name of the table, below 16 octets, that stands at p with a colon behind it? All of it is compared:
+ * where it ends, the key and the table have zeros. */
+static inline bool known_name(const char *p, size_t *ret_n, enum sip_header *ret_id)
 {
     static const char ends[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     const __m128i colons = _mm_set1_epi8(':'), lower = _mm_set1_epi8(0x20);
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
     unsigned found = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, colons));
     if (!found)
-        return 0;
-    size_t n = (unsigned)__builtin_ctz(found);
-    __m128i end = _mm_loadu_si128((const __m128i *)(const void *)(ends + sizeof(ends) / 2 - n));
-    __m128i key = _mm_and_si128(_mm_or_si128(x, lower), end);
+        return false;
+    *ret_n = (unsigned)__builtin_ctz(found);
+    const char *end = ends + sizeof(ends) / 2 - *ret_n;
+    __m128i key =
+        _mm_and_si128(_mm_or_si128(x, lower), _mm_loadu_si128((const __m128i *)(const void *)end));
     uint64_t head = (uint64_t)_mm_cvtsi128_si64(key);
     uint64_t tail = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(key, key));
     const struct header_slot *slot = &header_slots[header_hash[SIP_NAME_PLACE(head, tail)]];
-    __m128i known = _mm_loadu_si128((const __m128i *)(const void *)&slot->key);
+    __m128i known = _mm_load_si128((const __m128i *)(const void *)&slot->key);
     *ret_id = (enum sip_header)slot->id;
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(key, known)) == 0xffff ? n : 0;
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(key, known)) == 0xffff;
 }
 #else
-static inline size_t known_name(const char *p, enum sip_header *ret_id)
+static inline bool known_name(const char *p, size_t *ret_n, enum sip_header *ret_id)
 {
     (void)p;
+    (void)ret_n;
     (void)ret_id;
-    return 0;
+    return false;
 }
 #endif
 
@@ -157,7 +159,7 @@ static bool holds_display_name(enum sip_header h)
 
 /* A field; value_n octets without blanks at their ends are its value. */
 static inline void put_field(struct sipmsg_field *f, enum sip_header id, size_t name, size_t name_n,
-                             size_t value, size_t value_n)
+                             size_t value, size_t value_n, uint16_t flags)
 {
     f->name = (uint16_t)name;
     f->value = (uint16_t)value;
@@ -165,11 +167,12 @@ static inline void put_field(struct sipmsg_field *f, enum sip_header id, size_t 
     f->next = SIPMSG_NONE;
     f->name_n = (uint8_t)name_n;
     f->id = (uint8_t)id;
-    f->flags = f->spare = 0;
+    f->flags = flags;
 }
 
 /* Hangs the ith field behind those of its id. */
-static void chain_field(struct sip_pass *s, uint16_t i, enum sip_header id, const char *name)
+static __attribute__((noinline)) void chain_field(struct sip_pass *s, uint16_t i,
+                                                  enum sip_header id, const char *name)
 {
     if (header_kinds[id] == SIP_ONE)
         sip_fail(s, ERR_SYNTAX, name, 400, "Header field given twice");
@@ -190,23 +193,31 @@ static bool add_field(struct sip_pass *s, enum sip_header id, sv name, sv text)
         m->first[id] = m->count;
     s->last[id] = m->count;
     put_field(&s->fields[m->count++], id, (size_t)(name.p - m->text.p), name.n,
-              (size_t)(text.p - m->text.p), text.n);
+              (size_t)(text.p - m->text.p), text.n, 0);
     return true;
 }
 
-/* A plain run before a colon: all of it is token. Its length; 0: there is none, or it is too long. */
-static inline size_t plain_name(const struct octet_map *map, const char *p, enum sip_header *ret_id)
+/* A plain run before a colon: all of it is token. False: there is none, or it is too long. */
+static __attribute__((noinline)) bool other_name(const struct octet_map *map, const char *p,
+                                                 size_t *ret_n, enum sip_header *ret_id)
 {
-    const char *colon;
-    size_t n = known_name(p, ret_id);
-    if (n)
-        return n;
-    colon = octets_plain_end(map, p);
-    n = (size_t)(colon - p);
-    if (*colon != ':' || n > UINT8_MAX)
-        return 0;
-    *ret_id = lookup(p, n);
-    return n;
+    const char *colon = octets_plain_end(map, p);
+    *ret_n = (size_t)(colon - p);
+    if (*colon != ':' || *ret_n - 1 >= UINT8_MAX)
+        return false;
+    *ret_id = lookup(p, *ret_n);
+    return true;
+}
+
+static inline bool plain_name(const struct octet_map *map, const char *p, size_t *ret_n,
+                              enum sip_header *ret_id)
+{
+    size_t n;
+    enum sip_header id;
+    bool found = known_name(p, &n, &id) || other_name(map, p, &n, &id);
+    *ret_n = n;
+    *ret_id = id;
+    return found;
 }
 
 /* A name that holds other marks, or that no colon follows at once: *ret_colon is NULL when it is none. */
@@ -231,9 +242,11 @@ static enum sip_header read_name(struct sip_pass *s, const char *from, const cha
 static void read_field(struct sip_pass *s, const struct sip_line *l)
 {
     enum sip_header id;
-    size_t name_n = plain_name(&s->m->map, l->from, &id);
-    const char *colon = l->from + name_n, *end = l->end;
-    if (!name_n)
+    size_t name_n;
+    const char *colon, *end = l->end;
+    if (plain_name(&s->m->map, l->from, &name_n, &id))
+        colon = l->from + name_n;
+    else
         id = read_name(s, l->from, end, &name_n, &colon);
     if (!colon)
         return;
@@ -247,77 +260,78 @@ static void read_field(struct sip_pass *s, const struct sip_line *l)
         s->fields[s->m->count - 1].flags = SIPMSG_FOLDED;
 }
 
-/* Lines as nearly all are: "name: value" and a CR LF, each in one piece, of a section whose blank line
- * was found: bounds need no look. Returns the first line that is of another form, or the blank line;
- * *ret_stop is its first control, or NULL if that was not looked for. */
-static const char *read_usual_fields(struct sip_pass *s, const char *at, const char **ret_stop)
+/* Where a line is to be looked at: where its value begins, or blanks before it, and its first control. */
+struct place {
+    size_t value, stop;
+};
+
+/* A line that is folded at at.stop, and has no other controls. Its value and where it ends, and the runs
+ * are then behind it; stop 0: it is of another form. */
+static __attribute__((noinline)) struct place read_folds(const char *base, struct place at,
+                                                         struct sip_runs *runs)
+{
+    const struct place none = {0, 0};
+    const char *p = base + at.stop;
+    while (p[2] == ' ' || p[2] == '\t') {
+        if (sip_is_control(p[3])) /* it is of the same run */
+            return none;
+        p = base + sip_next_run(runs);
+        if (p[0] != '\r' || p[1] != '\n')
+            return none;
+    }
+    const char *value = sip_lws(base + at.value, p);
+    if (value == p || (unsigned char)p[-1] <= ' ' || (sip_is_control(p[2]) && p[2] != '\r'))
+        return none;
+    return (struct place){(size_t)(value - base), (size_t)(p - base)};
+}
+
+/* Lines as nearly all are: "name: value" and a CR LF, of a section whose blank line was found: bounds need
+ * no look. Returns the first line that is of another form, or the blank line; *ret_stop is its first
+ * control, or NULL if that was not looked for. */
+static const char *read_usual_fields(struct sip_pass *s, const char *p, const char **ret_stop)
 {
     struct sipmsg *m = s->m;
     struct sip_runs runs = s->runs;
     const char *base = m->text.p;
-    size_t from = (size_t)(at - base), stop = from;
+    size_t from = (size_t)(p - base), name_n;
+    struct place at = {0, 0};
     unsigned count = m->count;
     struct sipmsg_field *f = &s->fields[count];
-    for (; base[from] != '\r'; from = stop + 2) {
+    for (; base[from] != '\r'; from = at.stop + 2, at.stop = 0) {
         enum sip_header id;
-        stop = sip_next_run(&runs);
-        uint32_t four = sip_load4(base + stop);
-        unsigned next = four >> 16 & 0xff;
-        if ((uint16_t)four != ('\r' | '\n' << 8))
+        uint16_t flags = 0;
+        if (count == SIPMSG_HEADERS_MAX || !plain_name(&m->map, base + from, &name_n, &id))
             break;
-        if (next - '!' > '~' - '!' && next != '\r') /* a fold, or what no name begins with */
+        at.value = from + name_n + 1;
+        at.value += base[at.value] == ' ';
+        at.stop = sip_next_run(&runs);
+        unsigned char next = (unsigned char)base[at.stop + 2];
+        if (memcmp(base + at.stop, "\r\n", 2) != 0)
             break;
-        size_t name_n = plain_name(&m->map, base + from, &id);
-        if (!name_n)
+        if (next <= ' ' && next != '\r') { /* a fold, or what no line begins with */
+            struct sip_runs behind = runs;
+            struct place found = {0, 0};
+            if (next == ' ' || next == '\t')
+                found = read_folds(base, at, &behind);
+            if (!found.stop)
+                break;
+            runs = behind;
+            at = found;
+            flags = SIPMSG_FOLDED;
+        }
+        if ((unsigned char)base[at.value] <= ' ' || (unsigned char)base[at.stop - 1] <= ' ')
             break;
-        size_t value = from + name_n + 1;
-        value += base[value] == ' ';
-        if ((unsigned char)base[value] <= ' ' || (unsigned char)base[stop - 1] <= ' ' ||
-            count == SIPMSG_HEADERS_MAX)
-            break;
-        if (sipmsg_has(m, id))
-            chain_field(s, (uint16_t)count, id, base + from);
-        else
+        if (!sipmsg_has(m, id))
             m->first[id] = (uint16_t)count;
+        else
+            chain_field(s, (uint16_t)count, id, base + from);
         s->last[id] = (uint16_t)count++;
-        put_field(f++, id, from, name_n, value, stop - value);
+        put_field(f++, id, from, name_n, at.value, at.stop - at.value, flags);
     }
-    *ret_stop = base[from] == '\r' ? NULL : base + stop;
+    *ret_stop = at.stop ? base + at.stop : NULL;
     s->runs = runs;
     m->count = (uint16_t)count;
     return base + from;
-}
-
-/* The end of a line that is folded at stop, and has no other controls; NULL: another form. */
-static const char *folded_end(const struct sip_pass *s, struct sip_runs *runs, const char *stop)
-{
-    while (stop[2] == ' ' || stop[2] == '\t') {
-        if (sip_is_control(stop[3])) /* of the same run, or of none that is popped */
-            return NULL;
-        stop = s->m->text.p + sip_next_run(runs);
-        if (!is_crlf(s, stop))
-            return NULL;
-    }
-    return sip_is_control(stop[2]) && stop[2] != '\r' ? NULL : stop;
-}
-
-/* The line at s->p, whose first control is the fold at stop; false: it is of another form. */
-static bool read_folded_field(struct sip_pass *s, const char *stop)
-{
-    enum sip_header id;
-    struct sip_runs runs = s->runs;
-    const char *end = folded_end(s, &runs, stop), *from = s->p;
-    size_t name_n = end ? plain_name(&s->m->map, from, &id) : 0;
-    if (!name_n)
-        return false;
-    const char *p = sip_lws(from + name_n + 1, end);
-    if (p == end || (unsigned char)end[-1] <= ' ')
-        return false;
-    s->p = end + 2;
-    s->runs = runs;
-    if (add_field(s, id, (sv){from, name_n}, (sv){p, (size_t)(end - p)}))
-        s->fields[s->m->count - 1].flags = SIPMSG_FOLDED;
-    return true;
 }
 
 bool sip_read_fields(struct sip_pass *s)
@@ -325,11 +339,8 @@ bool sip_read_fields(struct sip_pass *s)
     for (;;) {
         struct sip_line l;
         const char *stop = NULL;
-        if (s->bits.blank && !sip_is_control(*s->p)) {
+        if (s->bits.blank && !sip_is_control(*s->p))
             s->p = read_usual_fields(s, s->p, &stop);
-            if (stop && is_crlf(s, stop) && is_fold(s, stop) && read_folded_field(s, stop))
-                continue;
-        }
         stop = stop ? stop : next_control(s, s->p);
         if (is_crlf(s, stop) && stop == s->p) {
             s->p += 2;

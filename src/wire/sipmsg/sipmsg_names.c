@@ -14,14 +14,26 @@ sv sip_method_name(enum sip_method m)
     return (unsigned)m < SIP_METHODS ? method_names[m] : method_names[SIP_EXTENSION];
 }
 
+/* First four octets of a name, 0 behind one of three: no two methods share them. */
+#define HEAD(s) \
+    ((uint32_t)(s)[0] | (uint32_t)(s)[1] << 8 | (uint32_t)(s)[2] << 16 | (uint32_t)(s)[3] << 24)
+static const uint32_t method_heads[SIP_METHODS] = {
+    0,
+#define X(id, name, what) HEAD(name),
+#include "sipmsg/methods.def"
+#undef X
+};
+
 enum sip_method sip_method_of(sv token)
 {
-    if (token.n == 0)
+    if (token.n < 3)
         return SIP_EXTENSION;
+    const unsigned char *p = (const unsigned char *)token.p;
+    uint32_t head = token.n > 3 ? sip_load4(token.p) : p[0] | p[1] << 8 | (uint32_t)p[2] << 16;
     for (unsigned m = 1; m < SIP_METHODS; m++)
-        if (method_names[m].n == token.n && method_names[m].p[0] == token.p[0] &&
-            memcmp(method_names[m].p, token.p, token.n) == 0)
-            return (enum sip_method)m;
+        if (method_heads[m] == head)
+            return token.n == 3 || sv_eq(method_names[m], token) ? (enum sip_method)m
+                                                                 : SIP_EXTENSION;
     return SIP_EXTENSION;
 }
 

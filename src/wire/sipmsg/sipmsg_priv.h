@@ -172,6 +172,16 @@ struct sipmsg_memo {
     struct sip_cseq cseq;
 };
 
+/* Reads a Request-URI of the usual form, which has no blank. False: it is of another. */
+static inline bool sip_find_usual_uri(struct sipmsg *m)
+{
+    const char *p = m->uri_text.p, *end = p + m->uri_text.n;
+    if (m->uri_text.n > URI_MAX || uri_read_usual(&m->map, p, end, &m->memo->uri) != end)
+        return false;
+    m->known.uri = &m->memo->uri;
+    return true;
+}
+
 /* *( ";" attribute [ "=" value ] ) to the end, nothing else behind it. */
 enum err sip_params_check(const char *p, const char *end);
 

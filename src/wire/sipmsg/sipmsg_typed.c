@@ -24,13 +24,12 @@ static inline enum err known_fault(const struct sipmsg *m, unsigned slot)
     return (enum err)m->memo->rc[slot];
 }
 
-static enum err find_uri(struct sipmsg *m, struct uri *ret_uri)
+/* The usual form was tried by pass one. */
+static enum err find_uri(const struct sipmsg *m, struct uri *ret_uri)
 {
     const char *p = m->uri_text.p, *end = p + m->uri_text.n;
     if (m->uri_text.n > URI_MAX)
         return ERR_TOOBIG;
-    if (uri_read_usual(&m->map, p, end, ret_uri) == end)
-        return ERR_OK;
     TRY(uri_read(&p, end, ret_uri));
     return p == end ? ERR_OK : ERR_SYNTAX;
 }
@@ -136,14 +135,9 @@ static inline bool read_only_via(struct sipmsg *m)
            sip_via_usual(&m->map, p, end, &m->memo->via) == end;
 }
 
-static enum err find_vias(struct sipmsg *m)
+static __attribute__((noinline)) enum err find_vias(struct sipmsg *m)
 {
     struct list l;
-    if (read_only_via(m)) {
-        m->known.vias = &m->memo->via;
-        m->known.vias_n = 1;
-        return ERR_OK;
-    }
     TRY(read_values(m, SIP_H_VIA, &l));
     m->known.vias = (struct sip_via *)(void *)l.values;
     m->known.vias_n = l.n;
@@ -155,7 +149,12 @@ enum err sipmsg_read_vias(struct sipmsg *m, const struct sip_via **ret_vias, siz
     if (!sipmsg_has(m, SIP_H_VIA))
         return ERR_NOTFOUND;
     TRY(known_fault(m, SLOT_VIAS));
-    TRY(note(m, SLOT_VIAS, find_vias(m)));
+    if (read_only_via(m)) {
+        m->known.vias = &m->memo->via;
+        m->known.vias_n = 1;
+    } else {
+        TRY(note(m, SLOT_VIAS, find_vias(m)));
+    }
     *ret_vias = m->known.via = m->known.vias;
     *ret_n = m->known.vias_n;
     return ERR_OK;
@@ -192,19 +191,26 @@ enum err sipmsg_read_to(struct sipmsg *m, const struct sip_addr **ret_addr)
     return ERR_OK;
 }
 
-/* Digits, one blank, and for a request the very method of its start line; false: another form. */
+/* Up to nine digits, one blank, and the very method of the request's start line, or one of plain octets;
+ * false: another form. */
 static inline bool read_usual_cseq(const struct sipmsg *m, sv value, struct sip_cseq *ret)
 {
-    sv method = m->method_text;
-    size_t digits = value.n - method.n - 1;
-    if (!m->request || method.n - 1 >= 8 || value.n < method.n + 2 || value.p[digits] != ' ' ||
-        !sip_read_digits((sv){value.p, digits}, &ret->number))
+    const char *p = value.p, *end = p + value.n;
+    uint32_t number = 0;
+    for (unsigned digit; (digit = (unsigned)(unsigned char)*p - '0') <= 9; p++)
+        number = number * 10 + digit;
+    if ((size_t)(p - value.p) - 1 >= 9 || *p++ != ' ' || p >= end)
         return false;
-    const char *p = value.p + digits + 1;
-    if ((sip_load8(p) ^ sip_load8(method.p)) << (64 - 8 * method.n))
+    ret->number = number;
+    ret->method_text = (sv){p, (size_t)(end - p)};
+    if (m->request && m->method_text.n == ret->method_text.n && ret->method_text.n <= 8 &&
+        (sip_load8(p) ^ sip_load8(m->method_text.p)) << (64 - 8 * ret->method_text.n) == 0) {
+        ret->method = m->method;
+        return true;
+    }
+    if (octets_plain_end(&m->map, p) != end)
         return false;
-    ret->method = m->method;
-    ret->method_text = (sv){p, method.n};
+    ret->method = sip_method_of(ret->method_text);
     return true;
 }
 
@@ -295,18 +301,18 @@ static inline bool find_only_addr(struct sipmsg *m, enum sip_header h, struct si
     return true;
 }
 
-static enum err find_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret)
+static __attribute__((noinline)) enum err find_addrs(struct sipmsg *m, enum sip_header h,
+                                                     struct sip_addrs *ret)
 {
     struct list l;
-    if (find_only_addr(m, h, ret))
-        return ERR_OK;
     TRY(read_values(m, h, &l));
     *ret = (struct sip_addrs){(struct sip_addr *)(void *)l.values, l.n};
     return ERR_OK;
 }
 
 /* The same, remembered in a chain. */
-static enum err find_more_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs *ret)
+static __attribute__((noinline)) enum err find_more_addrs(struct sipmsg *m, enum sip_header h,
+                                                          struct sip_addrs *ret)
 {
     struct sip_more_addrs *more = m->memo->others;
     while (more && more->id != h)
@@ -331,7 +337,8 @@ enum err sipmsg_read_addrs(struct sipmsg *m, enum sip_header h, struct sip_addrs
     if (list >= SIPMSG_LISTS)
         return find_more_addrs(m, h, ret);
     TRY(known_fault(m, SLOTS + list));
-    TRY(note(m, SLOTS + list, find_addrs(m, h, &m->known.lists[list])));
+    if (!find_only_addr(m, h, &m->known.lists[list]))
+        TRY(note(m, SLOTS + list, find_addrs(m, h, &m->known.lists[list])));
     *ret = m->known.lists[list];
     return ERR_OK;
 }

@@ -145,7 +145,7 @@ static inline bool read_four_digits(const char *p, unsigned *ret)
     return true;
 }
 
-const char *uri_read_usual_port(const char *p, uint16_t *ret_port)
+static inline const char *read_port(const char *p, uint16_t *ret_port)
 {
     const char *from = p;
     unsigned port = 0;
@@ -160,27 +160,31 @@ const char *uri_read_usual_port(const char *p, uint16_t *ret_port)
     return port - 1 < 65535 ? p : NULL;
 }
 
-/* Is it one whose value must be looked at? Those, and what could be one of them, go the long way. */
-static inline bool is_known_param(sv name, sv value, char first)
+const char *uri_read_usual_port(const char *p, uint16_t *ret_port)
 {
-    return (name.n == 9 && value.n == 0) || (name.n == 3 && first == 't') ||
-           (name.n == 5 && first == 'm');
+    return read_port(p, ret_port);
+}
+
+/* A bit for a parameter's name, which its length and first octet make. */
+static inline uint64_t mark_of(char first, size_t n)
+{
+    return (uint64_t)1 << (((unsigned char)first | 0x20) + 7 * n) % 64;
 }
 
 /* p stands at the first ';'. RFC 3261 §19.1.1: any given parameter-name MUST NOT appear more than once:
- * two names of one mark, which length and first octet make, go the long way. */
+ * two names of one mark go the long way, and those whose values must be looked at. */
 static inline const char *read_params(const struct octet_map *map, const char *p, sv *ret)
 {
     const char *from = p + 1;
-    uint64_t marks = 0;
+    uint64_t marks = mark_of('t', sizeof("ttl") - 1) | mark_of('m', sizeof("maddr") - 1);
     for (unsigned n = 0; *p == ';'; n++) {
         sv name, value;
         p = octets_param(map, p + 1, &name, &value);
         if (!p || n == URI_PARAMS_MAX)
             return NULL;
-        char first = (char)(name.p[0] | 0x20);
-        uint64_t mark = (uint64_t)1 << (((unsigned char)first + 11 * name.n) % 64);
-        if (is_known_param(name, value, first) || (marks & mark))
+        uint64_t mark = mark_of(name.p[0], name.n);
+        bool no_transport = value.n == 0 && name.n == sizeof("transport") - 1;
+        if ((marks & mark) || no_transport)
             return NULL;
         marks |= mark;
     }
@@ -211,7 +215,7 @@ const char *uri_read_usual(const struct octet_map *map, const char *p, const cha
         return NULL;
     u->host = (sv){p, (size_t)(stop - p)};
     p = stop;
-    if (*p == ':' && !(p = uri_read_usual_port(p + 1, &u->port)))
+    if (*p == ':' && !(p = read_port(p + 1, &u->port)))
         return NULL;
     if (*p == ';' && !(p = read_params(map, p, &u->params)))
         return NULL;

@@ -92,6 +92,8 @@ static void detach(struct websocket *w)
 {
     w->gone = true;
     w->base.tls_peer = NULL; /* the lower stream's */
+    if (!w->base.loop)
+        return; /* away: no timer runs */
     loop_timer_cancel(w->base.loop, &w->alive);
     loop_timer_cancel(w->base.loop, &w->whole);
     loop_timer_cancel(w->base.loop, &w->resume);
@@ -311,15 +313,47 @@ static void close_op(struct stream *s, bool flush)
     if (w->gone)
         return;
     w->busy++;
-    say_close(w, loop_stopping(s->loop) ? WSLAY_CODE_GOING_AWAY : WSLAY_CODE_NORMAL_CLOSURE);
+    if (s->loop)
+        say_close(w, loop_stopping(s->loop) ? WSLAY_CODE_GOING_AWAY : WSLAY_CODE_NORMAL_CLOSURE);
     w->lower = NULL;
     detach(w);
     stream_close(lower, flush);
     leave(w);
 }
 
+/* ---- from loop to loop ---- */
+
+static enum err leave_op(struct stream **s)
+{
+    struct websocket *w = CONTAINER(*s, struct websocket, base);
+    if (w->gone || w->busy > 0 || w->paused || w->pong.n > 0 || websocket_under_way(w))
+        return ERR_BUSY;
+    TRY(stream_leave(&w->lower));
+    w->due = w->alive.at;
+    loop_timer_cancel(w->base.loop, &w->alive);
+    w->base.loop = NULL;
+    return ERR_OK;
+}
+
+static enum err join_op(struct stream *s, struct loop *l)
+{
+    struct websocket *w = CONTAINER(s, struct websocket, base);
+    usec now = loop_now(l);
+    TRY(stream_join(w->lower, l));
+    w->base.loop = l;
+    if (w->ping > 0) /* not before: an answer to the last ping may be on its way */
+        loop_timer(l, &w->alive, w->due > now ? w->due - now : 0);
+    return ERR_OK;
+}
+
 static const struct stream_ops ops = {
-    .send = send_op, .handle = handle_op, .pause = pause_op, .close = close_op};
+    .send = send_op,
+    .handle = handle_op,
+    .pause = pause_op,
+    .close = close_op,
+    .leave = leave_op,
+    .join = join_op,
+};
 
 struct websocket *websocket_new(const struct websocket_config *c, const struct stream_handler *h,
                                 void *arg)

@@ -27,6 +27,7 @@ struct websocket {
     size_t message_max;
     usec message_time, ping, heard;
     struct timer alive, whole, resume;
+    usec due;                       /* away, between two loops: when alive would fire */
     wslay_event_context_ptr frames; /* NULL: between messages */
     struct buf message;             /* what came of the present one */
     struct buf held;                /* octets that wslay has not had */

@@ -146,6 +146,7 @@ static void free_conns(struct sip *s)
         if (c && !list_linked(&c->by_life)) { /* it was on its way, and counted nowhere */
             c->sip = s;
             stat_add(&s->loop->stats, STAT_TCP_CONNECTIONS, 1);
+            stat_add(&s->loop->stats, STAT_WEBSOCKETS, conn_is_websocket(c));
         }
         if (c)
             conn_bury(c);

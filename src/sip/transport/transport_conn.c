@@ -95,16 +95,11 @@ void conn_proved(struct conn *c, struct rx *rx)
 
 /* ---- life ---- */
 
-static bool is_websocket(const struct conn *c)
-{
-    return (c->flow.transport == SIP_T_WS || c->flow.transport == SIP_T_WSS) && c->phase == CONN_UP;
-}
-
 /* The pings of a WebSocket tell whether its peer lives (RFC 7118 §6); silence ends only those that
  * never said anything. */
 static bool kept_by_pings(const struct conn *c)
 {
-    return is_websocket(c) && c->proved;
+    return conn_is_websocket(c) && c->proved;
 }
 
 static void on_idle(struct timer *t, void *arg)
@@ -192,7 +187,7 @@ void conn_end(struct conn *c, enum err why)
     tls_peer_unref(c->peer);
     c->peer = NULL;
     stat_add(&s->loop->stats, STAT_TCP_CONNECTIONS, -1);
-    if (is_websocket(c))
+    if (conn_is_websocket(c))
         stat_add(&s->loop->stats, STAT_WEBSOCKETS, -1);
     for (struct link *l; (l = list_pop(&c->watches));)
         watch_fail(s, CONTAINER(l, struct sip_sent, by_pending), why);

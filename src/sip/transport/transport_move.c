@@ -129,6 +129,8 @@ static void enter(struct sip *s, struct conn *c)
     list_push(&s->live, &c->by_life);
     loop_timer(s->loop, &c->idle, s->shared->config.idle);
     stat_add(&s->loop->stats, STAT_TCP_CONNECTIONS, 1);
+    if (conn_is_websocket(c))
+        stat_add(&s->loop->stats, STAT_WEBSOCKETS, 1);
 }
 
 /* Out of them; watches of this worker wait for it as those of the others do. */
@@ -142,6 +144,8 @@ static void go_out(struct conn *c)
     loop_timer_cancel(s->loop, &c->idle);
     list_unlink(&c->by_life);
     stat_add(&s->loop->stats, STAT_TCP_CONNECTIONS, -1);
+    if (conn_is_websocket(c))
+        stat_add(&s->loop->stats, STAT_WEBSOCKETS, -1);
 }
 
 static void arrive(struct sip *s, struct conn *c)

@@ -100,6 +100,12 @@ struct conn {
     size_t crlf; /* octets of CRLF since the last message or answer */
 };
 
+/* It carries messages of one. */
+static inline bool conn_is_websocket(const struct conn *c)
+{
+    return (c->flow.transport == SIP_T_WS || c->flow.transport == SIP_T_WSS) && c->phase == CONN_UP;
+}
+
 struct sip {
     struct loop *loop;
     struct sip_shared *shared;

@@ -590,6 +590,97 @@ static void behind_a_proxy_each_client_counts_for_himself(void **state)
     world_free(w);
 }
 
+/* ---- from worker to worker ---- */
+
+static unsigned sender;
+
+static void keep_last(struct world *w)
+{
+    sip_flow_keep(w->sip[sender], &w->last->flow, w->group->loop[sender]->now + USEC_HOUR);
+}
+
+static void send_from_it(struct world *w)
+{
+    struct dest d = {.flow = w->last->flow};
+    struct block *b = sip_block(w->sip[sender], 5);
+    memcpy(b->p, "hello", 5);
+    b->n = 5;
+    assert_int_equal(sip_send(w->sip[sender], &d, b, NULL), ERR_OK);
+    block_unref(b);
+}
+
+static void answer_from_home(struct world *w, struct rx *rx)
+{
+    struct sip_reply r = {.status = 200};
+    assert_int_equal(sip_reply(w->sip[home_worker(sip_home(w->sip[0]), rx->slot)], rx, &r), ERR_OK);
+    rx_unref(w->last);
+    w->last = rx_ref(rx);
+}
+
+static void a_websocket_goes_to_who_sends_on_it(void **state)
+{
+    (void)state;
+    world_configure = with_ws;
+    struct world *w = world_new(2, NULL);
+    world_configure = NULL;
+    w->on_request = answer_from_home;
+    open_ws(w);
+    say_ws(w, request("OPTIONS", "WS", "z9hG4bKa", "c1", ""));
+    sender = w->last->flow.worker;
+    unsigned other = 1 - sender;
+    act(w, w->group->loop[sender], keep_last);
+    inbox_clear(w);
+    run(w, 31 * USEC_S); /* it is asked whether it lives, and goes before it has answered */
+    assert_memory_equal(w->inbox, "\x89\x00", 2);
+    assert_int_equal(w->inbox_n, 2);
+    inbox_clear(w);
+    sender = other;
+    act(w, w->group->loop[other], send_from_it);
+    run(w, 50 * USEC_MS);
+    assert_memory_equal(w->inbox, "\x81\x05hello", 7);
+    assert_int_equal(sip_connections(w->sip[other]), 1);
+    assert_int_equal(stat_get(&w->group->loop[other]->stats, STAT_WEBSOCKETS), 1);
+    assert_int_equal(stat_get(&w->group->loop[1 - other]->stats, STAT_WEBSOCKETS), 0);
+    run(w, 10 * USEC_S);
+    assert_false(w->stream_closed);
+    say_frame(w, 10, SV_NONE);
+    inbox_clear(w);
+    say_ws(w, request("OPTIONS", "WS", "z9hG4bKb", "c2", ""));
+    assert_int_equal(w->by_worker[other], 1);
+    assert_true(begins(one_frame(w, 1), "SIP/2.0 200 OK\r\n"));
+    inbox_clear(w);
+    run(w, 31 * USEC_S);
+    assert_memory_equal(w->inbox, "\x89\x00", 2);
+    run(w, 31 * USEC_S); /* and now it has not */
+    assert_true(w->stream_closed);
+    world_free(w);
+}
+
+static bool on_its_way(void *arg)
+{
+    struct world *w = arg;
+    return sip_connections(w->sip[0]) + sip_connections(w->sip[1]) == 0;
+}
+
+static void the_process_ends_with_a_websocket_on_its_way(void **state)
+{
+    (void)state;
+    world_configure = with_ws;
+    struct world *w = world_new(2, NULL);
+    world_configure = NULL;
+    w->on_request = answer_from_home;
+    open_ws(w);
+    say_ws(w, request("OPTIONS", "WS", "z9hG4bKa", "c1", ""));
+    sender = w->last->flow.worker;
+    act(w, w->group->loop[sender], keep_last);
+    sender = 1 - sender;
+    struct act a = {.w = w, .fn = send_from_it};
+    timer_init(&a.timer, act_now, &a);
+    wheel_arm(&w->group->loop[sender]->wheel, &a.timer, sim_now(w->sim));
+    assert_true(sim_run_when(w->sim, sim_now(w->sim) + USEC_S, on_its_way, w));
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -609,6 +700,8 @@ int main(void)
         cmocka_unit_test(who_answers_pings_stays_once_he_has_spoken),
         cmocka_unit_test(a_proxy_of_ours_names_the_client),
         cmocka_unit_test(behind_a_proxy_each_client_counts_for_himself),
+        cmocka_unit_test(a_websocket_goes_to_who_sends_on_it),
+        cmocka_unit_test(the_process_ends_with_a_websocket_on_its_way),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

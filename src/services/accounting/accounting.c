@@ -24,8 +24,9 @@ struct call {
     bool claimed;
     char *text;
     usec since, answered;
-    usec began;          /* monotonic, for the set-up time */
-    struct dest dest[2]; /* of each leg */
+    usec began; /* monotonic, for the set-up time */
+    struct dest
+        dest[2]; /* of each leg; of one reached by its address flow.remote is whom we heard */
 };
 
 struct accounting {
@@ -214,9 +215,27 @@ static bool read_leg(struct accounting *a, struct sipmsg *m, const struct flow *
     if (location_sender(&contact->uri, flow, by_flow, &d) ||
         (d.flow.transport == SIP_T_NONE && !location_allowed(a->sip, &d.addr, &flow->remote)))
         d = (struct dest){.flow = *flow, .addr = flow->remote, .transport = flow->transport};
+    if (d.flow.transport == SIP_T_NONE)
+        d.flow.remote = flow->remote;
     *ret_dest = d;
     *ret_contact = contact->uri.text;
     return true;
+}
+
+/* The same contact, from the same place as before: what follows from them is known, as after a 180 mostly. */
+static bool knows_leg(const struct call *c, unsigned leg, sv tag, struct sipmsg *m,
+                      const struct flow *flow, bool by_flow)
+{
+    const struct dest *d = &c->dest[leg];
+    const struct sip_addr *contact;
+    enum text first = TAG + leg * LEG_TEXTS;
+    size_t n;
+    bool there = by_flow ? flow_equal(&d->flow, flow)
+                         : flow->transport == SIP_T_UDP && d->flow.transport == SIP_T_NONE &&
+                               addr_equal(&d->flow.remote, &flow->remote);
+    return there && sv_eq(text_of(c, first), tag) &&
+           !sipmsg_addrs(m, SIP_H_CONTACT, &contact, &n) && n == 1 &&
+           sv_eq(contact->uri.text, text_of(c, first + 1));
 }
 
 /* tag: of the sender of m, known until now or not. */
@@ -224,6 +243,8 @@ static void learn_leg(struct accounting *a, struct call *c, unsigned leg, sv tag
                       const struct flow *flow, bool by_flow)
 {
     sv contact = text_of(c, TAG + leg * LEG_TEXTS + 1);
+    if (knows_leg(c, leg, tag, m, flow, by_flow))
+        return;
     (void)read_leg(a, m, flow, by_flow, &c->dest[leg], &contact);
     set_leg(a, c, leg, tag, contact);
 }

@@ -106,6 +106,36 @@ static bool keep_view(const struct call_view *v, void *arg)
     return true;
 }
 
+/* Where a leg is reached is learned again when its contact changes, or the place that it speaks from. */
+static void test_leg_moves(void **state)
+{
+    struct rig *r = *state;
+    struct accounting *a = accounting(r, 10);
+    struct one o;
+    struct dest by_flow = {.flow.transport = SIP_T_UDP};
+    unsigned leg;
+    struct call *c = begin(r, a, "moves");
+    answer(r, a, c, 180, "b1", "moves", B_AT);
+    answer(r, a, c, 180, "b1", "moves", B_AT);
+    assert_true(addr_equal(&accounting_leg(c, 1).dest->addr, &r->peer[BOB].addr));
+    answer(r, a, c, 183, "b1", "moves", "sip:bob@192.0.2.12:5070");
+    assert_int_equal(accounting_leg(c, 1).dest->addr.port, 5070);
+    /* The same words over a flow that nothing else leads to. */
+    accounting_response(a, c,
+                        make(r, &o, DESK, "SIP/2.0 183 X", "192.0.2.1", "a1", "b1", "moves",
+                             "1 INVITE", "sip:bob@192.0.2.12:5070"),
+                        183, &by_flow);
+    drop(&o);
+    assert_int_equal(accounting_leg(c, 1).dest->flow.transport, SIP_T_UDP);
+    assert_true(addr_equal(&accounting_leg(c, 1).dest->flow.remote, &r->peer[DESK].addr));
+    answer(r, a, c, 200, "b1", "moves", "sip:bob@192.0.2.12:5070");
+    assert_int_equal(accounting_leg(c, 1).dest->flow.transport, SIP_T_NONE);
+    assert_int_equal(accounting_leg(c, 1).dest->addr.port, 5070);
+    assert_ptr_equal(inside(r, a, ALICE, "BYE", "a1", "b1", "moves", "", &leg, true), c);
+    accounting_setup_gone(a, c);
+    accounting_free(a);
+}
+
 static void test_life(void **state)
 {
     struct rig *r = *state;
@@ -325,8 +355,8 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_life), T(test_unanswered), T(test_bye_in_setup), T(test_target),
-        T(test_cap),  T(test_same),       T(test_bytes),
+        T(test_life),   T(test_leg_moves), T(test_unanswered), T(test_bye_in_setup),
+        T(test_target), T(test_cap),       T(test_same),       T(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,16 +2,24 @@
 /* pack/pack.c: values as octets. */
 #include "pack/pack.h"
 
+/* Compilers make one word of it where the low octet comes first; not of a loop. */
+static inline void put_low32(char *p, uint32_t v)
+{
+    p[0] = (char)v;
+    p[1] = (char)(v >> 8);
+    p[2] = (char)(v >> 16);
+    p[3] = (char)(v >> 24);
+}
+
 void pack_u32_at(char *p, uint32_t v)
 {
-    for (int i = 0; i < 4; i++)
-        p[i] = (char)(v >> 8 * i);
+    put_low32(p, v);
 }
 
 void pack_u64_at(char *p, uint64_t v)
 {
-    for (int i = 0; i < 8; i++)
-        p[i] = (char)(v >> 8 * i);
+    put_low32(p, (uint32_t)v);
+    put_low32(p + 4, (uint32_t)(v >> 32));
 }
 
 void pack_u32(struct buf *b, uint32_t v)
@@ -85,7 +93,7 @@ static inline const unsigned char *take(struct unpack *u, size_t n)
     return p;
 }
 
-/* Compilers make one word of it where the low octet comes first. */
+/* As put_low32(). */
 static inline uint32_t low32(const unsigned char *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;

@@ -106,8 +106,10 @@ void sipedit_status(struct sipedit *e, uint16_t status, sv reason)
 
 void sipedit_value(struct sipedit *e, uint16_t field, sv value)
 {
-    if (has_field(e, field))
-        sipedit_cut(e, sipmsg_field_value(e->m, field), value);
+    if (!has_field(e, field))
+        return;
+    const struct sipmsg_field *f = &e->m->fields[field];
+    add_text(e, f->value, (uint32_t)f->value + f->value_n, value);
 }
 
 /* The blank line: where lines are added at the end. */

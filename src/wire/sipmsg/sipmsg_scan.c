@@ -101,11 +101,13 @@ const char *sip_next_control(const char *p, const char *end)
         return found ? end - 16 + __builtin_ctz(found) : end;
     }
 #endif
-    for (; end - p >= 8; p += 8)
-        if (has_control8(p))
-            break;
-    if (n >= 8 && end - p < 8 && !has_control8(end - 8))
-        return end;
+    if (n >= 8) {
+        for (; end - p >= 8; p += 8)
+            if (has_control8(p))
+                break;
+        if (end - p < 8 && !has_control8(end - 8))
+            return end;
+    }
     while (p < end && !sip_is_control(*p))
         p++;
     return p;

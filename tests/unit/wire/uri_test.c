@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -430,6 +431,62 @@ static void addresses(void **state)
     assert_int_equal(uri_host_ip(SV("192.0.2.1 "), ip, &n), ERR_SYNTAX);
 }
 
+/* The short ways of reading take nothing that the grammar has not, and all addresses of it. */
+static void usual_hosts_are_hosts(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {
+        "0",   "7",  "10", "99",  "100",  "199", "200", "249", "250", "255", "256", "260", "300",
+        "999", "00", "01", "012", "1000", "",    "a",   "1a",  "-",   "2_5", "/",   "\xb2"};
+    enum { PARTS = sizeof(parts) / sizeof(parts[0]), SLACK = 64 };
+    char text[32 + SLACK];
+    uint8_t ip[16];
+    size_t n;
+    for (unsigned i = 0; i < PARTS * PARTS * PARTS * PARTS; i++) {
+        memset(text, ":5060"[i % 5], sizeof(text));
+        int length =
+            snprintf(text, 32, "%s.%s.%s.%s", parts[i % PARTS], parts[i / PARTS % PARTS],
+                     parts[i / (PARTS * PARTS) % PARTS], parts[i / (PARTS * PARTS * PARTS)]);
+        text[length] = ';';
+        sv host = {text, (size_t)length};
+        bool is_ip4 = uri_host_ip(host, ip, &n) == ERR_OK && n == 4;
+        if (uri_is_usual_ip4(host) != is_ip4)
+            fail_msg("%.*s", length, text);
+    }
+    static const char letters[] = "a1-._~"; /* plain octets */
+    for (unsigned i = 0; i < 6 * 6 * 6 * 6 * 6 * 6 * 6; i++) {
+        memset(text, '.', sizeof(text));
+        unsigned length = 1 + i % 7, rest = i;
+        for (unsigned k = 0; k < length; k++, rest /= 6)
+            text[k] = letters[rest % 6];
+        text[length] = ';';
+        if (uri_is_usual_host(text, text + length) && !uri_is_host((sv){text, length}, false))
+            fail_msg("%.*s", (int)length, text);
+    }
+    memcpy(text, "carrier-7.example.net;", 22);
+    assert_true(uri_is_usual_host(text, text + 21));
+    memset(text, 'a', 64);
+    text[31] = '.';
+    text[64] = ':';
+    assert_true(uri_is_usual_host(text, text + 64));
+    text[63] = '.';
+    assert_false(uri_is_usual_host(text, text + 64));
+}
+
+static void usual_ports_are_ports(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 200000; i++) {
+        char text[16];
+        uint16_t port = 0;
+        int length = snprintf(text, sizeof(text), "%0*u;", (int)(i % 7), i / 2);
+        const char *stop = uri_read_usual_port(text, &port);
+        bool good = length - 1 <= 5 && i / 2 > 0 && i / 2 <= 65535;
+        if ((stop == text + length - 1) != good || (good && port != i / 2))
+            fail_msg("%s", text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +502,8 @@ int main(void)
         cmocka_unit_test(equality_of_rfc_3261),
         cmocka_unit_test(canonical_users),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(usual_hosts_are_hosts),
+        cmocka_unit_test(usual_ports_are_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

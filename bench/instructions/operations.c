@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <valgrind/callgrind.h>
+#include "../collect.h"
 #include "auth/auth.h"
 #include "crypto/crypto.h"
 #include "support/world.h"

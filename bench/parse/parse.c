@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <valgrind/callgrind.h>
+#include "../collect.h"
 #include "parse.h"
 
 enum { MESSAGES = 64, MIX = 1024, FILE_MAX = 65536 };

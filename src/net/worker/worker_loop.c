@@ -14,8 +14,8 @@ enum { ROUNDS_A_TURN = 8 };
 
 /* The grid of timers: a server under load has one that ends in nearly every millisecond. */
 static const usec timer_grid = 32 * USEC_MS;
-/* A wall clock that is set is noticed as late as this. */
-static const usec wall_kept = 100 * USEC_MS;
+/* A wall clock that is set, and dropped datagrams, are noticed as late as this. */
+static const usec looked_every = 100 * USEC_MS;
 
 /* In the mailbox's place once nobody will look there again. */
 static struct mail mailbox_closed;
@@ -154,18 +154,25 @@ static enum err loop_push_job(struct loop *l, struct job *j)
 
 /* ---- the turn ---- */
 
+/* What is asked of the kernel now and then. */
+static void look(struct worker *w)
+{
+    usec ran = read_clock(CLOCK_THREAD_CPUTIME_ID);
+    usec since =
+        w->base.now + looked_every - w->look_due; /* more than looked_every when it slept */
+    atomic_store_explicit(&w->base.busy, (unsigned)((ran - w->ran) * 1000 / since),
+                          memory_order_relaxed);
+    w->ran = ran;
+    w->wall_ahead = read_clock(CLOCK_REALTIME) - w->base.now;
+    w->look_due = w->base.now + looked_every;
+    worker_udp_look(w);
+}
+
 static void read_clocks(struct worker *w)
 {
     w->base.now = read_clock(CLOCK_MONOTONIC);
-    if (w->base.now >= w->wall_due) {
-        usec ran = read_clock(CLOCK_THREAD_CPUTIME_ID);
-        usec since = w->base.now + wall_kept - w->wall_due; /* more than wall_kept when it slept */
-        atomic_store_explicit(&w->base.busy, (unsigned)((ran - w->ran) * 1000 / since),
-                              memory_order_relaxed);
-        w->ran = ran;
-        w->wall_ahead = read_clock(CLOCK_REALTIME) - w->base.now;
-        w->wall_due = w->base.now + wall_kept;
-    }
+    if (w->base.now >= w->look_due)
+        look(w);
     w->base.wall = w->base.now + w->wall_ahead;
 }
 

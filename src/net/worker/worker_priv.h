@@ -57,10 +57,11 @@ struct worker {
     uv_idle_t pending; /* active while poll must not wait */
     uv_poll_t wake;    /* of wake_fd, a timerfd */
     int wake_fd;
-    usec wake_at;              /* when wake_fd fires; USEC_NEVER: not at all */
-    bool wake_fired;           /* it did, and is readable until it is set anew */
-    usec wall_ahead, wall_due; /* of the monotonic clock; when to ask again */
-    usec ran;                  /* processor time of this thread, then */
+    usec wake_at;    /* when wake_fd fires; USEC_NEVER: not at all */
+    bool wake_fired; /* it did, and is readable until it is set anew */
+    usec wall_ahead; /* of the monotonic clock */
+    usec look_due;   /* when the kernel is asked again: for the wall clock, and what it dropped */
+    usec ran;        /* processor time of this thread, then */
     uv_async_t async;
     pthread_t thread;
     bool in_turn;
@@ -140,6 +141,8 @@ enum err worker_udp_open(struct loop *l, const struct addr *bind, unsigned flags
                          const struct udp_handler *h, void *arg, struct udp **ret_udp);
 /* Sends what waits, tells errors. True: handlers may have left more to do. */
 bool worker_udp_flush(struct worker *w);
+/* Now and then: what the kernel had no room for is counted. */
+void worker_udp_look(struct worker *w);
 void worker_udp_done(struct worker *w);
 
 /* ---- worker_steer.c ---- */

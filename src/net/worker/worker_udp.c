@@ -12,6 +12,7 @@
 #include "worker/worker_priv.h"
 #include <errno.h>
 #include <linux/errqueue.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ enum {
     RECEIVE_BATCHES = 4,  /* a turn and socket */
     RECEIVE_BLOCK = 2048, /* the pool's smallest class */
     SEND_RING = 1024,     /* datagrams that wait; a power of two */
+    SEND_AT = 16,         /* so many leave before the turn's end: the first wait for no more */
     ERRORS_KEPT = 16,     /* of one turn; more are as silent as loss */
     KERNEL_BUFFER = 4 * 1024 * 1024,
     CONTROL = 64, /* fits either pktinfo */
@@ -73,7 +75,8 @@ struct worker_udp {
     void *arg;
     struct bound *bound;
     bool wildcard, closed;
-    bool blocked; /* the kernel's buffer is full: polled for writing */
+    bool blocked;     /* the kernel's buffer is full: polled for writing */
+    uint32_t dropped; /* by the kernel, as it told last */
     struct link by_worker, by_dirty;
     unsigned head, count; /* of ring */
     unsigned errors;
@@ -240,7 +243,7 @@ static enum err udp_queue(struct udp *udp, const struct addr *from, const struct
     *o = (struct waiting){.b = b, .to = *to};
     if (from && u->wildcard && !addr_is_any(from))
         o->from = *from;
-    if (u->count >= BATCH)
+    if (u->count >= SEND_AT)
         flush(u);
     mark_dirty(u);
     return ERR_OK;
@@ -458,6 +461,19 @@ static void on_poll(uv_poll_t *h, int status, int events)
     }
     if (events & UV_READABLE)
         receive(u);
+}
+
+void worker_udp_look(struct worker *w)
+{
+    LIST_EACH (u, &w->udps, struct worker_udp, by_worker) {
+        uint32_t info[SK_MEMINFO_VARS];
+        socklen_t n = sizeof(info);
+        if (getsockopt(u->fd, SOL_SOCKET, SO_MEMINFO, info, &n) ||
+            n <= SK_MEMINFO_DROPS * sizeof(*info))
+            continue;
+        stat_add(&w->base.stats, STAT_UDP_DROPPED, info[SK_MEMINFO_DROPS] - u->dropped);
+        u->dropped = info[SK_MEMINFO_DROPS];
+    }
 }
 
 /* ---- opening and closing ---- */

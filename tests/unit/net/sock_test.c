@@ -438,6 +438,45 @@ static void closing_in_a_handler_is_safe(void **state)
     net_end();
 }
 
+enum { FLOOD = 60000 };
+static unsigned flood_got;
+
+static void flood_datagram(void *arg, struct block *b, const struct addr *from,
+                           const struct addr *to)
+{
+    (void)arg;
+    (void)b;
+    (void)from;
+    (void)to;
+    flood_got++;
+}
+
+/* They come while nobody reads: more than the kernel has room for. */
+static void what_is_not_read_in_time_is_counted(void **state)
+{
+    (void)state;
+    static const struct udp_handler flood_handler = {.on_datagram = flood_datagram};
+    struct timer stop;
+    struct udp *u;
+    net_setup(1);
+    flood_got = 0;
+    assert_int_equal(udp_open(at, any_port("127.0.0.1"), &flood_handler, NULL, &u), ERR_OK);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(u->local.port)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < FLOOD; i++)
+        assert_int_equal(sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+    close(fd);
+    timer_init(&stop, stop_late, NULL);
+    loop_timer(at, &stop, 300 * USEC_MS);
+    net_run();
+    int64_t dropped = loop_stat(group, STAT_UDP_DROPPED);
+    assert_true(flood_got > 0 && dropped > 0);
+    assert_int_equal(flood_got + dropped, FLOOD);
+    udp_close(u);
+    net_end();
+}
+
 static void source_is_what_the_routes_say(void **state)
 {
     struct addr from, lo = *any_port("127.0.0.1"), to = *any_port("127.0.0.5"), none = {0};
@@ -559,6 +598,7 @@ int main(void)
         cmocka_unit_test(ports_are_shared_in_the_process_only),
         cmocka_unit_test(closing_in_a_handler_is_safe),
         cmocka_unit_test(datagrams_reach_the_worker_they_name),
+        cmocka_unit_test(what_is_not_read_in_time_is_counted),
         cmocka_unit_test(source_is_what_the_routes_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,16 +69,24 @@ unsigned conn_owner(const struct sip *s, const struct flow *f)
     return place ? (unsigned)((place & OWNERS) >> OWNER_AT) : f->worker;
 }
 
+/* Not of one that is gone. */
+static bool is_elsewhere(const struct sip *s, uint64_t place)
+{
+    return (place & (MOVING | OWNERS)) != (uint64_t)s->loop->worker << OWNER_AT;
+}
+
 bool conn_elsewhere(const struct sip *s, const struct flow *f)
 {
     uint64_t place = place_of(s->shared, f);
-    return place && (place & (MOVING | OWNERS)) != (uint64_t)s->loop->worker << OWNER_AT;
+    return place && is_elsewhere(s, place);
 }
 
-/* Of a record of another worker nothing is touched unless its place is here. */
+/* Of a record of another worker nothing is touched unless its place is here. That is asked once: one that
+ * is elsewhere may end at any time, and what is gone is not elsewhere. */
 struct conn *conn_of_flow(struct sip *s, const struct flow *f)
 {
-    if (!place_of(s->shared, f) || conn_elsewhere(s, f))
+    uint64_t place = place_of(s->shared, f);
+    if (!place || is_elsewhere(s, place))
         return NULL;
     struct conn *c = s->shared->endpoint[f->worker]->conn[(f->conn & UINT32_MAX) - 1];
     return c->flow.transport == f->transport && addr_equal(&c->flow.remote, &f->remote) ? c : NULL;

@@ -18,7 +18,7 @@
 #include "transport/transport.h"
 #include "worker/worker.h"
 
-enum { WORKERS = 4, CLIENTS = 4, CALLS = 150, TALKS = 40, ASKS = 15 };
+enum { WORKERS = 4, CLIENTS = 4, CALLS = 150, TALKS = 40, ASKS = 15, LOOKS = 20000 };
 
 static struct loop_group *group;
 static struct sip *sip[WORKERS];
@@ -89,6 +89,19 @@ static void be_talker(unsigned n, uint16_t port)
     _exit(0);
 }
 
+static pthread_mutex_t spoke_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct flow spoke; /* who asked last */
+static _Atomic unsigned talks;
+
+static struct flow note(const struct rx *rx)
+{
+    pthread_mutex_lock(&spoke_lock);
+    struct flow before = spoke;
+    spoke = rx->flow;
+    pthread_mutex_unlock(&spoke_lock);
+    return before;
+}
+
 static void on_request(void *arg, struct rx *rx)
 {
     struct sip *s = *(struct sip **)arg;
@@ -103,23 +116,17 @@ static void on_request(void *arg, struct rx *rx)
     other.worker = (uint8_t)((other.worker + 1) % WORKERS);
     (void)sip_flow_up(s, &other);
     last_conn = rx->flow.conn;
+    (void)note(rx);
     assert_int_equal(sip_reply(s, rx, &r), ERR_OK);
 }
 static const struct sip_user user = {.on_request = on_request};
-
-static pthread_mutex_t spoke_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct flow spoke; /* who asked last */
-static _Atomic unsigned talks;
 
 /* Answers, and says something to whoever asked before: his connection comes here. */
 static void on_talk(void *arg, struct rx *rx)
 {
     struct sip *s = *(struct sip **)arg;
     struct sip_reply r = {.status = 200};
-    pthread_mutex_lock(&spoke_lock);
-    struct dest d = {.flow = spoke};
-    spoke = rx->flow;
-    pthread_mutex_unlock(&spoke_lock);
+    struct dest d = {.flow = note(rx)};
     sip_loop(s)->busy =
         talks++ % 7 * 150; /* at times it calls them here, at times it spreads them */
     sip_flow_keep(s, &rx->flow, sip_loop(s)->now + USEC_HOUR);
@@ -134,9 +141,20 @@ static void on_talk(void *arg, struct rx *rx)
 }
 static const struct sip_user talker = {.on_request = on_talk};
 
+/* Of a connection that may end under his eyes, on another worker. */
+static void look_closely(void)
+{
+    pthread_mutex_lock(&spoke_lock);
+    struct flow f = spoke;
+    pthread_mutex_unlock(&spoke_lock);
+    for (unsigned i = 0; f.conn && i < LOOKS && sip_flow_up(sip[0], &f); i++)
+        continue;
+}
+
 static void on_look(struct timer *t, void *arg)
 {
     (void)arg;
+    look_closely();
     if (requests + talks >= wanted && loop_stat(group, STAT_TCP_CONNECTIONS) == 0)
         worker_group_stop(group);
     else

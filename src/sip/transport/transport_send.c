@@ -174,11 +174,17 @@ static void on_hop_failed(struct loop *at, struct mail *m)
     hop_free(h);
 }
 
-/* The connection is with another worker by now, or not here yet: so this mail goes after it. True: it does. */
+/* The connection is with another worker by now, or not here yet: so this mail goes after it, or is lost on the way
+ * as any may be; that is no end of the connection. False: it is for here. */
 static bool hop_follows(struct sip *s, struct hop *h)
 {
-    return s && conn_elsewhere(s, &h->dest.flow) &&
-           hop_mail(h, conn_owner(s, &h->dest.flow), h->mail.fn);
+    if (!s || !conn_elsewhere(s, &h->dest.flow))
+        return false;
+    if (!hop_mail(h, conn_owner(s, &h->dest.flow), h->mail.fn)) {
+        stat_refuse(&s->loop->stats, STAT_LIMIT_MAILBOX);
+        hop_free(h); /* the sender's own timers remain */
+    }
+    return true;
 }
 
 /* The connection that d asks for; NULL: it is gone, and d names no other way. */

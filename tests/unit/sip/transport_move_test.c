@@ -2,7 +2,7 @@
 /* Connections that go to the worker that sends on them. */
 #include "world.h"
 
-enum { CYCLES = 60, KEPT_HOURS = 2 };
+enum { CYCLES = 60, KEPT_HOURS = 2, CROWD = 65536 };
 
 /* By worker. */
 static struct watched {
@@ -317,6 +317,78 @@ static void what_is_sent_on_its_way_follows(void **state)
     world_free(w);
 }
 
+/* A mail that fills the mailbox of `crowded`, sent before what then is to follow the connection there. */
+static struct mail crowd[CROWD], filling;
+static struct loop *crowded;
+
+static void nothing(struct loop *at, struct mail *m)
+{
+    (void)at;
+    (void)m;
+}
+
+static void fill(struct loop *at, struct mail *m)
+{
+    (void)at;
+    (void)m;
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd[i].fn = nothing;
+        if (loop_mail(crowded, &crowd[i]))
+            return;
+    }
+}
+
+static void fill_and_send(struct world *w)
+{
+    unsigned at = w->last->flow.worker;
+    crowded = w->group->loop[3 - at - sender];
+    filling.fn = fill;
+    assert_int_equal(loop_mail(w->group->loop[at], &filling), ERR_OK);
+    do_send(w);
+}
+
+static void send_from_the_other(struct world *w)
+{
+    unsigned third = sender;
+    sender = 3 - w->last->flow.worker - third;
+    do_send(w);
+    sender = third;
+}
+
+/* What cannot follow it is lost, as on the way; the connection lives. */
+static void a_full_mailbox_is_no_end(void **state)
+{
+    enum { WORKERS = 3 };
+    unsigned lost = 0;
+    (void)state;
+    struct world *w = start_with(WORKERS);
+    for (unsigned i = 0; i < CYCLES && lost == 0; i++) { /* until the mails come in this order */
+        inbox_clear(w);
+        unsigned at = begin(w);
+        struct act calls = {.w = w, .fn = send_from_the_other},
+                   follows = {.w = w, .fn = fill_and_send};
+        sender = (at + 1) % WORKERS;
+        timer_init(&calls.timer, act_now, &calls);
+        timer_init(&follows.timer, act_now, &follows);
+        wheel_arm(&w->group->loop[(at + 2) % WORKERS]->wheel, &calls.timer, sim_now(w->sim));
+        wheel_arm(&w->group->loop[sender]->wheel, &follows.timer, sim_now(w->sim));
+        run(w, 50 * USEC_MS);
+        assert_int_equal(served(w), 1);
+        for (unsigned k = 0; k < WORKERS; k++)
+            assert_int_equal(watched[k].fails, 0);
+        lost += 2 - (unsigned)heard(w, "text ");
+        hang_up(w);
+        for (unsigned k = 0; k < WORKERS; k++) {
+            if (watched[k].watch.on_fail)
+                sip_send_cancel(&watched[k].watch); /* of what was lost nobody is told */
+            watched[k] = (struct watched){.fails = 0};
+        }
+    }
+    assert_int_equal(lost, 1);
+    assert_int_equal(refused(w, STAT_LIMIT_MAILBOX), 1);
+    world_free(w);
+}
+
 static void the_process_may_end_meanwhile(void **state)
 {
     (void)state;
@@ -345,6 +417,7 @@ int main(void)
         cmocka_unit_test(slots_come_back),
         cmocka_unit_test(silence_and_keeping_follow_it),
         cmocka_unit_test(what_is_sent_on_its_way_follows),
+        cmocka_unit_test(a_full_mailbox_is_no_end),
         cmocka_unit_test(the_process_may_end_meanwhile),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -451,12 +451,22 @@ static void flood_datagram(void *arg, struct block *b, const struct addr *from,
     flood_got++;
 }
 
+/* Until each has come or is counted, or the guard ends it. */
+static void flood_check(struct timer *t, void *arg)
+{
+    (void)arg;
+    if (flood_got + loop_stat(group, STAT_UDP_DROPPED) == FLOOD)
+        net_stop();
+    else
+        loop_timer(at, t, 10 * USEC_MS);
+}
+
 /* They come while nobody reads: more than the kernel has room for. */
 static void what_is_not_read_in_time_is_counted(void **state)
 {
     (void)state;
     static const struct udp_handler flood_handler = {.on_datagram = flood_datagram};
-    struct timer stop;
+    struct timer check;
     struct udp *u;
     net_setup(1);
     flood_got = 0;
@@ -467,12 +477,10 @@ static void what_is_not_read_in_time_is_counted(void **state)
     for (int i = 0; i < FLOOD; i++)
         assert_int_equal(sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
     close(fd);
-    timer_init(&stop, stop_late, NULL);
-    loop_timer(at, &stop, 300 * USEC_MS);
+    timer_init(&check, flood_check, NULL);
+    loop_timer(at, &check, 10 * USEC_MS);
     net_run();
-    int64_t dropped = loop_stat(group, STAT_UDP_DROPPED);
-    assert_true(flood_got > 0 && dropped > 0);
-    assert_int_equal(flood_got + dropped, FLOOD);
+    assert_true(flood_got > 0 && flood_got < FLOOD);
     udp_close(u);
     net_end();
 }

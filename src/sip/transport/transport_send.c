@@ -213,7 +213,7 @@ static void on_hop(struct loop *at, struct mail *m)
         if (h->message) {
             sip_tap(s, true, &c->source, block_sv(h->octets));
             conn_send(c, block_sv(h->octets));
-            if (h->wanted)
+            if (h->wanted && h->from != s->loop->worker) /* it may have come back to the sender */
                 conn_move(c, h->from);
         } else {
             conn_send_octets(c, block_sv(h->octets));

@@ -81,6 +81,12 @@ bool conn_elsewhere(const struct sip *s, const struct flow *f)
     return place && is_elsewhere(s, place);
 }
 
+bool conn_is_here(const struct sip *s, const struct flow *f)
+{
+    uint64_t place = place_of(s->shared, f);
+    return place ? !is_elsewhere(s, place) : f->worker == s->loop->worker;
+}
+
 /* Of a record of another worker nothing is touched unless its place is here. That is asked once: one that
  * is elsewhere may end at any time, and what is gone is not elsewhere. */
 struct conn *conn_of_flow(struct sip *s, const struct flow *f)

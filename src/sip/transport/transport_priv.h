@@ -233,6 +233,8 @@ struct conn *conn_of_flow(struct sip *s, const struct flow *f);
 unsigned conn_owner(const struct sip *s, const struct flow *f);
 /* It is alive, and not here, or not yet. */
 bool conn_elsewhere(const struct sip *s, const struct flow *f);
+/* This worker serves it, or knows best that it is gone. */
+bool conn_is_here(const struct sip *s, const struct flow *f);
 /* What all may know: c->sip serves it; it is gone. */
 void conn_here(struct conn *c);
 void conn_nowhere(const struct conn *c);

@@ -331,12 +331,6 @@ static enum err send_udp(struct sip *s, struct sip_port *p, const struct addr *l
     return ERR_OK;
 }
 
-/* This worker serves it, or knows best that it is gone. */
-static bool is_here(const struct sip *s, const struct flow *f)
-{
-    return conn_owner(s, f) == s->loop->worker && !conn_elsewhere(s, f);
-}
-
 enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, struct sip_sent *watch)
 {
     const struct flow *f = &d->flow;
@@ -348,7 +342,7 @@ enum err sip_send(struct sip *s, const struct dest *d, struct block *octets, str
                    : ERR_UNREACHABLE;
     if (f->transport != SIP_T_NONE && f->conn)
         /* A new connection in the place of one that is gone is made where it is watched. */
-        return is_here(s, f) || (d->or_connect && !sip_flow_up(s, f))
+        return conn_is_here(s, f) || (d->or_connect && !sip_flow_up(s, f))
                    ? send_conn(s, conn_of(s, d), octets, watch)
                    : send_elsewhere(s, d, octets, true, watch);
     enum sip_transport t = f->transport != SIP_T_NONE ? f->transport : d->transport;
@@ -376,7 +370,7 @@ enum err sip_send_octets(struct sip *s, const struct flow *f, sv octets)
     }
     if (f->conn == 0)
         return ERR_UNREACHABLE;
-    if (is_here(s, f)) {
+    if (conn_is_here(s, f)) {
         struct conn *c = conn_of_flow(s, f);
         if (!c)
             return ERR_UNREACHABLE;
@@ -419,7 +413,7 @@ void sip_flow_keep(struct sip *s, const struct flow *f, usec until)
 {
     if (f->conn == 0 || f->worker >= s->shared->group->n)
         return;
-    if (is_here(s, f)) {
+    if (conn_is_here(s, f)) {
         keep(s, f, until);
         return;
     }

@@ -617,9 +617,9 @@ static void answer_from_home(struct world *w, struct rx *rx)
     w->last = rx_ref(rx);
 }
 
-static void a_websocket_goes_to_who_sends_on_it(void **state)
+/* Two workers, and a WebSocket that a request came on: sender serves it. */
+static struct world *two_with_ws(void)
 {
-    (void)state;
     world_configure = with_ws;
     struct world *w = world_new(2, NULL);
     world_configure = NULL;
@@ -627,6 +627,13 @@ static void a_websocket_goes_to_who_sends_on_it(void **state)
     open_ws(w);
     say_ws(w, request("OPTIONS", "WS", "z9hG4bKa", "c1", ""));
     sender = w->last->flow.worker;
+    return w;
+}
+
+static void a_websocket_goes_to_who_sends_on_it(void **state)
+{
+    (void)state;
+    struct world *w = two_with_ws();
     unsigned other = 1 - sender;
     act(w, w->group->loop[sender], keep_last);
     inbox_clear(w);
@@ -665,13 +672,7 @@ static bool on_its_way(void *arg)
 static void the_process_ends_with_a_websocket_on_its_way(void **state)
 {
     (void)state;
-    world_configure = with_ws;
-    struct world *w = world_new(2, NULL);
-    world_configure = NULL;
-    w->on_request = answer_from_home;
-    open_ws(w);
-    say_ws(w, request("OPTIONS", "WS", "z9hG4bKa", "c1", ""));
-    sender = w->last->flow.worker;
+    struct world *w = two_with_ws();
     act(w, w->group->loop[sender], keep_last);
     sender = 1 - sender;
     struct act a = {.w = w, .fn = send_from_it};

@@ -50,6 +50,11 @@ static inline char sv_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
+/* An ASCII letter or digit. */
+static inline bool sv_is_alnum(char c)
+{
+    return (unsigned)((c | 0x20) - 'a') < 26 || (unsigned)(c - '0') < 10;
+}
 
 /* Equality by octet; absent equals absent and empty. */
 static inline bool sv_eq(sv a, sv b)

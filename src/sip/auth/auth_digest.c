@@ -144,11 +144,6 @@ static sv *field_begun(struct fields *f, const char **p, const char *end)
     return NULL;
 }
 
-static bool alnum(char c)
-{
-    return (unsigned)((c | 0x20) - 'a') < 26 || (unsigned)(c - '0') < 10;
-}
-
 /* The first octet that is no printable ASCII, or does not stand for itself in a quoted string. */
 static const char *plain_end(const char *p, const char *end)
 {
@@ -190,7 +185,7 @@ static sv *usual_param(struct fields *f, sv *rest, sv *ret_value)
             return NULL;
         *ret_value = (sv){value, (size_t)(p++ - value)};
     } else {
-        while (p < end && alnum(*p))
+        while (p < end && sv_is_alnum(*p))
             p++;
         *ret_value = (sv){value, (size_t)(p - value)};
         if (p == value)

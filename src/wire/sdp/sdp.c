@@ -11,16 +11,11 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (sv_lower(c) >= 'a' && sv_lower(c) <= 'z');
-}
-
 bool sdp_is_token(sv s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        if (c == '\0' || (!is_alnum(c) && !strchr("!#$%&'*+-.^_`{|}~", c)))
+        if (c == '\0' || (!sv_is_alnum(c) && !strchr("!#$%&'*+-.^_`{|}~", c)))
             return false;
     }
     return s.n > 0;
@@ -75,7 +70,7 @@ static bool is_host(sv s)
             digits = true;
             continue;
         }
-        if (!is_alnum(c) && c != '-' && c != '_')
+        if (!sv_is_alnum(c) && c != '-' && c != '_')
             return false;
         digits = digits && c >= '0' && c <= '9';
         label_n++;

@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { SHA256_BLOCK = 64, JOINT = 256 };
+enum { HMAC_BLOCK = 64, JOINT = 256 }; /* a block of SHA-1 and of SHA-256 */
 
-enum algorithm { ALG_MD5, ALG_SHA256, ALGS };
+enum algorithm { ALG_MD5, ALG_SHA1, ALG_SHA256, ALGS };
 
 static EVP_MD *md[ALGS];
 static pthread_key_t contexts_key;
@@ -64,7 +64,8 @@ static void start_once(void)
 {
     /* Refused when OpenSSL has memory of the heap's already: then it stays with that. */
     (void)CRYPTO_set_mem_functions(lib_alloc, lib_realloc, lib_free);
-    static const char *const name[ALGS] = {[ALG_MD5] = "MD5", [ALG_SHA256] = "SHA256"};
+    static const char *const name[ALGS] = {
+        [ALG_MD5] = "MD5", [ALG_SHA1] = "SHA1", [ALG_SHA256] = "SHA256"};
     for (int i = 0; i < ALGS; i++) {
         md[i] = EVP_MD_fetch(NULL, name[i], NULL);
         if (!md[i])
@@ -137,15 +138,16 @@ void crypto_sha256(const sv *pieces, size_t n, uint8_t ret_digest[static SHA256_
 }
 
 /* RFC 2104 §2: H(K xor opad, H(K xor ipad, text)); keys longer than a block are hashed first. */
-void crypto_hmac_sha256(sv key, const sv *pieces, size_t n, uint8_t ret_mac[static SHA256_LEN])
+static void hmac(enum algorithm alg, size_t len, sv key, const sv *pieces, size_t n,
+                 uint8_t *ret_mac)
 {
-    uint8_t pad[SHA256_BLOCK] = {0}, inner[SHA256_LEN];
+    uint8_t pad[HMAC_BLOCK] = {0}, inner[SHA256_LEN];
     if (key.n > sizeof pad)
-        crypto_sha256(&key, 1, pad);
+        digest(alg, &key, 1, pad);
     else if (key.n)
         memcpy(pad, key.p, key.n);
 
-    EVP_MD_CTX *ctx = context(ALG_SHA256);
+    EVP_MD_CTX *ctx = context(alg);
     for (size_t i = 0; i < sizeof pad; i++)
         pad[i] ^= 0x36;
     check(EVP_DigestInit_ex2(ctx, NULL, NULL));
@@ -158,10 +160,20 @@ void crypto_hmac_sha256(sv key, const sv *pieces, size_t n, uint8_t ret_mac[stat
         pad[i] ^= 0x36 ^ 0x5c;
     check(EVP_DigestInit_ex2(ctx, NULL, NULL));
     check(EVP_DigestUpdate(ctx, pad, sizeof pad));
-    check(EVP_DigestUpdate(ctx, inner, sizeof inner));
+    check(EVP_DigestUpdate(ctx, inner, len));
     check(EVP_DigestFinal_ex(ctx, ret_mac, NULL));
     crypto_wipe(pad, sizeof pad);
     crypto_wipe(inner, sizeof inner);
+}
+
+void crypto_hmac_sha1(sv key, const sv *pieces, size_t n, uint8_t ret_mac[static SHA1_LEN])
+{
+    hmac(ALG_SHA1, SHA1_LEN, key, pieces, n, ret_mac);
+}
+
+void crypto_hmac_sha256(sv key, const sv *pieces, size_t n, uint8_t ret_mac[static SHA256_LEN])
+{
+    hmac(ALG_SHA256, SHA256_LEN, key, pieces, n, ret_mac);
 }
 
 bool crypto_equal(const void *a, const void *b, size_t n)

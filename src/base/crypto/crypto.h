@@ -8,15 +8,17 @@
 #define CRYPTO_CRYPTO_H
 #include "str/buf.h"
 
-enum { MD5_LEN = 16, SHA256_LEN = 32, SIPHASH_KEY = 16 };
+enum { MD5_LEN = 16, SHA1_LEN = 20, SHA256_LEN = 32, SIPHASH_KEY = 16 };
 
-/* Once per process before threads start. Errors: ERR_UNSUPPORTED (no MD5 or SHA-256 in this
+/* Once per process before threads start. Errors: ERR_UNSUPPORTED (no MD5, SHA-1 or SHA-256 in this
  * libcrypto). */
 MUST_USE enum err crypto_start(void);
 
 /* Hash of the concatenation of n pieces. */
 void crypto_md5(const sv *pieces, size_t n, uint8_t ret_digest[static MD5_LEN]);
 void crypto_sha256(const sv *pieces, size_t n, uint8_t ret_digest[static SHA256_LEN]);
+/* SHA-1 where a protocol names no other (STUN, SRTP): as a MAC it still holds. */
+void crypto_hmac_sha1(sv key, const sv *pieces, size_t n, uint8_t ret_mac[static SHA1_LEN]);
 void crypto_hmac_sha256(sv key, const sv *pieces, size_t n, uint8_t ret_mac[static SHA256_LEN]);
 /* SipHash-2-4. */
 uint64_t crypto_siphash(const uint8_t key[static SIPHASH_KEY], const void *p, size_t n);

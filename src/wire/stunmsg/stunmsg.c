@@ -11,31 +11,11 @@
 
 #include "stunmsg/stunmsg_priv.h"
 
-enum { ATTRIBUTE_HEADER = 4, FAMILY_IPV4 = 1, FAMILY_IPV6 = 2, FINGERPRINT_VALUE = 4 };
+enum { ATTRIBUTE_HEADER = 4, FINGERPRINT_VALUE = 4 };
 /* §14.7: so that the CRC of another protocol is no fingerprint */
 enum { FINGERPRINT_XOR = 0x5354554e };
 
 const uint8_t stun_cookie[STUN_COOKIE] = {0x21, 0x12, 0xa4, 0x42};
-
-static uint8_t octet(sv s, size_t at)
-{
-    return (uint8_t)s.p[at];
-}
-
-static uint16_t get_u16(sv s, size_t at)
-{
-    return (uint16_t)(octet(s, at) << 8 | octet(s, at + 1));
-}
-
-static uint32_t get_u32(sv s, size_t at)
-{
-    return (uint32_t)get_u16(s, at) << 16 | get_u16(s, at + 2);
-}
-
-static size_t padded(size_t n)
-{
-    return (n + 3) & ~(size_t)3;
-}
 
 uint32_t stun_fingerprint(const void *p, size_t n)
 {
@@ -61,7 +41,7 @@ void stun_xor(uint8_t *p, size_t n, const uint8_t id[static STUN_ID])
 
 bool stunmsg_is(sv octets)
 {
-    return octets.n >= STUN_HEADER && (octet(octets, 0) & 0xc0) == 0 &&
+    return octets.n >= STUN_HEADER && (stun_octet(octets, 0) & 0xc0) == 0 &&
            memcmp(octets.p + 4, stun_cookie, STUN_COOKIE) == 0;
 }
 
@@ -72,11 +52,11 @@ static bool attribute_at(sv text, size_t at, struct stun_attr *ret_attr, size_t 
 {
     if (at > text.n || text.n - at < ATTRIBUTE_HEADER)
         return false;
-    size_t n = get_u16(text, at + 2), value = at + ATTRIBUTE_HEADER;
-    if (padded(n) > text.n - value)
+    size_t n = stun_get_u16(text, at + 2), value = at + ATTRIBUTE_HEADER;
+    if (stun_padded(n) > text.n - value)
         return false;
-    *ret_attr = (struct stun_attr){get_u16(text, at), {text.p + value, n}, at};
-    *ret_next = value + padded(n);
+    *ret_attr = (struct stun_attr){stun_get_u16(text, at), {text.p + value, n}, at};
+    *ret_next = value + stun_padded(n);
     return true;
 }
 
@@ -115,7 +95,10 @@ bool stunmsg_find(const struct stunmsg *m, enum stun_type type, struct stun_attr
     return false;
 }
 
-bool stunmsg_is_basic(uint16_t type)
+/* Who is to understand an attribute. */
+enum { BASIC = 1 << 0, ICE = 1 << 1, TURN = 1 << 2 };
+
+static unsigned usages(uint16_t type)
 {
     switch ((enum stun_type)type) {
     case STUN_MAPPED_ADDRESS:
@@ -129,11 +112,49 @@ bool stunmsg_is_basic(uint16_t type)
     case STUN_PASSWORD_ALGORITHM:
     case STUN_USERHASH:
     case STUN_XOR_MAPPED_ADDRESS:
+    case STUN_PASSWORD_ALGORITHMS:
+    case STUN_ALTERNATE_DOMAIN:
     case STUN_SOFTWARE:
+    case STUN_ALTERNATE_SERVER:
     case STUN_FINGERPRINT:
-        return true;
+        return BASIC | ICE | TURN;
+    case STUN_PRIORITY:
+    case STUN_USE_CANDIDATE:
+    case STUN_ICE_CONTROLLED:
+    case STUN_ICE_CONTROLLING:
+        return ICE;
+    case STUN_CHANNEL_NUMBER:
+    case STUN_LIFETIME:
+    case STUN_XOR_PEER_ADDRESS:
+    case STUN_DATA:
+    case STUN_XOR_RELAYED_ADDRESS:
+    case STUN_REQUESTED_ADDRESS_FAMILY:
+    case STUN_EVEN_PORT:
+    case STUN_REQUESTED_TRANSPORT:
+    case STUN_DONT_FRAGMENT:
+    case STUN_RESERVATION_TOKEN:
+    case STUN_CONNECTION_ID:
+    case STUN_ADDITIONAL_ADDRESS_FAMILY:
+    case STUN_ADDRESS_ERROR_CODE:
+    case STUN_ICMP:
+        return TURN;
     }
-    return false;
+    return 0;
+}
+
+bool stunmsg_is_basic(uint16_t type)
+{
+    return usages(type) & BASIC;
+}
+
+bool stunmsg_is_ice(uint16_t type)
+{
+    return usages(type) & ICE;
+}
+
+bool stunmsg_is_turn(uint16_t type)
+{
+    return usages(type) & TURN;
 }
 
 static bool listed(const uint16_t *types, size_t n, uint16_t type)
@@ -168,7 +189,7 @@ static bool attributes_hold(sv text, bool *ret_fingerprint)
             return false;
         fingerprint = a.type == STUN_FINGERPRINT;
         if (fingerprint && (a.value.n != FINGERPRINT_VALUE ||
-                            get_u32(a.value, 0) != stun_fingerprint(text.p, a.at)))
+                            stun_get_u32(a.value, 0) != stun_fingerprint(text.p, a.at)))
             return false;
     }
     *ret_fingerprint = fingerprint;
@@ -178,47 +199,13 @@ static bool attributes_hold(sv text, bool *ret_fingerprint)
 enum err stunmsg_parse(sv octets, struct stunmsg *ret_msg)
 {
     struct stunmsg m = {.text = octets};
-    if (!stunmsg_is(octets) || octets.n - STUN_HEADER != get_u16(octets, 2) || octets.n % 4 != 0 ||
-        !attributes_hold(octets, &m.fingerprint))
+    if (!stunmsg_is(octets) || octets.n - STUN_HEADER != stun_get_u16(octets, 2) ||
+        octets.n % 4 != 0 || !attributes_hold(octets, &m.fingerprint))
         return ERR_SYNTAX;
-    unsigned type = get_u16(octets, 0);
+    unsigned type = stun_get_u16(octets, 0);
     m.class = (enum stun_class)((type >> 7 & 2) | (type >> 4 & 1));
     m.method = (uint16_t)((type & 0x000f) | (type & 0x00e0) >> 1 | (type & 0x3e00) >> 2);
     memcpy(m.id, octets.p + 8, STUN_ID);
     *ret_msg = m;
-    return ERR_OK;
-}
-
-/* ---- values ---- */
-
-enum err stunmsg_xor_address(const struct stunmsg *m, sv value, struct stun_addr *ret_addr)
-{
-    struct stun_addr a = {0};
-    if (value.n < 4)
-        return ERR_SYNTAX;
-    if (octet(value, 1) != FAMILY_IPV4 && octet(value, 1) != FAMILY_IPV6)
-        return ERR_UNSUPPORTED;
-    size_t n = octet(value, 1) == FAMILY_IPV4 ? 4 : 16;
-    if (value.n != 4 + n)
-        return ERR_SYNTAX;
-    uint8_t port[2] = {octet(value, 2), octet(value, 3)};
-    stun_xor(port, 2, m->id);
-    memcpy(a.ip, value.p + 4, n);
-    stun_xor(a.ip, n, m->id);
-    a.family = n == 4 ? 4 : 6;
-    a.port = (uint16_t)(port[0] << 8 | port[1]);
-    *ret_addr = a;
-    return ERR_OK;
-}
-
-enum err stunmsg_error_code(sv value, unsigned *ret_code, sv *ret_reason)
-{
-    if (value.n < 4)
-        return ERR_SYNTAX;
-    unsigned class = octet(value, 2) & 7, number = octet(value, 3);
-    if (class < 3 || class > 6 || number > 99)
-        return ERR_SYNTAX;
-    *ret_code = class * 100 + number;
-    *ret_reason = sv_sub(value, 4, value.n);
     return ERR_OK;
 }

@@ -74,6 +74,22 @@ static void hmac_gives_the_values_of_rfc_4231(void **state)
     expect_hex(d, SHA256_LEN, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
+static void hmac_gives_the_values_of_rfc_2202(void **state)
+{
+    (void)state;
+    uint8_t d[SHA1_LEN];
+    char key[80];
+    memset(key, 0x0b, 20);
+    crypto_hmac_sha1((sv){key, 20}, (sv[]){SV("Hi "), SV("There")}, 2, d); /* §3, test case 1 */
+    expect_hex(d, SHA1_LEN, "b617318655057264e28bc0b6fb378c8ef146be00");
+    crypto_hmac_sha1(SV("Jefe"), (sv[]){SV("what do ya want for nothing?")}, 1, d); /* 2 */
+    expect_hex(d, SHA1_LEN, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+    memset(key, 0xaa, 80); /* 6: a key longer than a block */
+    sv text = SV("Test Using Larger Than Block-Size Key - Hash Key First");
+    crypto_hmac_sha1((sv){key, 80}, &text, 1, d);
+    expect_hex(d, SHA1_LEN, "aa4ae5e15272d00e95705637ce8a3b55ed402112");
+}
+
 static void siphash_gives_the_values_of_its_paper(void **state)
 {
     (void)state;
@@ -553,6 +569,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_give_the_published_values),
         cmocka_unit_test(digests_of_pieces_are_those_of_the_whole),
+        cmocka_unit_test(hmac_gives_the_values_of_rfc_2202),
         cmocka_unit_test(hmac_gives_the_values_of_rfc_4231),
         cmocka_unit_test(siphash_gives_the_values_of_its_paper),
         cmocka_unit_test(siphash_of_lists_is_the_one_of_their_octets),

@@ -299,6 +299,25 @@ static unsigned connections(const struct config_reader *r)
     return total / workers > 0 ? (unsigned)(total / workers) : 1;
 }
 
+static void media(struct settings *s, const struct config_value *v)
+{
+    struct settings_media *m = &s->media;
+    m->first_port = (uint16_t)v[CONFIG_K_MEDIA_PORTS].n;
+    m->last_port = (uint16_t)v[CONFIG_K_MEDIA_PORTS].n2;
+    m->mode = (enum settings_media_mode)v[CONFIG_K_MEDIA_MODE].n;
+    m->srtp = (enum settings_media_srtp)v[CONFIG_K_MEDIA_SRTP].n;
+    m->codecs_n = config_words_n(&v[CONFIG_K_MEDIA_CODECS]);
+    for (unsigned i = 0; i < m->codecs_n; i++)
+        m->codecs[i] = (enum settings_codec)config_words_at(&v[CONFIG_K_MEDIA_CODECS], i);
+    m->transcode = v[CONFIG_K_MEDIA_TRANSCODE].n != 0;
+    m->dtmf = (enum settings_dtmf)v[CONFIG_K_MEDIA_DTMF].n;
+    m->t38 = v[CONFIG_K_MEDIA_T38].n != 0;
+    m->latch = v[CONFIG_K_MEDIA_LATCH].n;
+    m->silence = v[CONFIG_K_MEDIA_SILENCE].n;
+    m->dscp = (uint8_t)v[CONFIG_K_MEDIA_DSCP].n;
+    m->bandwidth = (uint64_t)v[CONFIG_K_MEDIA_BANDWIDTH].n;
+}
+
 static void scalars(struct config_reader *r)
 {
     struct settings *s = r->c->pub.settings;
@@ -335,6 +354,7 @@ static void scalars(struct config_reader *r)
     s->authenticate = (enum settings_authenticate)v[CONFIG_K_SECURITY_AUTHENTICATE].n;
     s->strangers = (enum settings_strangers)v[CONFIG_K_SECURITY_STRANGERS].n;
     s->password_min = (unsigned)v[CONFIG_K_SECURITY_PASSWORDS_MINIMUM].n;
+    media(s, v);
     s->drain = v[CONFIG_K_DRAIN].n;
 }
 

@@ -289,6 +289,28 @@ static void take_digest(struct config_reader *r, struct config_doc *d, const str
         .set = true, .digest = p, .digest_listed = listed, .at = config_place_of(d, node)};
 }
 
+/* A list, or one of its words. Lists of several files append. */
+static void take_words(struct config_reader *r, struct config_doc *d, const struct config_row *key,
+                       yaml_node_t *node)
+{
+    struct config_value *v = &r->c->values[key->id];
+    struct config_scalar s;
+    struct config_value fresh = {
+        .set = true, .n = v->set ? v->n : 0, .at = config_place_of(d, node)};
+    bool list = node->type == YAML_SEQUENCE_NODE;
+    size_t n = list ? config_list_n(r, d, node) : 1;
+    size_t errors = r->report->errors;
+    if (n == 0)
+        config_error(r, config_place_of(d, node), SV_NONE, SV_FMT ": the list is empty",
+                     SV_ARG(key->path));
+    for (size_t i = 0; i < n && !d->tired; i++) {
+        if (config_scalar(r, d, list ? config_list_item(d, node, i) : node, key->path, &s))
+            config_words_add(r, key, &s, &fresh);
+    }
+    if (r->report->errors == errors)
+        *v = fresh;
+}
+
 static void walk_map(struct config_reader *r, struct config_doc *d, yaml_node_t *map, sv prefix)
 {
     sv section = sv_sub(prefix, 0, prefix.n > 0 ? prefix.n - 1 : 0);
@@ -309,6 +331,8 @@ static void walk_map(struct config_reader *r, struct config_doc *d, yaml_node_t 
         if (row && row->kind == CONFIG_ROW_KEY) {
             if (row->type == CONFIG_T_DIGEST)
                 take_digest(r, d, row, pair.value);
+            else if (row->type == CONFIG_T_WORDS)
+                take_words(r, d, row, pair.value);
             else if (row->type > CONFIG_T_SCALARS)
                 config_items(r, d, row, pair.value);
             else if (row->type == CONFIG_T_PEM ? config_plain(r, d, pair.value, row->path, &s)

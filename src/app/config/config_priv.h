@@ -41,14 +41,17 @@ enum config_type {
     CONFIG_T_ENUM,
     CONFIG_T_TEXT,
     CONFIG_T_PATH,
-    CONFIG_T_HOST,                      /* address or host name, or the word: absent */
-    CONFIG_T_BIND,                      /* address and port, or the word: family 0 */
-    CONFIG_T_BOOL,                      /* true: 1 */
-    CONFIG_T_RATE,                      /* per second */
-    CONFIG_T_SECRET,                    /* a TEXT that has to come from elsewhere */
-    CONFIG_T_PEM,                       /* a PATH, or from elsewhere; its octets are read */
-    CONFIG_T_DIGEST,                    /* the word, or algorithms */
-    CONFIG_T_SCALARS = CONFIG_T_DIGEST, /* up to here one value is enough */
+    CONFIG_T_HOST,                     /* address or host name, or the word: absent */
+    CONFIG_T_BIND,                     /* address and port, or the word: family 0 */
+    CONFIG_T_BOOL,                     /* true: 1 */
+    CONFIG_T_RATE,                     /* per second */
+    CONFIG_T_SECRET,                   /* a TEXT that has to come from elsewhere */
+    CONFIG_T_PEM,                      /* a PATH, or from elsewhere; its octets are read */
+    CONFIG_T_PORTS,                    /* PORT-PORT */
+    CONFIG_T_BITRATE,                  /* per second; 0 without a unit */
+    CONFIG_T_DIGEST,                   /* the word, or algorithms */
+    CONFIG_T_WORDS,                    /* some of the words, in order; n: see config_words_n */
+    CONFIG_T_SCALARS = CONFIG_T_WORDS, /* up to here one value is enough */
     CONFIG_T_DOMAINS,
     CONFIG_T_LISTEN,
     CONFIG_T_INCLUDE,
@@ -104,9 +107,11 @@ struct config_scalar {
 };
 
 struct config_value {
-    bool set;         /* by a file, --set or the environment */
-    int64_t n, n2;    /* number, microseconds, bytes, index of the word; second end of a range */
-    sv text;          /* TEXT, PATH, HOST */
+    bool set; /* by a file, --set or the environment */
+    int64_t n,
+        n2;  /* number, microseconds, bytes, index of the word; second end of a range; of WORDS
+                         four bits for each, its index and one more, the first one lowest */
+    sv text; /* TEXT, PATH, HOST */
     struct addr addr; /* BIND */
     struct auth_policy digest;
     bool digest_listed; /* may be added to by another file */
@@ -378,6 +383,12 @@ void config_put_bounds(struct buf *b, const struct config_row *key);
 void config_value_print(struct buf *b, const struct config_row *key, const struct config_value *v);
 void config_put_text(struct buf *b, sv text);
 void config_put_digest(struct buf *b, const struct auth_policy *p);
+/* The words of a WORDS: their number; the index of one. */
+unsigned config_words_n(const struct config_value *v);
+unsigned config_words_at(const struct config_value *v, unsigned i);
+/* Appends one to v. False: reported. */
+bool config_words_add(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, struct config_value *v);
 void config_put_domain(struct buf *b, const struct config_domain *d);
 void config_put_account(struct buf *b, const struct config_account *a);
 /* The value of a list or map with rows of its own, on one line. */

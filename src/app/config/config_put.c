@@ -34,6 +34,16 @@ void config_put_text(struct buf *b, sv text)
     buf_char(b, '"');
 }
 
+static void put_chosen(struct buf *b, const struct config_row *key, const struct config_value *v)
+{
+    buf_char(b, '[');
+    for (unsigned i = 0; i < config_words_n(v); i++) {
+        buf_str(b, i == 0 ? "" : ", ");
+        buf_put(b, config_word(key->words, config_words_at(v, i)));
+    }
+    buf_char(b, ']');
+}
+
 void config_value_print(struct buf *b, const struct config_row *key, const struct config_value *v)
 {
     if (sv_present(v->from)) {
@@ -86,6 +96,15 @@ void config_value_print(struct buf *b, const struct config_row *key, const struc
             addr_print(b, &v->addr);
             buf_char(b, '"');
         }
+        break;
+    case CONFIG_T_PORTS:
+        buf_printf(b, "%d-%d", (int)v->n, (int)v->n2);
+        break;
+    case CONFIG_T_BITRATE:
+        config_put_number(b, key->type, v->n);
+        break;
+    case CONFIG_T_WORDS:
+        put_chosen(b, key, v);
         break;
     case CONFIG_T_DIGEST:
         config_put_digest(b, &v->digest);

@@ -59,6 +59,14 @@ static json_t *own_schema(const struct config_row *key, bool *bad)
         return pattern("^[0-9]+(ms|s|m|h|d)(-[0-9]+(ms|s|m|h|d))?$");
     case CONFIG_T_SIZE:
         return pattern("^[0-9]+(B|KiB|MiB|GiB)$");
+    case CONFIG_T_PORTS:
+        return pattern("^[0-9]+-[0-9]+$");
+    case CONFIG_T_BITRATE:
+        return json_pack("{s:[o, o]}", "anyOf", pattern("^[0-9]+(kbit/s|Mbit/s|Gbit/s)$"),
+                         whole(0, 0));
+    case CONFIG_T_WORDS:
+        return json_pack("{s:[o, {s:s, s:i, s:o}]}", "anyOf", words(key->words, bad), "type",
+                         "array", "minItems", 1, "items", words(key->words, bad));
     case CONFIG_T_ENUM:
         return words(key->words, bad);
     case CONFIG_T_DIGEST:
@@ -283,6 +291,9 @@ static void put_type(struct buf *b, const struct config_row *key)
         [CONFIG_T_PATH] = "PATH",
         [CONFIG_T_HOST] = "address or host name",
         [CONFIG_T_BIND] = "ADDRESS:PORT",
+        [CONFIG_T_PORTS] = "PORT-PORT",
+        [CONFIG_T_BITRATE] = "BITRATE",
+        [CONFIG_T_WORDS] = "list of",
         [CONFIG_T_DIGEST] = "DIGEST",
         [CONFIG_T_DOMAINS] = "list of TEXT or maps",
         [CONFIG_T_LISTEN] = "list of LISTENER or maps",
@@ -336,7 +347,8 @@ enum err config_print_reference(struct buf *b)
     buf_str(b, "# Every key of the configuration\n\n"
                "DURATION is a number and `ms`, `s`, `m`, `h` or `d`; RANGE two of them with a dash "
                "between; SIZE a number and\n"
-               "`B`, `KiB`, `MiB` or `GiB`; RATE a number and `/s`; CIDR a network or an address; "
+               "`B`, `KiB`, `MiB` or `GiB`; RATE a number and `/s`; BITRATE a number and `kbit/s`, "
+               "`Mbit/s` or `Gbit/s`; CIDR a network or an address; "
                "LISTENER `TRANSPORT:[ADDRESS:]PORT`; TARGET\n"
                "where a call can go. A PATH that is relative starts at the folder of its "
                "file. Any single value may\n"

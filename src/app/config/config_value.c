@@ -63,6 +63,10 @@ static enum err with_unit(sv text, const struct unit *units, size_t n, int64_t *
     return ERR_SYNTAX;
 }
 
+static const struct unit bitrates[] = {
+    {SV("Gbit/s"), 1000000000}, {SV("Mbit/s"), 1000000}, {SV("kbit/s"), 1000}};
+enum { BITRATES = sizeof(bitrates) / sizeof(bitrates[0]) };
+
 enum err config_size_parse(sv text, uint64_t *ret_bytes)
 {
     int64_t v;
@@ -91,6 +95,8 @@ void config_put_number(struct buf *b, enum config_type type, int64_t v)
         buf_str(b, "/s");
     } else if (type == CONFIG_T_SIZE) {
         put_unit(b, v, sizes, SIZES);
+    } else if (type == CONFIG_T_BITRATE && v > 0) {
+        put_unit(b, v, bitrates, BITRATES);
     } else {
         buf_i64(b, v);
     }
@@ -187,6 +193,106 @@ static bool read_range(struct config_reader *r, const struct config_row *key,
     config_error(r, s->at, SV("the smaller one comes first: 60s-1h"),
                  SV_FMT ": %s ends before it begins", SV_ARG(key->path), config_shown(s, shown));
     return false;
+}
+
+static bool read_port(sv text, int64_t *ret_port)
+{
+    uint64_t n;
+    if (sv_u64(text, 65535, &n) || n == 0)
+        return false;
+    *ret_port = (int64_t)n;
+    return true;
+}
+
+static bool read_ports(struct config_reader *r, const struct config_row *key,
+                       const struct config_scalar *s, struct config_value *v)
+{
+    char shown[CONFIG_SHOWN];
+    size_t dash = sv_chr(s->text, '-');
+    if (read_port(sv_sub(s->text, 0, dash), &v->n) &&
+        read_port(sv_sub(s->text, dash + 1, s->text.n), &v->n2) && v->n >= 1024 &&
+        v->n2 >= v->n + 3)
+        return true;
+    config_error(r, s->at, SV("two ports from 1024 to 65535, such as 20000-29999"),
+                 SV_FMT ": %s is no range of ports, or one too small for a call", SV_ARG(key->path),
+                 config_shown(s, shown));
+    return false;
+}
+
+static bool read_bitrate(struct config_reader *r, const struct config_row *key,
+                         const struct config_scalar *s, struct config_value *v)
+{
+    char shown[CONFIG_SHOWN];
+    if (sv_eq(s->text, SV("0"))) {
+        v->n = 0;
+        return true;
+    }
+    enum err rc = with_unit(s->text, bitrates, BITRATES, &v->n);
+    if (!rc)
+        return in_bounds(r, key, s, v->n);
+    config_error(r, s->at, SV("such as 50Mbit/s, or 0"), SV_FMT ": %s %s", SV_ARG(key->path),
+                 config_shown(s, shown),
+                 rc == ERR_RANGE ? "is out of range" : "has no unit that this can have");
+    return false;
+}
+
+enum { WORD_BITS = 4 };
+
+unsigned config_words_n(const struct config_value *v)
+{
+    unsigned n = 0;
+    while (n < 64 / WORD_BITS && (uint64_t)v->n >> n * WORD_BITS & 15)
+        n++;
+    return n;
+}
+
+unsigned config_words_at(const struct config_value *v, unsigned i)
+{
+    return (unsigned)((uint64_t)v->n >> i * WORD_BITS & 15) - 1;
+}
+
+bool config_words_add(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s, struct config_value *v)
+{
+    char mem[128], shown[CONFIG_SHOWN];
+    struct buf b;
+    sv word;
+    unsigned n = config_words_n(v);
+    buf_init(&b, mem, sizeof(mem));
+    buf_str(&b, "some of");
+    for (unsigned i = 0; sv_present(word = config_word(key->words, i)); i++) {
+        buf_char(&b, ' ');
+        buf_put(&b, word);
+        if (!sv_eq(word, s->text))
+            continue;
+        for (unsigned k = 0; k < n; k++) {
+            if (config_words_at(v, k) == i) {
+                config_error(r, s->at, SV_NONE, SV_FMT ": %s stands in the list twice",
+                             SV_ARG(key->path), config_shown(s, shown));
+                return false;
+            }
+        }
+        v->n = (int64_t)((uint64_t)v->n | (uint64_t)(i + 1) << n * WORD_BITS);
+        return true;
+    }
+    config_error(r, s->at, buf_sv(&b), SV_FMT ": %s is none of what this can have",
+                 SV_ARG(key->path), config_shown(s, shown));
+    return false;
+}
+
+/* One, or several with blanks between, as defaults have them. */
+static bool read_words(struct config_reader *r, const struct config_row *key,
+                       const struct config_scalar *s, struct config_value *v)
+{
+    for (size_t at = 0; at <= s->text.n;) {
+        size_t end = at + sv_chr(sv_sub(s->text, at, s->text.n), ' ');
+        struct config_scalar word = *s;
+        word.text = sv_sub(s->text, at, end);
+        if (!config_words_add(r, key, &word, v))
+            return false;
+        at = end + 1;
+    }
+    return true;
 }
 
 static bool read_enum(struct config_reader *r, const struct config_row *key,
@@ -371,6 +477,12 @@ bool config_value_read(struct config_reader *r, const struct config_row *key,
         return read_host(r, key, s, v);
     case CONFIG_T_BIND:
         return read_bind(r, key, s, v);
+    case CONFIG_T_PORTS:
+        return read_ports(r, key, s, v);
+    case CONFIG_T_BITRATE:
+        return read_bitrate(r, key, s, v);
+    case CONFIG_T_WORDS:
+        return read_words(r, key, s, v);
     case CONFIG_T_DIGEST:
         v->digest_listed = true;
         return config_algorithm(r, key->path, s, &v->digest);

@@ -53,6 +53,8 @@ struct stats {
     X(DIRECTORY, "call_directory")              \
     X(OFFLOAD, "offload")                       \
     X(KEEPALIVE, "keepalive")                   \
+    X(MEDIA_PORTS, "media_ports")               \
+    X(MEDIA_SESSIONS, "media_sessions")         \
     X(CONTROL, "control")
 enum stat_limit {
 #define X(id, label) STAT_LIMIT_##id,

@@ -20,6 +20,22 @@ enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to,
     return u->ops->send(u, from, to, pieces, n);
 }
 
+enum err udp_send_block(struct udp *u, const struct addr *to, struct block *b)
+{
+    if (u->ops->send_block)
+        return u->ops->send_block(u, to, b);
+    sv octets = {b->p, b->n};
+    enum err rc = u->ops->send(u, NULL, to, &octets, 1);
+    block_unref(b);
+    return rc;
+}
+
+void udp_mark(struct udp *u, uint8_t dscp)
+{
+    if (u->ops->mark)
+        u->ops->mark(u, dscp);
+}
+
 void udp_close(struct udp *u)
 {
     if (u)

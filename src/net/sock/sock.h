@@ -44,6 +44,9 @@ struct udp {
 struct udp_ops {
     enum err (*send)(struct udp *u, const struct addr *from, const struct addr *to,
                      const sv *pieces, size_t n);
+    enum err (*send_block)(struct udp *u, const struct addr *to,
+                           struct block *b);   /* NULL: by send */
+    void (*mark)(struct udp *u, uint8_t dscp); /* NULL: not marked */
     void (*close)(struct udp *u);
 };
 /* One socket per worker and address, SO_REUSEPORT within this process. port 0: any; the other
@@ -51,8 +54,12 @@ struct udp_ops {
  * ERR_DENIED, ERR_UNREACHABLE (address not ours), ERR_IO. */
 MUST_USE enum err udp_open(struct loop *l, const struct addr *bind, const struct udp_handler *h,
                            void *arg, struct udp **ret_udp);
-/* As udp_open. flags: SOCK_FREEBIND: the address need not be ours yet (IP_FREEBIND, ip(7)). */
-enum { SOCK_FREEBIND = 1 };
+/* As udp_open. flags:
+ *   SOCK_FREEBIND  the address need not be ours yet (IP_FREEBIND, ip(7))
+ *   SOCK_PRIVATE   of this loop alone, with one address (no wildcard): thousands of them are cheap. No
+ *                  errors are told, nobody is steered to, what is longer than 2,048 octets is
+ *                  dropped, and what cannot leave at once is lost. For media. */
+enum { SOCK_FREEBIND = 1, SOCK_PRIVATE = 2 };
 MUST_USE enum err udp_open_flags(struct loop *l, const struct addr *bind, unsigned flags,
                                  const struct udp_handler *h, void *arg, struct udp **ret_udp);
 /* Copies the pieces; the datagram leaves at the end of the turn at the latest. from: NULL or the
@@ -60,6 +67,11 @@ MUST_USE enum err udp_open_flags(struct loop *l, const struct addr *bind, unsign
  * ERR_TOOBIG, ERR_BUSY (send queue full), ERR_UNREACHABLE (to is of another family). */
 MUST_USE enum err udp_send(struct udp *u, const struct addr *from, const struct addr *to,
                            const sv *pieces, size_t n);
+/* As udp_send from where u is bound, without a copy: the caller's reference of b goes over, also on failure,
+ * and b's octets stay as they are until it has left. */
+MUST_USE enum err udp_send_block(struct udp *u, const struct addr *to, struct block *b);
+/* Differentiated services (RFC 2474) of what it sends, of a SOCK_PRIVATE one. Best effort. */
+void udp_mark(struct udp *u, uint8_t dscp);
 void udp_close(struct udp *u); /* NULL is fine */
 /* The local address that the routing table gives octets to `to` (port 0): for Via and Contact on
  * wildcard sockets. Errors: ERR_UNREACHABLE. */

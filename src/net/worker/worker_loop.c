@@ -196,6 +196,7 @@ static void on_check(uv_check_t *h)
         if (!worker_udp_flush(w))
             break;
     }
+    worker_port_flush(w);
     w->in_turn = false;
     if (atomic_load_explicit(&w->g->stop, memory_order_acquire))
         uv_stop(&w->uv);
@@ -274,6 +275,7 @@ enum err worker_init(struct worker *w, struct worker_group *g, unsigned number)
     w->wake_at = USEC_NEVER;
     list_init(&w->udps);
     list_init(&w->udps_dirty);
+    list_init(&w->ports);
     list_init(&w->streams);
     list_init(&w->listeners);
     list_init(&w->dns_channels);
@@ -353,6 +355,7 @@ void worker_done(struct worker *w)
     worker_dns_done(w);
     worker_stream_done(w);
     worker_listen_done(w);
+    worker_port_done(w);
     worker_udp_done(w);
     uv_walk(&w->uv, close_handle, NULL);
     uv_run(&w->uv, UV_RUN_DEFAULT);

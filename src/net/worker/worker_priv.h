@@ -30,6 +30,7 @@ enum {
 };
 
 struct udp_batch;
+struct port_batch;
 struct dns_channel;
 
 /* An address that sockets of this process are bound to: see worker_bind. */
@@ -78,6 +79,8 @@ struct worker {
 
     struct link udps, udps_dirty; /* dirty: datagrams wait for the end of the turn */
     struct udp_batch *batch;
+    struct link ports;
+    struct port_batch *ports_batch;
     struct link streams, listeners;
     char *read_buffer;
     int reserve_fd; /* given up to accept and shed a connection when there is no other left */
@@ -144,6 +147,12 @@ bool worker_udp_flush(struct worker *w);
 /* Now and then: what the kernel had no room for is counted. */
 void worker_udp_look(struct worker *w);
 void worker_udp_done(struct worker *w);
+
+/* ---- worker_port.c ---- */
+enum err worker_port_open(struct loop *l, const struct addr *at, const struct udp_handler *h,
+                          void *arg, struct udp **ret_udp);
+void worker_port_flush(struct worker *w);
+void worker_port_done(struct worker *w);
 
 /* ---- worker_steer.c ---- */
 /* For the whole reuseport group of this bound socket. Best effort. */

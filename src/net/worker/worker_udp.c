@@ -534,6 +534,8 @@ enum err worker_udp_open(struct loop *l, const struct addr *bind, unsigned flags
     struct worker *w = worker_of(l);
     if (l->stopping)
         return ERR_STATE;
+    if (flags & SOCK_PRIVATE)
+        return worker_port_open(l, bind, h, arg, ret_udp);
     TRY(batch_of(w));
     struct worker_udp *u = MEM_NEW(struct worker_udp);
     if (!u)

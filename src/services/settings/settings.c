@@ -56,6 +56,19 @@ enum err settings_default(sv domain, struct settings **ret_settings)
     s->keepalive = 25 * USEC_S;
     s->outbound = true;
     s->push.hold = 20 * USEC_S;
+    s->media = (struct settings_media){
+        .first_port = 20000,
+        .last_port = 29999,
+        .mode = MEDIA_AUTO,
+        .srtp = MEDIA_SRTP_PREFER,
+        .codecs = {SETTINGS_OPUS, SETTINGS_G722, SETTINGS_PCMA, SETTINGS_PCMU},
+        .codecs_n = SETTINGS_CODECS,
+        .transcode = true,
+        .t38 = true,
+        .latch = 5 * USEC_S,
+        .silence = USEC_MIN,
+        .dscp = 46,
+    };
     s->contacts = 10;
     s->digest.mode = AUTH_MODE_AUTO;
     s->password_min = 12;

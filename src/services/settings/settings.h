@@ -84,6 +84,25 @@ struct settings_route {
     usec timeout; /* per step; 0: sip.ringing */
 };
 
+/* ---- media ---- */
+enum settings_media_mode { MEDIA_AUTO, MEDIA_ALWAYS, MEDIA_NEVER };
+enum settings_media_srtp { MEDIA_SRTP_NEVER, MEDIA_SRTP_PREFER, MEDIA_SRTP_REQUIRE };
+enum settings_codec { SETTINGS_OPUS, SETTINGS_G722, SETTINGS_PCMA, SETTINGS_PCMU, SETTINGS_CODECS };
+enum settings_dtmf { MEDIA_DTMF_AUTO, MEDIA_DTMF_RFC4733, MEDIA_DTMF_INFO, MEDIA_DTMF_INBAND };
+struct settings_media {
+    uint16_t first_port, last_port;
+    enum settings_media_mode mode;
+    enum settings_media_srtp srtp;
+    enum settings_codec codecs[SETTINGS_CODECS]; /* in order of preference */
+    unsigned codecs_n;
+    bool transcode;
+    enum settings_dtmf dtmf;
+    bool t38;
+    usec latch, silence; /* silence 0: never */
+    uint8_t dscp;
+    uint64_t bandwidth; /* bit/s; 0: no cap */
+};
+
 struct settings_push {
     sv url; /* empty: none */
     sv secret;
@@ -108,6 +127,7 @@ struct settings {
     bool outbound;    /* registrar.outbound (RFC 5626) */
     bool require_tls; /* security.require_tls: accounts only over tls and wss */
     struct settings_push push;
+    struct settings_media media;
     const struct settings_route *routes;
     size_t routes_n;
     unsigned contacts;         /* registrar.contacts */

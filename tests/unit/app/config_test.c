@@ -80,6 +80,17 @@ static void an_empty_file_gives_every_default(void **state)
     assert_int_equal(s->ringing, 200 * USEC_S);
     assert_true(s->server_hidden);
     assert_int_equal(s->breadth, 60);
+    assert_int_equal(s->media.first_port, 20000);
+    assert_int_equal(s->media.last_port, 29999);
+    assert_int_equal(s->media.mode, MEDIA_AUTO);
+    assert_int_equal(s->media.srtp, MEDIA_SRTP_PREFER);
+    assert_int_equal(s->media.codecs_n, 4);
+    assert_int_equal(s->media.codecs[0], SETTINGS_OPUS);
+    assert_int_equal(s->media.codecs[3], SETTINGS_PCMU);
+    assert_true(s->media.transcode);
+    assert_int_equal(s->media.dtmf, MEDIA_DTMF_AUTO);
+    assert_int_equal(s->media.silence, USEC_MIN);
+    assert_int_equal(s->media.bandwidth, 0);
     assert_int_equal(s->expires_min, 60 * USEC_S);
     assert_int_equal(s->expires_max, USEC_HOUR);
     assert_int_equal(s->contacts, 10);
@@ -95,31 +106,34 @@ static void an_empty_file_gives_every_default(void **state)
 static void every_key_has_its_value(void **state)
 {
     (void)state;
-    struct config *c =
-        load("domains: [One.Test, {name: two.test, realm: old realm, aliases: pbx.two.test, "
-             "digest: [md5, sha-256]}]\n"
-             "listen: [udp:192.0.2.1:5070, {bind: \"tcp:[2001:db8::1]:0\"}, udp:lo:5071]\n"
-             "advertise: 203.0.113.5\n"
-             "workers: 3\n"
-             "data: ../d\n"
-             "run_as: no\n"
-             "drain: 2h\n"
-             "store: {directory: sqlite, location: memory, sync: 50ms}\n"
-             "control: {socket: s.sock, http: never}\n"
-             "sip: {t1: 200ms, t2: 3s, t4: 6s, ringing: 4m, max_message: 32KiB, mtu: 1200, server: "
-             "Tandem 1, breadth: 7}\n"
-             "registrar: {expires: 2m-1d, contacts: 3}\n"
-             "security:\n"
-             "  digest: [sha-256, md5]\n"
-             "  authenticate: register\n"
-             "  strangers: ring\n"
-             "  passwords: {minimum: 14}\n"
-             "  limits: {connections: 5, total_connections: 30, idle: 1m}\n"
-             "accounts:\n"
-             "  - {user: alice, name: Alice Meier, number: 0041}\n"
-             "  - {user: bob@two.test, number: [102, \"+41445550102\", \"*9#\"]}\n"
-             "log: {level: debug, format: json, levels: {txn: error, sip: warn}}\n"
-             "records: {keep: 30d}\n");
+    struct config *c = load(
+        "domains: [One.Test, {name: two.test, realm: old realm, aliases: pbx.two.test, "
+        "digest: [md5, sha-256]}]\n"
+        "listen: [udp:192.0.2.1:5070, {bind: \"tcp:[2001:db8::1]:0\"}, udp:lo:5071]\n"
+        "advertise: 203.0.113.5\n"
+        "workers: 3\n"
+        "data: ../d\n"
+        "run_as: no\n"
+        "drain: 2h\n"
+        "store: {directory: sqlite, location: memory, sync: 50ms}\n"
+        "control: {socket: s.sock, http: never}\n"
+        "sip: {t1: 200ms, t2: 3s, t4: 6s, ringing: 4m, max_message: 32KiB, mtu: 1200, server: "
+        "Tandem 1, breadth: 7}\n"
+        "registrar: {expires: 2m-1d, contacts: 3}\n"
+        "media: {ports: 30000-30999, mode: always, srtp: require, codecs: [pcmu, opus], transcode: "
+        "never, dtmf: info, t38: false, latch: 2s, silence: never, dscp: 40, bandwidth: "
+        "50Mbit/s}\n"
+        "security:\n"
+        "  digest: [sha-256, md5]\n"
+        "  authenticate: register\n"
+        "  strangers: ring\n"
+        "  passwords: {minimum: 14}\n"
+        "  limits: {connections: 5, total_connections: 30, idle: 1m}\n"
+        "accounts:\n"
+        "  - {user: alice, name: Alice Meier, number: 0041}\n"
+        "  - {user: bob@two.test, number: [102, \"+41445550102\", \"*9#\"]}\n"
+        "log: {level: debug, format: json, levels: {txn: error, sip: warn}}\n"
+        "records: {keep: 30d}\n");
     assert_non_null(c);
     const struct settings *s = c->settings;
     assert_true(c->domains_given);
@@ -158,6 +172,20 @@ static void every_key_has_its_value(void **state)
     assert_false(s->server_hidden);
     assert_sv(s->server, "Tandem 1");
     assert_int_equal(s->breadth, 7);
+    assert_int_equal(s->media.first_port, 30000);
+    assert_int_equal(s->media.last_port, 30999);
+    assert_int_equal(s->media.mode, MEDIA_ALWAYS);
+    assert_int_equal(s->media.srtp, MEDIA_SRTP_REQUIRE);
+    assert_int_equal(s->media.codecs_n, 2);
+    assert_int_equal(s->media.codecs[0], SETTINGS_PCMU);
+    assert_int_equal(s->media.codecs[1], SETTINGS_OPUS);
+    assert_false(s->media.transcode);
+    assert_int_equal(s->media.dtmf, MEDIA_DTMF_INFO);
+    assert_false(s->media.t38);
+    assert_int_equal(s->media.latch, 2 * USEC_S);
+    assert_int_equal(s->media.silence, 0);
+    assert_int_equal(s->media.dscp, 40);
+    assert_int_equal(s->media.bandwidth, 50000000);
     assert_int_equal(s->expires_min, 2 * USEC_MIN);
     assert_int_equal(s->expires_max, USEC_DAY);
     assert_int_equal(s->contacts, 3);
@@ -175,7 +203,7 @@ static void every_key_has_its_value(void **state)
     assert_sv(s->accounts[0].name, "Alice Meier");
     assert_sv(s->accounts[0].numbers[0], "0041"); /* keeps its zeros */
     assert_false(sv_present(s->accounts[0].password));
-    assert_sv(sv_sub(s->accounts[0].origin, strlen(folder), 99), "/t.yaml:19");
+    assert_sv(sv_sub(s->accounts[0].origin, strlen(folder), 99), "/t.yaml:20");
     assert_sv(s->accounts[1].domain, "two.test");
     assert_int_equal(s->accounts[1].numbers_n, 3);
     assert_sv(s->accounts[1].numbers[2], "*9#");
@@ -319,6 +347,16 @@ static const struct {
      "1:26: error: security.digest: 'md5' stands in the list twice\n"},
     {"security: {digest: []}\n",
      "1:20: error: security.digest: the list is empty; auto, or a list of sha-256 and md5\n"},
+    {"media: {codecs: [opus, g729]}\n",
+     "1:24: error: media.codecs: 'g729' is none of what this can "
+     "have; some of opus g722 pcma pcmu\n"},
+    {"media: {codecs: [opus, opus]}\n",
+     "1:24: error: media.codecs: 'opus' stands in the list twice\n"},
+    {"media: {ports: 20000-20002}\n",
+     "1:16: error: media.ports: '20000-20002' is no range of ports, or one too small for a call; "
+     "two ports from 1024 to 65535, such as 20000-29999\n"},
+    {"media: {bandwidth: 50}\n", "1:20: error: media.bandwidth: '50' has no unit that this can "
+                                 "have; such as 50Mbit/s, or 0\n"},
     {"store: {directory: \"postgresql://x\"}\n",
      "1:20: error: store.directory: 'postgresql://x' is not built yet; say sqlite\n"},
     {"log: {levels: {txn: loud}}\n",

@@ -590,9 +590,61 @@ static void datagrams_reach_the_worker_they_name(void **state)
     net_end();
 }
 
+/* ---- private ports ---- */
+
+static unsigned cut;
+
+static void mirror_datagram(void *arg, struct block *b, const struct addr *from,
+                            const struct addr *to)
+{
+    struct udp **u = arg;
+    (void)to;
+    b->p[0] = 'B'; /* it is ours to change, and to send on */
+    assert_int_equal(udp_send_block(*u, from, block_ref(b)), ERR_OK);
+}
+
+static void mirrored(void *arg, struct block *b, const struct addr *from, const struct addr *to)
+{
+    (void)arg, (void)to;
+    seen_from = *from;
+    got = b->n;
+    cut += b->p[0] != 'B';
+    net_stop();
+}
+
+static void a_private_port_sends_the_block_on_that_it_received(void **state)
+{
+    static const struct udp_handler mirror = {.on_datagram = mirror_datagram},
+                                    other = {.on_datagram = mirrored};
+    struct udp *port, *same, *u;
+    (void)state;
+    net_setup(1);
+    cut = 0;
+    assert_int_equal(udp_open_flags(at, any_port("127.0.0.1"), SOCK_PRIVATE, &mirror, &port, &port),
+                     ERR_OK);
+    assert_int_equal(udp_open(at, any_port("127.0.0.1"), &other, NULL, &u), ERR_OK);
+    /* nobody shares it, also not another worker */
+    assert_int_equal(udp_open_flags(at, &port->local, SOCK_PRIVATE, &mirror, &port, &same),
+                     ERR_BUSY);
+    memset(octets, 'A', sizeof(octets));
+    sv tooth[2] = {{octets, 100}, {octets, 72}}, much = {octets, 3000};
+    udp_mark(port, 46);
+    /* one that is too long is dropped and nothing else suffers */
+    assert_int_equal(udp_send(u, NULL, &port->local, &much, 1), ERR_OK);
+    assert_int_equal(udp_send(u, NULL, &port->local, tooth, 2), ERR_OK);
+    net_run();
+    assert_int_equal(got, 172);
+    assert_int_equal(cut, 0);
+    assert_true(addr_equal(&seen_from, &port->local));
+    udp_close(port);
+    udp_close(u);
+    net_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_private_port_sends_the_block_on_that_it_received),
         cmocka_unit_test(datagrams_of_all_sizes),
         cmocka_unit_test(wildcard_answers_from_the_address_asked),
         cmocka_unit_test(datagrams_over_ipv6),

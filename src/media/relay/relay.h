@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* relay/relay.h: ports, whom they listen to, and the way of a packet.            layer: media
+ *
+ * Spec    RFC 3550, 3605, 4961 (one port to send and receive), 5761 and 7983 (what shares a port); threats D16 to D18.
+ * Shape   struct relay is a worker's: its share of the ports, its counters. A transport is what one side of
+ *         a call has for one m= line, or for several that are bundled: a pair of ports, and for RTP and for
+ *         RTCP a path: whom it listens to and where it sends. A packet that is let in goes to on_packet in
+ *         the block that it came in, which may be changed and sent on; RTCP and what is neither say what they are.
+ * Path    A source is believed when it is the address that the description told. Another one is learned
+ *         only within a window, and only where there is a reason: the description's address is not the one that
+ *         its signalling comes from (a NAT), and the packets come from the latter; three that belong together.
+ *         Packets that were proved by their keys (SRTP) teach by themselves. Nothing else is taken, and so
+ *         nothing is sent to anybody else (RTP bleed).
+ *         Nothing is sent to addresses that a description has no business to name (loopback, link-local,
+ *         multicast, our own ports; private ones, but by whom signals from such), and to one that never
+ *         answers only for some seconds.
+ * Limits  relay_config; STAT_LIMIT_MEDIA_PORTS counts refusals.
+ * Threads the loop's. */
+#ifndef RELAY_RELAY_H
+#define RELAY_RELAY_H
+#include "sock/sock.h"
+
+struct relay;
+struct relay_config {
+    uint16_t first, last; /* media.ports: pairs begin at even ports */
+    usec latch;           /* media.latch */
+    uint8_t dscp;         /* media.dscp */
+};
+/* Errors: ERR_NOMEM. The group's size says which share of the ports is this worker's. */
+MUST_USE enum err relay_new(struct loop *l, const struct relay_config *c, struct relay **ret_relay);
+void relay_free(struct relay *r); /* all transports must be gone */
+void relay_configure(struct relay *r, const struct relay_config *c);
+struct loop *relay_loop(const struct relay *r);
+/* Pairs in use, of this worker's. */
+size_t relay_pairs(const struct relay *r);
+
+/* ---- whom a port listens to ---- */
+
+enum relay_component { RELAY_RTP, RELAY_RTCP, RELAY_COMPONENTS };
+
+/* What is known of who is behind a path. */
+struct relay_peer {
+    struct addr told;  /* by its description; family 0: nothing */
+    struct addr party; /* where its signalling comes from, port not looked at; family 0: unknown */
+    bool trusted;      /* the configuration names it: its addresses are not doubted */
+};
+struct relay_path {
+    struct relay_peer peer;
+    struct addr to; /* where is sent; family 0: nowhere (yet) */
+    struct addr
+        other; /* heard beside it, never sent to (a sender that uses two ports); family 0: none */
+    usec since, until; /* learning */
+    bool proved;       /* somebody answers from `to` */
+    bool secure;       /* what comes is proved by keys before relay_path_hear */
+    unsigned unproved; /* sent without an answer */
+    /* who may be learned: three packets in order of one source */
+    struct addr candidate;
+    uint32_t ssrc;
+    uint16_t seq;
+    uint8_t consistent;
+};
+/* A description has said (again) who is there. What was learned stays while it says the same. ours: the ports that
+ * are ours, for addresses of ours.   mine: our own address there */
+void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure,
+                    const struct relay_config *c, const struct addr *mine, usec now);
+/* Before the keys are tried: may this source be one? */
+bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec now);
+/* A packet, proved if the path is secure. True: it is taken. ssrc, seq: of RTP; of RTCP ssrc and 0. */
+bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssrc, uint16_t seq,
+                     usec now);
+/* Counts a packet that is to leave. False: it must not. */
+bool relay_path_send(struct relay_path *p);
+
+/* ---- transports ---- */
+
+struct relay_transport;
+/* Calls for what a port receives, in turns of the loop. b is the callee's to change, and to send on with a
+ * reference of its own. */
+struct relay_handler {
+    /* neither RTP nor RTCP: STUN and DTLS. From anybody: the callee judges. */
+    void (*on_other)(void *arg, struct relay_transport *t, enum relay_component c, struct block *b,
+                     const struct addr *from);
+    /* RTP or RTCP (muxed or not) of a possible source, before it is believed: the callee proves it (or not),
+     * asks relay_path_hear, and goes on */
+    void (*on_packet)(void *arg, struct relay_transport *t, enum relay_component c, struct block *b,
+                      const struct addr *from);
+};
+struct relay_transport {
+    struct relay *relay;
+    struct udp *port[RELAY_COMPONENTS];
+    struct relay_path path[RELAY_COMPONENTS]; /* with mux that of RTP alone */
+    bool mux;
+    bool opaque; /* no RTP: all that a possible source sends goes to on_packet (T.38) */
+    unsigned pair;
+    const struct relay_handler *h;
+    void *arg;
+};
+/* Opens a pair of ports of at's address. t: the caller's memory. Errors: ERR_BUSY (none left), ERR_UNREACHABLE (the
+ * address is not ours), ERR_NOMEM, ERR_IO. */
+MUST_USE enum err relay_open(struct relay *r, const struct addr *at, const struct relay_handler *h,
+                             void *arg, struct relay_transport *t);
+void relay_close(struct relay_transport *t); /* once, of an opened one */
+/* Sends to where the path says; b's reference goes over. RTCP with mux leaves by the RTP port. False: nowhere to. */
+bool relay_send(struct relay_transport *t, enum relay_component c, struct block *b);
+/* Sends to an address: STUN and DTLS. Copies. */
+void relay_send_to(struct relay_transport *t, enum relay_component c, const struct addr *to,
+                   sv octets);
+
+#endif

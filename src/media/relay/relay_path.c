@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* Whom a port listens to and where it sends: a pure machine of one path. See relay.h. */
+#include "relay/relay.h"
+
+enum {
+    CONSISTENT = 3, /* packets in order, before a source is learned without keys */
+    IN_ORDER = 16,  /* sequence numbers that a packet may be ahead of the one before */
+    UNPROVED_MAX =
+        500, /* packets to a public address that is not its signalling's, until it answers */
+};
+/* A sender that uses another port than it told is heard if nothing has come from the one told for so long. */
+#define OTHER_AFTER (1 * USEC_S)
+
+static bool is_local(enum addr_class c)
+{
+    return c == ADDR_PRIVATE || c == ADDR_LOOPBACK || c == ADDR_LINK_LOCAL;
+}
+
+/* It is one of our own media ports: what is sent there comes back. */
+static bool is_own_port(const struct addr *a, const struct relay_config *c, const struct addr *mine)
+{
+    return addr_equal_ip(a, mine) && a->port >= c->first && a->port <= c->last;
+}
+
+/* A description may name this address (D16). */
+static bool may_send(const struct relay_peer *peer, const struct relay_config *c,
+                     const struct addr *mine)
+{
+    const struct addr *told = &peer->told;
+    enum addr_class class = addr_class(told);
+    if (told->family != mine->family || told->port == 0 || class == ADDR_MULTICAST ||
+        class == ADDR_SPECIAL || is_own_port(told, c, mine))
+        return false;
+    if (peer->trusted || class == ADDR_GLOBAL || addr_equal_ip(told, &peer->party))
+        return true;
+    /* a phone in a network like that of its signalling; the loopback is a network of its own */
+    return peer->party.family != 0 && addr_class(&peer->party) == class;
+}
+
+void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure,
+                    const struct relay_config *c, const struct addr *mine, usec now)
+{
+    bool same = addr_equal(&p->peer.told, &peer->told) && p->until != 0;
+    p->peer = *peer;
+    p->secure = secure;
+    if (same)
+        return;
+    p->to = may_send(peer, c, mine) ? peer->told : (struct addr){0};
+    p->other = p->candidate = (struct addr){0};
+    p->since = now;
+    p->until = now + c->latch;
+    p->proved = false;
+    p->unproved = 0;
+    p->consistent = 0;
+}
+
+/* Its own description cannot be reached by what we see of it: there is a NAT, and any port of it may be its. */
+static bool behind_nat(const struct relay_path *p)
+{
+    return p->peer.party.family != 0 && !addr_equal_ip(&p->peer.told, &p->peer.party);
+}
+
+bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec now)
+{
+    if (addr_equal(from, &p->to) || addr_equal(from, &p->peer.told) || addr_equal(from, &p->other))
+        return true;
+    if (p->secure) /* keys decide; outside of the window only for a NAT that has changed its mind */
+        return now < p->until || (p->to.family != 0 && addr_equal_ip(from, &p->to));
+    if (now >= p->until || p->proved)
+        return false;
+    return behind_nat(p) ? addr_equal_ip(from, &p->peer.party) : addr_equal_ip(from, &p->peer.told);
+}
+
+static void learn(struct relay_path *p, const struct addr *from)
+{
+    p->to = *from;
+    p->proved = true;
+    p->unproved = 0;
+    p->other = (struct addr){0};
+}
+
+/* Another packet of the candidate, behind the one before. */
+static bool belongs(const struct relay_path *p, const struct addr *from, uint32_t ssrc,
+                    uint16_t seq)
+{
+    uint16_t ahead = (uint16_t)(seq - p->seq);
+    return addr_equal(from, &p->candidate) && ssrc == p->ssrc && ahead <= IN_ORDER;
+}
+
+bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssrc, uint16_t seq,
+                     usec now)
+{
+    if (!relay_path_maybe(p, from, now))
+        return false;
+    if (addr_equal(from, &p->to)) {
+        p->proved = true;
+        p->unproved = 0;
+        return true;
+    }
+    if (p->secure) {
+        learn(p, from);
+        return true;
+    }
+    if (addr_equal(from, &p->other))
+        return true;
+    if (addr_equal(from, &p->peer.told)) {
+        /* what may not be sent to may still be heard, unless somebody better is there already */
+        if (!p->proved)
+            p->other = *from;
+        return addr_equal(from, &p->other);
+    }
+    p->consistent = belongs(p, from, ssrc, seq) ? p->consistent + 1 : 1;
+    p->candidate = *from;
+    p->ssrc = ssrc;
+    p->seq = seq;
+    if (p->consistent < CONSISTENT)
+        return false;
+    if (behind_nat(p)) {
+        learn(p, from);
+        return true;
+    }
+    /* one host, two ports: what it told stays where it is sent to */
+    if (now < p->since + OTHER_AFTER)
+        return false;
+    p->other = *from;
+    return true;
+}
+
+bool relay_path_send(struct relay_path *p)
+{
+    if (p->to.family == 0)
+        return false;
+    if (p->proved || p->peer.trusted || addr_equal_ip(&p->to, &p->peer.party))
+        return true;
+    if (is_local(addr_class(&p->to)))
+        return true; /* nobody else's network */
+    return p->unproved < UNPROVED_MAX && ++p->unproved > 0;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/* relay_test.c: whom a port listens to, where it sends, and which ports there are. */
+#include "../net/net_run.h"
+#include <string.h>
+#include "relay/relay.h"
+
+static const struct relay_config config = {
+    .first = 20000, .last = 29999, .latch = 5 * USEC_S, .dscp = 46};
+
+static struct addr at_(const char *text)
+{
+    return net_addr(text);
+}
+
+/* A path of somebody who told `told`, signals from `party`; we stand at `mine`. */
+static struct relay_path path_of(const char *told, const char *party, bool secure, const char *mine)
+{
+    struct relay_path p = {.until = 0};
+    struct relay_peer peer = {.told = at_(told), .party = at_(party)};
+    struct addr me = at_(mine);
+    relay_path_set(&p, &peer, secure, &config, &me, USEC_S);
+    return p;
+}
+
+static bool hear(struct relay_path *p, const char *from, uint32_t ssrc, uint16_t seq, usec now)
+{
+    struct addr a = at_(from);
+    return relay_path_hear(p, &a, ssrc, seq, now);
+}
+
+static bool sends_to(const struct relay_path *p, const char *to)
+{
+    struct addr a = at_(to);
+    return addr_equal(&p->to, &a);
+}
+
+#define ME    "192.0.2.1:5060"
+#define PHONE "198.51.100.7:4000"
+
+/* ---- in the open ---- */
+
+static void who_told_his_address_is_heard_there_and_nobody_else(void **state)
+{
+    struct relay_path p = path_of(PHONE, "198.51.100.7:5060", false, ME);
+    (void)state;
+    assert_true(sends_to(&p, PHONE));
+    for (uint16_t i = 0; i < 100; i++) { /* a sprayer before the phone says anything */
+        assert_false(hear(&p, "203.0.113.9:4000", 7, i, USEC_S + i));
+        assert_false(hear(&p, "198.51.100.8:4000", 7, i, USEC_S + i));
+    }
+    assert_true(sends_to(&p, PHONE));
+    assert_true(hear(&p, PHONE, 1, 1, 2 * USEC_S));
+    for (uint16_t i = 0; i < 100;
+         i++) /* another program of the same host, once the phone is there */
+        assert_false(hear(&p, "198.51.100.7:4002", 7, i, 2 * USEC_S + i));
+    assert_true(hear(&p, PHONE, 1, 2, 30 * USEC_S));
+    assert_true(sends_to(&p, PHONE));
+}
+
+static void a_sender_with_two_ports_is_heard_but_not_sent_to(void **state)
+{
+    struct relay_path p = path_of(PHONE, "198.51.100.7:5060", false, ME);
+    (void)state;
+    usec late = USEC_S + 1500 * USEC_MS;
+    assert_false(hear(&p, "198.51.100.7:5000", 3, 1, USEC_S));
+    assert_false(hear(&p, "198.51.100.7:5000", 3, 2, USEC_S));
+    assert_false(
+        hear(&p, "198.51.100.7:5000", 3, 3, USEC_S)); /* too early: the one told may come yet */
+    assert_true(hear(&p, "198.51.100.7:5000", 3, 4, late));
+    assert_true(hear(&p, "198.51.100.7:5000", 3, 5, 60 * USEC_S));
+    assert_true(sends_to(&p, PHONE));
+}
+
+/* ---- behind a NAT ---- */
+
+static void behind_a_nat_the_port_is_learned_from_where_the_signalling_comes(void **state)
+{
+    struct relay_path p = path_of("10.1.0.10:4000", "198.51.100.7:33000", false, ME);
+    (void)state;
+    assert_int_equal(p.to.family, 0); /* nobody is there from here */
+    assert_false(hear(&p, "203.0.113.9:4000", 7, 1, USEC_S));
+    assert_false(hear(&p, "203.0.113.9:4000", 7, 2, USEC_S));
+    assert_false(hear(&p, "203.0.113.9:4000", 7, 3, USEC_S));
+    assert_false(hear(&p, "198.51.100.7:61000", 1, 10, USEC_S));
+    assert_false(hear(&p, "198.51.100.7:61000", 1, 11, USEC_S));
+    assert_true(hear(&p, "198.51.100.7:61000", 1, 12, USEC_S));
+    assert_true(sends_to(&p, "198.51.100.7:61000"));
+    assert_false(hear(&p, "198.51.100.7:61002", 1, 13, USEC_S)); /* settled */
+    assert_true(sends_to(&p, "198.51.100.7:61000"));
+}
+
+static void packets_that_do_not_belong_together_teach_nothing(void **state)
+{
+    struct relay_path p = path_of("10.1.0.10:4000", "198.51.100.7:33000", false, ME);
+    (void)state;
+    for (uint32_t i = 0; i < 50; i++) {
+        assert_false(hear(&p, "198.51.100.7:61000", i, 10, USEC_S));                  /* sources */
+        assert_false(hear(&p, "198.51.100.7:61000", 1, (uint16_t)(i * 997), USEC_S)); /* numbers */
+        assert_false(hear(&p, i & 1 ? "198.51.100.7:61001" : "198.51.100.7:61003", 1, 5, USEC_S));
+    }
+    assert_int_equal(p.to.family, 0);
+}
+
+static void after_the_window_nothing_is_learned(void **state)
+{
+    struct relay_path p = path_of("10.1.0.10:4000", "198.51.100.7:33000", false, ME);
+    (void)state;
+    for (uint16_t i = 0; i < 10; i++)
+        assert_false(hear(&p, "198.51.100.7:61000", 1, i, USEC_S + config.latch));
+}
+
+static void the_same_description_again_keeps_what_was_learned_another_one_does_not(void **state)
+{
+    struct relay_path p = path_of("10.1.0.10:4000", "198.51.100.7:33000", false, ME);
+    struct addr me = at_(ME);
+    (void)state;
+    for (uint16_t i = 0; i < 3; i++)
+        hear(&p, "198.51.100.7:61000", 1, i, USEC_S);
+    struct relay_peer same = p.peer, other = p.peer;
+    relay_path_set(&p, &same, false, &config, &me, 100 * USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61000"));
+    assert_false(hear(&p, "198.51.100.7:61002", 1, 9, 100 * USEC_S));
+    other.told = at_("10.1.0.11:4002");
+    relay_path_set(&p, &other, false, &config, &me, 100 * USEC_S);
+    assert_int_equal(p.to.family, 0);
+    for (uint16_t i = 0; i < 3; i++)
+        hear(&p, "198.51.100.7:61002", 1, i, 101 * USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61002"));
+}
+
+/* ---- with keys ---- */
+
+static void what_keys_have_proved_teaches_by_itself(void **state)
+{
+    struct relay_path p = path_of("10.1.0.10:4000", "198.51.100.7:33000", true, ME);
+    struct addr stranger = at_("203.0.113.9:4000");
+    (void)state;
+    assert_true(relay_path_maybe(&p, &stranger, USEC_S)); /* keys will tell */
+    assert_true(hear(&p, "203.0.113.50:700", 1, 1, USEC_S));
+    assert_true(sends_to(&p, "203.0.113.50:700"));
+    /* later only its NAT may choose another port */
+    assert_false(relay_path_maybe(&p, &stranger, 60 * USEC_S));
+    assert_true(hear(&p, "203.0.113.50:900", 1, 2, 60 * USEC_S));
+    assert_true(sends_to(&p, "203.0.113.50:900"));
+}
+
+/* ---- what a description has no business to name ---- */
+
+static void nothing_is_sent_where_nobody_may_send_us(void **state)
+{
+    static const char *const never[] = {
+        "127.0.0.1:4000",       "127.9.9.9:4000", "169.254.169.254:80", "224.0.0.1:4000",
+        "255.255.255.255:4000", "0.0.0.0:4000",   "10.0.0.1:4000",      "192.168.1.1:4000",
+        "100.64.0.1:4000",      "192.0.2.1:20010" /* our own port */};
+    (void)state;
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+        struct relay_path p = path_of(never[i], "198.51.100.7:5060", false, ME);
+        assert_int_equal(p.to.family, 0);
+        assert_false(relay_path_send(&p));
+    }
+    static const char *const never6[] = {"[::1]:4000", "[fe80::1]:4000", "[ff02::1]:4000",
+                                         "[::]:4000", "[fc00::1]:4000"};
+    for (size_t i = 0; i < sizeof(never6) / sizeof(never6[0]); i++) {
+        struct relay_path p = path_of(never6[i], "[2001:db8::7]:5060", false, "[2001:db8::1]:5060");
+        assert_int_equal(p.to.family, 0);
+    }
+    struct relay_path other = path_of("[2001:db8::7]:4000", "198.51.100.7:5060", false, ME);
+    assert_int_equal(other.to.family, 0); /* our port is of the other family */
+}
+
+static void who_signals_from_such_a_network_may_name_it(void **state)
+{
+    (void)state;
+    struct relay_path p = path_of("127.0.0.2:4000", "127.0.0.1:5060", false, "127.0.0.1:5060");
+    assert_true(relay_path_send(&p));
+    p = path_of("10.0.0.5:4000", "10.7.0.1:5060", false, "10.0.0.1:5060");
+    assert_true(relay_path_send(&p));
+    p = path_of("127.0.0.2:4000", "10.7.0.1:5060", false, "10.0.0.1:5060");
+    assert_false(relay_path_send(&p));
+}
+
+static void a_third_party_that_never_answers_is_left_alone_soon(void **state)
+{
+    struct relay_path p = path_of("203.0.113.9:4000", "198.51.100.7:5060", false, ME);
+    unsigned sent = 0;
+    (void)state;
+    while (sent < 100000 && relay_path_send(&p))
+        sent++;
+    assert_in_range(sent, 100, 1000);
+    assert_true(hear(&p, "203.0.113.9:4000", 1, 1, 2 * USEC_S)); /* it does answer */
+    assert_true(relay_path_send(&p));
+    struct relay_path own = path_of(PHONE, "198.51.100.7:5060", false, ME);
+    for (sent = 0; sent < 100000; sent++)
+        assert_true(relay_path_send(&own));
+}
+
+/* ---- ports ---- */
+
+static unsigned packets, others;
+static unsigned heard[RELAY_COMPONENTS];
+static void on_other(void *arg, struct relay_transport *t, enum relay_component c, struct block *b,
+                     const struct addr *from)
+{
+    (void)arg, (void)t, (void)c, (void)b, (void)from;
+    others++;
+}
+static void on_packet(void *arg, struct relay_transport *t, enum relay_component c, struct block *b,
+                      const struct addr *from)
+{
+    struct relay_transport *to = arg;
+    (void)b, (void)from;
+    packets++;
+    if (!relay_path_hear(&t->path[c], from, 1, 1, loop_now(at)))
+        return;
+    heard[c]++;
+    assert_true(relay_send(to, c, block_ref(b)));
+}
+static const struct relay_handler handler = {on_other, on_packet};
+
+static void got_it(void *arg, struct block *b, const struct addr *from, const struct addr *to)
+{
+    unsigned *left = arg;
+    (void)to, (void)b, (void)from;
+    if (--*left == 0)
+        net_stop();
+}
+
+static void a_range_is_used_up_and_comes_back(void **state)
+{
+    struct relay_config few = config;
+    struct relay *r;
+    struct relay_transport t[3];
+    struct addr lo;
+    (void)state;
+    net_setup(1);
+    few.first = 27001; /* the pair begins at 27002 */
+    few.last = 27005;
+    assert_int_equal(relay_new(at, &few, &r), ERR_OK);
+    lo = at_("127.0.0.1:0");
+    assert_int_equal(relay_open(r, &lo, &handler, NULL, &t[0]), ERR_OK);
+    assert_int_equal(relay_open(r, &lo, &handler, NULL, &t[1]), ERR_OK);
+    assert_int_equal(relay_open(r, &lo, &handler, NULL, &t[2]), ERR_BUSY);
+    for (int i = 0; i < 2; i++) {
+        unsigned port = t[i].port[RELAY_RTP]->local.port;
+        assert_int_equal(port % 2, 0);
+        assert_in_range(port, 27002, 27004);
+        assert_int_equal(t[i].port[RELAY_RTCP]->local.port, port + 1);
+    }
+    assert_int_equal(at->stats.refusals[STAT_LIMIT_MEDIA_PORTS], 1);
+    relay_close(&t[0]);
+    assert_int_equal(relay_pairs(r), 1);
+    assert_int_equal(relay_open(r, &lo, &handler, NULL, &t[2]), ERR_OK);
+    relay_close(&t[1]);
+    relay_close(&t[2]);
+    relay_free(r);
+    net_end();
+}
+
+static void a_packet_goes_through(void **state)
+{
+    static const uint8_t rtp[172] = {0x80, 0, 0, 1}, rtcp[8] = {0x80, 201, 0, 1}, stun[20] = {0, 1};
+    static const struct udp_handler got = {.on_datagram = got_it};
+    struct relay *r;
+    struct relay_transport a, b;
+    struct udp *alice, *alice_rtcp, *bob;
+    unsigned left = 2, none = 1000;
+    (void)state;
+    net_setup(1);
+    packets = others = 0;
+    struct addr lo = at_("127.0.0.1:0");
+    assert_int_equal(relay_new(at, &config, &r), ERR_OK);
+    assert_int_equal(relay_open(r, &lo, &handler, &b, &a), ERR_OK);
+    assert_int_equal(relay_open(r, &lo, &handler, &a, &b), ERR_OK);
+    assert_int_equal(udp_open(at, &lo, &got, &none, &alice), ERR_OK);
+    assert_int_equal(udp_open(at, &lo, &got, &none, &alice_rtcp), ERR_OK);
+    assert_int_equal(udp_open(at, &lo, &got, &left, &bob), ERR_OK);
+    struct relay_peer pa = {.told = alice->local, .party = lo},
+                      pb = {.told = bob->local, .party = lo};
+    struct addr mine = lo;
+    relay_path_set(&a.path[RELAY_RTP], &pa, false, &config, &mine, loop_now(at));
+    pa.told = alice_rtcp->local;
+    relay_path_set(&a.path[RELAY_RTCP], &pa, false, &config, &mine, loop_now(at));
+    relay_path_set(&b.path[RELAY_RTP], &pb, false, &config, &mine, loop_now(at));
+    b.mux = true;
+    sv piece = {(const char *)rtp, sizeof(rtp)}, control = {(const char *)rtcp, sizeof(rtcp)},
+       check = {(const char *)stun, sizeof(stun)};
+    assert_int_equal(udp_send(alice, NULL, &a.port[RELAY_RTP]->local, &check, 1), ERR_OK);
+    assert_int_equal(udp_send(alice, NULL, &a.port[RELAY_RTP]->local, &piece, 1), ERR_OK);
+    /* RTCP reaches the port that bob has for both */
+    assert_int_equal(udp_send(alice_rtcp, NULL, &a.port[RELAY_RTCP]->local, &control, 1), ERR_OK);
+    net_run();
+    assert_int_equal(others, 1);
+    assert_int_equal(heard[RELAY_RTP], 1);
+    assert_int_equal(heard[RELAY_RTCP], 1);
+    assert_int_equal(packets, 2);
+    udp_close(alice);
+    udp_close(alice_rtcp);
+    udp_close(bob);
+    relay_close(&a);
+    relay_close(&b);
+    relay_free(r);
+    net_end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_told_his_address_is_heard_there_and_nobody_else),
+        cmocka_unit_test(a_sender_with_two_ports_is_heard_but_not_sent_to),
+        cmocka_unit_test(behind_a_nat_the_port_is_learned_from_where_the_signalling_comes),
+        cmocka_unit_test(packets_that_do_not_belong_together_teach_nothing),
+        cmocka_unit_test(after_the_window_nothing_is_learned),
+        cmocka_unit_test(the_same_description_again_keeps_what_was_learned_another_one_does_not),
+        cmocka_unit_test(what_keys_have_proved_teaches_by_itself),
+        cmocka_unit_test(nothing_is_sent_where_nobody_may_send_us),
+        cmocka_unit_test(who_signals_from_such_a_network_may_name_it),
+        cmocka_unit_test(a_third_party_that_never_answers_is_left_alone_soon),
+        cmocka_unit_test(a_range_is_used_up_and_comes_back),
+        cmocka_unit_test(a_packet_goes_through),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -265,6 +265,39 @@ static void check_proxy_edit(const struct sipmsg *m)
     drop_copy(&c);
 }
 
+/* What stands between a message and its body, as an octet count: all of it but the description. */
+static void check_description(const struct sipmsg *m)
+{
+    static char out[OUT_MAX];
+    static struct sipedit e;
+    const sv new = SV("v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nt=0 0\r\n");
+    struct sip_description d, again;
+    struct buf b;
+    struct copy c;
+    sipmsg_description(m, &d);
+    inside(sipmsg_body(m), d.text);
+    inside(sipmsg_body(m), d.part);
+    inside(sipmsg_body(m), d.length);
+    HOLD(!d.why || !d.text.p);
+    if (!d.text.p)
+        return;
+    HOLD(d.text.n > 0 && (!d.part.p || d.part.n > d.text.n + d.length.n));
+    for (int drop = 0; drop < 2; drop++) {
+        sipedit_init(&e, m);
+        sipedit_description(&e, &d, drop ? SV_NONE : new);
+        buf_init(&b, out, sizeof(out));
+        HOLD(sipedit_write(&e, &b) == ERR_OK);
+        if (m->count == SIPMSG_HEADERS_MAX || b.n > SIPMSG_SECTION_MAX)
+            return;
+        HOLD(parse_copy(&c, buf_sv(&b)) == ERR_OK);
+        sipmsg_description(&c.m, &again);
+        HOLD(drop || (sv_eq(again.text, new) && !again.why && !again.length.p));
+        HOLD(!drop || sipmsg_body(&c.m).n == (d.part.p ? sipmsg_body(m).n - d.part.n : 0));
+        HOLD(drop || sipmsg_body(&c.m).n == sipmsg_body(m).n - d.text.n - d.length.n + new.n);
+        drop_copy(&c);
+    }
+}
+
 static void check_reply(const struct sipmsg *m, bool good)
 {
     static char out[OUT_MAX];
@@ -312,8 +345,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     HOLD(rc != ERR_NOMEM && (!rc || (fault.why && fault.at <= n)));
     if (c.m.request)
         check_reply(&c.m, framed && rc == ERR_OK);
-    if (framed && rc == ERR_OK)
+    if (framed && rc == ERR_OK) {
         check_proxy_edit(&c.m);
+        check_description(&c.m);
+    }
     drop_copy(&c);
     return 0;
 }

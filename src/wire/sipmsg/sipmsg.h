@@ -7,7 +7,8 @@
  *         colon. Typed values are parsed on first use, into the message's arena, and remembered.
  * Life    everything points into the octets, which must outlive the message and be followed by
  *         BLOCK_SLACK readable octets (mem/mem.h). Nobody writes into them.
- * Limits  SIPMSG_HEADERS_MAX fields, header section below 64 KiB, SIPMSG_LIST_MAX values of a name.
+ * Limits  SIPMSG_HEADERS_MAX fields, header section below 64 KiB, SIPMSG_LIST_MAX values of a name;
+ *         SIPMSG_PARTS_MAX parts of a body, multipart in multipart SIPMSG_NESTING_MAX deep.
  * Threads one message, one thread at a time.
  */
 #ifndef SIPMSG_SIPMSG_H
@@ -17,6 +18,7 @@
 #include "str/buf.h"
 #include "uri/uri.h"
 
+enum { SIPMSG_PARTS_MAX = 32, SIPMSG_NESTING_MAX = 4 };
 enum { SIPMSG_HEADERS_MAX = 512, SIPMSG_SECTION_MAX = 65535, SIPMSG_LIST_MAX = 256 };
 enum { SIPMSG_NONE = 0xffff };
 
@@ -184,6 +186,19 @@ enum sip_header sip_header_of(sv name);  /* any case, compact forms; the whole n
 const char *sip_reason(uint16_t status); /* default phrase; "Unknown" class phrase otherwise */
 sv sip_transport_name(enum sip_transport t); /* "UDP"; SIP_T_OTHER: empty */
 enum sip_transport sip_transport_of(sv token);
+
+/* ---- bodies ---- */
+
+/* The session description in a body: all of it, or its one application/sdp part whose disposition is
+ * the session (RFC 3261 §20.11, RFC 5621). Views into the body. */
+struct sip_description {
+    sv text;         /* SV_NONE: there is none, or none that can be exchanged */
+    const char *why; /* there may be one, which cannot be told or exchanged: encoded, signed, two of
+                      * them, a malformed or too rich multipart body; static text. NULL: no such thing */
+    sv part;   /* what else goes with it: its part, delimiter included; SV_NONE: the whole body */
+    sv length; /* the Content-Length line in its part's header; SV_NONE: none */
+};
+void sipmsg_description(const struct sipmsg *m, struct sip_description *ret);
 
 /* ---- access: raw ---- */
 static inline bool sipmsg_has(const struct sipmsg *m, enum sip_header h)
@@ -369,6 +384,10 @@ void sipedit_remove_field(struct sipedit *e, uint16_t field);
 void sipedit_remove_item(struct sipedit *e, const struct sip_item *item);
 /* Replaces body and Content-Length; Content-Type too when given; without type and body it goes. */
 void sipedit_body(struct sipedit *e, sv content_type, sv body);
+/* Another description where d, found in the same message, stands: Content-Length follows, the rest of the
+ * body stays as it is. text empty: the description goes, with its part; a body that holds nothing else
+ * goes whole. Errors: ERR_SYNTAX, sticky: text could end its part. */
+void sipedit_description(struct sipedit *e, const struct sip_description *d, sv text);
 /* The edited message. Without an edit the very octets; with one, Content-Length is added when
  * missing, since the message may go out over a stream. Errors: sticky ones; ERR_STATE (two cuts
  * overlap); those of b. */

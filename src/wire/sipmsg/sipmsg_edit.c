@@ -220,23 +220,31 @@ void sipedit_remove_item(struct sipedit *e, const struct sip_item *item)
 
 /* ---- body ---- */
 
-void sipedit_body(struct sipedit *e, sv content_type, sv body)
+static void edit_length(struct sipedit *e, size_t n)
 {
     const struct sipmsg *m = e->m;
     struct buf b;
     buf_init(&b, e->length, sizeof(e->length));
-    buf_u64(&b, body.n);
-    if (b.rc || e->body.p) {
-        set_error(e, ERR_STATE);
-        return;
-    }
-    e->body = body.p ? body : SV("");
+    buf_u64(&b, n);
+    if (b.rc)
+        set_error(e, b.rc);
     if (sipmsg_has(m, SIP_H_CONTENT_LENGTH)) {
         sipedit_value(e, m->first[SIP_H_CONTENT_LENGTH], buf_sv(&b));
     } else {
         add_text(e, section_end(e), section_end(e), SV("Content-Length: "));
         add_line(e, section_end(e), buf_sv(&b));
     }
+}
+
+void sipedit_body(struct sipedit *e, sv content_type, sv body)
+{
+    const struct sipmsg *m = e->m;
+    if (e->body.p) {
+        set_error(e, ERR_STATE);
+        return;
+    }
+    e->body = body.p ? body : SV("");
+    edit_length(e, body.n);
     if (content_type.p && sipmsg_has(m, SIP_H_CONTENT_TYPE)) {
         sipedit_value(e, m->first[SIP_H_CONTENT_TYPE], content_type);
     } else if (content_type.p) {
@@ -244,6 +252,39 @@ void sipedit_body(struct sipedit *e, sv content_type, sv body)
         add_line(e, section_end(e), content_type);
     } else if (body.n == 0) {
         sipedit_remove(e, SIP_H_CONTENT_TYPE);
+    }
+}
+
+/* Octets of the body, which may be any. */
+static void cut_body(struct sipedit *e, sv span, sv text)
+{
+    uint32_t from = offset_of(e, span.p);
+    add(e, from, from + (uint32_t)span.n)->text = text;
+}
+
+/* A line of it could be a delimiter (RFC 2046 §5.1.1). */
+static bool may_delimit(sv text)
+{
+    return sv_starts(text, SV("--")) || (text.n && memmem(text.p, text.n, "\n--", 3) != NULL);
+}
+
+void sipedit_description(struct sipedit *e, const struct sip_description *d, sv text)
+{
+    sv whole = sipmsg_body(e->m);
+    if (!inside(e, d->text) || d->text.p < whole.p) {
+        set_error(e, ERR_STATE);
+    } else if (text.n ? d->text.n == whole.n : !d->part.p) {
+        sipedit_body(e, SV_NONE, text);
+    } else if (text.n == 0) {
+        cut_body(e, d->part, SV_NONE);
+        edit_length(e, whole.n - d->part.n);
+    } else if (may_delimit(text)) {
+        set_error(e, ERR_SYNTAX);
+    } else {
+        if (d->length.n) /* a part needs none (RFC 2045 §3), and this one would lie */
+            cut_body(e, d->length, SV_NONE);
+        cut_body(e, d->text, text);
+        edit_length(e, whole.n - d->length.n - d->text.n + text.n);
     }
 }
 

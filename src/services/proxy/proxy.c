@@ -55,6 +55,8 @@ size_t proxy_contexts(const struct proxy *p)
 
 static void context_free(struct context *c)
 {
+    if (c->bodies)
+        bodies_end(c, true);
     for (unsigned i = 0; i < c->step.n; i++)
         branch_free(c->branch[i]);
     loop_timer_cancel(sip_loop(c->proxy->sip), &c->rank_time);
@@ -63,6 +65,8 @@ static void context_free(struct context *c)
     c->proxy->count--;
     if (c->watch && c->watch->on_gone)
         c->watch->on_gone(c->watch_arg);
+    if (c->bodies && c->bodies->on_gone)
+        c->bodies->on_gone(c->bodies_arg);
     rx_unref(c->rx);
     MEM_GIVE(c);
 }
@@ -118,10 +122,10 @@ void upstream_edit(struct sipedit *e, struct sipmsg *m)
 }
 
 struct block *upstream_write(struct proxy *p, const struct upstream *u, struct rx *rx,
-                             uint16_t status, struct sipedit *e)
+                             uint16_t status, struct sipedit *e, size_t more)
 {
     char oc[OC_MAX];
-    size_t room = status == 401 || status == 407 ? CHALLENGES_ROOM : 0;
+    size_t room = more + (status == 401 || status == 407 ? CHALLENGES_ROOM : 0);
     if (u->oc)
         room += edit_oc(p, e, rx, oc);
     if (status / 100 == 2 && u->session.expires)
@@ -140,10 +144,11 @@ struct block *upstream_write(struct proxy *p, const struct upstream *u, struct r
 }
 
 /* A response of a branch goes upstream (§16.7 steps 3, 8, 9). */
-static void forward_response(struct context *c, struct rx *rx, uint16_t status, struct sipedit *e,
-                             const struct dest *via)
+static void forward_response(struct context *c, struct branch *b, struct rx *rx, uint16_t status,
+                             struct sipedit *e)
 {
-    struct block *out = upstream_write(c->proxy, &c->up, rx, status, e);
+    size_t more = c->bodies ? body_response(b, rx, status, e) : 0;
+    struct block *out = upstream_write(c->proxy, &c->up, rx, status, e, more);
     if (!out)
         return;
     enum err rc = c->server ? stxn_respond(c->server, status, out) : ERR_STATE;
@@ -151,21 +156,23 @@ static void forward_response(struct context *c, struct rx *rx, uint16_t status, 
     if (rc == ERR_STATE && status / 100 == 2)
         rc = sip_send(c->proxy->sip, &c->up.dest, out, NULL);
     if (rc == ERR_OK && c->watch && c->watch->on_response)
-        c->watch->on_response(c->watch_arg, rx, status, via);
+        c->watch->on_response(c->watch_arg, rx, status, &b->dest);
     block_unref(out);
 }
 
-/* A response of our own. */
-static void answer(struct context *c, uint16_t status, sv reason)
+/* A response of our own. headers: whole lines. */
+static void answer(struct context *c, uint16_t status, sv reason, sv headers)
 {
     char tag[24], mem[256];
     struct buf b;
     if (!c->server)
         return;
-    struct sip_reply r = {
-        .status = status, .reason = reason, .to_tag = sip_stateless_tag(c->proxy->sip, c->rx, tag)};
+    struct sip_reply r = {.status = status,
+                          .reason = reason,
+                          .to_tag = sip_stateless_tag(c->proxy->sip, c->rx, tag),
+                          .headers = headers};
     buf_init(&b, mem, sizeof(mem));
-    if (status == 503)
+    if (status == 503 && !headers.n)
         r.headers = SV("Retry-After: 5\r\n");
     if (status == 480 && c->sips_refused) {
         /* RFC 5630 §5.3: the caller may ask again without sips. */
@@ -214,14 +221,18 @@ static void send_best(struct context *c)
     uint16_t status = s->status;
     if (c->plan->otherwise && !c->step.cancelled && !c->step.declined) {
         c->step.sent = c->plan->otherwise;
-        answer(c, c->plan->otherwise, c->plan->otherwise_reason);
+        answer(c, c->plan->otherwise, c->plan->otherwise_reason, SV_NONE);
         return;
     }
     c->step.sent = status;
+    if (b->refusal) {
+        answer(c, status, b->refusal->reason, b->refusal->headers);
+        return;
+    }
     if (s->made_up || !b->final) {
         /* §16.7 step 6: a 503 says that this whole server is out of service; that a phone cannot be
          * reached is a 480. */
-        answer(c, status == 503 ? 480 : status, SV_NONE);
+        answer(c, status == 503 ? 480 : status, SV_NONE, SV_NONE);
         return;
     }
     struct sipedit e;
@@ -232,7 +243,7 @@ static void send_best(struct context *c)
     }
     if (status == 401 || status == 407)
         add_challenges(c, &e, i);
-    forward_response(c, b->final, status, &e, &b->dest);
+    forward_response(c, b, b->final, status, &e);
 }
 
 /* ---- effects ---- */
@@ -266,7 +277,7 @@ static void perform(struct context *c, struct branch *b, unsigned effects, uint3
         char mem[SESSION_LINE];
         upstream_edit(&e, &rx->msg);
         session_response(&e, &rx->msg, &c->up.session, mem);
-        forward_response(c, rx, rx->msg.status, &e, &b->dest);
+        forward_response(c, b, rx, rx->msg.status, &e);
     }
     if (effects & STEP_NEXT)
         branch_next(b);
@@ -300,7 +311,7 @@ void context_begin(struct context *c, uint32_t starting)
         if (enough)
             branch_begin(c->branch[i]);
         else /* RFC 5393 §5.3.3: too little breadth is a 440 (D14) */
-            context_event(c, c->branch[i], STEP_EV_BREADTH, NULL, 0);
+            context_event(c, c->branch[i], STEP_EV_REFUSED, NULL, 440);
     }
 }
 
@@ -355,10 +366,10 @@ static void settle(struct context *c)
     c->watch = NULL;
 }
 
-/* Nobody rings any more: the late 2xx find their way without the context. */
+/* Nobody rings any more: the late 2xx find their way without the context, but for who changes them. */
 static void fade(struct context *c)
 {
-    bool all = proxy_all_final(&c->step);
+    bool all = !c->bodies && proxy_all_final(&c->step);
     for (unsigned i = 0; i < c->step.n && all; i++)
         all = attempts_echo(c->branch[i]);
 }
@@ -367,12 +378,14 @@ void context_leave(struct context *c)
 {
     if (c->busy == 1 && c->server && !stxn_final(c->server) && over(c)) {
         /* What was chosen could not be written or sent. */
-        answer(c, 500, SV_NONE);
+        answer(c, 500, SV_NONE, SV_NONE);
         if (!stxn_final(c->server)) {
             stxn_drop(c->server);
             c->server = NULL;
         }
     }
+    if (c->busy == 1 && c->bodies)
+        bodies_end(c, false);
     if (--c->busy > 0)
         return;
     if (!c->step.invite || c->step.sent / 100 != 2) {
@@ -472,6 +485,8 @@ static struct context *context_new(struct proxy *p, const struct proxy_request *
     c->step.invite = c->rx->msg.method == SIP_INVITE;
     c->watch = r->watch;
     c->watch_arg = r->watch_arg;
+    c->bodies = r->bodies;
+    c->bodies_arg = r->bodies_arg;
     timer_init(&c->rank_time, on_rank_time, c);
     list_push(&p->contexts, &c->by_proxy);
     p->count++;
@@ -521,6 +536,8 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
         stxn_drop(r->server);
         if (r->watch && r->watch->on_gone)
             r->watch->on_gone(r->watch_arg);
+        if (r->bodies && r->bodies->on_gone)
+            r->bodies->on_gone(r->bodies_arg);
         return;
     }
     context_enter(c);

@@ -80,6 +80,68 @@ struct proxy_watch {
 void proxy_redirected(struct proxy_redirect *redirect, const struct proxy_target *targets,
                       size_t n);
 
+/* ---- session descriptions ---- */
+
+/* A message with or without a body that is about to leave us. */
+struct proxy_passing {
+    struct rx *rx;   /* as it came */
+    sv description;  /* the session description in it (sipmsg_description); SV_NONE: none */
+    const char *why; /* there may be one that cannot be exchanged: why; NULL: no such thing */
+    uint16_t status; /* as it leaves; 0: a request */
+    /* a request: the branch's target, and where it leaves to. A response: NULL, and how its sender was
+     * reached */
+    const struct proxy_target *target;
+    const struct dest *dest;
+    struct arena *arena; /* for what is given back: lives long enough */
+};
+enum proxy_body {
+    PROXY_BODY_PASS,    /* as it is */
+    PROXY_BODY_REPLACE, /* another description instead */
+    /* Of a request: it does not leave, and its branch ends as if its server had answered so. Of a
+     * response: it goes on without its description. A 2xx to an INVITE cannot be refused: the callee is
+     * in the call, only the caller's ACK and BYE end it (RFC 3261 §16.7 steps 5, 10). Without an answer to
+     * his offer he says them (§13.2.2.4); PROXY_BODY_PASS leaves it to him to find out. */
+    PROXY_BODY_REFUSE
+};
+struct proxy_body_new {
+    /* REPLACE: at most PROXY_DESCRIPTION_MAX. Empty: the description goes. Of a multipart body only the
+     * description's part is exchanged. Where there is a body but no description: nothing is done. */
+    sv description;
+    sv type; /* Content-Type where there was no body; SV_NONE: application/sdp */
+    /* REFUSE, of a request: 400 to 599; another: 500 */
+    uint16_t status;
+    sv reason;        /* SV_NONE: the usual one */
+    uint16_t warning; /* warn-code of a Warning (RFC 3261 §20.43); 0: none */
+    sv warning_text;  /* without quotes */
+};
+enum { PROXY_DESCRIPTION_MAX = 65535 };
+
+/* Who exchanges session descriptions on their way through a context: for media that passes through us.
+ * DEVIATES: RFC 3261 §16.7 step 9 and §16.6 step 1 leave bodies alone, as we do without one (RFC 5853 §3.2).
+ * NULL callbacks: PASS. They are called in turns of the worker, within the proxy's own work: they must
+ * not call the proxy. `leg` is a slot of the branch for what is the watcher's, NULL at first.
+ *
+ * What is sent again is the same octets, without a question: the request of a client transaction, the
+ * last response of the server transaction, the same request over UDP when TCP, preferred for its size,
+ * failed. What comes again from the other side is asked about again, a 1xx and a 2xx to an INVITE for up
+ * to 64*T1: the same answer must come out.
+ * A context with a watcher of bodies stays whole until then, where others leave a small echo behind. */
+struct proxy_bodies {
+    /* A request is about to leave to a server of a branch; for each server anew, with the same leg. */
+    enum proxy_body (*on_request)(void *arg, void **leg, const struct proxy_passing *m,
+                                  struct proxy_body_new *ret);
+    /* A response of a branch, any but 100, is about to go upstream, a late 2xx of one that lost, too.
+     * Of a branch that failed while others went on the leg may be gone: *leg is NULL. */
+    enum proxy_body (*on_response)(void *arg, void **leg, const struct proxy_passing *m,
+                                   struct proxy_body_new *ret);
+    /* Once for each leg that was filled: its branch has ended, and nothing can come of it any more: at
+     * once when it failed, 64*T1 after a 2xx to INVITE, or the context has ended. */
+    void (*on_leg_gone)(void *arg, void *leg);
+    /* The context has ended, all legs before it; last call. Later than proxy_watch.on_gone by up to
+     * 64*T1. */
+    void (*on_gone)(void *arg);
+};
+
 /* per worker. Errors: ERR_NOMEM. */
 MUST_USE enum err proxy_new(struct sip *s, struct proxy **ret_proxy);
 void proxy_free(struct proxy *p); /* contexts still there end without answers */
@@ -113,14 +175,19 @@ struct proxy_request {
     sv otherwise_reason;             /* SV_NONE: the usual one */
     const struct proxy_watch *watch; /* may be NULL */
     void *watch_arg;
+    const struct proxy_bodies
+        *bodies; /* may be NULL: bodies pass as they are, and nobody looks at them */
+    void *bodies_arg;
 };
 /* Takes over: transaction, branches, best response. Refusals (no memory, caps) are answered here
  * too. */
 void proxy_forward(struct proxy *p, const struct proxy_request *r);
 
-/* A 2xx's ACK: on to the next hop without state (§16.11); to the first server when it is a name. */
+/* A 2xx's ACK: on to the next hop without state (§16.11); to the first server when it is a name.
+ *   description  of the session, in place of the one in the ACK, as for PROXY_BODY_REPLACE; lives as long
+ *                as rx. SV_NONE: as it came */
 void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                 const struct proxy_target *t);
+                 const struct proxy_target *t, sv description);
 
 /* §16.3 Request Validation: scheme, Max-Forwards, loop, Proxy-Require, too short a session timer
  * (RFC 4028 §8.1). A refusal is answered. True: go on. */

@@ -110,6 +110,7 @@ static void on_final(struct attempt *a, struct rx *rx)
     struct branch *b = a->branch;
     struct context *c = b->ctx;
     bool is_current = a == b->current;
+    a->done = rx->msg.status >= 300;
     if (rx->msg.status < 300) {
         b->dest = a->dest;
         if (is_current)

@@ -115,7 +115,8 @@ enum err branch_build(struct proxy *p, const struct outgoing *o, struct block **
 {
     struct flow out;
     TRY(sip_flow_for(p->sip, o->dest, &out));
-    struct block *block = sip_block(p->sip, o->rx->msg.text.n + REQUEST_ROOM);
+    size_t more = o->exchange ? body_room(o->exchange) : 0;
+    struct block *block = sip_block(p->sip, o->rx->msg.text.n + REQUEST_ROOM + more);
     if (!block)
         return ERR_NOMEM;
     struct buf b;
@@ -199,6 +200,7 @@ static enum err ask_next(struct branch *b)
                          .dest = d,
                          .breadth = b->share,
                          .server = b->located,
+                         .exchange = b->exchange,
                          .ret_key = &key};
     TRY(branch_build(c->proxy, &o, &octets));
     enum err rc = prefer_tcp(b, &o, &tcp, &octets);
@@ -222,8 +224,11 @@ static void unreachable(struct branch *b, enum err why, uint16_t status)
         branch_stop(b);
 }
 
+/* The same server again, over UDP when TCP failed, gets the same body. */
 static void start(struct branch *b)
 {
+    if (b->ctx->bodies && !b->tcp_off && !body_request(b))
+        return;
     enum err rc = ask_next(b);
     if (rc)
         unreachable(b, rc, 0);

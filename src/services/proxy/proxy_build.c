@@ -475,5 +475,7 @@ enum err proxy_build(struct proxy *p, const struct outgoing *o, const struct flo
     /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
     edit_identity(&k);
     session_request(k.e, k.m, &o->plan->session, &k.text);
+    if (o->exchange)
+        body_edit(k.e, o->exchange);
     return sipedit_write(k.e, b);
 }

@@ -30,7 +30,7 @@ static void on_response(void *arg, struct rx *rx)
         return;
     upstream_edit(&e, &rx->msg);
     session_response(&e, &rx->msg, &x->up.session, mem);
-    struct block *out = upstream_write(x->proxy, &x->up, rx, rx->msg.status, &e);
+    struct block *out = upstream_write(x->proxy, &x->up, rx, rx->msg.status, &e, 0);
     if (!out)
         return;
     /* One that gets lost comes again. */

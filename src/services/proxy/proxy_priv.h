@@ -6,6 +6,7 @@
  *   proxy_attempt.c   one server that is asked
  *   proxy_echo.c      2xx of an INVITE that come late or again
  *   proxy_redirect.c  3xx that are followed
+ *   proxy_body.c      session descriptions that are exchanged
  *   proxy_relay.c     ACKs, without state
  *   proxy_build.c     the request as it leaves
  *   proxy_session.c   session timers
@@ -35,6 +36,17 @@ struct attempt {
     struct ctxn *txn;
     struct dest dest;
     bool heard; /* a response of any kind has come */
+    bool done;  /* a final one of 300 or more: no 2xx can come of it */
+};
+
+/* A session description as it leaves. In the request's arena. */
+struct exchange {
+    struct sip_description was;
+    sv description, type;
+};
+/* Why a branch's request did not leave. In the request's arena. */
+struct refusal {
+    sv reason, headers;
 };
 
 struct branch {
@@ -63,6 +75,10 @@ struct branch {
     struct locate_query *query;      /* under way */
     struct proxy_redirect *redirect; /* asked for */
     struct rx *final;                /* its final response, kept until the best is chosen */
+    void *leg;                       /* of the watcher of bodies */
+    const struct exchange
+        *exchange;                 /* for the server asked now; NULL: the body leaves as it came */
+    const struct refusal *refusal; /* NULL: not refused by the watcher of bodies */
 };
 
 /* RFC 4028 §8: what the request says of a session timer as it leaves. */
@@ -95,7 +111,8 @@ struct outgoing {
     const struct dest *dest;
     unsigned breadth; /* its Max-Breadth; 0: sent without state (§16.11), Max-Breadth as it came */
     bool server;      /* not a phone: overload is spoken of (RFC 7339 §4.1) */
-    struct txn_key *ret_key; /* what answers are matched by; NULL: none are awaited */
+    const struct exchange *exchange; /* NULL: the body as it came */
+    struct txn_key *ret_key;         /* what answers are matched by; NULL: none are awaited */
 };
 
 /* Where responses to a request go, and what they gain on their way through us. */
@@ -119,6 +136,8 @@ struct context {
     sv reason;         /* of the caller's CANCEL, while it is handled */
     const struct proxy_watch *watch;
     void *watch_arg;
+    const struct proxy_bodies *bodies; /* NULL: bodies are not looked at */
+    void *bodies_arg;
     struct branch first; /* branch[0]: mostly there is no other */
     /* last: what is beyond step.n is never touched */
     struct step_context step;
@@ -156,9 +175,23 @@ static inline struct step_branch *branch_step(const struct branch *b)
 
 /* A response as it goes upstream: our Via off, the rest as it came (§16.7 steps 3, 8, 9). */
 void upstream_edit(struct sipedit *e, struct sipmsg *m);
-/* rx as edited. NULL: no memory, or it cannot be written. */
+/* rx as edited; more: octets that it gains beyond what a response mostly does. NULL: no memory, or it
+ * cannot be written. */
 struct block *upstream_write(struct proxy *p, const struct upstream *u, struct rx *rx,
-                             uint16_t status, struct sipedit *e);
+                             uint16_t status, struct sipedit *e, size_t more);
+
+/* ---- proxy_body.c: of contexts with a watcher of bodies alone ---- */
+/* Asks about the request to the next server of b. False: refused, and the branch has ended. */
+bool body_request(struct branch *b);
+/* Asks about a response of b; what it gains at most. */
+size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e);
+/* What stands for description in m. False: there is none to be exchanged, nor room for one. */
+bool body_exchange(struct exchange *x, const struct sipmsg *m, sv description);
+/* x into what leaves. */
+void body_edit(struct sipedit *e, const struct exchange *x);
+size_t body_room(const struct exchange *x);
+/* Legs of branches of which nothing can come any more are told gone; all: all are. */
+void bodies_end(struct context *c, bool all);
 
 /* ---- proxy_echo.c ---- */
 /* txn's 2xx go upstream from now on, until it ends; nobody else hears of it. False: no memory. */

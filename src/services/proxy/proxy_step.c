@@ -242,8 +242,8 @@ unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch,
         return fail(c, b, status ? status : 503, true); /* §16.9 */
     case STEP_EV_SILENT:
         return on_silence(c, b);
-    case STEP_EV_BREADTH:
-        return fail(c, b, 440, true);
+    case STEP_EV_REFUSED:
+        return fail(c, b, status, true);
     case STEP_EV_TIMER_C:
         if (b->cancelled)
             return 0;

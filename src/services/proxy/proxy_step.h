@@ -46,7 +46,8 @@ enum step_event {
     STEP_EV_FAILURE,     /* 300-699 */
     STEP_EV_TIMEOUT,     /* the client transaction gave up */
     STEP_EV_UNREACHABLE, /* transport error, or nowhere to send; status: what is said of it, 0: 503 */
-    STEP_EV_BREADTH,     /* not sent: Max-Breadth is used up (RFC 5393 §5.3.3) */
+    STEP_EV_REFUSED, /* not sent, with this status: Max-Breadth is used up (RFC 5393 §5.3.3), or who
+                          * exchanges session descriptions cannot */
     STEP_EV_TIMER_C,
     STEP_EV_CANCEL,    /* from upstream; branch is ignored */
     STEP_EV_SILENT,    /* nothing was heard of this server in its share of the time */

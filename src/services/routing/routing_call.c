@@ -284,7 +284,7 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     }
     if (rx->msg.method == SIP_ACK) {
         struct proxy_target target = target_of(&hop);
-        proxy_relay(r->proxy, rx, route, &target);
+        proxy_relay(r->proxy, rx, route, &target, SV_NONE);
         return;
     }
     if (!hop.known && rx->msg.method != SIP_BYE && !proved) {

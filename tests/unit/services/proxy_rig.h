@@ -20,6 +20,7 @@ struct bench {
     struct proxy_redirect *held; /* likewise */
     unsigned holds;
     void (*on_rx)(struct bench *b, struct rx *rx, const struct proxy_route *route); /* instead */
+    sv ack;      /* the session description of ACKs; SV_NONE: as it came */
     bool marked; /* the last request followed a route set of ours */
     struct flow token;
 };
@@ -96,7 +97,7 @@ static void bench_request(void *arg, struct rx *rx)
         q.record_route = false;
     }
     if (rx->msg.method == SIP_ACK) {
-        proxy_relay(b->proxy, rx, &route, &q.targets[0]);
+        proxy_relay(b->proxy, rx, &route, &q.targets[0], b->ack);
         return;
     }
     assert_int_equal(stxn_new(b->rig.sip, rx, NULL, NULL, &txn), ERR_OK);

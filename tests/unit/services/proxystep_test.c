@@ -35,6 +35,8 @@ static uint16_t status_of(enum step_event ev, int alternative)
         return failures[alternative];
     case STEP_EV_REDIRECT:
         return 302;
+    case STEP_EV_REFUSED:
+        return 440;
     default:
         return 0;
     }
@@ -264,7 +266,7 @@ static void test_servers(void **state)
         {STEP_EV_SILENT, 0, false, false, true},    {STEP_EV_TIMEOUT, 0, false, false, true},
         {STEP_EV_TIMEOUT, 0, true, true, false},    {STEP_EV_SILENT, 0, true, true, false},
         {STEP_EV_FAILURE, 500, true, false, false}, {STEP_EV_FAILURE, 486, true, false, false},
-        {STEP_EV_FAILURE, 600, true, false, false}, {STEP_EV_BREADTH, 0, true, false, false},
+        {STEP_EV_FAILURE, 600, true, false, false}, {STEP_EV_REFUSED, 440, true, false, false},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct step_context c = {.n = 1, .invite = table[i].invite};
@@ -377,7 +379,7 @@ static void test_made_up(void **state)
     assert_int_equal(c.branch[0].status, 430);
     /* No breadth left. */
     c = (struct step_context){.n = 1};
-    assert_int_equal(proxy_step(&c, STEP_EV_BREADTH, 0, 0, &cancel), STEP_BEST);
+    assert_int_equal(proxy_step(&c, STEP_EV_REFUSED, 0, 440, &cancel), STEP_BEST);
     assert_int_equal(c.branch[0].status, 440);
 }
 

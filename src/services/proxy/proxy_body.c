@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* Session descriptions that a watcher exchanges on their way (proxy.h). A context without one comes by
+ * here never. */
+#include "proxy/proxy_priv.h"
+
+/* What a message gains besides the text: Content-Length and Content-Type, which it may have lacked. */
+enum { LINES_ROOM = 128, WARNING_MAX = 512 };
+
+void body_edit(struct sipedit *e, const struct exchange *x)
+{
+    if (x->was.text.p)
+        sipedit_description(e, &x->was, x->description);
+    else
+        sipedit_body(e, x->type, x->description);
+}
+
+size_t body_room(const struct exchange *x)
+{
+    return x->description.n + x->type.n + LINES_ROOM;
+}
+
+/* False: there is nothing to exchange it for, and no place to put it. */
+static bool exchange_of(struct exchange *x, const struct sipmsg *m, const struct proxy_body_new *to)
+{
+    x->description = to->description;
+    x->type = to->type.p ? to->type : SV("application/sdp");
+    return x->was.text.p || (sipmsg_body(m).n == 0 && to->description.n > 0);
+}
+
+bool body_exchange(struct exchange *x, const struct sipmsg *m, sv description)
+{
+    struct proxy_body_new to = {.description = description};
+    sipmsg_description(m, &x->was);
+    return exchange_of(x, m, &to);
+}
+
+/* ---- downstream ---- */
+
+/* A quoted-string's text: what cannot stand in one becomes a blank. */
+static void put_quoted(struct buf *b, sv text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '"' || c == '\\')
+            buf_char(b, '\\');
+        buf_char(b, (unsigned char)c < ' ' || c == 0x7f ? ' ' : c);
+    }
+}
+
+/* The Warning, if it fits. */
+static sv warning_line(struct context *c, const struct proxy_body_new *why)
+{
+    char mem[WARNING_MAX];
+    struct buf b;
+    sv line = SV_NONE;
+    if (!why->warning)
+        return SV_NONE;
+    buf_init(&b, mem, sizeof(mem));
+    buf_str(&b, "Warning: ");
+    buf_u64(&b, why->warning);
+    buf_char(&b, ' ');
+    sip_put_hostport(c->proxy->sip, &b, &c->rx->flow);
+    buf_str(&b, " \"");
+    put_quoted(&b, why->warning_text);
+    buf_str(&b, "\"\r\n");
+    return b.rc || sv_dup(&c->rx->arena, buf_sv(&b), &line) ? SV_NONE : line;
+}
+
+static void refuse(struct branch *b, const struct proxy_body_new *why)
+{
+    struct context *c = b->ctx;
+    struct refusal *r = ARENA_NEW(&c->rx->arena, struct refusal);
+    if (r)
+        *r = (struct refusal){.reason = why->reason, .headers = warning_line(c, why)};
+    b->refusal = r;
+    context_event(c, b, STEP_EV_REFUSED, NULL,
+                  why->status >= 400 && why->status <= 599 ? why->status : 500);
+    if (branch_step(b)->phase == STEP_FINAL)
+        branch_stop(b);
+}
+
+bool body_request(struct branch *b)
+{
+    struct context *c = b->ctx;
+    struct arena *a = &c->rx->arena;
+    struct exchange *x = ARENA_NEW(a, struct exchange);
+    struct proxy_body_new to = {.status = 500};
+    enum proxy_body answer = PROXY_BODY_PASS;
+    b->exchange = NULL;
+    if (!x) {
+        refuse(b, &to);
+        return false;
+    }
+    if (!c->bodies->on_request)
+        return true;
+    sipmsg_description(&c->rx->msg, &x->was);
+    struct proxy_passing m = {.rx = c->rx,
+                              .description = x->was.text,
+                              .why = x->was.why,
+                              .target = b->target,
+                              .dest = &b->server[b->next],
+                              .arena = a};
+    answer = c->bodies->on_request(c->bodies_arg, &b->leg, &m, &to);
+    if (answer == PROXY_BODY_REPLACE && to.description.n > PROXY_DESCRIPTION_MAX) {
+        to = (struct proxy_body_new){.status = 513};
+        answer = PROXY_BODY_REFUSE;
+    }
+    if (answer == PROXY_BODY_REPLACE && exchange_of(x, &c->rx->msg, &to))
+        b->exchange = x;
+    if (answer == PROXY_BODY_REFUSE)
+        refuse(b, &to);
+    return answer != PROXY_BODY_REFUSE;
+}
+
+/* ---- upstream ---- */
+
+size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e)
+{
+    struct context *c = b->ctx;
+    struct proxy_body_new to = {.status = 0};
+    struct exchange x;
+    if (!c->bodies->on_response)
+        return 0;
+    sipmsg_description(&rx->msg, &x.was);
+    struct proxy_passing m = {.rx = rx,
+                              .description = x.was.text,
+                              .why = x.was.why,
+                              .status = status,
+                              .dest = &b->dest,
+                              .arena = &rx->arena};
+    switch (c->bodies->on_response(c->bodies_arg, &b->leg, &m, &to)) {
+    case PROXY_BODY_PASS:
+        return 0;
+    case PROXY_BODY_REPLACE:
+        if (to.description.n > PROXY_DESCRIPTION_MAX)
+            to.description = SV_NONE;
+        break;
+    case PROXY_BODY_REFUSE:
+        to.description = SV_NONE;
+        break;
+    }
+    if (!x.was.text.p && x.was.why && to.description.n == 0)
+        sipedit_body(e, SV_NONE, SV("")); /* one that cannot be told from the rest */
+    if (!exchange_of(&x, &rx->msg, &to))
+        return 0;
+    body_edit(e, &x);
+    return body_room(&x);
+}
+
+/* ---- the end ---- */
+
+/* A 2xx may still come, or come again. */
+static bool may_answer(const struct branch *b)
+{
+    if (b->ctx->step.branch[b->index].phase != STEP_FINAL)
+        return true;
+    LIST_EACH (a, &b->attempts, struct attempt, by_branch) {
+        if (!a->done && b->ctx->step.invite)
+            return true;
+    }
+    return false;
+}
+
+void bodies_end(struct context *c, bool all)
+{
+    for (unsigned i = 0; i < c->step.n; i++) {
+        struct branch *b = c->branch[i];
+        void *leg = b->leg;
+        if (!leg || (!all && may_answer(b)))
+            continue;
+        b->leg = NULL;
+        if (c->bodies->on_leg_gone)
+            c->bodies->on_leg_gone(c->bodies_arg, leg);
+    }
+}

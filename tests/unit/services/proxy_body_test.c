@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: MIT */
+/* Session descriptions that a watcher exchanges on their way: each branch gets its own, what is sent again
+ * is the same, and each leg is told gone once. */
+#include "proxy_rig.h"
+
+#define THERE   "sip:bob@there.example.net"
+#define CONTACT "Contact: <sip:alice@192.0.2.11:5060>\r\n"
+#define SDP     "v=0\r\no=- 1 1 IN IP4 192.0.2.11\r\ns=-\r\nt=0 0\r\n"
+
+enum { LEGS = 16 };
+
+struct leg {
+    unsigned asked, answered, gone;
+};
+
+/* The watcher: what it says of leg n is "v=0\r\ns=to n\r\n" and "v=0\r\ns=from n\r\n". */
+struct exchanger {
+    struct bench *b;
+    struct leg leg[LEGS];
+    unsigned legs, over;
+    size_t extra;           /* octets that each offer has besides */
+    enum proxy_body offers; /* the answer to requests */
+    enum proxy_body answers[7];
+    struct proxy_body_new refusal;
+    const char *why; /* of the last that passed */
+    bool no_leg;     /* of the last response */
+    struct addr last;
+};
+
+static sv say_leg(struct exchanger *x, struct arena *a, const char *way, unsigned n)
+{
+    char mem[8192];
+    sv text;
+    int len = snprintf(mem, sizeof(mem), "v=0\r\ns=%s %u\r\na=%0*d\r\n", way, n, (int)x->extra, 0);
+    assert_true(len > 0 && (size_t)len < sizeof(mem));
+    assert_int_equal(sv_dup(a, (sv){mem, (size_t)len}, &text), ERR_OK);
+    return text;
+}
+
+static enum proxy_body on_request(void *arg, void **leg, const struct proxy_passing *m,
+                                  struct proxy_body_new *ret)
+{
+    struct exchanger *x = arg;
+    assert_int_equal(m->status, 0);
+    assert_non_null(m->target);
+    x->why = m->why;
+    x->last = m->dest->flow.transport ? m->dest->flow.remote : m->dest->addr;
+    if (!*leg) {
+        assert_true(x->legs < LEGS);
+        *leg = &x->leg[x->legs++];
+    }
+    struct leg *l = *leg;
+    l->asked++;
+    if (x->offers == PROXY_BODY_REFUSE)
+        *ret = x->refusal;
+    else
+        ret->description = say_leg(x, m->arena, "to", (unsigned)(l - x->leg));
+    return x->offers;
+}
+
+static enum proxy_body on_response(void *arg, void **leg, const struct proxy_passing *m,
+                                   struct proxy_body_new *ret)
+{
+    struct exchanger *x = arg;
+    struct leg *l = *leg;
+    x->no_leg = !l;
+    x->why = m->why;
+    assert_null(m->target);
+    if (!l)
+        return PROXY_BODY_PASS;
+    l->answered++;
+    assert_false(l->gone);
+    x->extra = 1;
+    if (m->description.p)
+        ret->description = say_leg(x, m->arena, "from", (unsigned)(l - x->leg));
+    return x->answers[m->status / 100];
+}
+
+static void on_leg_gone(void *arg, void *leg)
+{
+    struct leg *l = leg;
+    (void)arg;
+    assert_false(l->gone);
+    l->gone++;
+}
+
+static void on_gone(void *arg)
+{
+    struct exchanger *x = arg;
+    x->over++;
+    for (unsigned i = 0; i < x->legs && x->over == 1; i++)
+        assert_int_equal(x->leg[i].gone, 1);
+}
+
+static const struct proxy_bodies exchanging = {.on_request = on_request,
+                                               .on_response = on_response,
+                                               .on_leg_gone = on_leg_gone,
+                                               .on_gone = on_gone};
+
+static struct exchanger *x_of(struct bench *b)
+{
+    return b->next.bodies_arg;
+}
+
+static int setup(void **state)
+{
+    struct bench *b = bench_new();
+    struct exchanger *x = MEM_NEW(struct exchanger);
+    x->b = b;
+    x->extra = 1;
+    x->offers = PROXY_BODY_REPLACE;
+    for (int i = 0; i < 7; i++)
+        x->answers[i] = PROXY_BODY_REPLACE;
+    b->next.bodies = &exchanging;
+    b->next.bodies_arg = x;
+    static const int peers[] = {BOB, DESK, STRANGER};
+    for (int i = 0; i < 3; i++)
+        b->target[i] = (struct proxy_target){
+            .uri = SV(THERE), .dest = {.addr = b->rig.peer[peers[i]].addr, .transport = SIP_T_UDP}};
+    *state = b;
+    return 0;
+}
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+    struct exchanger *x = x_of(b);
+    bench_free(b);
+    mem_free(x);
+    return 0;
+}
+
+/* text, which ends without a body, with this one. */
+static const char *with(const char *text, const char *headers, const char *body)
+{
+    char *out = scratch();
+    const char *end = strstr(text, "Content-Length: 0\r\n\r\n");
+    assert_non_null(end);
+    snprintf(out, MESSAGE, "%.*s%sContent-Length: %zu\r\n\r\n%s", (int)(end - text), text, headers,
+             strlen(body), body);
+    return out;
+}
+static const char *with_sdp(const char *text)
+{
+    return with(text, "Content-Type: application/sdp\r\n", SDP);
+}
+
+static void ask(struct bench *b, const char *method, const char *call_id, const char *more)
+{
+    say(&b->rig, ALICE, with_sdp(request(&b->rig, ALICE, method, THERE, TO_BOB, call_id, more)));
+    rig_run(&b->rig, 120 * USEC_MS);
+}
+
+static void ack(struct bench *b, const char *call_id, const char *response)
+{
+    char *text = scratch();
+    snprintf(text, MESSAGE,
+             "ACK " THERE " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.11:5060;branch=z9hG4bKINVITE%s;"
+             "rport\r\nFrom: <sip:alice@example.com>;tag=a1\r\nTo: %s\r\nCall-ID: %s\r\n"
+             "CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+             call_id, value(response, "To"), call_id);
+    say(&b->rig, ALICE, text);
+}
+
+/* The whole body of a message, whose Content-Length is right. */
+static void has_body(const char *raw, const char *want)
+{
+    const char *body = strstr(raw, "\r\n\r\n");
+    char length[32];
+    assert_non_null(body);
+    assert_string_equal(body + 4, want);
+    snprintf(length, sizeof(length), "%zu", strlen(want));
+    assert_string_equal(value(raw, "Content-Length"), length);
+}
+
+#define TO_0   "v=0\r\ns=to 0\r\na=0\r\n"
+#define TO_1   "v=0\r\ns=to 1\r\na=0\r\n"
+#define FROM_0 "v=0\r\ns=from 0\r\na=0\r\n"
+#define FROM_1 "v=0\r\ns=from 1\r\na=0\r\n"
+
+/* Both ways, with all repetitions; a message without a body gets none. */
+static void test_offer_and_answer(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    ask(b, "INVITE", "one", CONTACT);
+    const char *in = find_raw(r, BOB, "INVITE");
+    has_body(in, TO_0);
+    assert_string_equal(value(in, "Content-Type"), "application/sdp");
+    rig_run(r, 600 * USEC_MS);
+    assert_int_equal(heard(r, BOB, "INVITE"), 2); /* T1 */
+    assert_string_equal(r->peer[BOB].raw[1], in);
+    assert_int_equal(x->leg[0].asked, 1);
+    say(r, BOB, reply(in, 180, "b1", ""));
+    assert_non_null(strstr(find_raw(r, ALICE, "SIP/2.0 180"), "Content-Length: 0\r\n\r\n"));
+    say(r, BOB, with_sdp(reply(in, 183, "b1", "")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 183"), FROM_0);
+    /* The caller asks again: what was said last. */
+    rig_clear(r);
+    say(r, ALICE, with_sdp(request(r, ALICE, "INVITE", THERE, TO_BOB, "one", CONTACT)));
+    has_body(find_raw(r, ALICE, "SIP/2.0 183"), FROM_0);
+    const char *ok = with_sdp(reply(in, 200, "b1", "Contact: <sip:bob@192.0.2.12:5060>\r\n"));
+    say(r, BOB, ok);
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+    assert_int_equal(b->gone, 1); /* the watch ends; who exchanges bodies is still needed */
+    rig_run(r, 20 * USEC_S);
+    rig_clear(r);
+    say(r, BOB, ok);
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+    assert_int_equal(x->leg[0].gone, 0);
+    bench_quiet(b);
+    assert_int_equal(x->leg[0].gone, 1);
+    assert_int_equal(x->over, 1);
+    assert_int_equal(x->legs, 1);
+}
+
+/* The answer is in the ACK, which has no state. */
+static void test_ack(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    char route[256], answer[MESSAGE];
+    say(r, ALICE, request(r, ALICE, "INVITE", THERE, TO_BOB, "late", CONTACT));
+    rig_run(r, 120 * USEC_MS);
+    const char *in = find_raw(r, BOB, "INVITE");
+    /* an offer of its own could be put in */
+    has_body(in, TO_0);
+    assert_string_equal(value(in, "Content-Type"), "application/sdp");
+    say(r, BOB, with_sdp(reply(in, 200, "b1", "Contact: <sip:bob@192.0.2.12:5060>\r\n")));
+    const char *ok = find_raw(r, ALICE, "SIP/2.0 200");
+    has_body(ok, FROM_0);
+    snprintf(route, sizeof(route), "%s", value(ok, "Record-Route"));
+    char *text = scratch();
+    snprintf(
+        text, MESSAGE,
+        "ACK sip:bob@192.0.2.12:5060 SIP/2.0\r\nVia: SIP/2.0/UDP "
+        "192.0.2.11:5060;branch=z9hG4bKack\r\nRoute: %s\r\nFrom: "
+        "<sip:alice@example.com>;tag=a1\r\nTo: <sip:bob@example.com>;tag=b1\r\nCall-ID: late\r\n"
+        "CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+        route);
+    snprintf(answer, sizeof(answer), "%s", with_sdp(text));
+    b->ack = SV("v=0\r\ns=ack\r\n");
+    say(r, ALICE, answer);
+    has_body(find_raw(r, BOB, "ACK"), "v=0\r\ns=ack\r\n");
+    b->ack = SV_NONE;
+    rig_clear(r);
+    say(r, ALICE, answer);
+    has_body(find_raw(r, BOB, "ACK"), SDP);
+    bench_quiet(b);
+}
+
+/* Each branch has its own; a loser's leg goes at once when it ends, and its late 2xx is exchanged too. */
+static void test_forks(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    b->next.n = 3;
+    b->target[1].uri = SV("sip:desk@there.example.net");
+    b->target[2].uri = SV("sip:far@there.example.net");
+    ask(b, "INVITE", "fork", CONTACT);
+    const char *bob = find_raw(r, BOB, "INVITE"), *desk = find_raw(r, DESK, "INVITE");
+    has_body(bob, TO_0);
+    has_body(desk, TO_1);
+    has_body(find_raw(r, STRANGER, "INVITE"), "v=0\r\ns=to 2\r\na=0\r\n");
+    say(r, STRANGER, reply(find_raw(r, STRANGER, "INVITE"), 486, "s1", ""));
+    assert_int_equal(x->leg[2].gone, 1);
+    say(r, DESK, with_sdp(reply(desk, 183, "d1", "")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 183"), FROM_1);
+    say(r, BOB, with_sdp(reply(bob, 200, "b1", "Contact: <sip:bob@192.0.2.12:5060>\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+    assert_int_equal(heard(r, DESK, "CANCEL"), 1);
+    assert_null(strstr(find_raw(r, DESK, "CANCEL"), "v=0"));
+    rig_clear(r);
+    say(r, DESK, with_sdp(reply(desk, 200, "d1", "Contact: <sip:desk@192.0.2.13:5060>\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_1);
+    assert_int_equal(x->leg[0].gone + x->leg[1].gone, 0);
+    bench_quiet(b);
+    assert_int_equal(x->leg[0].gone + x->leg[1].gone, 2);
+    assert_int_equal(x->legs, 3);
+    assert_int_equal(x->over, 1);
+}
+
+/* It failed and the others go on: its leg is gone before its answer is chosen. */
+static void test_best(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    b->next.n = 2;
+    b->target[1].uri = SV("sip:desk@there.example.net");
+    ask(b, "INVITE", "best", CONTACT);
+    say(r, BOB, with_sdp(reply(find_raw(r, BOB, "INVITE"), 415, "b1", "")));
+    assert_int_equal(x->leg[0].gone, 1);
+    say(r, DESK, reply(find_raw(r, DESK, "INVITE"), 500, "d1", ""));
+    assert_true(x->no_leg);
+    has_body(find_raw(r, ALICE, "SIP/2.0 415"), SDP);
+    ack(b, "best", find_got(r, ALICE, "SIP/2.0 415"));
+    bench_quiet(b);
+    assert_int_equal(x->leg[0].gone + x->leg[1].gone, 2);
+}
+
+/* The next server is asked about anew, with the same leg; a repetition over UDP of what TCP could not
+ * bring is not. */
+static void test_servers(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    zone(b, "there.example.net NAPTR 600 10 10 \"s\" \"SIP+D2U\" \"\" _sip._udp.there.example.net\n"
+            "_sip._udp.there.example.net SRV 600 1 0 5060 one.example.net\n"
+            "_sip._udp.there.example.net SRV 600 2 0 5060 two.example.net\n"
+            "one.example.net A 600 192.0.2.12\n"
+            "two.example.net A 600 192.0.2.13\n");
+    b->target[0] = (struct proxy_target){.uri = SV(THERE)};
+    ask(b, "INVITE", "next", CONTACT);
+    assert_true(addr_equal(&x->last, &r->peer[BOB].addr));
+    say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 503, "b1", ""));
+    has_body(find_raw(r, DESK, "INVITE"), TO_0);
+    assert_int_equal(x->leg[0].asked, 2);
+    assert_int_equal(x->legs, 1);
+    assert_true(addr_equal(&x->last, &r->peer[DESK].addr));
+    say(r, DESK,
+        with_sdp(reply(find_raw(r, DESK, "INVITE"), 200, "d1", "Contact: <" THERE ">\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+    bench_quiet(b);
+    assert_int_equal(x->leg[0].gone, 1);
+}
+
+/* §18.1.1 looks at what leaves: a body that grows makes a request too long for UDP. TCP is refused, so it
+ * goes over UDP, with the same body. */
+static void test_grows(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    x->extra = 2000;
+    ask(b, "INVITE", "long", CONTACT);
+    rig_run(r, 3 * USEC_S);
+    const char *in = find_raw(r, BOB, "INVITE");
+    assert_non_null(strstr(in, "s=to 0\r\na=000"));
+    assert_non_null(strstr(in, "Via: SIP/2.0/UDP 192.0.2.1"));
+    assert_int_equal(failovers(b), 0);
+    assert_int_equal(x->leg[0].asked, 1);
+    say(r, BOB, reply(in, 486, "b1", ""));
+    ack(b, "long", find_got(r, ALICE, "SIP/2.0 486"));
+    /* DESK takes TCP */
+    x->extra = 2000;
+    b->target[0] = b->target[1];
+    rig_clear(r);
+    ask(b, "INVITE", "tcp", CONTACT);
+    assert_non_null(strstr(r->stream_got, "Via: SIP/2.0/TCP"));
+    assert_non_null(strstr(r->stream_got, "s=to 1\r\na=000"));
+    assert_int_equal(heard(r, DESK, ""), 0);
+    /* and without the watcher it would not have */
+    b->next.bodies = NULL;
+    rig_clear(r);
+    ask(b, "INVITE", "short", CONTACT);
+    has_body(find_raw(r, DESK, "INVITE"), SDP);
+    bench_quiet(b);
+}
+
+/* No request leaves; the branch ends with that status. */
+static void test_refused(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    x->offers = PROXY_BODY_REFUSE;
+    x->refusal = (struct proxy_body_new){.status = 488,
+                                         .reason = SV("No Codec in Common"),
+                                         .warning = 304,
+                                         .warning_text = SV("they say \"opus\",\r\nwe PCMU")};
+    ask(b, "INVITE", "no", CONTACT);
+    assert_int_equal(heard(r, BOB, ""), 0);
+    const char *no = find_raw(r, ALICE, "SIP/2.0 488 No Codec in Common\r\n");
+    assert_string_equal(value(no, "Warning"),
+                        "304 192.0.2.1:5060 \"they say \\\"opus\\\",  we PCMU\"");
+    ack(b, "no", no);
+    assert_int_equal(b->responses, 1);
+    assert_int_equal(x->leg[0].gone, 1);
+    assert_int_equal(x->over, 1);
+    assert_int_equal(b->unreachable, 0);
+    /* 503 is said as it is: it is this server that has no room; no other server is tried for it */
+    x->refusal = (struct proxy_body_new){.status = 503};
+    x->over = 0;
+    ask(b, "INVITE", "full", CONTACT);
+    no = find_raw(r, ALICE, "SIP/2.0 503 ");
+    assert_string_equal(value(no, "Retry-After"), "5");
+    ack(b, "full", no);
+    /* one that makes no sense */
+    x->refusal = (struct proxy_body_new){.status = 200};
+    x->over = 0;
+    ask(b, "UPDATE", "odd", CONTACT);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 500 "), 1);
+    assert_int_equal(heard(r, BOB, ""), 0);
+    bench_quiet(b);
+    assert_int_equal(x->leg[0].gone + x->leg[1].gone + x->leg[2].gone, 3);
+}
+
+static enum proxy_body refuse_desk(void *arg, void **leg, const struct proxy_passing *m,
+                                   struct proxy_body_new *ret)
+{
+    struct exchanger *x = arg;
+    x->offers = addr_equal(&m->dest->addr, &x->b->rig.peer[DESK].addr) ? PROXY_BODY_REFUSE
+                                                                       : PROXY_BODY_REPLACE;
+    return on_request(arg, leg, m, ret);
+}
+
+/* One branch cannot, the other rings. */
+static void test_one_is_refused(void **state)
+{
+    static const struct proxy_bodies some = {.on_request = refuse_desk,
+                                             .on_response = on_response,
+                                             .on_leg_gone = on_leg_gone,
+                                             .on_gone = on_gone};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    b->next.bodies = &some;
+    b->next.n = 2;
+    b->target[1].uri = SV("sip:desk@there.example.net");
+    x->refusal = (struct proxy_body_new){.status = 488};
+    ask(b, "INVITE", "some", CONTACT);
+    assert_int_equal(heard(r, DESK, ""), 0);
+    assert_int_equal(heard(r, BOB, "CANCEL"), 0);
+    assert_int_equal(x->leg[1].gone, 1);
+    say(r, BOB, with_sdp(reply(find_raw(r, BOB, "INVITE"), 200, "b1", "Contact: <" THERE ">\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+    bench_quiet(b);
+    assert_int_equal(x->leg[0].gone, 1);
+}
+
+/* Of a response that is refused only the description stays behind. */
+static void test_answer_refused(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    x->answers[1] = PROXY_BODY_REFUSE;
+    x->answers[2] = PROXY_BODY_PASS;
+    ask(b, "INVITE", "half", CONTACT);
+    const char *in = find_raw(r, BOB, "INVITE");
+    say(r, BOB, with_sdp(reply(in, 183, "b1", "")));
+    const char *ringing = find_raw(r, ALICE, "SIP/2.0 183");
+    has_body(ringing, "");
+    assert_null(strstr(ringing, "Content-Type"));
+    say(r, BOB, with_sdp(reply(in, 200, "b1", "Contact: <" THERE ">\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), SDP);
+    rig_clear(r);
+    x->answers[2] = PROXY_BODY_REFUSE;
+    say(r, BOB, with_sdp(reply(in, 200, "b1", "Contact: <" THERE ">\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), "");
+    rig_clear(r);
+    /* one that cannot be told from the rest takes the rest with it */
+    say(r, BOB,
+        with(reply(in, 200, "b1", "Contact: <" THERE ">\r\n"),
+             "Content-Type: application/sdp\r\nContent-Encoding: gzip\r\n", "zip"));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), "");
+    assert_string_equal(x->why, "Body Is Encoded");
+    bench_quiet(b);
+}
+
+/* Only the description's part of a body is exchanged; what is no description is left alone. */
+static void test_parts(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    const char *plain = request(r, ALICE, "INVITE", THERE, TO_BOB, "parts", CONTACT);
+    say(r, ALICE,
+        with(plain, "c: multipart/mixed;boundary=b\r\n",
+             "--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\nContent-Type: application/sdp\r\n"
+             "\r\n" SDP "\r\n--b--\r\n"));
+    const char *in = find_raw(r, BOB, "INVITE");
+    has_body(in, "--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\nContent-Type: "
+                 "application/sdp\r\n\r\n" TO_0 "\r\n--b--\r\n");
+    say(r, BOB, with(reply(in, 183, "b1", ""), "Content-Type: text/plain\r\n", "ringing"));
+    has_body(find_raw(r, ALICE, "SIP/2.0 183"), "ringing");
+    assert_null(x->why);
+    say(r, BOB, reply(in, 486, "b1", ""));
+    ack(b, "parts", find_got(r, ALICE, "SIP/2.0 486"));
+    rig_clear(r);
+    say(r, ALICE,
+        with(request(r, ALICE, "MESSAGE", THERE, TO_BOB, "text", ""),
+             "Content-Type: text/plain\r\n", "hi"));
+    has_body(find_raw(r, BOB, "MESSAGE"), "hi");
+    /* without Content-Length, compact */
+    rig_clear(r);
+    const char *info = request(r, ALICE, "UPDATE", THERE, TO_BOB, "short", "");
+    char *bare = scratch();
+    snprintf(bare, MESSAGE, "%.*sc: application/sdp\r\n\r\n" SDP,
+             (int)(strstr(info, "Content-Length") - info), info);
+    say(r, ALICE, bare);
+    has_body(find_raw(r, BOB, "UPDATE"), "v=0\r\ns=to 2\r\na=0\r\n");
+    bench_quiet(b);
+}
+
+/* A request in a dialog, its response, and what is too large. */
+static void test_in_dialog(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    b->next.in_dialog = true;
+    ask(b, "UPDATE", "dialog", CONTACT);
+    const char *in = find_raw(r, BOB, "UPDATE");
+    has_body(in, TO_0);
+    say(r, BOB, with_sdp(reply(in, 200, NULL, CONTACT)));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+    assert_int_equal(x->leg[0].gone, 1);
+    assert_int_equal(x->over, 1);
+    bench_quiet(b);
+}
+
+/* No callbacks: as if nobody watched. */
+static void test_nobody_says_anything(void **state)
+{
+    static const struct proxy_bodies nothing = {.on_request = NULL};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    b->next.bodies = &nothing;
+    ask(b, "INVITE", "nothing", CONTACT);
+    const char *in = find_raw(r, BOB, "INVITE");
+    has_body(in, SDP);
+    say(r, BOB, with_sdp(reply(in, 200, "b1", "Contact: <" THERE ">\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), SDP);
+    bench_quiet(b);
+}
+
+static enum proxy_body enormous(void *arg, void **leg, const struct proxy_passing *m,
+                                struct proxy_body_new *ret)
+{
+    static char mem[PROXY_DESCRIPTION_MAX + 1];
+    (void)arg;
+    (void)leg;
+    (void)m;
+    memset(mem, 'x', sizeof(mem));
+    ret->description = (sv){mem, sizeof(mem)};
+    return PROXY_BODY_REPLACE;
+}
+
+static void test_too_large(void **state)
+{
+    static const struct proxy_bodies large = {.on_request = enormous};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    b->next.bodies = &large;
+    ask(b, "INVITE", "large", CONTACT);
+    assert_int_equal(heard(r, BOB, ""), 0);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 513 "), 1);
+    ack(b, "large", find_got(r, ALICE, "SIP/2.0 513"));
+    bench_quiet(b);
+}
+
+/* The server ends while a call rings. */
+static void test_ends(void **state)
+{
+    struct bench *b = *state;
+    struct exchanger *x = x_of(b);
+    ask(b, "INVITE", "ends", CONTACT);
+    proxy_free(b->proxy);
+    assert_int_equal(x->leg[0].gone, 1);
+    assert_int_equal(x->over, 1);
+    assert_int_equal(proxy_new(b->rig.sip, &b->proxy), ERR_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_offer_and_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ack, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_best, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_servers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_grows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_parts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_in_dialog, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_says_anything, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* fuzz/transcode_fuzz.c: any packets, at any times, into a direction between any two codecs. What comes out is always a
+ * stream: numbers without a gap, time that does not go back, payloads that the other codec reads, and no more sound than
+ * time has passed. */
+#include <stdlib.h>
+
+#include "transcode/transcode.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { HEADER = 8, PACKETS_MAX = 64, CN = 13 };
+
+static void must(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+struct out {
+    const struct transcode_config *c;
+    uint16_t seq;
+    int64_t ts; /* since the first */
+    uint32_t last;
+    bool any;
+    uint64_t sent_ms; /* of sound */
+};
+
+static void on_packet(void *arg, const struct transcode_packet *p)
+{
+    struct out *o = arg;
+    must(p->seq == o->seq++ && p->payload.n > 0 && p->payload.n <= CODEC_PAYLOAD_MAX);
+    must(!o->any || (int32_t)(p->timestamp - o->last) >= 0);
+    o->last = p->timestamp;
+    o->any = true;
+    if (p->pt == o->c->out_cn)
+        return;
+    uint32_t ticks = 0;
+    must(p->pt == o->c->out.pt && codec_ticks(o->c->out.codec, p->payload, &ticks) == ERR_OK);
+    o->sent_ms += ticks / (o->c->out.codec->clock_hz / 1000);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct codec *const codecs[] = {&codec_opus, &codec_g722, &codec_pcma, &codec_pcmu,
+                                                 &codec_l16_16k};
+    if (size < 2)
+        return 0;
+    struct transcode_config c = {
+        .in = {{96, codecs[data[0] % 5]}, {0, &codec_pcmu}, {9, &codec_g722}},
+        .in_n = 3,
+        .in_cn = CN,
+        .out = {97, codecs[data[0] / 5 % 4]},
+        .out_cn = data[1] & 1 ? CN : TRANSCODE_NO_PT,
+        .ptime_ms = (data[1] >> 1) % 70,
+        .timestamp = UINT32_MAX - 100,
+        .seq = UINT16_MAX - 3};
+    struct out o = {.c = &c, .seq = c.seq};
+    struct transcode_handler h = {.send = on_packet};
+    struct transcode *t;
+    if (transcode_new(&c, &h, &o, 0, &t))
+        return 0;
+    struct transcode_packet p = {.seq = 7, .timestamp = 1000, .ssrc = 1};
+    usec now = 0;
+    size_t at = 2;
+    for (int i = 0; i < PACKETS_MAX && size - at >= HEADER; i++) {
+        const uint8_t *d = data + at;
+        static const uint8_t types[] = {96, 96, 0, 9, CN, 96, 1, 96};
+        p.pt = types[d[0] & 7];
+        p.seq = (uint16_t)(p.seq + (d[0] & 8 ? (int8_t)d[1] * (d[0] & 16 ? 97 : 1) : 1));
+        p.timestamp += (uint32_t)(int16_t)(d[2] << 8 | d[3]) * (d[0] & 32 ? 4099U : 1U);
+        p.ssrc = d[0] & 64 ? d[4] : p.ssrc;
+        now += (usec)(d[5] + 1) * (d[0] & 128 ? 5000 : 200);
+        size_t n = (size_t)(d[6] & 7) << 8 | d[7];
+        at += HEADER;
+        n = n < size - at ? n : size - at;
+        p.payload = (sv){(const char *)data + at, n};
+        at += n;
+        while (transcode_next(t) <= now && data[1] & 0x80)
+            transcode_tick(t, transcode_next(t));
+        transcode_tick(t, now);
+        transcode_rtp(t, now, &p);
+    }
+    /* what may come at once, what time allows and a little more, and a frame */
+    must(o.sent_ms <= TRANSCODE_CREDIT_MS + (uint64_t)now / 400 + 300);
+    transcode_set_loss(t, data[0]);
+    transcode_free(t);
+    return 0;
+}

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: MIT */
+/* transcode_test.c: a sender, a direction, a receiver that puts what it hears on a line of time. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "mem/mem.h"
+#include "sound.h"
+#include "transcode/transcode.h"
+
+enum {
+    SENT_MAX = 4000,
+    LINE = 48000 * 8,
+    FIRST_TS = 0xfffff000,
+    FIRST_SEQ = 0xfff0,
+    SSRC = 7,
+    CN = 13
+};
+
+struct sent {
+    uint8_t pt;
+    bool marker;
+    uint16_t seq;
+    uint32_t timestamp;
+    uint8_t payload[CODEC_PAYLOAD_MAX];
+    size_t n;
+};
+
+/* What comes out, in order. */
+static struct {
+    struct sent v[SENT_MAX];
+    unsigned n;
+} got;
+
+static void take(void *arg, const struct transcode_packet *p)
+{
+    (void)arg;
+    assert_true(got.n < SENT_MAX && p->payload.n <= CODEC_PAYLOAD_MAX && p->payload.n > 0);
+    assert_int_equal(p->ssrc, SSRC);
+    struct sent *s = &got.v[got.n++];
+    *s = (struct sent){.pt = p->pt, .marker = p->marker, .seq = p->seq, .timestamp = p->timestamp};
+    memcpy(s->payload, p->payload.p, p->payload.n);
+    s->n = p->payload.n;
+}
+
+/* Who sends. */
+struct speaker {
+    const struct codec *c;
+    uint8_t pt;
+    uint32_t rate, ms;
+    struct codec_encoder *e;
+    double phase;
+    uint16_t seq;
+    uint32_t timestamp, ssrc;
+    usec now;
+};
+
+static void speaker_init(struct speaker *s, const struct codec *c, uint8_t pt, uint32_t ms)
+{
+    struct codec_wish w = {.fec = true};
+    *s = (struct speaker){.c = c, .pt = pt, .rate = codec_best_rate(c), .ms = ms};
+    if (c == &codec_opus) /* of a voice as telephones hear it: only that can be repaired */
+        s->rate = 16000;
+    s->seq = 65530; /* both wrap soon */
+    s->timestamp = 0xffffff00;
+    s->ssrc = 99;
+    assert_int_equal(codec_encoder_new(c, s->rate, &w, &s->e), ERR_OK);
+    codec_set_loss(s->e, 20);
+}
+
+static struct transcode_packet speaker_next(struct speaker *s, double hz, double amplitude)
+{
+    static uint8_t payload[CODEC_PAYLOAD_MAX];
+    int16_t pcm[CODEC_SAMPLES_MAX];
+    size_t frame = s->rate / 1000 * s->ms, n;
+    tone(hz, amplitude, s->rate, &s->phase, pcm, frame);
+    assert_int_equal(codec_encode(s->e, pcm, frame, payload, sizeof(payload), &n), ERR_OK);
+    struct transcode_packet p = {.pt = s->pt,
+                                 .seq = s->seq++,
+                                 .timestamp = s->timestamp,
+                                 .ssrc = s->ssrc,
+                                 .payload = {(const char *)payload, n}};
+    s->timestamp += s->c->clock_hz / 1000 * s->ms;
+    s->now += (usec)s->ms * 1000;
+    return p;
+}
+
+static struct transcode *start(const struct codec *from, uint8_t from_pt, const struct codec *to,
+                               uint8_t to_pt, uint32_t ms, uint8_t cn)
+{
+    struct transcode_config c = {.in = {{from_pt, from}, {0, &codec_pcmu}, {9, &codec_g722}},
+                                 .in_n = 3,
+                                 .in_cn = CN,
+                                 .out = {to_pt, to},
+                                 .out_cn = cn,
+                                 .ptime_ms = ms,
+                                 .ssrc = SSRC,
+                                 .timestamp = FIRST_TS,
+                                 .seq = FIRST_SEQ};
+    struct transcode_handler h = {.send = take};
+    struct transcode *t;
+    got.n = 0;
+    assert_int_equal(transcode_new(&c, &h, NULL, 0, &t), ERR_OK);
+    return t;
+}
+
+/* Who hears: sound of `to` at its best rate, each packet where its timestamp says. */
+static int16_t heard[LINE];
+static size_t heard_end;
+
+static void listen(const struct codec *to, uint8_t pt, uint32_t ms)
+{
+    struct codec_decoder *d;
+    uint32_t rate = codec_best_rate(to);
+    assert_int_equal(codec_decoder_new(to, rate, &d), ERR_OK);
+    memset(heard, 0, sizeof(heard));
+    heard_end = 0;
+    for (unsigned i = 0; i < got.n; i++) {
+        const struct sent *s = &got.v[i];
+        assert_int_equal(s->seq, (uint16_t)(FIRST_SEQ + i));
+        if (s->pt != pt)
+            continue;
+        size_t at = (size_t)(uint32_t)(s->timestamp - FIRST_TS) / (to->clock_hz / 1000) *
+                    (rate / 1000),
+               n;
+        assert_true(at >= heard_end && at + CODEC_SAMPLES_MAX < LINE);
+        assert_int_equal(codec_decode(d, (sv){(const char *)s->payload, s->n}, heard + at,
+                                      CODEC_SAMPLES_MAX, &n),
+                         ERR_OK);
+        assert_int_equal(n, rate / 1000 * codec_ptime(to, ms));
+        assert_int_equal(s->marker, at != heard_end || i == 0);
+        heard_end = at + n;
+    }
+    codec_decoder_free(d);
+}
+
+static const struct transcode_format codecs[] = {
+    {111, &codec_opus},   {9, &codec_g722},      {8, &codec_pcma},     {0, &codec_pcmu},
+    {112, &codec_l16_8k}, {113, &codec_l16_16k}, {114, &codec_l16_48k}};
+enum { CODECS = sizeof(codecs) / sizeof(*codecs) };
+
+static void a_tone_through_every_pair(void **state)
+{
+    (void)state;
+    for (unsigned f = 0; f < CODECS; f++) {
+        for (unsigned o = 0; o < CODECS; o++) {
+            struct speaker s;
+            uint32_t ms = codec_ptime(codecs[f].codec, 20);
+            speaker_init(&s, codecs[f].codec, codecs[f].pt, ms);
+            struct transcode *t =
+                start(codecs[f].codec, codecs[f].pt, codecs[o].codec, codecs[o].pt, 20, 255);
+            for (uint32_t i = 0; i < 1000 / ms; i++) {
+                struct transcode_packet p = speaker_next(&s, 1000, 8000);
+                transcode_rtp(t, s.now, &p);
+                assert_int_equal(transcode_next(t), USEC_NEVER);
+            }
+            listen(codecs[o].codec, codecs[o].pt, 20);
+            uint32_t rate = codec_best_rate(codecs[o].codec);
+            assert_in_range(heard_end, rate / 100 * 98, rate); /* a resampler keeps some */
+            double level = db(power_at(1000, rate, heard + rate / 4, rate / 2) / 32e6);
+            double pure = purity(1000, rate, heard + rate / 4, rate / 2);
+            if (fabs(level) > 1.5 || pure < 20)
+                fail_msg("%s to %s: %.2f dB, %.1f dB pure", codecs[f].codec->name,
+                         codecs[o].codec->name, level, pure);
+            assert_int_equal(transcode_stats(t)->in, 1000 / ms);
+            assert_int_equal(transcode_stats(t)->out, got.n);
+            assert_int_equal(transcode_stats(t)->concealed_ms + transcode_stats(t)->odd, 0);
+            transcode_free(t);
+            codec_encoder_free(s.e);
+        }
+    }
+}
+
+static void frames_of_any_length_become_any_other(void **state)
+{
+    (void)state;
+    static const uint32_t lengths[] = {10, 20, 30, 40, 60};
+    for (unsigned f = 0; f < 5; f++) {
+        for (unsigned o = 0; o < 5; o++) {
+            struct speaker s;
+            speaker_init(&s, &codec_pcma, 8, lengths[f]);
+            struct transcode *t = start(&codec_pcma, 8, &codec_opus, 111, lengths[o], 255);
+            for (uint32_t i = 0; i < 1200 / lengths[f]; i++) {
+                struct transcode_packet p = speaker_next(&s, 1000, 8000);
+                transcode_rtp(t, s.now, &p);
+            }
+            listen(&codec_opus, 111, lengths[o]);
+            uint32_t wait = codec_ptime(&codec_opus, lengths[o]); /* only an unfilled frame waits */
+            assert_true(heard_end >= 48 * (1200 - wait));
+            assert_true(fabs(db(power_at(1000, 48000, heard + 24000, 24000) / 32e6)) < 1.5);
+            transcode_free(t);
+            codec_encoder_free(s.e);
+        }
+    }
+}
+
+/* Loss of one in `of`, at random; a tone that changes, as Opus repairs only what it takes for a voice. */
+static void losses_are_bridged(void **state)
+{
+    (void)state;
+    for (unsigned f = 0; f < 4; f++) {
+        for (unsigned of = 5; of <= 20; of *= 2) {
+            struct speaker s;
+            speaker_init(&s, codecs[f].codec, codecs[f].pt, 20);
+            struct transcode *t = start(codecs[f].codec, codecs[f].pt, &codec_pcma, 8, 20, 255);
+            unsigned lost = 0;
+            srand(of);
+            for (unsigned i = 0; i < 200; i++) {
+                struct transcode_packet p = speaker_next(&s, 300 + 60 * (i * 7 % 5), 8000);
+                if (i > 0 && i < 199 && (unsigned)rand() % of == 0)
+                    lost++;
+                else
+                    transcode_rtp(t, s.now, &p);
+            }
+            listen(&codec_pcma, 8, 20);
+            const struct transcode_stats *st = transcode_stats(t);
+            assert_int_equal(heard_end, 4 * 8000); /* in time, no gap */
+            assert_int_equal(st->concealed_ms + st->repaired_ms, 20 * lost);
+            if (codecs[f].codec == &codec_opus && st->repaired_ms == 0)
+                fail_msg("1 of %u: %u ms of %u packets repaired", of, (unsigned)st->repaired_ms,
+                         lost);
+            double level = db(power(heard, heard_end) / 32e6);
+            int step = largest_step(heard, heard_end); /* of these tones: up to 3,400 */
+            int allowed = codecs[f].codec == &codec_opus ? 16000 : 5500; /* its own affair */
+            if (level < -2 || level > 0.7 || step > allowed)
+                fail_msg("%s, 1 of %u lost: %.1f dB, step %d", codecs[f].codec->name, of, level,
+                         step);
+            transcode_free(t);
+            codec_encoder_free(s.e);
+        }
+    }
+}
+
+static void what_comes_twice_or_late_is_not_heard_again(void **state)
+{
+    (void)state;
+    struct speaker s;
+    speaker_init(&s, &codec_pcmu, 0, 20);
+    struct transcode *t = start(&codec_pcmu, 0, &codec_pcma, 8, 20, 255);
+    struct transcode_packet held = {0};
+    uint8_t copy[160];
+    for (unsigned i = 0; i < 100; i++) {
+        struct transcode_packet p = speaker_next(&s, 400, 8000);
+        if (i % 10 == 3) {
+            held = p;
+            memcpy(copy, p.payload.p, 160);
+            held.payload.p = (const char *)copy;
+            continue;
+        }
+        transcode_rtp(t, s.now, &p);
+        if (i % 10 == 4) /* one behind the other */
+            transcode_rtp(t, s.now, &held);
+        if (i % 10 == 7)
+            transcode_rtp(t, s.now, &p);
+    }
+    listen(&codec_pcma, 8, 20);
+    assert_int_equal(heard_end, 2 * 8000);
+    assert_int_equal(transcode_stats(t)->late, 20);
+    assert_int_equal(transcode_stats(t)->concealed_ms, 200);
+    transcode_free(t);
+    codec_encoder_free(s.e);
+}
+
+/* A gap that is longer than can be concealed, and silence that the sender did not send, are time on both sides. */
+static void time_that_passes_is_time(void **state)
+{
+    (void)state;
+    for (int silence = 0; silence < 2; silence++) {
+        struct speaker s;
+        speaker_init(&s, &codec_opus, 111, 20);
+        struct transcode *t = start(&codec_opus, 111, &codec_pcmu, 0, 30, 255);
+        for (unsigned i = 0; i < 100; i++) {
+            struct transcode_packet p = speaker_next(&s, 1000, 8000);
+            if (i >= 50 && i < 75) {
+                s.seq = (uint16_t)(s.seq - silence);
+                continue;
+            }
+            transcode_rtp(t, s.now, &p);
+        }
+        listen(&codec_pcmu, 0, 30);
+        assert_true(heard_end >= 8 * 1970 && heard_end <= 8 * 2040);
+        assert_true(power(heard + 8 * 1210, 8 * 250) < 1000); /* nobody spoke */
+        double late = power_at(1000, 8000, heard + 8 * 1600, 8 * 200);
+        assert_true(fabs(db(late / 32e6)) < 1.5);
+        assert_int_equal(transcode_stats(t)->concealed_ms, silence ? 0 : TRANSCODE_CONCEAL_MS);
+        unsigned markers = 0;
+        for (unsigned i = 0; i < got.n; i++)
+            markers += got.v[i].marker;
+        assert_int_equal(markers, 2);
+        transcode_free(t);
+        codec_encoder_free(s.e);
+    }
+}
+
+static void the_sender_may_change_its_codec(void **state)
+{
+    (void)state;
+    struct speaker s, other;
+    speaker_init(&s, &codec_opus, 111, 20);
+    speaker_init(&other, &codec_pcmu, 0, 20);
+    struct transcode *t = start(&codec_opus, 111, &codec_g722, 9, 20, 255);
+    for (unsigned i = 0; i < 150; i++) {
+        bool now = i >= 50 && i < 100;
+        struct transcode_packet p = speaker_next(now ? &other : &s, 1000, 8000);
+        p.seq = (uint16_t)(1000 + i);
+        /* the clock is another one, and its value too: RFC 7160 leaves that to the sender */
+        transcode_rtp(t, (usec)i * 20000, &p);
+    }
+    listen(&codec_g722, 9, 20);
+    assert_true(heard_end >= 16 * 2900 && heard_end <= 16 * 3100);
+    for (unsigned third = 0; third < 3; third++) {
+        double level = db(power_at(1000, 16000, heard + 16 * (1000 * third + 400), 8000) / 32e6);
+        assert_true(fabs(level) < 1.5);
+    }
+    transcode_free(t);
+    codec_encoder_free(s.e);
+    codec_encoder_free(other.e);
+}
+
+static void another_source_goes_on_in_our_time(void **state)
+{
+    (void)state;
+    struct speaker s;
+    speaker_init(&s, &codec_pcmu, 0, 20);
+    struct transcode *t = start(&codec_pcmu, 0, &codec_pcma, 8, 20, 255);
+    for (unsigned i = 0; i < 100; i++) {
+        if (i == 50) {
+            s.ssrc = 5;
+            s.seq = 20000;
+            s.timestamp = 0x80000000;
+        }
+        if (i == 75) { /* the same source, but begun anew */
+            s.seq = 50000;
+            s.timestamp = 1;
+        }
+        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        transcode_rtp(t, s.now, &p);
+    }
+    listen(&codec_pcma, 8, 20);
+    assert_true(heard_end >= 8 * 1980 && heard_end <= 8 * 2060);
+    assert_int_equal(transcode_stats(t)->odd, 1); /* the first of the new numbers is not believed */
+    transcode_free(t);
+    codec_encoder_free(s.e);
+}
+
+/* ---- silence ---- */
+
+static struct transcode_packet noise_packet(struct speaker *s, unsigned level)
+{
+    static char payload;
+    payload = (char)level;
+    return (struct transcode_packet){.pt = CN,
+                                     .seq = s->seq++,
+                                     .timestamp = s->timestamp,
+                                     .ssrc = s->ssrc,
+                                     .payload = {&payload, 1}};
+}
+
+/* 20 packets of sound, a CN, nothing for 600 ms but ticks, sound again. */
+static void speak_pause_speak(struct transcode *t, struct speaker *s)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        struct transcode_packet p = speaker_next(s, 1000, 8000);
+        transcode_rtp(t, s->now, &p);
+    }
+    struct transcode_packet cn = noise_packet(s, 50);
+    usec begun = s->now + 20000;
+    transcode_rtp(t, begun, &cn);
+    usec next;
+    while ((next = transcode_next(t)) < begun + 580000)
+        transcode_tick(t, next + 300); /* nobody is exact */
+    s->timestamp += s->c->clock_hz / 1000 * 600;
+    s->now += 600000;
+    for (unsigned i = 0; i < 20; i++) {
+        struct transcode_packet p = speaker_next(s, 1000, 8000);
+        transcode_rtp(t, s->now, &p);
+        assert_int_equal(transcode_next(t), USEC_NEVER);
+    }
+}
+
+static void noise_is_made_where_the_other_side_has_no_word_for_it(void **state)
+{
+    (void)state;
+    for (unsigned o = 0; o < 4; o++) {
+        struct speaker s;
+        speaker_init(&s, &codec_pcmu, 0, 20);
+        struct transcode *t = start(&codec_pcmu, 0, codecs[o].codec, codecs[o].pt, 20, 255);
+        speak_pause_speak(t, &s);
+        listen(codecs[o].codec, codecs[o].pt, 20);
+        size_t ms = codec_best_rate(codecs[o].codec) / 1000;
+        assert_int_equal(heard_end, 1400 * ms); /* without a gap: listen() saw the markers */
+        unsigned level = codec_noise_level(heard + 500 * ms, 400 * ms);
+        assert_in_range(level, 45, 55);
+        assert_true(fabs(db(power_at(1000, 1000.0 * ms, heard + 1100 * ms, 200 * ms) / 32e6)) <
+                    1.5);
+        transcode_free(t);
+        codec_encoder_free(s.e);
+    }
+}
+
+static void noise_is_told_where_it_can_be(void **state)
+{
+    (void)state;
+    struct speaker s;
+    speaker_init(&s, &codec_pcmu, 0, 20);
+    struct transcode *t = start(&codec_pcmu, 0, &codec_pcma, 8, 30, CN);
+    speak_pause_speak(t, &s);
+    unsigned told = 0;
+    for (unsigned i = 0; i < got.n; i++) {
+        if (got.v[i].pt != CN)
+            continue;
+        told++;
+        assert_true(got.v[i].n == 1 && got.v[i].payload[0] == 50 && !got.v[i].marker);
+        assert_true(i > 0 && got.v[i - 1].timestamp + 240 == got.v[i].timestamp);
+        assert_true(got.v[i + 1].marker); /* RFC 3551 §4.1 */
+    }
+    assert_int_equal(told, 1);
+    listen(&codec_pcma, 8, 30);
+    assert_in_range(heard_end, 8 * 1370, 8 * 1430);
+    transcode_free(t);
+    codec_encoder_free(s.e);
+}
+
+static void silence_of_opus_is_noise_or_told(void **state)
+{
+    (void)state;
+    for (int cn = 0; cn < 2; cn++) {
+        struct speaker s;
+        speaker_init(&s, &codec_opus, 111, 20);
+        struct transcode *t = start(&codec_opus, 111, &codec_pcmu, 0, 20, cn ? CN : 255);
+        struct transcode_packet p;
+        for (unsigned i = 0; i < 20; i++) {
+            p = speaker_next(&s, 1000, 8000);
+            transcode_rtp(t, s.now, &p);
+        }
+        p = speaker_next(&s, 1000, 8000);
+        p.payload = sv_sub(p.payload, 0, 1); /* nothing but how the rest was coded */
+        transcode_rtp(t, s.now, &p);
+        unsigned sound = got.n;
+        for (usec next; (next = transcode_next(t)) < s.now + 400000;)
+            transcode_tick(t, next);
+        assert_int_equal(got.n - sound, cn ? 0 : 19);
+        assert_int_equal(got.v[sound - 1].pt, cn ? CN : 0);
+        s.timestamp += 48 * 400;
+        s.now += 400000;
+        for (unsigned i = 0; i < 20; i++) {
+            p = speaker_next(&s, 1000, 8000);
+            transcode_rtp(t, s.now, &p);
+        }
+        listen(&codec_pcmu, 0, 20);
+        assert_int_equal(heard_end, 8 * (21 * 20 + 400 + 20 * 20));
+        assert_int_equal(transcode_stats(t)->concealed_ms, 0);
+        transcode_free(t);
+        codec_encoder_free(s.e);
+    }
+}
+
+/* ---- abuse ---- */
+
+static void more_than_can_be_heard_is_dropped(void **state)
+{
+    (void)state;
+    struct speaker s;
+    speaker_init(&s, &codec_opus, 111, 60);
+    struct transcode *t = start(&codec_opus, 111, &codec_pcmu, 0, 20, 255);
+    for (unsigned i = 0; i < 600; i++) { /* 36 s of sound within one */
+        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        transcode_rtp(t, (usec)i * 1666, &p);
+    }
+    assert_in_range(got.n * 20, 1500, 2700);
+    assert_in_range(transcode_stats(t)->over, 540, 600);
+    transcode_free(t);
+    /* one gap after the other */
+    t = start(&codec_opus, 111, &codec_pcmu, 0, 20, 255);
+    for (unsigned i = 0; i < 600; i++) {
+        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        p.seq = (uint16_t)(p.seq + i * 10);
+        transcode_rtp(t, (usec)i * 1666, &p);
+    }
+    assert_true(got.n * 20 < 2700);
+    transcode_free(t);
+    /* short packets are paid for as such */
+    t = start(&codec_pcmu, 0, &codec_pcma, 8, 20, 255);
+    struct transcode_packet p = {.pt = 0, .payload = SV("x")};
+    for (unsigned i = 0; i < 10000; i++, p.seq++, p.timestamp++)
+        transcode_rtp(t, (usec)i * 100, &p);
+    assert_in_range(transcode_stats(t)->over, 7500, 9000);
+    transcode_free(t);
+    codec_encoder_free(s.e);
+}
+
+static void nonsense_changes_nothing(void **state)
+{
+    (void)state;
+    struct speaker s;
+    speaker_init(&s, &codec_pcmu, 0, 20);
+    struct transcode *t = start(&codec_pcmu, 0, &codec_pcma, 8, 20, 255);
+    for (unsigned i = 0; i < 50; i++) {
+        struct transcode_packet p = speaker_next(&s, 1000, 8000), odd = p;
+        transcode_rtp(t, s.now, &p);
+        odd.pt = 77;
+        transcode_rtp(t, s.now, &odd);
+    }
+    listen(&codec_pcma, 8, 20);
+    assert_int_equal(heard_end, 8000);
+    assert_int_equal(transcode_stats(t)->odd, 50);
+    transcode_free(t);
+    codec_encoder_free(s.e);
+    struct transcode_config c = {.in_n = 0};
+    struct transcode_handler h = {.send = take};
+    assert_int_equal(transcode_new(&c, &h, NULL, 0, &t), ERR_RANGE);
+}
+
+static void memory_that_is_refused_leaves_nothing(void **state)
+{
+    (void)state;
+    struct transcode_config c = {
+        .in = {{113, &codec_l16_16k}}, .in_n = 1, .out = {0, &codec_pcmu}, .ssrc = SSRC};
+    struct transcode_handler h = {.send = take};
+    struct transcode *t;
+    size_t live = mem_live();
+    for (size_t fail = 1; fail < 6; fail++) {
+        mem_fail_after(fail);
+        enum err rc = transcode_new(&c, &h, NULL, 0, &t);
+        mem_fail_after(0);
+        assert_true(rc == (fail < 6 ? ERR_NOMEM : ERR_OK));
+        assert_int_equal(mem_live(), live);
+    }
+    assert_int_equal(transcode_new(&c, &h, NULL, 0, &t), ERR_OK);
+    size_t calls = mem_calls();
+    struct speaker s;
+    speaker_init(&s, &codec_l16_16k, 113, 20);
+    calls = mem_calls();
+    for (unsigned i = 0; i < 50; i++) {
+        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        transcode_rtp(t, s.now, &p);
+    }
+    assert_int_equal(mem_calls(), calls); /* nothing for a packet */
+    transcode_free(t);
+    codec_encoder_free(s.e);
+    assert_int_equal(mem_live(), live);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tone_through_every_pair),
+        cmocka_unit_test(frames_of_any_length_become_any_other),
+        cmocka_unit_test(losses_are_bridged),
+        cmocka_unit_test(what_comes_twice_or_late_is_not_heard_again),
+        cmocka_unit_test(time_that_passes_is_time),
+        cmocka_unit_test(the_sender_may_change_its_codec),
+        cmocka_unit_test(another_source_goes_on_in_our_time),
+        cmocka_unit_test(noise_is_made_where_the_other_side_has_no_word_for_it),
+        cmocka_unit_test(noise_is_told_where_it_can_be),
+        cmocka_unit_test(silence_of_opus_is_noise_or_told),
+        cmocka_unit_test(more_than_can_be_heard_is_dropped),
+        cmocka_unit_test(nonsense_changes_nothing),
+        cmocka_unit_test(memory_that_is_refused_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

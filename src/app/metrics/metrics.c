@@ -63,6 +63,20 @@ static void print_refusals(const struct loop_group *g, struct buf *b)
     }
 }
 
+static void print_turn(const struct loop_group *g, struct buf *b)
+{
+    static const char name[] = "tandem_turn_refusals_total";
+    head(b, name, "What the TURN server refused, and what it dropped instead of relaying it",
+         "counter");
+    for (unsigned i = 0; i < STAT_TURN_COUNT; i++) {
+        uint64_t sum = 0;
+        for (unsigned w = 0; w < g->n; w++)
+            sum += atomic_load_explicit(&g->loop[w]->stats.turn[i], memory_order_relaxed);
+        buf_printf(b, "%s{reason=\"%s\"} %llu\n", name, stat_turn_label((enum stat_turn)i),
+                   (unsigned long long)sum);
+    }
+}
+
 static void print_setup(const struct loop_group *g, struct buf *b)
 {
     static const char name[] = "tandem_call_setup_seconds";
@@ -95,6 +109,7 @@ void metrics_print(const struct loop_group *g, const struct metrics_extra *x, st
     print_requests(g, b);
     print_placement(g, b);
     print_refusals(g, b);
+    print_turn(g, b);
     print_setup(g, b);
     head(b, "tandem_config_reload_success", "Whether the last reload took effect", "gauge");
     buf_printf(b, "tandem_config_reload_success %d\n", x->reload_ok);

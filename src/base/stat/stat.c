@@ -43,6 +43,16 @@ const char *stat_limit_label(enum stat_limit id)
     return label[id];
 }
 
+const char *stat_turn_label(enum stat_turn id)
+{
+    static const char *const label[STAT_TURN_COUNT] = {
+#define X(name, text) [STAT_TURN_##name] = text,
+        STAT_TURN_LIST(X)
+#undef X
+    };
+    return label[id];
+}
+
 _Static_assert((int)STAT_LIMIT_COUNT <= (int)STAT_LIMITS,
                "struct stats has a place for every limit");
 

@@ -19,12 +19,41 @@ enum stat_id {
 };
 enum stat_kind { STAT_KIND_COUNTER, STAT_KIND_GAUGE };
 
+/* Why the TURN server refused a request, or dropped what it was to relay: X(id, label). */
+#define STAT_TURN_LIST(X)                     \
+    X(BAD_REQUEST, "bad_request")             \
+    X(UNAUTHENTICATED, "unauthenticated")     \
+    X(EXPIRED, "expired")                     \
+    X(STALE_NONCE, "stale_nonce")             \
+    X(WRONG_CREDENTIALS, "wrong_credentials") \
+    X(RATE, "rate")                           \
+    X(FORBIDDEN, "forbidden_peer")            \
+    X(UNKNOWN_ATTRIBUTE, "unknown_attribute") \
+    X(MISMATCH, "allocation_mismatch")        \
+    X(FAMILY, "address_family")               \
+    X(TRANSPORT, "transport")                 \
+    X(QUOTA, "quota")                         \
+    X(CAPACITY, "capacity")                   \
+    X(CONNECTION, "connection")               \
+    X(SERVER_ERROR, "server_error")           \
+    X(NO_PERMISSION, "no_permission")         \
+    X(NO_CHANNEL, "no_channel")               \
+    X(NOT_SENT, "not_sent")                   \
+    X(STREAMS, "streams")
+enum stat_turn {
+#define X(id, label) STAT_TURN_##id,
+    STAT_TURN_LIST(X)
+#undef X
+        STAT_TURN_COUNT
+};
+
 enum { STAT_METHODS = 16, STAT_TRANSPORTS = 6, STAT_LIMITS = 32, STAT_SETUP_BUCKETS = 12 };
 
 struct stats {
     _Atomic int64_t v[STAT_COUNT];
     _Atomic uint64_t requests[STAT_METHODS][STAT_TRANSPORTS]; /* tandem_sip_requests_total */
     _Atomic uint64_t refusals[STAT_LIMITS]; /* tandem_limit_refusals_total, by enum stat_limit */
+    _Atomic uint64_t turn[STAT_TURN_COUNT]; /* tandem_turn_refusals_total, by enum stat_turn */
     _Atomic uint64_t setup[STAT_SETUP_BUCKETS]; /* tandem_call_setup_seconds: each call in one, by
                                                    stat_setup_bounds_s */
     _Atomic uint64_t setup_count, setup_sum_us;
@@ -68,6 +97,7 @@ const char *stat_name(enum stat_id id);
 const char *stat_help(enum stat_id id);
 enum stat_kind stat_kind(enum stat_id id);
 const char *stat_limit_label(enum stat_limit id);
+const char *stat_turn_label(enum stat_turn id);
 
 static inline void stat_add(struct stats *s, enum stat_id id, int64_t d)
 {
@@ -86,6 +116,12 @@ static inline void stat_refuse(struct stats *s, enum stat_limit id)
 {
     atomic_store_explicit(&s->refusals[id],
                           atomic_load_explicit(&s->refusals[id], memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+static inline void stat_turn_refuse(struct stats *s, enum stat_turn id)
+{
+    atomic_store_explicit(&s->turn[id],
+                          atomic_load_explicit(&s->turn[id], memory_order_relaxed) + 1,
                           memory_order_relaxed);
 }
 /* A call's set-up took so many microseconds (INVITE in to final 2xx out). */

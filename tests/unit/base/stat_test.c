@@ -31,6 +31,11 @@ static void metrics_have_names_in_one_form(void **state)
             assert_string_not_equal(stat_limit_label((enum stat_limit)a),
                                     stat_limit_label((enum stat_limit)b));
     assert_string_equal(stat_limit_label(STAT_LIMIT_CALLS), "calls");
+    for (int a = 0; a < STAT_TURN_COUNT; a++)
+        for (int b = 0; b < a; b++)
+            assert_string_not_equal(stat_turn_label((enum stat_turn)a),
+                                    stat_turn_label((enum stat_turn)b));
+    assert_string_equal(stat_turn_label(STAT_TURN_QUOTA), "quota");
 }
 
 static void counting_counts(void **state)
@@ -47,6 +52,9 @@ static void counting_counts(void **state)
     stat_refuse(&s, STAT_LIMIT_CALLS);
     assert_int_equal(atomic_load(&s.refusals[STAT_LIMIT_CALLS]), 2);
     assert_int_equal(atomic_load(&s.refusals[STAT_LIMIT_BINDINGS]), 0);
+    stat_turn_refuse(&s, STAT_TURN_QUOTA);
+    assert_int_equal(atomic_load(&s.turn[STAT_TURN_QUOTA]), 1);
+    assert_int_equal(atomic_load(&s.turn[STAT_TURN_FORBIDDEN]), 0);
 }
 
 static void a_set_up_time_lands_in_its_bucket(void **state)

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* What the workers of a process share: allocations of each account, ports in reserve, keys.
+ *
+ * Two small tables of a fixed size under one lock, in which nothing is allocated or called. An Allocate takes it
+ * twice; data never does. */
+#include <pthread.h>
+
+#include "turnserver/turnserver_priv.h"
+
+enum { COUNTED = 2 * TURNSERVER_ALLOCATIONS_MAX, MASK = COUNTED - 1 };
+_Static_assert((COUNTED & MASK) == 0, "a power of two, and never more than half full");
+
+struct counted {
+    struct turn_account account;
+    uint32_t n; /* 0: free */
+};
+
+struct reserved {
+    uint64_t token; /* 0: free */
+    usec until;
+    struct turnserver_relay relay;
+};
+
+struct turnserver_shared {
+    struct ports *ports;
+    uint8_t secret[32];
+    uint8_t nonce_key[SIPHASH_KEY], hash_key[SIPHASH_KEY];
+    char realm[TURNSERVER_REALM_MAX];
+    size_t realm_n;
+    pthread_mutex_t lock;
+    size_t allocations;                                /* LOCK: lock */
+    struct reserved reserved[TURNSERVER_RESERVED_MAX]; /* LOCK: lock */
+    struct counted counted[COUNTED];                   /* LOCK: lock; open addressing */
+};
+
+static void derive(const uint8_t secret[static 32], sv use, uint8_t *to, size_t n)
+{
+    uint8_t mac[SHA256_LEN];
+    crypto_hmac_sha256((sv){(const char *)secret, 32}, &use, 1, mac);
+    memcpy(to, mac, n);
+    crypto_wipe(mac, sizeof(mac));
+}
+
+enum err turnserver_shared_new(const uint8_t secret[static 32], sv realm, struct ports *ports,
+                               struct turnserver_shared **ret_shared)
+{
+    if (realm.n > TURNSERVER_REALM_MAX)
+        return ERR_TOOBIG;
+    struct turnserver_shared *sh = MEM_NEW(struct turnserver_shared);
+    if (!sh)
+        return ERR_NOMEM;
+    sh->ports = ports;
+    derive(secret, SV("credentials"), sh->secret, sizeof(sh->secret));
+    derive(secret, SV("nonces"), sh->nonce_key, sizeof(sh->nonce_key));
+    derive(secret, SV("tables"), sh->hash_key, sizeof(sh->hash_key));
+    if (realm.n > 0)
+        memcpy(sh->realm, realm.p, realm.n);
+    sh->realm_n = realm.n;
+    pthread_mutex_init(&sh->lock, NULL);
+    *ret_shared = sh;
+    return ERR_OK;
+}
+
+void turnserver_shared_free(struct turnserver_shared *sh)
+{
+    if (!sh)
+        return;
+    for (size_t i = 0; i < TURNSERVER_RESERVED_MAX; i++)
+        if (sh->reserved[i].token)
+            ports_give(sh->ports, sh->reserved[i].relay.bound.port, 1);
+    pthread_mutex_destroy(&sh->lock);
+    crypto_wipe(sh->secret, sizeof(sh->secret));
+    crypto_wipe(sh->nonce_key, sizeof(sh->nonce_key));
+    mem_free(sh);
+}
+
+struct ports *turn_ports(const struct turnserver_shared *sh)
+{
+    return sh->ports;
+}
+
+sv turn_realm(const struct turnserver_shared *sh)
+{
+    return (sv){sh->realm, sh->realm_n};
+}
+
+uint64_t turn_hash(const struct turnserver_shared *sh, const void *p, size_t n)
+{
+    return crypto_siphash(sh->hash_key, p, n);
+}
+
+const uint8_t *turn_nonce_key(const struct turnserver_shared *sh)
+{
+    return sh->nonce_key;
+}
+
+void turn_password(const struct turnserver_shared *sh, sv user, struct buf *ret_password)
+{
+    uint8_t mac[SHA256_LEN];
+    crypto_hmac_sha256((sv){(const char *)sh->secret, sizeof(sh->secret)}, &user, 1, mac);
+    crypto_base64(ret_password, mac, sizeof(mac));
+    crypto_wipe(mac, sizeof(mac));
+}
+
+/* ---- quotas ---- */
+
+struct turn_account turn_account_of(const struct turnserver_shared *sh, sv account)
+{
+    struct turn_account a;
+    crypto_siphash128_list(sh->hash_key, &account, 1, a.hash);
+    return a;
+}
+
+static bool same(struct turn_account a, struct turn_account b)
+{
+    return a.hash[0] == b.hash[0] && a.hash[1] == b.hash[1];
+}
+
+/* Its place, or the free one where it belongs. */
+static size_t place_of(const struct turnserver_shared *sh, struct turn_account a)
+{
+    size_t i = a.hash[0] & MASK;
+    while (sh->counted[i].n > 0 && !same(sh->counted[i].account, a))
+        i = (i + 1) & MASK;
+    return i;
+}
+
+/* Those behind a place that becomes free move up, where they belong before it. */
+static void close_gap(struct turnserver_shared *sh, size_t gap)
+{
+    for (size_t i = (gap + 1) & MASK; sh->counted[i].n > 0; i = (i + 1) & MASK) {
+        size_t home = sh->counted[i].account.hash[0] & MASK;
+        if (((i - home) & MASK) < ((i - gap) & MASK))
+            continue;
+        sh->counted[gap] = sh->counted[i];
+        sh->counted[i].n = 0;
+        gap = i;
+    }
+}
+
+enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigned quota)
+{
+    enum err rc = ERR_OK;
+    size_t most = ports_count(sh->ports) / 2; /* calls have the other half */
+    if (most > TURNSERVER_ALLOCATIONS_MAX)
+        most = TURNSERVER_ALLOCATIONS_MAX;
+    pthread_mutex_lock(&sh->lock);
+    struct counted *x = &sh->counted[place_of(sh, a)];
+    if (x->n >= quota) {
+        rc = ERR_TOOBIG;
+    } else if (sh->allocations >= most) {
+        rc = ERR_BUSY;
+    } else {
+        x->account = a;
+        x->n++;
+        sh->allocations++;
+    }
+    pthread_mutex_unlock(&sh->lock);
+    return rc;
+}
+
+void turn_leave(struct turnserver_shared *sh, struct turn_account a)
+{
+    pthread_mutex_lock(&sh->lock);
+    size_t i = place_of(sh, a);
+    if (sh->counted[i].n > 0) {
+        sh->allocations--;
+        if (--sh->counted[i].n == 0)
+            close_gap(sh, i);
+    }
+    pthread_mutex_unlock(&sh->lock);
+}
+
+/* ---- ports in reserve ---- */
+
+enum err turn_reserve(struct turnserver_shared *sh, uint64_t token,
+                      const struct turnserver_relay *r, usec now)
+{
+    struct reserved *vacant = NULL;
+    pthread_mutex_lock(&sh->lock);
+    for (size_t i = 0; i < TURNSERVER_RESERVED_MAX; i++) {
+        struct reserved *x = &sh->reserved[i];
+        if (x->token && x->until <= now) { /* nobody came for it */
+            ports_give(sh->ports, x->relay.bound.port, 1);
+            x->token = 0;
+        }
+        vacant = x->token ? vacant : x;
+    }
+    if (vacant)
+        *vacant = (struct reserved){token, now + TURNSERVER_RESERVED_LIFE, *r};
+    pthread_mutex_unlock(&sh->lock);
+    return vacant ? ERR_OK : ERR_BUSY;
+}
+
+bool turn_claim(struct turnserver_shared *sh, uint64_t token, usec now,
+                struct turnserver_relay *ret_relay)
+{
+    bool found = false;
+    pthread_mutex_lock(&sh->lock);
+    for (size_t i = 0; i < TURNSERVER_RESERVED_MAX && !found && token; i++) {
+        struct reserved *x = &sh->reserved[i];
+        found = x->token == token && x->until > now;
+        if (found) {
+            *ret_relay = x->relay;
+            x->token = 0;
+        }
+    }
+    pthread_mutex_unlock(&sh->lock);
+    return found;
+}

@@ -25,12 +25,12 @@ struct out {
     uint64_t sent_ms; /* of sound */
 };
 
-static void on_packet(void *arg, const struct transcode_packet *p)
+static void on_packet(void *arg, const struct rtpmsg *p)
 {
     struct out *o = arg;
     must(p->seq == o->seq++ && p->payload.n > 0 && p->payload.n <= CODEC_PAYLOAD_MAX);
-    must(!o->any || (int32_t)(p->timestamp - o->last) >= 0);
-    o->last = p->timestamp;
+    must(!o->any || (int32_t)(p->ts - o->last) >= 0);
+    o->last = p->ts;
     o->any = true;
     if (p->pt == o->c->out_cn)
         return;
@@ -52,14 +52,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .out = {97, codecs[data[0] / 5 % 4]},
         .out_cn = data[1] & 1 ? CN : TRANSCODE_NO_PT,
         .ptime_ms = (data[1] >> 1) % 70,
-        .timestamp = UINT32_MAX - 100,
+        .ts = UINT32_MAX - 100,
         .seq = UINT16_MAX - 3};
     struct out o = {.c = &c, .seq = c.seq};
     struct transcode_handler h = {.send = on_packet};
     struct transcode *t;
     if (transcode_new(&c, &h, &o, 0, &t))
         return 0;
-    struct transcode_packet p = {.seq = 7, .timestamp = 1000, .ssrc = 1};
+    struct rtpmsg p = {.seq = 7, .ts = 1000, .ssrc = 1};
     usec now = 0;
     size_t at = 2;
     for (int i = 0; i < PACKETS_MAX && size - at >= HEADER; i++) {
@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         static const uint8_t types[] = {96, 96, 0, 9, CN, 96, 1, 96};
         p.pt = types[d[0] & 7];
         p.seq = (uint16_t)(p.seq + (d[0] & 8 ? (int8_t)d[1] * (d[0] & 16 ? 97 : 1) : 1));
-        p.timestamp += (uint32_t)(int16_t)(d[2] << 8 | d[3]) * (d[0] & 32 ? 4099U : 1U);
+        p.ts += (uint32_t)(int16_t)(d[2] << 8 | d[3]) * (d[0] & 32 ? 4099U : 1U);
         p.ssrc = d[0] & 64 ? d[4] : p.ssrc;
         now += (usec)(d[5] + 1) * (d[0] & 128 ? 5000 : 200);
         size_t n = (size_t)(d[6] & 7) << 8 | d[7];

@@ -80,7 +80,7 @@ static OpusEncoder *encoder(int hz, int complexity)
     return e;
 }
 
-static void take(void *arg, const struct transcode_packet *p)
+static void take(void *arg, const struct rtpmsg *p)
 {
     (void)arg;
     sink += (unsigned)p->payload.n + (uint8_t)p->payload.p[0];
@@ -107,10 +107,10 @@ static double ours(struct transcode *t, uint32_t clock_hz, unsigned second, cons
     double from = cpu_us();
     for (unsigned i = 0; i < FRAMES; i++) {
         unsigned at = second * FRAMES + i;
-        struct transcode_packet in = {.pt = 96,
-                                      .seq = (uint16_t)at,
-                                      .timestamp = at * (clock_hz / 50),
-                                      .payload = {(const char *)p + i * stride, n ? n[i] : stride}};
+        struct rtpmsg in = {.pt = 96,
+                            .seq = (uint16_t)at,
+                            .ts = at * (clock_hz / 50),
+                            .payload = {(const char *)p + i * stride, n ? n[i] : stride}};
         transcode_rtp(t, (usec)at * 20000, &in);
     }
     return (cpu_us() - from) / FRAMES;
@@ -210,12 +210,13 @@ static void by_complexity(unsigned seconds, struct codec_resampler *r, struct co
 
 int main(int argc, char **argv)
 {
-    unsigned seconds = argc > 1 ? (unsigned)atoi(argv[1]) : 20;
+    uint64_t asked = 20;
     int rc;
-    if (seconds < 1 || seconds > SECONDS_MAX) {
+    if ((argc > 1 && sv_u64(sv_of(argv[1]), SECONDS_MAX, &asked)) || asked < 1) {
         fprintf(stderr, "usage: transcoding [SECONDS], 1 to %d\n", SECONDS_MAX);
         return 2;
     }
+    unsigned seconds = (unsigned)asked;
     struct codec_resampler *r;
     struct codec_encoder *mu;
     struct codec_decoder *d;

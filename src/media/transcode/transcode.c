@@ -44,7 +44,7 @@ static int64_t line_ms(int64_t ms)
 
 static uint32_t timestamp_at(const struct transcode *t, int64_t at)
 {
-    return t->c.timestamp + (uint32_t)(at / (LINE_HZ / (int64_t)t->c.out.codec->clock_hz));
+    return t->c.ts + (uint32_t)(at / (LINE_HZ / (int64_t)t->c.out.codec->clock_hz));
 }
 
 static int64_t pcm_begin(const struct transcode *t)
@@ -54,12 +54,12 @@ static int64_t pcm_begin(const struct transcode *t)
 
 static void send_packet(struct transcode *t, uint8_t pt, bool marker, int64_t at, sv payload)
 {
-    struct transcode_packet p = {.pt = pt,
-                                 .marker = marker,
-                                 .seq = t->seq++,
-                                 .timestamp = timestamp_at(t, at),
-                                 .ssrc = t->c.ssrc,
-                                 .payload = payload};
+    struct rtpmsg p = {.pt = pt,
+                       .marker = marker,
+                       .seq = t->seq++,
+                       .ts = timestamp_at(t, at),
+                       .ssrc = t->c.ssrc,
+                       .payload = payload};
     t->stats.out++;
     t->h.send(t->arg, &p);
 }
@@ -219,7 +219,7 @@ void transcode_tick(struct transcode *t, usec now)
 }
 
 /* RFC 3389 §4: "the RTP timestamp designates the beginning of the comfort noise period". */
-static void on_noise(struct transcode *t, usec now, const struct transcode_packet *p)
+static void on_noise(struct transcode *t, usec now, const struct rtpmsg *p)
 {
     if (codec_noise_read(&t->noise, p->payload)) {
         t->stats.odd++;
@@ -286,7 +286,7 @@ static void another_clock(struct transcode *t, usec now)
 }
 
 /* The stream begins, or another one does (another source, other numbers): its time goes on with ours. */
-static void begin(struct transcode *t, usec now, const struct transcode_packet *p)
+static void begin(struct transcode *t, usec now, const struct rtpmsg *p)
 {
     if (t->begun) {
         t->decoder = NULL;
@@ -299,13 +299,12 @@ static void begin(struct transcode *t, usec now, const struct transcode_packet *
     t->begun = true;
     t->in_ssrc = p->ssrc;
     t->next_seq = p->seq;
-    t->next_ts = p->timestamp;
+    t->next_ts = p->ts;
     t->next_hz = 0;
 }
 
 /* RFC 3550 A.1. ret_lost: packets missing before it. false: it is not to be used. */
-static bool in_order(struct transcode *t, usec now, const struct transcode_packet *p,
-                     unsigned *ret_lost)
+static bool in_order(struct transcode *t, usec now, const struct rtpmsg *p, unsigned *ret_lost)
 {
     if (!t->begun || p->ssrc != t->in_ssrc)
         begin(t, now, p);
@@ -328,7 +327,7 @@ static bool in_order(struct transcode *t, usec now, const struct transcode_packe
 }
 
 /* What was lost, from the packet behind it. */
-static bool repair(struct transcode *t, usec now, const struct transcode_packet *p, int64_t gap)
+static bool repair(struct transcode *t, usec now, const struct rtpmsg *p, int64_t gap)
 {
     int16_t pcm[CODEC_SAMPLES_MAX];
     size_t n = (size_t)(gap * t->decoder_hz / LINE_HZ);
@@ -342,10 +341,10 @@ static bool repair(struct transcode *t, usec now, const struct transcode_packet 
 }
 
 /* What lies between the last sound and this packet, in its clock of hz. */
-static void bridge(struct transcode *t, usec now, const struct transcode_packet *p, uint32_t hz,
+static void bridge(struct transcode *t, usec now, const struct rtpmsg *p, uint32_t hz,
                    unsigned lost)
 {
-    int64_t gap = line_of(hz, (int32_t)(p->timestamp - t->next_ts));
+    int64_t gap = line_of(hz, (int32_t)(p->ts - t->next_ts));
     if (gap > line_ms(SILENCE_MAX_MS) || gap < -line_ms(BACK_MAX_MS) || hz != t->next_hz) {
         another_clock(t, now); /* RFC 7160 §4.1: a change of rate leaves no relation between them */
         return;
@@ -365,7 +364,7 @@ static void bridge(struct transcode *t, usec now, const struct transcode_packet 
     }
 }
 
-static void on_sound(struct transcode *t, usec now, const struct transcode_packet *p,
+static void on_sound(struct transcode *t, usec now, const struct rtpmsg *p,
                      const struct transcode_format *f, unsigned lost)
 {
     uint32_t ticks;
@@ -389,7 +388,7 @@ static void on_sound(struct transcode *t, usec now, const struct transcode_packe
     bool dtx = f->codec == &codec_opus && p->payload.n <= OPUS_DTX_OCTETS;
     unsigned level = dtx ? codec_noise_level(pcm, n) : 0;
     put(t, t->decoder_hz, pcm, n);
-    t->next_ts = p->timestamp + ticks;
+    t->next_ts = p->ts + ticks;
     t->next_hz = f->codec->clock_hz;
     t->due = now + us_of(line_of(t->next_hz, ticks));
     if (dtx)
@@ -398,7 +397,7 @@ static void on_sound(struct transcode *t, usec now, const struct transcode_packe
         t->quiet = QUIET_NOT;
 }
 
-void transcode_rtp(struct transcode *t, usec now, const struct transcode_packet *p)
+void transcode_rtp(struct transcode *t, usec now, const struct rtpmsg *p)
 {
     unsigned lost;
     t->stats.in++;
@@ -415,7 +414,7 @@ void transcode_rtp(struct transcode *t, usec now, const struct transcode_packet 
         uint32_t hz = t->format ? t->format->codec->clock_hz : t->c.in[0].codec->clock_hz;
         bridge(t, now, p, hz, lost);
         on_noise(t, now, p);
-        t->next_ts = p->timestamp;
+        t->next_ts = p->ts;
         t->next_hz = hz;
         t->due = now;
     } else if (f) {
@@ -497,10 +496,10 @@ void transcode_set_loss(struct transcode *t, unsigned percent)
     codec_set_loss(t->encoder, percent);
 }
 
-void transcode_position(const struct transcode *t, uint16_t *ret_seq, uint32_t *ret_timestamp)
+void transcode_position(const struct transcode *t, uint16_t *ret_seq, uint32_t *ret_ts)
 {
     *ret_seq = t->seq;
-    *ret_timestamp = timestamp_at(t, pcm_begin(t));
+    *ret_ts = timestamp_at(t, pcm_begin(t));
 }
 
 const struct transcode_stats *transcode_stats(const struct transcode *t)

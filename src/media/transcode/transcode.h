@@ -21,6 +21,7 @@
 #define TRANSCODE_TRANSCODE_H
 #include "clock/clock.h"
 #include "codec/codec.h"
+#include "rtpmsg/rtpmsg.h"
 
 enum {
     TRANSCODE_FORMATS_MAX = 8,
@@ -34,18 +35,9 @@ struct transcode_format {
     const struct codec *codec;
 };
 
-/* A packet: fields of its RTP header, and the payload without padding. */
-struct transcode_packet {
-    uint8_t pt;
-    bool marker;
-    uint16_t seq;
-    uint32_t timestamp, ssrc;
-    sv payload;
-};
-
 struct transcode_handler {
-    /* To be sent; p and its payload are valid during the call. */
-    void (*send)(void *arg, const struct transcode_packet *p);
+    /* To be sent: marker, pt, seq, ts, ssrc and payload are set (rtpmsg_put_header). Valid during the call. */
+    void (*send)(void *arg, const struct rtpmsg *p);
 };
 
 struct transcode_config {
@@ -59,7 +51,7 @@ struct transcode_config {
     uint32_t ptime_ms; /* wished: what the codec can make of it is used; 0: 20 */
     struct codec_wish wish;
     /* The first packet's, which should be random (RFC 3550 §5.1); or where a stream goes on. */
-    uint32_t ssrc, timestamp;
+    uint32_t ssrc, ts;
     uint16_t seq;
 };
 
@@ -78,7 +70,8 @@ MUST_USE enum err transcode_new(const struct transcode_config *c, const struct t
                                 void *arg, usec now, struct transcode **ret_transcode);
 void transcode_free(struct transcode *t); /* NULL is fine */
 
-void transcode_rtp(struct transcode *t, usec now, const struct transcode_packet *p);
+/* A packet that came, decrypted, of the source that was agreed on; text is not looked at. */
+void transcode_rtp(struct transcode *t, usec now, const struct rtpmsg *p);
 /* When it wants transcode_tick; USEC_NEVER: not before the next packet. Changes with each call. */
 usec transcode_next(const struct transcode *t);
 void transcode_tick(struct transcode *t, usec now);
@@ -86,7 +79,7 @@ void transcode_tick(struct transcode *t, usec now);
 /* What the receiver reports lost (RTCP), 0 to 100: decides on repair data. */
 void transcode_set_loss(struct transcode *t, unsigned percent);
 /* Where the outgoing stream stands: the next packet's numbers. For what goes on with it. */
-void transcode_position(const struct transcode *t, uint16_t *ret_seq, uint32_t *ret_timestamp);
+void transcode_position(const struct transcode *t, uint16_t *ret_seq, uint32_t *ret_ts);
 const struct transcode_stats *transcode_stats(const struct transcode *t);
 
 #endif

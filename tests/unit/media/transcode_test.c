@@ -35,13 +35,13 @@ static struct {
     unsigned n;
 } got;
 
-static void take(void *arg, const struct transcode_packet *p)
+static void take(void *arg, const struct rtpmsg *p)
 {
     (void)arg;
     assert_true(got.n < SENT_MAX && p->payload.n <= CODEC_PAYLOAD_MAX && p->payload.n > 0);
     assert_int_equal(p->ssrc, SSRC);
     struct sent *s = &got.v[got.n++];
-    *s = (struct sent){.pt = p->pt, .marker = p->marker, .seq = p->seq, .timestamp = p->timestamp};
+    *s = (struct sent){.pt = p->pt, .marker = p->marker, .seq = p->seq, .timestamp = p->ts};
     memcpy(s->payload, p->payload.p, p->payload.n);
     s->n = p->payload.n;
 }
@@ -71,18 +71,18 @@ static void speaker_init(struct speaker *s, const struct codec *c, uint8_t pt, u
     codec_set_loss(s->e, 20);
 }
 
-static struct transcode_packet speaker_next(struct speaker *s, double hz, double amplitude)
+static struct rtpmsg speaker_next(struct speaker *s, double hz, double amplitude)
 {
     static uint8_t payload[CODEC_PAYLOAD_MAX];
     int16_t pcm[CODEC_SAMPLES_MAX];
     size_t frame = s->rate / 1000 * s->ms, n;
     tone(hz, amplitude, s->rate, &s->phase, pcm, frame);
     assert_int_equal(codec_encode(s->e, pcm, frame, payload, sizeof(payload), &n), ERR_OK);
-    struct transcode_packet p = {.pt = s->pt,
-                                 .seq = s->seq++,
-                                 .timestamp = s->timestamp,
-                                 .ssrc = s->ssrc,
-                                 .payload = {(const char *)payload, n}};
+    struct rtpmsg p = {.pt = s->pt,
+                       .seq = s->seq++,
+                       .ts = s->timestamp,
+                       .ssrc = s->ssrc,
+                       .payload = {(const char *)payload, n}};
     s->timestamp += s->c->clock_hz / 1000 * s->ms;
     s->now += (usec)s->ms * 1000;
     return p;
@@ -98,7 +98,7 @@ static struct transcode *start(const struct codec *from, uint8_t from_pt, const 
                                  .out_cn = cn,
                                  .ptime_ms = ms,
                                  .ssrc = SSRC,
-                                 .timestamp = FIRST_TS,
+                                 .ts = FIRST_TS,
                                  .seq = FIRST_SEQ};
     struct transcode_handler h = {.send = take};
     struct transcode *t;
@@ -153,7 +153,7 @@ static void a_tone_through_every_pair(void **state)
             struct transcode *t =
                 start(codecs[f].codec, codecs[f].pt, codecs[o].codec, codecs[o].pt, 20, 255);
             for (uint32_t i = 0; i < 1000 / ms; i++) {
-                struct transcode_packet p = speaker_next(&s, 1000, 8000);
+                struct rtpmsg p = speaker_next(&s, 1000, 8000);
                 transcode_rtp(t, s.now, &p);
                 assert_int_equal(transcode_next(t), USEC_NEVER);
             }
@@ -184,7 +184,7 @@ static void frames_of_any_length_become_any_other(void **state)
             speaker_init(&s, &codec_pcma, 8, lengths[f]);
             struct transcode *t = start(&codec_pcma, 8, &codec_opus, 111, lengths[o], 255);
             for (uint32_t i = 0; i < 1200 / lengths[f]; i++) {
-                struct transcode_packet p = speaker_next(&s, 1000, 8000);
+                struct rtpmsg p = speaker_next(&s, 1000, 8000);
                 transcode_rtp(t, s.now, &p);
             }
             listen(&codec_opus, 111, lengths[o]);
@@ -209,7 +209,7 @@ static void losses_are_bridged(void **state)
             unsigned lost = 0;
             srand(of);
             for (unsigned i = 0; i < 200; i++) {
-                struct transcode_packet p = speaker_next(&s, 300 + 60 * (i * 7 % 5), 8000);
+                struct rtpmsg p = speaker_next(&s, 300 + 60 * (i * 7 % 5), 8000);
                 if (i > 0 && i < 199 && (unsigned)rand() % of == 0)
                     lost++;
                 else
@@ -240,10 +240,10 @@ static void what_comes_twice_or_late_is_not_heard_again(void **state)
     struct speaker s;
     speaker_init(&s, &codec_pcmu, 0, 20);
     struct transcode *t = start(&codec_pcmu, 0, &codec_pcma, 8, 20, 255);
-    struct transcode_packet held = {0};
+    struct rtpmsg held = {0};
     uint8_t copy[160];
     for (unsigned i = 0; i < 100; i++) {
-        struct transcode_packet p = speaker_next(&s, 400, 8000);
+        struct rtpmsg p = speaker_next(&s, 400, 8000);
         if (i % 10 == 3) {
             held = p;
             memcpy(copy, p.payload.p, 160);
@@ -273,7 +273,7 @@ static void time_that_passes_is_time(void **state)
         speaker_init(&s, &codec_opus, 111, 20);
         struct transcode *t = start(&codec_opus, 111, &codec_pcmu, 0, 30, 255);
         for (unsigned i = 0; i < 100; i++) {
-            struct transcode_packet p = speaker_next(&s, 1000, 8000);
+            struct rtpmsg p = speaker_next(&s, 1000, 8000);
             if (i >= 50 && i < 75) {
                 s.seq = (uint16_t)(s.seq - silence);
                 continue;
@@ -304,7 +304,7 @@ static void the_sender_may_change_its_codec(void **state)
     struct transcode *t = start(&codec_opus, 111, &codec_g722, 9, 20, 255);
     for (unsigned i = 0; i < 150; i++) {
         bool now = i >= 50 && i < 100;
-        struct transcode_packet p = speaker_next(now ? &other : &s, 1000, 8000);
+        struct rtpmsg p = speaker_next(now ? &other : &s, 1000, 8000);
         p.seq = (uint16_t)(1000 + i);
         /* the clock is another one, and its value too: RFC 7160 leaves that to the sender */
         transcode_rtp(t, (usec)i * 20000, &p);
@@ -336,7 +336,7 @@ static void another_source_goes_on_in_our_time(void **state)
             s.seq = 50000;
             s.timestamp = 1;
         }
-        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        struct rtpmsg p = speaker_next(&s, 1000, 8000);
         transcode_rtp(t, s.now, &p);
     }
     listen(&codec_pcma, 8, 20);
@@ -348,25 +348,22 @@ static void another_source_goes_on_in_our_time(void **state)
 
 /* ---- silence ---- */
 
-static struct transcode_packet noise_packet(struct speaker *s, unsigned level)
+static struct rtpmsg noise_packet(struct speaker *s, unsigned level)
 {
     static char payload;
     payload = (char)level;
-    return (struct transcode_packet){.pt = CN,
-                                     .seq = s->seq++,
-                                     .timestamp = s->timestamp,
-                                     .ssrc = s->ssrc,
-                                     .payload = {&payload, 1}};
+    return (struct rtpmsg){
+        .pt = CN, .seq = s->seq++, .ts = s->timestamp, .ssrc = s->ssrc, .payload = {&payload, 1}};
 }
 
 /* 20 packets of sound, a CN, nothing for 600 ms but ticks, sound again. */
 static void speak_pause_speak(struct transcode *t, struct speaker *s)
 {
     for (unsigned i = 0; i < 20; i++) {
-        struct transcode_packet p = speaker_next(s, 1000, 8000);
+        struct rtpmsg p = speaker_next(s, 1000, 8000);
         transcode_rtp(t, s->now, &p);
     }
-    struct transcode_packet cn = noise_packet(s, 50);
+    struct rtpmsg cn = noise_packet(s, 50);
     usec begun = s->now + 20000;
     transcode_rtp(t, begun, &cn);
     usec next;
@@ -375,7 +372,7 @@ static void speak_pause_speak(struct transcode *t, struct speaker *s)
     s->timestamp += s->c->clock_hz / 1000 * 600;
     s->now += 600000;
     for (unsigned i = 0; i < 20; i++) {
-        struct transcode_packet p = speaker_next(s, 1000, 8000);
+        struct rtpmsg p = speaker_next(s, 1000, 8000);
         transcode_rtp(t, s->now, &p);
         assert_int_equal(transcode_next(t), USEC_NEVER);
     }
@@ -431,7 +428,7 @@ static void silence_of_opus_is_noise_or_told(void **state)
         struct speaker s;
         speaker_init(&s, &codec_opus, 111, 20);
         struct transcode *t = start(&codec_opus, 111, &codec_pcmu, 0, 20, cn ? CN : 255);
-        struct transcode_packet p;
+        struct rtpmsg p;
         for (unsigned i = 0; i < 20; i++) {
             p = speaker_next(&s, 1000, 8000);
             transcode_rtp(t, s.now, &p);
@@ -467,7 +464,7 @@ static void more_than_can_be_heard_is_dropped(void **state)
     speaker_init(&s, &codec_opus, 111, 60);
     struct transcode *t = start(&codec_opus, 111, &codec_pcmu, 0, 20, 255);
     for (unsigned i = 0; i < 600; i++) { /* 36 s of sound within one */
-        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        struct rtpmsg p = speaker_next(&s, 1000, 8000);
         transcode_rtp(t, (usec)i * 1666, &p);
     }
     assert_in_range(got.n * 20, 1500, 2700);
@@ -476,7 +473,7 @@ static void more_than_can_be_heard_is_dropped(void **state)
     /* one gap after the other */
     t = start(&codec_opus, 111, &codec_pcmu, 0, 20, 255);
     for (unsigned i = 0; i < 600; i++) {
-        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        struct rtpmsg p = speaker_next(&s, 1000, 8000);
         p.seq = (uint16_t)(p.seq + i * 10);
         transcode_rtp(t, (usec)i * 1666, &p);
     }
@@ -484,8 +481,8 @@ static void more_than_can_be_heard_is_dropped(void **state)
     transcode_free(t);
     /* short packets are paid for as such */
     t = start(&codec_pcmu, 0, &codec_pcma, 8, 20, 255);
-    struct transcode_packet p = {.pt = 0, .payload = SV("x")};
-    for (unsigned i = 0; i < 10000; i++, p.seq++, p.timestamp++)
+    struct rtpmsg p = {.pt = 0, .payload = SV("x")};
+    for (unsigned i = 0; i < 10000; i++, p.seq++, p.ts++)
         transcode_rtp(t, (usec)i * 100, &p);
     assert_in_range(transcode_stats(t)->over, 7500, 9000);
     transcode_free(t);
@@ -499,7 +496,7 @@ static void nonsense_changes_nothing(void **state)
     speaker_init(&s, &codec_pcmu, 0, 20);
     struct transcode *t = start(&codec_pcmu, 0, &codec_pcma, 8, 20, 255);
     for (unsigned i = 0; i < 50; i++) {
-        struct transcode_packet p = speaker_next(&s, 1000, 8000), odd = p;
+        struct rtpmsg p = speaker_next(&s, 1000, 8000), odd = p;
         transcode_rtp(t, s.now, &p);
         odd.pt = 77;
         transcode_rtp(t, s.now, &odd);
@@ -535,7 +532,7 @@ static void memory_that_is_refused_leaves_nothing(void **state)
     speaker_init(&s, &codec_l16_16k, 113, 20);
     calls = mem_calls();
     for (unsigned i = 0; i < 50; i++) {
-        struct transcode_packet p = speaker_next(&s, 1000, 8000);
+        struct rtpmsg p = speaker_next(&s, 1000, 8000);
         transcode_rtp(t, s.now, &p);
     }
     assert_int_equal(mem_calls(), calls); /* nothing for a packet */

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* offer/offer_match.c: which codecs of both sides meet, and how each payload type goes on.
+ *
+ *   caller           callee
+ *   offers a  ──►  is offered p (a's payload type, or one that we added)
+ *                  answers b (RFC 3264 §6.1: maybe by another payload type)
+ *
+ * What a side sends it sends with the payload types of what it was told: the caller with those of our answer, which
+ * are its own; the callee with p's, though some take their own b's, so both are known.
+ * Spec RFC 3264 §6.1, 4733 §2.5.1 and §7.1 (events by clock rate), 4588 §8 (apt), 2198 §5 (red). */
+#include "offer/offer.h"
+
+#include "offer/offer_priv.h"
+
+/* ---- pairs ---- */
+
+static bool taken(const struct offer_match *m, const struct offer_codec *p)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->pair[i].p == p)
+            return true;
+    return false;
+}
+
+/* What the answer took. RFC 3264 §6.1 lets it name formats that were not offered: they mean nothing here. */
+static void pair_up(const struct offer_media *offer, const struct offer_media *passed,
+                    const struct offer_media *answer, struct offer_match *m)
+{
+    m->aligned = true;
+    for (unsigned i = 0; i < answer->codecs_n; i++) {
+        const struct offer_codec *b = &answer->codecs[i];
+        const struct offer_codec *p = offer_codec_find(passed->codecs, passed->codecs_n, b);
+        if (!p || taken(m, p))
+            continue;
+        const struct offer_codec *a = offer_codec_pt(offer->codecs, offer->codecs_n, p->pt);
+        if (a && !offer_codec_same_name(a, p))
+            a = NULL;
+        m->pair[m->n++] = (struct offer_pair){a, p, b};
+        m->aligned = m->aligned && p->pt == b->pt;
+    }
+}
+
+unsigned offer_codec_refers(const struct offer_codec *c, uint8_t *ret_pts, unsigned max)
+{
+    unsigned n = 0;
+    uint64_t pt;
+    sv rest = c->fmtp, name, value;
+    if (c->id == CODEC_RTX) {
+        while (n < max && sdp_fmtp_next(&rest, &name, &value))
+            if (sv_ieq(name, SV("apt")) && sv_u64(value, 127, &pt) == ERR_OK)
+                ret_pts[n++] = (uint8_t)pt;
+        return n;
+    }
+    while (n < max && rest.n > 0) {
+        size_t slash = sv_chr(rest, '/');
+        if (sv_u64(sv_trim(sv_sub(rest, 0, slash)), 127, &pt) == ERR_OK)
+            ret_pts[n++] = (uint8_t)pt;
+        rest = sv_sub(rest, slash + 1, rest.n);
+    }
+    return n;
+}
+
+/* What repairs another one names it by payload type, in its fmtp or within its packets: it passes only where these
+ * are the same on both sides. */
+static bool belongs(const struct offer_match *m, const struct offer_pair *x)
+{
+    uint8_t pts[OFFER_CODECS_MAX];
+    unsigned n = offer_codec_refers(x->p, pts, OFFER_CODECS_MAX);
+    if (n == 0)
+        return m->aligned;
+    for (unsigned i = 0; i < n; i++) {
+        bool found = false;
+        for (unsigned k = 0; k < m->n; k++)
+            found =
+                found || (m->pair[k].a && m->pair[k].p->pt == pts[i] && m->pair[k].b->pt == pts[i]);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* ---- what the caller hears ---- */
+
+static void hear(struct offer_match *m, const struct offer_codec *a, sv fmtp, uint8_t source_pt)
+{
+    m->list[m->list_n] = *a;
+    m->list[m->list_n].fmtp = fmtp;
+    m->source_pt[m->list_n++] = source_pt;
+}
+
+const struct offer_codec *offer_companion(const struct offer_codec *list, unsigned n,
+                                          enum offer_codec_id id)
+{
+    const struct offer_codec *first = NULL, *any = NULL;
+    for (unsigned i = 0; i < n && !first; i++)
+        if (offer_codec_is_main(&list[i]))
+            first = &list[i];
+    for (unsigned i = 0; i < n; i++) {
+        if (list[i].id != id)
+            continue;
+        if (first && list[i].clock_hz == first->clock_hz)
+            return &list[i];
+        if (!any)
+            any = &list[i];
+    }
+    return any;
+}
+
+static void hear_common(struct offer_match *m)
+{
+    for (unsigned i = 0; i < m->n; i++) {
+        const struct offer_pair *x = &m->pair[i];
+        bool own = x->a && (offer_codec_is_main(x->a) || x->a->id == CODEC_CN ||
+                            x->a->id == CODEC_EVENT || belongs(m, x));
+        if (own)
+            hear(m, x->a, x->b->fmtp, x->b->pt);
+    }
+}
+
+/* Its first codec that we can do, and its events, which are in the codec's clock rate if it has such. */
+static void hear_transcoded(struct offer_match *m, const struct offer_media *offer)
+{
+    struct offer_codec beside[OFFER_CODECS_MAX];
+    unsigned n = 0;
+    beside[n++] = m->best_a;
+    for (unsigned i = 0; i < offer->codecs_n && n < OFFER_CODECS_MAX; i++)
+        if (offer->codecs[i].id == CODEC_EVENT)
+            beside[n++] = offer->codecs[i];
+    const struct offer_codec *event = offer_companion(beside, n, CODEC_EVENT);
+    hear(m, &m->best_a, m->best_a.id == CODEC_OPUS ? SV("useinbandfec=1") : SV_NONE, OFFER_NO_PT);
+    if (event)
+        hear(m, event, SV("0-16"), OFFER_NO_PT);
+}
+
+bool offer_match(const struct offer_media *offer, const struct offer_media *passed,
+                 const struct offer_media *answer, bool transcode, struct offer_match *ret)
+{
+    struct offer_match *m = ret;
+    *m = (struct offer_match){0};
+    pair_up(offer, passed, answer, m);
+    for (unsigned i = 0; i < m->n; i++) {
+        const struct offer_pair *x = &m->pair[i];
+        m->common = m->common || (x->a && offer_codec_is_main(x->a));
+        if (!m->can_b && offer_codec_can(x->b)) {
+            m->best_b = *x->b;
+            m->can_b = true;
+        }
+        /* what both have is what the caller will use, so it is what is brought to it */
+        if (!m->can_a && x->a && offer_codec_can(x->a)) {
+            m->best_a = *x->a;
+            m->can_a = true;
+        }
+    }
+    for (unsigned i = 0; i < offer->codecs_n && !m->common && !m->can_a; i++) {
+        if (offer_codec_can(&offer->codecs[i])) {
+            m->best_a = offer->codecs[i];
+            m->can_a = true;
+        }
+    }
+    transcode = transcode && offer->kind == OFFER_AUDIO;
+    m->can_a = m->can_a && transcode;
+    m->can_b = m->can_b && transcode;
+    if (m->common)
+        hear_common(m);
+    else if (m->can_a && m->can_b)
+        hear_transcoded(m, offer);
+    return m->list_n > 0;
+}
+
+/* ---- maps ---- */
+
+static bool mapped(const struct offer_stream *s, int way, uint8_t from)
+{
+    for (unsigned i = 0; i < s->map_n[way]; i++)
+        if (s->map[way][i].from == from)
+            return true;
+    return false;
+}
+
+static void map(struct offer_stream *s, int way, const struct offer_codec *in,
+                const struct offer_codec *out, bool transcode)
+{
+    if (s->map_n[way] == OFFER_CODECS_MAX || mapped(s, way, in->pt))
+        return;
+    s->map[way][s->map_n[way]++] = (struct offer_map){
+        .from = in->pt, .to = out->pt, .transcode = transcode, .in = *in, .out = *out};
+    s->transcodes = s->transcodes || transcode;
+}
+
+/* One side of a map: what it takes. */
+struct taker {
+    const struct offer_codec *list;
+    unsigned n;
+    const struct offer_codec *best; /* to be transcoded to; NULL: nothing is */
+};
+
+/* An event for one in this clock rate: of the same, or of the codec that it goes with. */
+static const struct offer_codec *event_for(const struct taker *to, uint32_t clock_hz)
+{
+    for (unsigned i = 0; i < to->n; i++)
+        if (to->list[i].id == CODEC_EVENT && to->list[i].clock_hz == clock_hz)
+            return &to->list[i];
+    return offer_companion(to->list, to->n, CODEC_EVENT);
+}
+
+/* What does not pass with its like: sound is transcoded, an event becomes one of another clock rate or a tone, noise
+ * is made there. */
+static void map_remade(struct offer_stream *s, int way, const struct offer_codec *in,
+                       const struct taker *to)
+{
+    const struct offer_codec *event = event_for(to, in->clock_hz);
+    if (in->id == CODEC_EVENT && event) {
+        map(s, way, in, event, event->clock_hz != in->clock_hz);
+    } else if (to->best && offer_codec_can(in)) {
+        map(s, way, in, to->best, true);
+    } else if (to->best && (in->id == CODEC_EVENT || in->id == CODEC_CN)) {
+        struct offer_codec tone = *to->best;
+        tone.pt = OFFER_NO_PT;
+        map(s, way, in, &tone, true);
+    }
+}
+
+static const struct offer_pair *pair_of(const struct offer_match *m, uint8_t caller_pt)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->pair[i].a && m->pair[i].a->pt == caller_pt)
+            return &m->pair[i];
+    return NULL;
+}
+
+/* The telephone-event and comfort noise that a side takes. */
+static void tell_companions(struct offer_leg *leg, const struct taker *t)
+{
+    const struct offer_codec *event = offer_companion(t->list, t->n, CODEC_EVENT);
+    const struct offer_codec *cn = offer_companion(t->list, t->n, CODEC_CN);
+    leg->event_pt = event ? event->pt : OFFER_NO_PT;
+    leg->cn_pt = cn ? cn->pt : OFFER_NO_PT;
+}
+
+void offer_match_maps(const struct offer_match *m, struct offer_stream *s)
+{
+    struct offer_codec theirs[OFFER_CODECS_MAX];
+    for (unsigned i = 0; i < m->n; i++)
+        theirs[i] = *m->pair[i].b;
+    const struct taker caller = {m->list, m->list_n, m->can_a ? &m->best_a : NULL};
+    const struct taker callee = {theirs, m->n, m->can_b ? &m->best_b : NULL};
+    tell_companions(&s->leg[0], &caller);
+    tell_companions(&s->leg[1], &callee);
+    for (unsigned i = 0; i < m->list_n; i++) {
+        const struct offer_pair *x = m->common ? pair_of(m, m->list[i].pt) : NULL;
+        if (x)
+            map(s, 0, x->a, x->b, false);
+        else
+            map_remade(s, 0, &m->list[i], &callee);
+    }
+    for (int own = 0; own < 2; own++) /* first as it was told to send, then as it may send */
+        for (unsigned i = 0; i < m->n; i++) {
+            const struct offer_pair *x = &m->pair[i];
+            struct offer_codec in = *x->p;
+            in.pt = own ? x->b->pt : x->p->pt;
+            if (m->common && x->a && offer_codec_pt(m->list, m->list_n, x->a->pt))
+                map(s, 1, &in, x->a, false);
+            else
+                map_remade(s, 1, &in, &caller);
+        }
+}

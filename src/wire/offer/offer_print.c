@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT */
+/* offer/offer_print.c: a description of ours, from what was decided.
+ *
+ * What speaks of transport, keys and identity is written from the draft alone. Attributes of the other side pass when
+ * nothing here says no; a value that shows an address passes never, whatever its name (a topology is nobody's
+ * business). Spec RFC 8866 §5, 4566's order of lines; 3605, 4568, 8122, 8839, 8858, 9143. */
+#include "offer/offer.h"
+
+#include <stdio.h>
+
+#include "crypto/crypto.h"
+#include "offer/offer_priv.h"
+#include "uri/uri.h"
+
+enum { TEXT_FIRST = 2048, ICE_TYPE_HOST = 126 };
+
+/* ---- addresses ---- */
+
+bool offer_ip_equal(const struct offer_ip *a, const struct offer_ip *b)
+{
+    return a->n == b->n && a->port == b->port && memcmp(a->ip, b->ip, a->n) == 0;
+}
+
+static bool same_host(const struct offer_ip *a, const struct offer_ip *b)
+{
+    return a->n == b->n && memcmp(a->ip, b->ip, a->n) == 0;
+}
+
+/* RFC 5952: lower case, the longest run of two or more zero groups as "::". */
+static void put_ip6(struct buf *b, const uint8_t ip[16])
+{
+    unsigned group[8], best = 8, best_n = 1;
+    for (unsigned i = 0; i < 8; i++)
+        group[i] = (unsigned)ip[2 * i] << 8 | ip[2 * i + 1];
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned n = 0;
+        while (i + n < 8 && group[i + n] == 0)
+            n++;
+        if (n > best_n) {
+            best = i;
+            best_n = n;
+        }
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        if (i == best) {
+            buf_str(b, "::");
+            i += best_n - 1;
+            continue;
+        }
+        buf_printf(b, "%s%x", i == 0 || i == best + best_n ? "" : ":", group[i]);
+    }
+}
+
+static void put_ip(struct buf *b, const struct offer_ip *ip)
+{
+    if (ip->n == 16)
+        put_ip6(b, ip->ip);
+    else
+        buf_printf(b, "%u.%u.%u.%u", ip->ip[0], ip->ip[1], ip->ip[2], ip->ip[3]);
+}
+
+static void put_conn(struct buf *b, const struct offer_ip *ip)
+{
+    buf_str(b, ip->n == 16 ? "IN IP6 " : "IN IP4 ");
+    put_ip(b, ip);
+}
+
+/* ---- attributes that pass ---- */
+
+enum fate { PASSES, STAYS, WEB, ALIGNED };
+
+/* RFC 8859 names most of these TRANSPORT, IDENTICAL or of the session: they are of one side only. */
+static enum fate fate_of(sv name)
+{
+    static const struct {
+        const char *name;
+        enum fate fate;
+    } table[] = {
+        /* written here */
+        {"rtpmap", STAYS},
+        {"fmtp", STAYS},
+        {"rtcp-fb", STAYS},
+        {"sendrecv", STAYS},
+        {"sendonly", STAYS},
+        {"recvonly", STAYS},
+        {"inactive", STAYS},
+        {"crypto", STAYS},
+        {"fingerprint", STAYS},
+        {"setup", STAYS},
+        {"candidate", STAYS},
+        {"rtcp", STAYS},
+        {"rtcp-mux", STAYS},
+        {"rtcp-mux-only", STAYS},
+        {"rtcp-rsize", STAYS},
+        {"mid", STAYS},
+        {"group", STAYS},
+        /* of the one side's transport, keys, identity, program */
+        {"remote-candidates", STAYS},
+        {"end-of-candidates", STAYS},
+        {"connection", STAYS},
+        {"tls-id", STAYS},
+        {"dtls-id", STAYS},
+        {"bundle-only", STAYS},
+        {"identity", STAYS},
+        {"key-mgmt", STAYS},
+        {"zrtp-hash", STAYS},
+        {"cryptoscale", STAYS},
+        {"encryption", STAYS},
+        {"alt", STAYS},
+        {"altc", STAYS},
+        {"source-filter", STAYS},
+        {"sctp-port", STAYS},
+        {"sctpmap", STAYS},
+        {"max-message-size", STAYS},
+        {"tool", STAYS},
+        {"type", STAYS},
+        {"nortpproxy", STAYS},
+        /* capabilities (RFC 5939): a choice of transports that we do not take part in */
+        {"csup", STAYS},
+        {"creq", STAYS},
+        {"acap", STAYS},
+        {"tcap", STAYS},
+        {"pcfg", STAYS},
+        {"acfg", STAYS},
+        /* header extensions, and sources: what is in the packets, between those who both know */
+        {"extmap", WEB},
+        {"extmap-allow-mixed", WEB},
+        {"msid", WEB},
+        {"msid-semantic", WEB},
+        {"ssrc", WEB},
+        {"ssrc-group", WEB},
+        {"rid", WEB},
+        {"simulcast", WEB},
+        /* name payload types */
+        {"imageattr", ALIGNED},
+        {"framesize", ALIGNED},
+        {"depend", ALIGNED},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (sv_ieq(name, sv_of(table[i].name)))
+            return table[i].fate;
+    return sv_starts(name, SV("ice-")) ? STAYS : PASSES;
+}
+
+/* A run of octets that an address is made of, from where *rest begins; its end is the new beginning. */
+static sv next_run(sv *rest, const char *octets)
+{
+    size_t from = 0, to;
+    while (from < rest->n && (rest->p[from] == '\0' || !strchr(octets, rest->p[from])))
+        from++;
+    for (to = from; to < rest->n && rest->p[to] != '\0' && strchr(octets, rest->p[to]);)
+        to++;
+    sv run = sv_sub(*rest, from, to);
+    *rest = sv_sub(*rest, to, rest->n);
+    while (run.n > 0 && run.p[run.n - 1] == '.')
+        run.n--;
+    return run;
+}
+
+/* An IP address stands in it. */
+static bool shows_address(sv value)
+{
+    static const char *const kinds[] = {"0123456789.", "0123456789abcdefABCDEF:."};
+    uint8_t ip[16];
+    size_t n;
+    for (size_t k = 0; k < 2; k++)
+        for (sv rest = value; rest.n > 0;) {
+            sv run = next_run(&rest, kinds[k]);
+            if (run.n >= 3 && uri_host_ip(run, ip, &n) == ERR_OK)
+                return true;
+        }
+    return false;
+}
+
+static void put_attr(struct buf *b, const struct sdp_attr *attr)
+{
+    buf_str(b, "a=");
+    buf_put(b, attr->name);
+    if (sv_present(attr->value)) {
+        buf_char(b, ':');
+        buf_put(b, attr->value);
+    }
+    buf_str(b, "\r\n");
+}
+
+/* The number (and direction) and the URI of an a=extmap, RFC 8285 §5. */
+static bool extension(const struct sdp_attr *attr, sv *ret_id, sv *ret_uri)
+{
+    sv rest = attr->value;
+    if (!sdp_word_next(&rest, ret_id) || !sdp_word_next(&rest, ret_uri))
+        return false;
+    *ret_id = sv_sub(*ret_id, 0, sv_chr(*ret_id, '/'));
+    return true;
+}
+
+/* RFC 8285 §6: an answer has those that were offered. */
+static bool was_offered(const struct offer_media *limit, const struct sdp_attr *attr)
+{
+    const struct sdp_attr *other = NULL;
+    sv id, uri, other_id, other_uri;
+    if (!limit)
+        return true;
+    if (!extension(attr, &id, &uri))
+        return false;
+    while ((other = sdp_attr_next(&limit->text->attrs, other, SV("extmap"))))
+        if (extension(other, &other_id, &other_uri) && sv_eq(uri, other_uri) && sv_eq(id, other_id))
+            return true;
+    return false;
+}
+
+static bool attr_passes(const struct offer_line *l, const struct sdp_attr *attr)
+{
+    if (l->remade && (sv_eq(attr->name, SV("ptime")) || sv_eq(attr->name, SV("maxptime"))))
+        return false;
+    switch (fate_of(attr->name)) {
+    case STAYS:
+        return false;
+    case ALIGNED:
+        if (!l->aligned)
+            return false;
+        break;
+    case WEB:
+        if (!l->web || l->remade)
+            return false;
+        if (sv_eq(attr->name, SV("extmap")) && !was_offered(l->limit, attr))
+            return false;
+        break;
+    case PASSES:
+        break;
+    }
+    return !shows_address(attr->value);
+}
+
+static void put_passing(struct buf *b, const struct offer_line *l)
+{
+    for (size_t i = 0; l->from && i < l->from->attrs.n; i++)
+        if (attr_passes(l, &l->from->attrs.v[i]))
+            put_attr(b, &l->from->attrs.v[i]);
+}
+
+static void put_bandwidths(struct buf *b, const struct sdp_bandwidth *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_str(b, "b=");
+        buf_put(b, v[i].type);
+        buf_char(b, ':');
+        buf_u64(b, v[i].value);
+        buf_str(b, "\r\n");
+    }
+}
+
+/* ---- codecs ---- */
+
+static void put_codec(struct buf *b, const struct offer_codec *c)
+{
+    buf_printf(b, "a=rtpmap:%u ", c->pt);
+    buf_put(b, c->name);
+    buf_char(b, '/');
+    buf_u64(b, c->clock_hz);
+    if (c->id == CODEC_OPUS) { /* RFC 7587 §7: MUST be 2 */
+        buf_str(b, "/2");
+    } else if (sv_present(c->params)) {
+        buf_char(b, '/');
+        buf_put(b, c->params);
+    }
+    buf_str(b, "\r\n");
+    if (c->fmtp.n == 0 || shows_address(c->fmtp))
+        return;
+    buf_printf(b, "a=fmtp:%u ", c->pt);
+    buf_put(b, c->fmtp);
+    buf_str(b, "\r\n");
+}
+
+/* RFC 4585 §4.2: "*" or a payload type, which may have another number here. Feedback about transport-wide numbers is
+ * for those whose packets carry them. */
+static void put_feedback(struct buf *b, const struct offer_line *l)
+{
+    const struct sdp_attr *attr = NULL;
+    while (l->from && l->feedback && (attr = sdp_attr_next(&l->from->attrs, attr, SV("rtcp-fb")))) {
+        sv rest = attr->value, word;
+        uint64_t pt;
+        if (!sdp_word_next(&rest, &word) || shows_address(rest))
+            continue;
+        rest = sv_trim(rest);
+        if (rest.n == 0 || (!l->web && sv_starts(rest, SV("transport-cc"))))
+            continue;
+        if (sv_eq(word, SV("*"))) {
+            put_attr(b, attr);
+            continue;
+        }
+        if (sv_u64(word, 127, &pt) != ERR_OK)
+            continue;
+        for (unsigned i = 0; i < l->codecs_n; i++)
+            if (l->source_pt[i] == pt) {
+                buf_printf(b, "a=rtcp-fb:%u ", l->codecs[i].pt);
+                buf_put(b, rest);
+                buf_str(b, "\r\n");
+            }
+    }
+    if (l->from && l->feedback && l->web && sdp_attr_find(&l->from->attrs, SV("rtcp-rsize")))
+        buf_str(b, "a=rtcp-rsize\r\n");
+}
+
+/* ---- transport ---- */
+
+/* RFC 8445 §5.1.2.1; an agent with one address of a family prefers the first that it was given. */
+static void put_candidate(struct buf *b, const struct offer_ip *ip, unsigned index,
+                          unsigned component)
+{
+    uint32_t priority = (uint32_t)ICE_TYPE_HOST << 24 | (65535u - index) << 8 | (256u - component);
+    buf_printf(b, "a=candidate:%u %u UDP %u ", index + 1, component, (unsigned)priority);
+    put_ip(b, ip);
+    buf_printf(b, " %u typ host\r\n", ip->port);
+}
+
+static void put_ice(struct buf *b, const struct offer_line *l, const struct offer_ours *ours)
+{
+    if (!l->ice)
+        return;
+    buf_str(b, "a=ice-ufrag:");
+    buf_put(b, ours->ufrag);
+    buf_str(b, "\r\na=ice-pwd:");
+    buf_put(b, ours->pwd);
+    buf_str(b, "\r\n");
+    put_candidate(b, &l->rtp, 0, 1);
+    if (l->rtcp.n > 0)
+        put_candidate(b, &l->rtcp, 0, 2);
+    for (unsigned i = 0; l->rtcp.n == 0 && i < l->more_n; i++)
+        if (l->more[i].n > 0 && !offer_ip_equal(&l->more[i], &l->rtp))
+            put_candidate(b, &l->more[i], i + 1, 1);
+}
+
+static void put_keys(struct buf *b, const struct offer_line *l, const struct offer_ours *ours)
+{
+    for (unsigned i = 0; i < l->cryptos_n; i++) {
+        const struct offer_key *k = l->cryptos[i];
+        buf_printf(b, "a=crypto:%u ", (unsigned)l->tags[i]);
+        buf_put(b, offer_suite_name(k->suite));
+        buf_str(b, " inline:");
+        crypto_base64(b, k->key, (size_t)k->key_n + k->salt_n);
+        buf_str(b, "\r\n");
+    }
+    if (!l->dtls)
+        return;
+    static const char *const roles[] = {[SDP_ACTIVE] = "active",
+                                        [SDP_PASSIVE] = "passive",
+                                        [SDP_ACTPASS] = "actpass",
+                                        [SDP_HOLDCONN] = "holdconn"};
+    buf_printf(b, "a=setup:%s\r\na=fingerprint:", roles[l->setup]);
+    buf_put(b, ours->fingerprint);
+    buf_str(b, "\r\n");
+}
+
+static void put_rtcp(struct buf *b, const struct offer_line *l)
+{
+    if (l->mux)
+        buf_str(b, "a=rtcp-mux\r\n");
+    if (l->mux_only)
+        buf_str(b, "a=rtcp-mux-only\r\n");
+    if (l->rtcp.n == 0 || (same_host(&l->rtcp, &l->rtp) && l->rtcp.port == l->rtp.port + 1))
+        return;
+    buf_printf(b, "a=rtcp:%u", l->rtcp.port);
+    if (!same_host(&l->rtcp, &l->rtp)) {
+        buf_char(b, ' ');
+        put_conn(b, &l->rtcp);
+    }
+    buf_str(b, "\r\n");
+}
+
+/* ---- the whole ---- */
+
+static void put_mid(struct buf *b, sv mid)
+{
+    if (mid.n == 0)
+        return;
+    buf_str(b, "a=mid:");
+    buf_put(b, mid);
+    buf_str(b, "\r\n");
+}
+
+/* RFC 3264 §6: port 0; the formats mean nothing, and one must be there. */
+static void put_refused(struct buf *b, const struct sdp_media *like, sv mid)
+{
+    buf_str(b, "m=");
+    buf_put(b, like->type);
+    buf_str(b, " 0 ");
+    buf_put(b, like->proto);
+    for (size_t i = 0; i < like->n_formats; i++) {
+        buf_char(b, ' ');
+        buf_put(b, like->formats[i]);
+    }
+    if (like->n_formats == 0)
+        buf_str(b, " 0");
+    buf_str(b, "\r\n");
+    put_mid(b, mid);
+}
+
+static void put_line(struct buf *b, const struct offer_draft *d, const struct offer_line *l,
+                     const struct offer_ip *session)
+{
+    if (l->refused) {
+        put_refused(b, l->like, l->mid);
+        return;
+    }
+    buf_str(b, "m=");
+    buf_put(b, l->like->type);
+    buf_printf(b, " %u ", l->rtp.port);
+    buf_put(b, l->proto);
+    for (unsigned i = 0; i < l->codecs_n; i++)
+        buf_printf(b, " %u", l->codecs[i].pt);
+    for (size_t i = 0; l->kind == OFFER_T38 && i < l->like->n_formats; i++) {
+        buf_char(b, ' ');
+        buf_put(b, l->like->formats[i]);
+    }
+    buf_str(b, "\r\n");
+    if (!same_host(&l->rtp, session)) {
+        buf_str(b, "c=");
+        put_conn(b, &l->rtp);
+        buf_str(b, "\r\n");
+    }
+    if (l->from && !l->remade)
+        put_bandwidths(b, l->from->bandwidths, l->from->n_bandwidths);
+    put_mid(b, l->mid);
+    for (unsigned i = 0; i < l->codecs_n; i++)
+        put_codec(b, &l->codecs[i]);
+    put_feedback(b, l);
+    put_passing(b, l);
+    if (l->kind != OFFER_T38 || l->direction != SDP_SENDRECV) {
+        buf_str(b, "a=");
+        buf_put(b, sdp_direction_name(l->direction));
+        buf_str(b, "\r\n");
+    }
+    if (l->bundled) {
+        /* DEVIATES: RFC 9143 §7.1.3 wants it in the head's section alone, but browsers refuse a bundle of which a
+         * section lacks it */
+        buf_str(b, "a=rtcp-mux\r\n");
+        return;
+    }
+    put_keys(b, l, d->ours);
+    put_ice(b, l, d->ours);
+    put_rtcp(b, l);
+}
+
+static void put_session_attrs(struct buf *b, const struct offer_draft *d)
+{
+    bool ice = false, web = false, group = false;
+    for (unsigned i = 0; i < d->n; i++) {
+        ice = ice || (!d->lines[i].refused && d->lines[i].ice);
+        web = web || (!d->lines[i].refused && d->lines[i].web);
+        group = group || (!d->lines[i].refused && d->lines[i].grouped);
+    }
+    if (group) {
+        buf_str(b, "a=group:BUNDLE");
+        for (unsigned i = 0; i < d->n; i++)
+            if (!d->lines[i].refused && d->lines[i].grouped) {
+                buf_char(b, ' ');
+                buf_put(b, d->lines[i].mid);
+            }
+        buf_str(b, "\r\n");
+    }
+    if (ice && !d->ours->ice_full)
+        buf_str(b, "a=ice-lite\r\n");
+    if (ice)
+        buf_str(b, "a=ice-options:ice2\r\n");
+    struct offer_line as = {.web = web, .aligned = true};
+    for (size_t i = 0; d->from && i < d->from->attrs.n; i++)
+        if (attr_passes(&as, &d->from->attrs.v[i]))
+            put_attr(b, &d->from->attrs.v[i]);
+}
+
+static void put_all(struct buf *b, const struct offer_draft *d)
+{
+    struct offer_ip first = {.n = 4}; /* 0.0.0.0 when nothing is accepted */
+    for (unsigned i = d->n; i > 0; i--)
+        if (!d->lines[i - 1].refused)
+            first = d->lines[i - 1].rtp;
+    buf_str(b, "v=0\r\no=- ");
+    buf_u64(b, d->ours->session_id);
+    buf_char(b, ' ');
+    buf_u64(b, d->ours->version);
+    buf_char(b, ' ');
+    put_conn(b, &first);
+    buf_str(b, "\r\ns=-\r\nc=");
+    put_conn(b, &first);
+    buf_str(b, "\r\n");
+    if (d->from)
+        put_bandwidths(b, d->from->bandwidths, d->from->n_bandwidths);
+    buf_str(b, "t=0 0\r\n");
+    put_session_attrs(b, d);
+    for (unsigned i = 0; i < d->n; i++)
+        put_line(b, d, &d->lines[i], &first);
+    for (size_t i = d->n; i < d->like->n_media; i++) {
+        const struct sdp_attr *mid = sdp_attr_find(&d->like->media[i].attrs, SV("mid"));
+        put_refused(b, &d->like->media[i], mid ? mid->value : SV_NONE);
+    }
+}
+
+enum err offer_print(const struct offer_draft *d, struct arena *a, sv *ret_text)
+{
+    struct buf b = {.rc = ERR_TOOBIG};
+    for (size_t cap = TEXT_FIRST; b.rc == ERR_TOOBIG && cap <= SDP_MAX + 1; cap *= 2) {
+        char *mem = arena_alloc(a, cap);
+        if (!mem)
+            return ERR_NOMEM;
+        buf_init(&b, mem, cap);
+        put_all(&b, d);
+    }
+    if (b.rc)
+        return b.rc;
+    *ret_text = buf_sv(&b);
+    return ERR_OK;
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/* Sessions of a worker, their lines, and what was agreed on. Packets are session_packet.c's, keys session_keys.c's. */
+#include "session/session.h"
+
+#include <assert.h>
+
+#include "crypto/crypto.h"
+#include "session/session_priv.h"
+
+/* ---- ids ---- */
+
+static struct session *find(const struct sessions *m, struct session_id id)
+{
+    if (id.generation == 0 || id.slot >= m->slots || m->slot[id.slot].generation != id.generation)
+        return NULL;
+    return m->slot[id.slot].session;
+}
+
+static enum err more_slots(struct sessions *m)
+{
+    uint32_t n = m->slots > 0 ? 2 * m->slots : 64;
+    struct slot *slot = mem_realloc(m->slot, n * sizeof(*slot));
+    if (!slot)
+        return ERR_NOMEM;
+    for (uint32_t i = m->slots; i < n; i++)
+        slot[i] = (struct slot){.generation = 1, .next_free = i + 1};
+    m->slot = slot;
+    m->slots = n; /* first_free was the old number: the first new one */
+    return ERR_OK;
+}
+
+static enum err enter(struct sessions *m, struct session *s)
+{
+    if (m->first_free == m->slots)
+        TRY(more_slots(m));
+    uint32_t i = m->first_free;
+    m->first_free = m->slot[i].next_free;
+    m->slot[i].session = s;
+    s->id = (struct session_id){i, m->slot[i].generation};
+    m->live++;
+    stat_add(&m->loop->stats, STAT_MEDIA_SESSIONS, 1);
+    return ERR_OK;
+}
+
+static void leave(struct sessions *m, struct session *s)
+{
+    struct slot *x = &m->slot[s->id.slot];
+    x->session = NULL;
+    if (++x->generation == 0)
+        x->generation = 1;
+    x->next_free = m->first_free;
+    m->first_free = s->id.slot;
+    m->live--;
+    stat_add(&m->loop->stats, STAT_MEDIA_SESSIONS, -1);
+}
+
+/* ---- lines ---- */
+
+static struct addr told_address(const struct session_party *p)
+{
+    return p->advertise.family ? p->advertise : p->local;
+}
+
+static void close_transport(struct transport **t)
+{
+    if (!*t)
+        return;
+    session_keys_done(*t);
+    relay_close(&(*t)->relay);
+    MEM_GIVE(*t);
+    *t = NULL;
+}
+
+static enum err open_transport(struct session *s, unsigned side, unsigned line)
+{
+    struct transport *t = MEM_TAKE(struct transport);
+    if (!t)
+        return ERR_NOMEM;
+    t->session = s;
+    t->side = (uint8_t)side;
+    t->line = (uint8_t)line;
+    enum err rc = relay_open(s->all->relay, &s->party[side].local, &session_packets, t, &t->relay);
+    if (rc) {
+        MEM_GIVE(t);
+        return rc;
+    }
+    s->transport[side][line] = t;
+    s->stream[line].leg[side].transport = t;
+    memset(s->stream[line].leg[side].to, PT_NONE, PAYLOAD_TYPES);
+    return ERR_OK;
+}
+
+static enum err set_lines(struct session *s, unsigned lines)
+{
+    if (lines > OFFER_MEDIA_MAX)
+        return ERR_TOOBIG;
+    for (; s->lines < lines; s->lines++) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++) {
+            enum err rc = open_transport(s, side, s->lines);
+            if (rc) {
+                close_transport(&s->transport[SESSION_OFFERER][s->lines]);
+                return rc;
+            }
+        }
+    }
+    return ERR_OK;
+}
+
+enum err session_lines(struct sessions *m, struct session_id id, unsigned lines)
+{
+    struct session *s = find(m, id);
+    return s ? set_lines(s, lines) : ERR_NOTFOUND;
+}
+
+enum err session_source(struct sessions *m, struct session_id id, unsigned side,
+                        const struct addr *source)
+{
+    struct session *s = find(m, id);
+    if (!s)
+        return ERR_NOTFOUND;
+    s->party[side].source = *source;
+    return ERR_OK;
+}
+
+/* ---- what is ours ---- */
+
+static struct offer_ip told_port(const struct session_party *p, uint16_t port)
+{
+    struct addr a = told_address(p);
+    struct offer_ip ip = {.n = a.family == 4 ? 4 : 16, .port = port};
+    memcpy(ip.ip, a.ip, ip.n);
+    return ip;
+}
+
+enum err session_ours(struct sessions *m, struct session_id id, unsigned side, unsigned flags,
+                      struct offer_ours *ret_ours)
+{
+    struct session *s = find(m, id);
+    if (!s)
+        return ERR_NOTFOUND;
+    struct offer_ours *o = ret_ours;
+    if (flags & SESSION_NEXT)
+        s->version[side]++;
+    *o = (struct offer_ours){.session_id = s->number, .version = s->version[side]};
+    for (unsigned i = 0; i < s->lines; i++) {
+        struct offer_ours_media *x = &o->media[i];
+        const struct transport *t = s->transport[side][i];
+        if (!t)
+            continue;
+        x->rtp = told_port(&s->party[side], t->relay.port[RELAY_RTP]->local.port);
+        x->rtcp = told_port(&s->party[side], t->relay.port[RELAY_RTCP]->local.port);
+    }
+    session_keys_ours(s, side, flags, o);
+    return ERR_OK;
+}
+
+/* ---- what was agreed on ---- */
+
+static struct addr addr_of(const struct offer_ip *ip)
+{
+    if (ip->n == 0 || ip->port == 0)
+        return (struct addr){0};
+    return addr_from_ip(ip->ip, ip->n, ip->port);
+}
+
+static void set_map(struct leg *l, const struct offer_map *map, unsigned n)
+{
+    memset(l->to, PT_NONE, PAYLOAD_TYPES);
+    for (unsigned i = 0; i < n; i++) {
+        if (map[i].from < PAYLOAD_TYPES && !map[i].transcode)
+            l->to[map[i].from] = map[i].to;
+    }
+}
+
+static void set_paths(struct transport *t, const struct offer_leg *o)
+{
+    struct session *s = t->session;
+    const struct session_party *party = &s->party[t->side];
+    struct relay_peer peer = {
+        .told = addr_of(&o->rtp), .party = party->source, .trusted = party->trusted};
+    struct addr mine = told_address(party);
+    usec now = loop_now(s->all->loop);
+    bool secure = o->keying != OFFER_PLAIN;
+    t->relay.mux = o->mux;
+    relay_path_set(&t->relay.path[RELAY_RTP], &peer, secure, &s->all->config.relay, &mine, now);
+    peer.told = addr_of(&o->rtcp);
+    relay_path_set(&t->relay.path[RELAY_RTCP], &peer, secure, &s->all->config.relay, &mine, now);
+}
+
+/* A leg of a line as its side has agreed to it. */
+static enum err apply_leg(struct session *s, unsigned line, unsigned side,
+                          const struct offer_leg *o)
+{
+    struct leg *l = &s->stream[line].leg[side];
+    unsigned with = o->bundled ? o->bundle_with : line;
+    if (with >= s->lines || !s->transport[side][with])
+        return ERR_STATE;
+    struct transport *t = s->transport[side][with];
+    l->transport = t;
+    l->send = o->send;
+    l->receive = o->receive;
+    if (with != line) {
+        t->shared = true;
+        return ERR_OK;
+    }
+    set_paths(t, o);
+    TRY(session_keys_apply(t, o));
+    t->open = true;
+    return ERR_OK;
+}
+
+static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
+                             const struct offer_stream *o)
+{
+    struct session_line *st = &s->stream[line];
+    st->kind = o->kind;
+    st->refused = o->refused;
+    if (o->refused)
+        return ERR_OK;
+    for (unsigned i = 0; i < SESSION_SIDES; i++) {
+        unsigned side = i ^ offerer;
+        TRY(apply_leg(s, line, side, &o->leg[i]));
+        set_map(&st->leg[side], o->map[i], o->map_n[i]);
+        st->leg[side].transport->relay.opaque = o->kind == OFFER_T38;
+    }
+    return ERR_OK;
+}
+
+enum err session_apply(struct sessions *m, struct session_id id, unsigned offerer,
+                       const struct offer_plan *plan)
+{
+    struct session *s = find(m, id);
+    if (!s)
+        return ERR_NOTFOUND;
+    TRY(set_lines(s, plan->n));
+    for (unsigned i = 0; i < plan->n; i++)
+        TRY(apply_stream(s, i, offerer, &plan->streams[i]));
+    if (!s->applied) {
+        s->applied = true;
+        s->heard = loop_now(m->loop);
+        if (m->config.silence > 0)
+            loop_timer(m->loop, &s->silence, m->config.silence);
+    }
+    return ERR_OK;
+}
+
+/* ---- silence ---- */
+
+static void on_silence(struct timer *timer, void *arg)
+{
+    struct session *s = arg;
+    struct sessions *m = s->all;
+    usec now = loop_now(m->loop), silent = now - s->heard, most = m->config.silence;
+    if (most == 0)
+        return;
+    if (silent < most) {
+        loop_timer(m->loop, timer, most - silent);
+        return;
+    }
+    loop_timer(m->loop, timer, most);
+    stat_add(&m->loop->stats, STAT_MEDIA_SILENT, 1);
+    if (s->h->on_event) /* it may end the session */
+        s->h->on_event(s->arg, s->id, SESSION_SILENT, SESSION_OFFERER,
+                       SV("no packet from either side"));
+}
+
+/* ---- figures ---- */
+
+enum err session_figures(struct sessions *m, struct session_id id, unsigned line, unsigned side,
+                         struct session_figures *ret)
+{
+    const struct session *s = find(m, id);
+    if (!s || line >= s->lines)
+        return ERR_NOTFOUND;
+    const struct session_line *st = &s->stream[line];
+    const struct leg *l = &st->leg[side];
+    *ret = (struct session_figures){.kind = st->kind,
+                                    .packets = l->packets,
+                                    .octets = l->octets,
+                                    .sent = l->sent,
+                                    .from = l->receive,
+                                    .to = st->leg[!side].send};
+    if (l->transport) {
+        ret->remote = l->transport->relay.path[RELAY_RTP].to;
+        ret->keying = l->transport->keying;
+        ret->refused = l->transport->refused;
+        ret->foreign = l->transport->foreign;
+    }
+    return ERR_OK;
+}
+
+/* ---- life ---- */
+
+static void free_session(struct session *s)
+{
+    loop_timer_cancel(s->all->loop, &s->silence);
+    for (unsigned side = 0; side < SESSION_SIDES; side++) {
+        for (unsigned i = 0; i < OFFER_MEDIA_MAX; i++)
+            close_transport(&s->transport[side][i]);
+    }
+    crypto_wipe(s->secret, sizeof(s->secret));
+    MEM_GIVE(s);
+}
+
+enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
+                     unsigned lines, const struct session_handler *h, void *arg,
+                     struct session_id *ret_id)
+{
+    struct session *s =
+        m->config.most == 0 || m->live < m->config.most ? MEM_TAKE(struct session) : NULL;
+    if (!s) {
+        stat_refuse(&m->loop->stats, STAT_LIMIT_MEDIA_SESSIONS);
+        return ERR_BUSY;
+    }
+    s->all = m;
+    s->h = h;
+    s->arg = arg;
+    memcpy(s->party, party, sizeof(s->party));
+    s->number = loop_random(m->loop) >> 2; /* RFC 3264 §5: fits a signed number of 64 bits */
+    timer_init(&s->silence, on_silence, s);
+    enum err rc = session_keys_new(s);
+    if (!rc)
+        rc = set_lines(s, lines);
+    if (!rc)
+        rc = enter(m, s);
+    if (rc) {
+        free_session(s);
+        return rc;
+    }
+    *ret_id = s->id;
+    return ERR_OK;
+}
+
+void session_end(struct sessions *m, struct session_id id)
+{
+    struct session *s = find(m, id);
+    if (!s)
+        return;
+    leave(m, s);
+    free_session(s);
+}
+
+enum err sessions_new(struct loop *l, struct session_shared *shared, const struct session_config *c,
+                      struct sessions **ret_sessions)
+{
+    struct sessions *m = MEM_NEW(struct sessions);
+    if (!m)
+        return ERR_NOMEM;
+    m->loop = l;
+    m->shared = shared;
+    m->config = *c;
+    enum err rc = srtp_engine_new(&m->engine);
+    if (!rc)
+        rc = relay_new(l, &c->relay, &m->relay);
+    if (rc) {
+        srtp_engine_free(m->engine);
+        mem_free(m);
+        return rc;
+    }
+    *ret_sessions = m;
+    return ERR_OK;
+}
+
+void sessions_free(struct sessions *m)
+{
+    if (!m)
+        return;
+    for (uint32_t i = 0; i < m->slots; i++) {
+        if (m->slot[i].session)
+            session_end(m, m->slot[i].session->id);
+    }
+    assert(relay_pairs(m->relay) == 0);
+    relay_free(m->relay);
+    srtp_engine_free(m->engine);
+    mem_free(m->slot);
+    mem_free(m);
+}
+
+void sessions_configure(struct sessions *m, const struct session_config *c)
+{
+    m->config = *c;
+    relay_configure(m->relay, &c->relay);
+}
+
+size_t sessions_live(const struct sessions *m)
+{
+    return m->live;
+}

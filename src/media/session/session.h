@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* session/session.h: the media of one call between two sides.                    layer: media
+ *
+ * Spec    RFC 3264 (what was agreed on), 3550, 3711, 5763, 5764, 8445 (lite), 9143 (bundled lines); what stands
+ *         between the sides is decided by wire/offer and done here.
+ * Shape   struct sessions is a worker's. A session has two sides and, for each m= line, a stream with a
+ *         leg on each side. It is made when the first side has offered (session_new: ports, keys), tells what is
+ *         ours toward each side (session_ours, for offer_pass and offer_answer), and starts, or changes,
+ *         by a plan (session_apply). What happens is told by struct session_handler. Services hold a struct session_id,
+ *         which may name one that is gone: everything asked of it is then ERR_NOTFOUND.
+ * Life    until session_end. Media flows only between session_apply and session_end.
+ * Limits  OFFER_MEDIA_MAX streams; session_config.most sessions of a worker (STAT_LIMIT_MEDIA_SESSIONS); ports (relay.h).
+ * Threads the loop's. Handlers come in turns, never from within a call. */
+#ifndef SESSION_SESSION_H
+#define SESSION_SESSION_H
+#include "mem/arena.h"
+#include "offer/offer.h"
+#include "relay/relay.h"
+
+struct sessions;
+struct session_shared;
+struct session_config {
+    struct relay_config relay;
+    usec silence; /* media.silence: no packet from either side for so long; 0: never told */
+    size_t most;  /* sessions; 0: what the ports allow */
+};
+/* What the workers of a process have in common: our DTLS certificate. Errors: ERR_NOMEM, ERR_IO. */
+MUST_USE enum err session_shared_new(struct session_shared **ret_shared);
+void session_shared_free(struct session_shared *s);
+
+/* Errors: ERR_NOMEM. */
+MUST_USE enum err sessions_new(struct loop *l, struct session_shared *shared,
+                               const struct session_config *c, struct sessions **ret_sessions);
+void sessions_free(struct sessions *m); /* ends what is left */
+void sessions_configure(struct sessions *m, const struct session_config *c);
+size_t sessions_live(const struct sessions *m);
+
+struct session_id {
+    uint32_t slot, generation; /* generation 0: none */
+};
+enum { SESSION_OFFERER, SESSION_ANSWERER, SESSION_SIDES }; /* of the first offer, for good */
+
+/* Who is on a side. */
+struct session_party {
+    struct addr
+        local; /* our address toward it: ports are opened there; the port is not looked at */
+    struct addr advertise; /* what it is told instead; family 0: local */
+    struct addr source;    /* where its signalling comes from; family 0: not known */
+    bool trusted;          /* the configuration names it */
+};
+
+enum session_event {
+    SESSION_SILENT, /* nothing from either side for session_config.silence; told again after as long */
+    SESSION_SECURED,   /* a side's keys are there (DTLS) */
+    SESSION_KEY_FAULT, /* DTLS failed: why says how */
+    SESSION_LOST       /* the consent of a side has ended (ICE): nothing is sent there any more */
+};
+struct session_handler {
+    void (*on_event)(void *arg, struct session_id id, enum session_event e, unsigned side, sv why);
+};
+
+/* A session for so many m= lines. Ports are taken on both sides, and nothing is sent or taken yet.
+ * Errors: ERR_BUSY (no ports, over the cap), ERR_UNREACHABLE (a local address is not ours), ERR_NOMEM. */
+MUST_USE enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
+                              unsigned lines, const struct session_handler *h, void *arg,
+                              struct session_id *ret_id);
+/* There are so many m= lines now. Errors: as session_new, ERR_NOTFOUND, ERR_TOOBIG. */
+MUST_USE enum err session_lines(struct sessions *m, struct session_id id, unsigned lines);
+/* Its signalling comes from there now. Errors: ERR_NOTFOUND. */
+MUST_USE enum err session_source(struct sessions *m, struct session_id id, unsigned side,
+                                 const struct addr *source);
+/* What is ours toward a side. Texts live as long as the session.
+ *   SESSION_NEXT     for a description that differs from the last one: its version (RFC 3264 §8) is one higher
+ *   SESSION_RESTART  with new ICE credentials (RFC 8445 §9)
+ * Errors: ERR_NOTFOUND. */
+enum { SESSION_NEXT = 1, SESSION_RESTART = 2 };
+MUST_USE enum err session_ours(struct sessions *m, struct session_id id, unsigned side,
+                               unsigned flags, struct offer_ours *ret_ours);
+/* What was agreed on, first or anew. offerer: the side whose offer it was (leg 0 of the plan). The plan is copied
+ * as far as it is needed. Errors: ERR_NOTFOUND, ERR_NOMEM; nothing has changed then. */
+MUST_USE enum err session_apply(struct sessions *m, struct session_id id, unsigned offerer,
+                                const struct offer_plan *plan);
+void session_end(struct sessions *m, struct session_id id);
+
+/* Figures of one direction of a stream: what came from a side, and went to the other. */
+struct session_figures {
+    enum offer_kind kind;
+    uint64_t packets, octets; /* from the side, taken */
+    uint64_t sent;            /* to the other side */
+    uint64_t foreign;         /* from nobody that is believed */
+    uint64_t refused;         /* wrong keys, replayed */
+    bool from, to;            /* the direction is meant to carry something */
+    struct addr remote;       /* where the side is; family 0: not known */
+    enum offer_keying keying;
+    sv codec; /* last heard; a literal or of the plan, lives with the session */
+};
+/* Errors: ERR_NOTFOUND (session, or stream). */
+MUST_USE enum err session_figures(struct sessions *m, struct session_id id, unsigned line,
+                                  unsigned side, struct session_figures *ret);
+
+#endif

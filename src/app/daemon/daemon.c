@@ -88,12 +88,17 @@ static int setup_sip(struct daemon *d)
         rc = sip_shared_new(d->secrets.marks, d->group, &set->sip, &d->sip);
     if (!rc)
         rc = locate_shared_new(d->secrets.cache_seed, d->config->dns_cache, &d->locate);
+    if (!rc)
+        rc = ports_new(set->media.first_port, set->media.last_port, &d->ports);
+    if (!rc)
+        rc = session_shared_new(d->ports, &d->media);
     if (!rc && d->mode != DAEMON_OFFLINE)
         rc = fetch_new(&d->fetch);
     struct routing_shared shared = {.sip = d->sip,
                                     .store = d->store,
                                     .verifier = d->verifier,
                                     .locate = d->locate,
+                                    .media = d->media,
                                     .fetch = d->fetch,
                                     .on_http = page_answer};
     for (unsigned i = 0; i < d->group->n && !rc; i++) {
@@ -320,6 +325,8 @@ static void take_down(struct daemon *d)
     tls_free(d);
     auth_verifier_free(d->verifier);
     locate_shared_free(d->locate);
+    session_shared_free(d->media);
+    ports_free(d->ports);
     fetch_free(d->fetch);
     if (d->store)
         store_close(d->store);

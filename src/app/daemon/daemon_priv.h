@@ -100,6 +100,8 @@ struct daemon {
     struct auth_verifier *verifier;
     struct sip_shared *sip;
     struct locate_shared *locate;
+    struct ports *ports; /* of media.ports */
+    struct session_shared *media;
     struct fetch *fetch;
     struct certs *certs; /* NULL: no TLS */
     struct page page[LOOP_WORKERS_MAX];

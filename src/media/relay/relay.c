@@ -3,63 +3,14 @@
 #include "relay/relay.h"
 #include "rtpmsg/rtpmsg.h"
 
-enum { PROBES = 32 /* of a random place, before all are looked through */ };
+enum { TRIES = 32 /* of a pair that another process may have */ };
 
 struct relay {
     struct loop *loop;
+    struct ports *ports;
     struct relay_config config;
-    size_t pairs;                           /* in use */
-    uint64_t used[UINT16_MAX / 2 / 64 + 1]; /* a bit for each even port over two */
+    size_t pairs; /* in use */
 };
-
-/* ---- ports ---- */
-
-static bool is_used(const struct relay *r, unsigned pair)
-{
-    return r->used[pair / 64] >> pair % 64 & 1;
-}
-
-static void set_used(struct relay *r, unsigned pair, bool on)
-{
-    uint64_t bit = (uint64_t)1 << pair % 64;
-    if (on)
-        r->used[pair / 64] |= bit;
-    else
-        r->used[pair / 64] &= ~bit;
-}
-
-/* Pairs of this worker: every nth of the range, so that workers never try each other's. */
-struct share {
-    unsigned first, n, step;
-};
-static struct share share_of(const struct relay *r)
-{
-    unsigned first = (r->config.first + 1u) / 2, last = (r->config.last - 1u) / 2;
-    struct share s = {first + r->loop->worker, 0, r->loop->group ? r->loop->group->n : 1};
-    if (r->config.last > r->config.first && s.first <= last)
-        s.n = (last - s.first) / s.step + 1;
-    return s;
-}
-
-static enum err open_pair(struct relay_transport *t, const struct addr *at, unsigned pair);
-
-/* A place by chance: nobody knows the next call's ports. */
-static enum err open_any(struct relay_transport *t, const struct addr *at)
-{
-    struct relay *r = t->relay;
-    struct share s = share_of(r);
-    enum err rc = ERR_BUSY;
-    if (s.n == 0)
-        return ERR_BUSY;
-    unsigned start = (unsigned)(loop_random(r->loop) % s.n);
-    for (unsigned i = 0; i < PROBES + s.n && rc == ERR_BUSY; i++) {
-        unsigned k = i < PROBES ? (unsigned)(loop_random(r->loop) % s.n) : (start + i) % s.n;
-        unsigned pair = s.first + k * s.step;
-        if (!is_used(r, pair))
-            rc = open_pair(t, at, pair);
-    }
-    return rc;
-}
 
 /* ---- receiving ---- */
 
@@ -99,22 +50,23 @@ static void on_rtcp(void *arg, struct block *b, const struct addr *from, const s
 static const struct udp_handler handler[RELAY_COMPONENTS] = {
     [RELAY_RTP] = {.on_datagram = on_rtp}, [RELAY_RTCP] = {.on_datagram = on_rtcp}};
 
-static enum err open_pair(struct relay_transport *t, const struct addr *at, unsigned pair)
+static enum err open_pair(struct relay_transport *t, const struct addr *at)
 {
+    struct relay *r = t->relay;
     struct addr a = *at;
     for (unsigned c = 0; c < RELAY_COMPONENTS; c++) {
-        a.port = (uint16_t)(2 * pair + c);
-        enum err rc = udp_open_flags(t->relay->loop, &a, SOCK_PRIVATE, &handler[c], t, &t->port[c]);
+        a.port = (uint16_t)(t->first + c);
+        enum err rc = udp_open_flags(r->loop, &a, SOCK_PRIVATE, &handler[c], t, &t->port[c]);
         if (rc) {
             if (c > 0)
                 udp_close(t->port[0]);
             return rc;
         }
-        udp_mark(t->port[c], t->relay->config.dscp);
+        udp_mark(t->port[c], r->config.dscp);
     }
-    t->pair = pair;
-    set_used(t->relay, pair, true);
-    t->relay->pairs++;
+    for (unsigned c = 0; c < RELAY_COMPONENTS; c++)
+        ports_live(r->ports, &t->port[c]->local);
+    r->pairs++;
     return ERR_OK;
 }
 
@@ -144,8 +96,16 @@ void relay_send_to(struct relay_transport *t, enum relay_component c, const stru
 enum err relay_open(struct relay *r, const struct addr *at, const struct relay_handler *h,
                     void *arg, struct relay_transport *t)
 {
+    enum err rc = ERR_BUSY;
     *t = (struct relay_transport){.relay = r, .h = h, .arg = arg};
-    enum err rc = open_any(t, at);
+    for (unsigned i = 0; i < TRIES && rc == ERR_BUSY; i++) {
+        /* by chance: nobody knows the next call's ports */
+        if (ports_take(r->ports, RELAY_COMPONENTS, true, (uint32_t)loop_random(r->loop), &t->first))
+            break;
+        rc = open_pair(t, at);
+        if (rc)
+            ports_give(r->ports, t->first, RELAY_COMPONENTS);
+    }
     if (rc == ERR_BUSY)
         stat_refuse(&r->loop->stats, STAT_LIMIT_MEDIA_PORTS);
     return rc;
@@ -155,16 +115,18 @@ void relay_close(struct relay_transport *t)
 {
     for (unsigned c = 0; c < RELAY_COMPONENTS; c++)
         udp_close(t->port[c]);
-    set_used(t->relay, t->pair, false);
+    ports_give(t->relay->ports, t->first, RELAY_COMPONENTS);
     t->relay->pairs--;
 }
 
-enum err relay_new(struct loop *l, const struct relay_config *c, struct relay **ret_relay)
+enum err relay_new(struct loop *l, struct ports *ports, const struct relay_config *c,
+                   struct relay **ret_relay)
 {
     struct relay *r = MEM_NEW(struct relay);
     if (!r)
         return ERR_NOMEM;
     r->loop = l;
+    r->ports = ports;
     r->config = *c;
     *ret_relay = r;
     return ERR_OK;

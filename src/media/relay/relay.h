@@ -2,7 +2,7 @@
 /* relay/relay.h: ports, whom they listen to, and the way of a packet.            layer: media
  *
  * Spec    RFC 3550, 3605, 4961 (one port to send and receive), 5761 and 7983 (what shares a port); threats D16 to D18.
- * Shape   struct relay is a worker's: its share of the ports, its counters. A transport is what one side of
+ * Shape   struct relay is a worker's: its sockets, its counters; the ports are the process's. A transport is what one side of
  *         a call has for one m= line, or for several that are bundled: a pair of ports, and for RTP and for
  *         RTCP a path: whom it listens to and where it sends. A packet that is let in goes to on_packet in
  *         the block that it came in, which may be changed and sent on; RTCP and what is neither say what they are.
@@ -14,24 +14,25 @@
  *         Nothing is sent to addresses that a description has no business to name (loopback, link-local,
  *         multicast, our own ports; private ones, but by whom signals from such), and to one that never
  *         answers only for some seconds.
- * Limits  relay_config; STAT_LIMIT_MEDIA_PORTS counts refusals.
+ * Limits  the ports; STAT_LIMIT_MEDIA_PORTS counts refusals.
  * Threads the loop's. */
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
+#include "ports/ports.h"
 #include "sock/sock.h"
 
 struct relay;
 struct relay_config {
-    uint16_t first, last; /* media.ports: pairs begin at even ports */
-    usec latch;           /* media.latch */
-    uint8_t dscp;         /* media.dscp */
+    usec latch;   /* media.latch */
+    uint8_t dscp; /* media.dscp */
 };
-/* Errors: ERR_NOMEM. The group's size says which share of the ports is this worker's. */
-MUST_USE enum err relay_new(struct loop *l, const struct relay_config *c, struct relay **ret_relay);
+/* ports: borrowed. Errors: ERR_NOMEM. */
+MUST_USE enum err relay_new(struct loop *l, struct ports *ports, const struct relay_config *c,
+                            struct relay **ret_relay);
 void relay_free(struct relay *r); /* all transports must be gone */
 void relay_configure(struct relay *r, const struct relay_config *c);
 struct loop *relay_loop(const struct relay *r);
-/* Pairs in use, of this worker's. */
+/* Pairs in use. */
 size_t relay_pairs(const struct relay *r);
 
 /* ---- whom a port listens to ---- */
@@ -59,10 +60,12 @@ struct relay_path {
     uint16_t seq;
     uint8_t consistent;
 };
-/* A description has said (again) who is there. What was learned stays while it says the same. ours: the ports that
- * are ours, for addresses of ours.   mine: our own address there */
-void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure,
-                    const struct relay_config *c, const struct addr *mine, usec now);
+/* A description has said (again) who is there. What was learned stays while it says the same.
+ *   latch  how long another source may be learned
+ *   mine   our own address there: only who signals from it may name it, or who names a port that is live in
+ *          `ports` (another call's, that of a client of our TURN server) */
+void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure, usec latch,
+                    const struct addr *mine, struct ports *ports, usec now);
 /* Before the keys are tried: may this source be one? */
 bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec now);
 /* A packet, proved if the path is secure. True: it is taken. ssrc, seq: of RTP; of RTCP ssrc and 0. */
@@ -90,8 +93,8 @@ struct relay_transport {
     struct udp *port[RELAY_COMPONENTS];
     struct relay_path path[RELAY_COMPONENTS]; /* with mux that of RTP alone */
     bool mux;
-    bool opaque; /* no RTP: all that a possible source sends goes to on_packet (T.38) */
-    unsigned pair;
+    bool opaque;    /* no RTP: all that a possible source sends goes to on_packet (T.38) */
+    uint16_t first; /* port of RTP */
     const struct relay_handler *h;
     void *arg;
 };

@@ -16,39 +16,36 @@ static bool is_local(enum addr_class c)
     return c == ADDR_PRIVATE || c == ADDR_LOOPBACK || c == ADDR_LINK_LOCAL;
 }
 
-/* It is one of our own media ports: what is sent there comes back. */
-static bool is_own_port(const struct addr *a, const struct relay_config *c, const struct addr *mine)
-{
-    return addr_equal_ip(a, mine) && a->port >= c->first && a->port <= c->last;
-}
-
 /* A description may name this address (D16). */
-static bool may_send(const struct relay_peer *peer, const struct relay_config *c,
-                     const struct addr *mine)
+static bool may_send(const struct relay_peer *peer, const struct addr *mine, struct ports *ports)
 {
     const struct addr *told = &peer->told;
     enum addr_class class = addr_class(told);
     if (told->family != mine->family || told->port == 0 || class == ADDR_MULTICAST ||
-        class == ADDR_SPECIAL || is_own_port(told, c, mine))
+        class == ADDR_SPECIAL)
         return false;
-    if (peer->trusted || class == ADDR_GLOBAL || addr_equal_ip(told, &peer->party))
+    if (peer->trusted || addr_equal_ip(told, &peer->party))
+        return true;
+    if (addr_equal_ip(told, mine)) /* another call's port, or that of a client of our TURN server */
+        return ports_is_live(ports, told);
+    if (class == ADDR_GLOBAL)
         return true;
     /* a phone in a network like that of its signalling; the loopback is a network of its own */
     return peer->party.family != 0 && addr_class(&peer->party) == class;
 }
 
-void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure,
-                    const struct relay_config *c, const struct addr *mine, usec now)
+void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure, usec latch,
+                    const struct addr *mine, struct ports *ports, usec now)
 {
     bool same = addr_equal(&p->peer.told, &peer->told) && p->until != 0;
     p->peer = *peer;
     p->secure = secure;
     if (same)
         return;
-    p->to = may_send(peer, c, mine) ? peer->told : (struct addr){0};
+    p->to = may_send(peer, mine, ports) ? peer->told : (struct addr){0};
     p->other = p->candidate = (struct addr){0};
     p->since = now;
-    p->until = now + c->latch;
+    p->until = now + latch;
     p->proved = false;
     p->unproved = 0;
     p->consistent = 0;

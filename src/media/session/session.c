@@ -182,9 +182,11 @@ static void set_paths(struct transport *t, const struct offer_leg *o)
     usec now = loop_now(s->all->loop);
     bool secure = o->keying != OFFER_PLAIN;
     t->relay.mux = o->mux;
-    relay_path_set(&t->relay.path[RELAY_RTP], &peer, secure, &s->all->config.relay, &mine, now);
+    relay_path_set(&t->relay.path[RELAY_RTP], &peer, secure, s->all->config.relay.latch, &mine,
+                   s->all->shared->ports, now);
     peer.told = addr_of(&o->rtcp);
-    relay_path_set(&t->relay.path[RELAY_RTCP], &peer, secure, &s->all->config.relay, &mine, now);
+    relay_path_set(&t->relay.path[RELAY_RTCP], &peer, secure, s->all->config.relay.latch, &mine,
+                   s->all->shared->ports, now);
 }
 
 /* A leg of a line as its side has agreed to it. */
@@ -351,7 +353,7 @@ enum err sessions_new(struct loop *l, struct session_shared *shared, const struc
     m->config = *c;
     enum err rc = srtp_engine_new(&m->engine);
     if (!rc)
-        rc = relay_new(l, &c->relay, &m->relay);
+        rc = relay_new(l, shared->ports, &c->relay, &m->relay);
     if (rc) {
         srtp_engine_free(m->engine);
         mem_free(m);

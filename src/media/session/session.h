@@ -24,8 +24,8 @@ struct session_config {
     usec silence; /* media.silence: no packet from either side for so long; 0: never told */
     size_t most;  /* sessions; 0: what the ports allow */
 };
-/* What the workers of a process have in common: our DTLS certificate. Errors: ERR_NOMEM, ERR_IO. */
-MUST_USE enum err session_shared_new(struct session_shared **ret_shared);
+/* What the workers of a process have in common: ports (borrowed), our DTLS certificate. Errors: ERR_NOMEM, ERR_IO. */
+MUST_USE enum err session_shared_new(struct ports *ports, struct session_shared **ret_shared);
 void session_shared_free(struct session_shared *s);
 
 /* Errors: ERR_NOMEM. */

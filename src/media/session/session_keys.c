@@ -139,15 +139,12 @@ void session_on_other(void *arg, struct relay_transport *rt, enum relay_componen
 
 /* ---- what workers share ---- */
 
-struct session_shared {
-    unsigned unused;
-};
-
-enum err session_shared_new(struct session_shared **ret_shared)
+enum err session_shared_new(struct ports *ports, struct session_shared **ret_shared)
 {
     struct session_shared *s = MEM_NEW(struct session_shared);
     if (!s)
         return ERR_NOMEM;
+    s->ports = ports;
     *ret_shared = s;
     return ERR_OK;
 }

@@ -17,6 +17,10 @@ enum {
 
 struct session;
 
+struct session_shared {
+    struct ports *ports;
+};
+
 struct slot {
     struct session *session; /* NULL: free */
     uint32_t generation, next_free;

@@ -264,6 +264,8 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         rc = keepalive_new(r->sip, sh->store, set, &r->keepalive);
     if (!rc)
         rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
+    if (!rc && sh->media)
+        rc = anchor_new(r->sip, sh->media, set, &r->anchor);
     if (rc) {
         routing_free(r);
         return rc;
@@ -287,6 +289,7 @@ void routing_free(struct routing *r)
         pending_free(p);
     }
     proxy_free(r->proxy);
+    anchor_free(r->anchor);
     push_free(r->push);
     keepalive_free(r->keepalive);
     overload_probe_done(&r->probe);
@@ -311,6 +314,11 @@ struct accounting *routing_accounting(struct routing *r)
     return r->accounting;
 }
 
+struct anchor *routing_anchor(struct routing *r)
+{
+    return r->anchor;
+}
+
 size_t routing_contexts(const struct routing *r)
 {
     size_t n = proxy_contexts(r->proxy);
@@ -325,6 +333,8 @@ void routing_settings(struct routing *r, struct settings *set)
     r->set = settings_ref(set);
     proxy_settings(r->proxy, set);
     keepalive_settings(r->keepalive, set);
+    if (r->anchor)
+        anchor_settings(r->anchor, set);
     settings_unref(old);
 }
 

@@ -11,6 +11,7 @@
 #ifndef ROUTING_ROUTING_H
 #define ROUTING_ROUTING_H
 #include "accounting/accounting.h"
+#include "anchor/anchor.h"
 #include "proxy/proxy.h"
 #include "settings/settings.h"
 #include "store/store.h"
@@ -25,6 +26,7 @@ struct routing_shared {
     struct auth_verifier *verifier;
     struct locate_shared *locate; /* NULL: only numeric targets can be reached */
     struct fetch *fetch;          /* NULL: no phone can be woken */
+    struct session_shared *media; /* NULL: media never passes through us */
     /* Requests to ws and wss ports that are no upgrade, on the thread of the worker that they came
      * to; answered by http_reply. NULL: 426. */
     void (*on_http)(void *arg, struct http *h, const struct http_request *rq, const struct flow *f);
@@ -38,6 +40,7 @@ MUST_USE enum err routing_new(struct loop *l, const struct routing_shared *sh, s
 void routing_free(struct routing *r);
 struct sip *routing_sip(struct routing *r);
 struct accounting *routing_accounting(struct routing *r);
+struct anchor *routing_anchor(struct routing *r); /* NULL: there is none */
 /* Requests in progress: being looked up, or in a response context of the proxy. */
 size_t routing_contexts(const struct routing *r);
 /* New snapshot; on the worker's own thread. */

@@ -104,6 +104,16 @@ static struct watched *watched_new(struct pending *p)
     return w;
 }
 
+/* Media that may pass through us: the request's descriptions are exchanged on their way. */
+static void watch_bodies(struct routing *r, struct rx *rx, struct settings *set,
+                         struct proxy_request *q)
+{
+    if (!r->anchor)
+        return;
+    q->bodies_arg = anchor_passage(r->anchor, rx, set, q->targets, q->n);
+    q->bodies = q->bodies_arg ? &anchor_bodies : NULL;
+}
+
 /* ---- to its targets ---- */
 
 static bool forms_dialog(const struct rx *rx)
@@ -137,6 +147,7 @@ void routing_forward(struct pending *p)
         .watch = w ? &watch : NULL,
         .watch_arg = w,
     };
+    watch_bodies(r, p->rx, p->set, &q);
     proxy_forward(r->proxy, &q);
     pending_free(p);
 }
@@ -214,8 +225,8 @@ static struct proxy_target target_of(const struct hop *h)
     return (struct proxy_target){.dest = h->dest, .flow_only = h->flow_only};
 }
 
-static void forward_in_dialog(struct routing *r, struct stxn *txn, const struct proxy_route *route,
-                              const struct hop *hop)
+static void forward_in_dialog(struct routing *r, struct stxn *txn, struct rx *rx,
+                              const struct proxy_route *route, const struct hop *hop)
 {
     struct proxy_target target = target_of(hop);
     struct proxy_request q = {
@@ -226,6 +237,7 @@ static void forward_in_dialog(struct routing *r, struct stxn *txn, const struct 
         .in_dialog = true,
         .secure = route->uri->scheme == URI_SIPS,
     };
+    watch_bodies(r, rx, r->set, &q);
     proxy_forward(r->proxy, &q);
 }
 
@@ -239,7 +251,7 @@ static void on_proved(struct pending *p)
     } else if (!hop.known && p->route.next && !routing_may_follow(p, p->route.next)) {
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
     } else {
-        forward_in_dialog(p->r, p->txn, &p->route, &hop);
+        forward_in_dialog(p->r, p->txn, p->rx, &p->route, &hop);
         pending_free(p);
     }
 }
@@ -284,7 +296,8 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     }
     if (rx->msg.method == SIP_ACK) {
         struct proxy_target target = target_of(&hop);
-        proxy_relay(r->proxy, rx, route, &target, SV_NONE);
+        sv description = r->anchor ? anchor_ack(r->anchor, rx) : SV_NONE;
+        proxy_relay(r->proxy, rx, route, &target, description);
         return;
     }
     if (!hop.known && rx->msg.method != SIP_BYE && !proved) {
@@ -295,5 +308,5 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
         return;
     if (call)
         accounting_request(r->accounting, call, rx, leg);
-    forward_in_dialog(r, txn, route, &hop);
+    forward_in_dialog(r, txn, rx, route, &hop);
 }

@@ -14,6 +14,7 @@
 #ifndef ROUTING_PRIV_H
 #define ROUTING_PRIV_H
 #include "accounting/accounting.h"
+#include "anchor/anchor.h"
 #include "ds/hash.h"
 #include "location/location.h"
 #include "keepalive/keepalive.h"
@@ -45,6 +46,7 @@ struct routing {
     struct overload overload;
     struct overload_probe probe;
     struct accounting *accounting;
+    struct anchor *anchor; /* NULL: media never passes through us */
     struct link pending;
     struct hash unproved; /* those of them that wait for their sender's account, by Call-ID */
     bool draining;

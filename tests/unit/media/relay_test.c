@@ -4,8 +4,8 @@
 #include <string.h>
 #include "relay/relay.h"
 
-static const struct relay_config config = {
-    .first = 20000, .last = 29999, .latch = 5 * USEC_S, .dscp = 46};
+static const struct relay_config config = {.latch = 5 * USEC_S, .dscp = 46};
+static struct ports *ports;
 
 static struct addr at_(const char *text)
 {
@@ -18,7 +18,7 @@ static struct relay_path path_of(const char *told, const char *party, bool secur
     struct relay_path p = {.until = 0};
     struct relay_peer peer = {.told = at_(told), .party = at_(party)};
     struct addr me = at_(mine);
-    relay_path_set(&p, &peer, secure, &config, &me, USEC_S);
+    relay_path_set(&p, &peer, secure, config.latch, &me, ports, USEC_S);
     return p;
 }
 
@@ -117,11 +117,11 @@ static void the_same_description_again_keeps_what_was_learned_another_one_does_n
     for (uint16_t i = 0; i < 3; i++)
         hear(&p, "198.51.100.7:61000", 1, i, USEC_S);
     struct relay_peer same = p.peer, other = p.peer;
-    relay_path_set(&p, &same, false, &config, &me, 100 * USEC_S);
+    relay_path_set(&p, &same, false, config.latch, &me, ports, 100 * USEC_S);
     assert_true(sends_to(&p, "198.51.100.7:61000"));
     assert_false(hear(&p, "198.51.100.7:61002", 1, 9, 100 * USEC_S));
     other.told = at_("10.1.0.11:4002");
-    relay_path_set(&p, &other, false, &config, &me, 100 * USEC_S);
+    relay_path_set(&p, &other, false, config.latch, &me, ports, 100 * USEC_S);
     assert_int_equal(p.to.family, 0);
     for (uint16_t i = 0; i < 3; i++)
         hear(&p, "198.51.100.7:61002", 1, i, 101 * USEC_S);
@@ -151,7 +151,7 @@ static void nothing_is_sent_where_nobody_may_send_us(void **state)
     static const char *const never[] = {
         "127.0.0.1:4000",       "127.9.9.9:4000", "169.254.169.254:80", "224.0.0.1:4000",
         "255.255.255.255:4000", "0.0.0.0:4000",   "10.0.0.1:4000",      "192.168.1.1:4000",
-        "100.64.0.1:4000",      "192.0.2.1:20010" /* our own port */};
+        "100.64.0.1:4000",      "192.0.2.1:20010" /* our own address */};
     (void)state;
     for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
         struct relay_path p = path_of(never[i], "198.51.100.7:5060", false, ME);
@@ -227,15 +227,14 @@ static void got_it(void *arg, struct block *b, const struct addr *from, const st
 
 static void a_range_is_used_up_and_comes_back(void **state)
 {
-    struct relay_config few = config;
+    struct ports *few;
     struct relay *r;
     struct relay_transport t[3];
     struct addr lo;
     (void)state;
     net_setup(1);
-    few.first = 27001; /* the pair begins at 27002 */
-    few.last = 27005;
-    assert_int_equal(relay_new(at, &few, &r), ERR_OK);
+    assert_int_equal(ports_new(27001, 27005, &few), ERR_OK); /* the first pair begins at 27002 */
+    assert_int_equal(relay_new(at, few, &config, &r), ERR_OK);
     lo = at_("127.0.0.1:0");
     assert_int_equal(relay_open(r, &lo, &handler, NULL, &t[0]), ERR_OK);
     assert_int_equal(relay_open(r, &lo, &handler, NULL, &t[1]), ERR_OK);
@@ -253,6 +252,8 @@ static void a_range_is_used_up_and_comes_back(void **state)
     relay_close(&t[1]);
     relay_close(&t[2]);
     relay_free(r);
+    assert_int_equal(ports_taken(few), 0);
+    ports_free(few);
     net_end();
 }
 
@@ -268,7 +269,7 @@ static void a_packet_goes_through(void **state)
     net_setup(1);
     packets = others = 0;
     struct addr lo = at_("127.0.0.1:0");
-    assert_int_equal(relay_new(at, &config, &r), ERR_OK);
+    assert_int_equal(relay_new(at, ports, &config, &r), ERR_OK);
     assert_int_equal(relay_open(r, &lo, &handler, &b, &a), ERR_OK);
     assert_int_equal(relay_open(r, &lo, &handler, &a, &b), ERR_OK);
     assert_int_equal(udp_open(at, &lo, &got, &none, &alice), ERR_OK);
@@ -277,10 +278,10 @@ static void a_packet_goes_through(void **state)
     struct relay_peer pa = {.told = alice->local, .party = lo},
                       pb = {.told = bob->local, .party = lo};
     struct addr mine = lo;
-    relay_path_set(&a.path[RELAY_RTP], &pa, false, &config, &mine, loop_now(at));
+    relay_path_set(&a.path[RELAY_RTP], &pa, false, config.latch, &mine, ports, loop_now(at));
     pa.told = alice_rtcp->local;
-    relay_path_set(&a.path[RELAY_RTCP], &pa, false, &config, &mine, loop_now(at));
-    relay_path_set(&b.path[RELAY_RTP], &pb, false, &config, &mine, loop_now(at));
+    relay_path_set(&a.path[RELAY_RTCP], &pa, false, config.latch, &mine, ports, loop_now(at));
+    relay_path_set(&b.path[RELAY_RTP], &pb, false, config.latch, &mine, ports, loop_now(at));
     b.mux = true;
     sv piece = {(const char *)rtp, sizeof(rtp)}, control = {(const char *)rtcp, sizeof(rtcp)},
        check = {(const char *)stun, sizeof(stun)};
@@ -318,5 +319,9 @@ int main(void)
         cmocka_unit_test(a_range_is_used_up_and_comes_back),
         cmocka_unit_test(a_packet_goes_through),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (ports_new(20000, 29999, &ports))
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    ports_free(ports);
+    return failed;
 }

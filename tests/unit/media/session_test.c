@@ -7,6 +7,7 @@
 #include "session/session.h"
 #include "srtp/srtp.h"
 
+static struct ports *ports;
 static struct session_shared *shared;
 static struct sessions *sessions;
 static struct srtp_engine *engine;
@@ -57,8 +58,7 @@ static void on_event(void *arg, struct session_id of, enum session_event e, unsi
 }
 static const struct session_handler events = {on_event};
 
-static const struct session_config config = {
-    .relay = {.first = 28000, .last = 28999, .latch = 5 * USEC_S}, .silence = 0};
+static const struct session_config config = {.relay = {.latch = 5 * USEC_S}, .silence = 0};
 
 static struct offer_ip ip_of(const struct addr *a)
 {
@@ -82,7 +82,8 @@ static void begin(const struct session_config *c)
     memset(got, 0, sizeof(got));
     strangers = tellings = wanted = 0;
     timer_init(&quiet, on_quiet, NULL);
-    assert_int_equal(session_shared_new(&shared), ERR_OK);
+    assert_int_equal(ports_new(28000, 28999, &ports), ERR_OK);
+    assert_int_equal(session_shared_new(ports, &shared), ERR_OK);
     assert_int_equal(srtp_engine_new(&engine), ERR_OK);
     assert_int_equal(sessions_new(at, shared, c, &sessions), ERR_OK);
     assert_int_equal(session_new(sessions, party, 1, &events, NULL, &id), ERR_OK);
@@ -115,6 +116,8 @@ static void end(void)
     mem_free(plan);
     sessions_free(sessions);
     session_shared_free(shared);
+    assert_int_equal(ports_taken(ports), 0);
+    ports_free(ports);
     srtp_engine_free(engine);
     net_end();
 }
@@ -379,11 +382,11 @@ static void what_does_not_fit_changes_nothing(void **state)
     begin(&few);
     assert_int_equal(session_new(sessions, party, 1, &events, NULL, &another), ERR_BUSY);
     few.most = 0;
-    few.relay.last = few.relay.first + 3;
     sessions_configure(sessions, &few);
+    assert_int_equal(ports_range(ports, 28000, 28003), ERR_OK);
     assert_int_equal(session_new(sessions, party, 2, &events, NULL, &another), ERR_BUSY);
     assert_int_equal(sessions_live(sessions), 1);
-    sessions_configure(sessions, &config);
+    assert_int_equal(ports_range(ports, 28000, 28999), ERR_OK);
     assert_int_equal(session_new(sessions, party, OFFER_MEDIA_MAX, &events, NULL, &another),
                      ERR_OK);
     session_end(sessions, another);

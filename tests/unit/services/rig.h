@@ -49,6 +49,8 @@ struct rig {
     struct directory dir;
     struct store *store;
     struct auth_verifier *verifier;
+    struct ports *ports; /* and media: for who asks for them */
+    struct session_shared *media;
     struct routing *routing;
     struct sip *sip;
     struct peer peer[PEERS];
@@ -218,7 +220,7 @@ static void rig_run(struct rig *r, usec by)
     sim_run_until(r->sim, sim_now(r->sim) + by);
 }
 
-static struct rig *rig_new(enum settings_authenticate authenticate)
+static struct rig *rig_new_with(enum settings_authenticate authenticate, bool media)
 {
     static const char *const ips[PEERS] = {"192.0.2.11", "192.0.2.12", "192.0.2.13", "203.0.113.9"};
     static const uint8_t secret[32] = "thirty-two octets for one test.";
@@ -263,12 +265,22 @@ static struct rig *rig_new(enum settings_authenticate authenticate)
     r->set->sip.listeners = 2;
     assert_int_equal(auth_verifier_new(secret, 64, &r->verifier), ERR_OK);
     assert_int_equal(sip_shared_new(secret, r->group, &r->set->sip, &r->shared), ERR_OK);
-    struct routing_shared sh = {.sip = r->shared, .store = r->store, .verifier = r->verifier};
+    if (media) {
+        assert_int_equal(ports_new(20000, 20099, &r->ports), ERR_OK);
+        assert_int_equal(session_shared_new(r->ports, &r->media), ERR_OK);
+    }
+    struct routing_shared sh = {
+        .sip = r->shared, .store = r->store, .verifier = r->verifier, .media = r->media};
     assert_int_equal(routing_new(r->group->loop[0], &sh, r->set, &r->routing), ERR_OK);
     r->sip = routing_sip(r->routing);
     assert_int_equal(sip_listen(r->sip, 0), ERR_OK);
     assert_int_equal(sip_listen(r->sip, 1), ERR_OK);
     return r;
+}
+
+static struct rig *rig_new(enum settings_authenticate authenticate)
+{
+    return rig_new_with(authenticate, false);
 }
 
 static void rig_free(struct rig *r)
@@ -284,6 +296,11 @@ static void rig_free(struct rig *r)
     assert_int_equal(stat_get(&l->stats, STAT_SIP_TXN_LIVE), 0);
     assert_int_equal(stat_get(&l->stats, STAT_CALLS), 0);
     assert_int_equal(block_pool_live(l->blocks), 0);
+    if (r->media) {
+        session_shared_free(r->media);
+        assert_int_equal(ports_taken(r->ports), 0);
+        ports_free(r->ports);
+    }
     sip_shared_free(r->shared);
     auth_verifier_free(r->verifier);
     store_close(r->store);

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/* Dialogs whose media may pass through us, and what the proxy asks about each message of theirs. */
+#include "anchor/anchor_priv.h"
+#include "crypto/crypto.h"
+#include "log/log.h"
+
+enum { SCRATCH_MAX = 1024 * 1024, DIALOGS_EXPECTED = 64 };
+
+/* ---- texts ---- */
+
+enum err text_set(struct text *t, sv from)
+{
+    char *p = NULL;
+    if (from.n > ANCHOR_TEXT_MAX)
+        return ERR_TOOBIG;
+    if (from.n > 0) {
+        p = mem_take(from.n);
+        if (!p)
+            return ERR_NOMEM;
+        memcpy(p, from.p, from.n);
+    }
+    mem_give(t->p, t->n);
+    *t = (struct text){p, from.n};
+    return ERR_OK;
+}
+
+static void text_done(struct text *t)
+{
+    mem_give(t->p, t->n);
+    *t = (struct text){NULL, 0};
+}
+
+/* ---- dialogs ---- */
+
+static uint64_t hash_of(const struct anchor *a, sv call_id)
+{
+    return crypto_siphash(a->key, call_id.p, call_id.n);
+}
+
+static void dialog_release(struct dialog *d)
+{
+    if (--d->users > 0)
+        return;
+    hash_remove(&d->anchor->dialogs, &d->by_call_id);
+    session_end(d->anchor->sessions, d->session);
+    d->anchor->count--;
+    text_done(&d->call_id);
+    text_done(&d->offer);
+    text_done(&d->passed);
+    text_done(&d->answer);
+    text_done(&d->told);
+    for (unsigned i = 0; i < SIDES; i++)
+        text_done(&d->tag[i]);
+    MEM_GIVE(d);
+}
+
+void dialog_end(struct dialog *d)
+{
+    if (d->ended)
+        return;
+    d->ended = true;
+    session_end(d->anchor->sessions, d->session);
+    d->session = (struct session_id){0, 0};
+    hash_remove(&d->anchor->dialogs, &d->by_call_id);
+    if (d->stands)
+        dialog_release(d);
+}
+
+static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
+{
+    const struct sip_addr *from;
+    sv call_id;
+    struct dialog *d = MEM_TAKE(struct dialog);
+    if (!d)
+        return NULL;
+    d->anchor = p->anchor;
+    d->users = 1;
+    d->anchor->count++;
+    d->party[CALLER] = p->caller;
+    if (sipmsg_from(&rx->msg, &from) || sipmsg_call_id(&rx->msg, &call_id) ||
+        text_set(&d->call_id, call_id) || text_set(&d->tag[CALLER], from->tag)) {
+        dialog_release(d);
+        return NULL;
+    }
+    hash_insert(&d->anchor->dialogs, &d->by_call_id, hash_of(d->anchor, call_id));
+    return d;
+}
+
+/* Early dialogs of one branch share a session: the last one to speak is known. */
+static struct dialog *dialog_of(struct anchor *a, sv call_id, sv tag, sv other, unsigned *ret_side)
+{
+    HASH_EACH (d, &a->dialogs, hash_of(a, call_id), struct dialog, by_call_id) {
+        if (!sv_eq(text_sv(&d->call_id), call_id))
+            continue;
+        unsigned side = sv_eq(text_sv(&d->tag[CALLER]), tag) ? CALLER : CALLEE;
+        sv caller = side == CALLER ? tag : other, callee = side == CALLER ? other : tag;
+        if (!sv_eq(text_sv(&d->tag[CALLER]), caller))
+            continue;
+        *ret_side = side;
+        if (sv_eq(text_sv(&d->tag[CALLEE]), callee))
+            return d;
+    }
+    return NULL;
+}
+
+static struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_side)
+{
+    const struct sip_addr *from, *to;
+    sv call_id;
+    if (a->dialogs.count == 0 || sipmsg_from(&rx->msg, &from) || sipmsg_to(&rx->msg, &to) ||
+        sipmsg_call_id(&rx->msg, &call_id))
+        return NULL;
+    return dialog_of(a, call_id, from->tag, to->tag, ret_side);
+}
+
+/* ---- requests ---- */
+
+/* Somebody of these may need us; without an offer nobody knows yet. */
+static bool may_need(struct anchor *a, const struct anchor_passage *p, struct rx *rx,
+                     const struct proxy_target *targets, size_t n)
+{
+    const struct settings_media *m = &p->set->media;
+    struct sip_description found;
+    struct sdp *sdp = ARENA_NEW(&a->scratch, struct sdp);
+    struct offer_session *offer = ARENA_NEW(&a->scratch, struct offer_session);
+    if (m->mode != MEDIA_AUTO)
+        return m->mode == MEDIA_ALWAYS;
+    sipmsg_description(&rx->msg, &found);
+    if (!sv_present(found.text) || !sdp || !offer ||
+        sdp_parse(found.text, &a->scratch, sdp, NULL) || offer_read(sdp, &a->scratch, offer, NULL))
+        return true; /* said when it passes */
+    for (size_t i = 0; i < n; i++) {
+        struct party to;
+        sv why;
+        if (targets[i].held || (targets[i].dest.transport == SIP_T_NONE &&
+                                targets[i].dest.flow.transport == SIP_T_NONE))
+            return true;
+        if (party_of_dest(a, p->set, &targets[i], &targets[i].dest, &to) ||
+            offer_way(offer, &p->caller.facts, &to.facts, &why) == OFFER_RELAY)
+            return true;
+    }
+    return false;
+}
+
+static void passage_free(struct anchor_passage *p)
+{
+    if (p->dialog)
+        dialog_release(p->dialog);
+    settings_unref(p->set);
+    MEM_GIVE(p);
+}
+
+struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
+                                      const struct proxy_target *targets, size_t n)
+{
+    const struct sip_addr *to;
+    unsigned side = CALLER;
+    if (sipmsg_to(&rx->msg, &to))
+        return NULL;
+    bool inside = to->tag.n > 0;
+    struct dialog *d = inside ? dialog_of_request(a, rx, &side) : NULL;
+    if (inside ? !d : rx->msg.method != SIP_INVITE)
+        return NULL;
+    struct anchor_passage *p = MEM_TAKE(struct anchor_passage);
+    if (!p)
+        return NULL;
+    arena_reset(&a->scratch);
+    p->anchor = a;
+    p->set = settings_ref(set);
+    p->method = rx->msg.method;
+    p->sender = side;
+    if (d) {
+        p->dialog = d;
+        d->users++;
+        if (session_source(a->sessions, d->session, side, &rx->source))
+            LOG_DEBUG("anchor", "media.none", F_SV("call", text_sv(&d->call_id)));
+        return p;
+    }
+    party_of_sender(a, rx, &p->caller);
+    if (may_need(a, p, rx, targets, n))
+        return p;
+    passage_free(p);
+    return NULL;
+}
+
+/* The callee of this leg is there; a session made for another place of ours is no use. */
+static enum err meet(struct dialog *d, const struct settings *set, const struct proxy_passing *m)
+{
+    struct party callee;
+    TRY(party_of_dest(d->anchor, set, m->target, m->dest, &callee));
+    if (d->session.generation &&
+        !addr_equal_ip(&callee.media.local, &d->party[CALLEE].media.local)) {
+        session_end(d->anchor->sessions, d->session);
+        d->session = (struct session_id){0, 0};
+        text_done(&d->offer);
+    }
+    d->party[CALLEE] = callee;
+    if (d->session.generation == 0)
+        return ERR_OK;
+    return session_source(d->anchor->sessions, d->session, CALLEE, &callee.media.source);
+}
+
+static enum proxy_body outside(struct anchor_passage *p, void **leg, const struct proxy_passing *m,
+                               struct proxy_body_new *ret)
+{
+    struct dialog *d = *leg;
+    if (!d)
+        d = *leg = dialog_new(p, m->rx);
+    if (!d || meet(d, p->set, m))
+        return PROXY_BODY_PASS;
+    if (!sv_present(m->description))
+        return PROXY_BODY_PASS;
+    p->offered = true;
+    return anchor_offer(d, p->set, CALLER, m->description, m->arena, ret);
+}
+
+/* In a dialog what comes while an offer waits for its answer is that (RFC 3262 §5), else an offer. */
+static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passing *m,
+                              struct proxy_body_new *ret)
+{
+    struct dialog *d = p->dialog;
+    if (!sv_present(m->description) || d->ended)
+        return PROXY_BODY_PASS;
+    if (p->method == SIP_PRACK && d->offer.n > 0 && !d->answered && d->offerer != p->sender)
+        return anchor_answer(d, p->set, p->sender, m->description, m->arena, ret);
+    p->offered = true;
+    return anchor_offer(d, p->set, p->sender, m->description, m->arena, ret);
+}
+
+static enum proxy_body on_request(void *arg, void **leg, const struct proxy_passing *m,
+                                  struct proxy_body_new *ret)
+{
+    struct anchor_passage *p = arg;
+    arena_reset(&p->anchor->scratch);
+    if (m->why)
+        LOG_INFO("anchor", "media.unread", F_STR("why", m->why));
+    if (p->dialog)
+        return inside(p, m, ret);
+    return outside(p, leg, m, ret);
+}
+
+/* ---- responses ---- */
+
+static void note_tag(struct dialog *d, struct rx *rx)
+{
+    const struct sip_addr *to;
+    if (sipmsg_to(&rx->msg, &to) == ERR_OK && to->tag.n > 0 &&
+        !sv_eq(text_sv(&d->tag[CALLEE]), to->tag) && text_set(&d->tag[CALLEE], to->tag))
+        LOG_WARN("anchor", "memory");
+}
+
+static enum proxy_body on_response(void *arg, void **leg, const struct proxy_passing *m,
+                                   struct proxy_body_new *ret)
+{
+    struct anchor_passage *p = arg;
+    struct dialog *d = p->dialog ? p->dialog : *leg;
+    if (!d || d->ended)
+        return PROXY_BODY_PASS;
+    arena_reset(&p->anchor->scratch);
+    bool success = m->status >= 200 && m->status < 300;
+    if (!p->dialog && m->status < 300 && !d->stands) {
+        note_tag(d, m->rx);
+        if (success) { /* held by the dialog itself from now on */
+            d->stands = true;
+            d->users++;
+        }
+    }
+    enum proxy_body act = PROXY_BODY_PASS;
+    unsigned from = p->dialog ? !p->sender : CALLEE;
+    if (sv_present(m->description) && m->status < 300 && p->method != SIP_BYE)
+        act = p->offered ? anchor_answer(d, p->set, from, m->description, m->arena, ret)
+                         : anchor_offer(d, p->set, from, m->description, m->arena, ret);
+    if (p->method == SIP_BYE && m->status >= 200 && m->status != 401 && m->status != 407)
+        dialog_end(d);
+    return act;
+}
+
+static void on_leg_gone(void *arg, void *leg)
+{
+    struct dialog *d = leg;
+    (void)arg;
+    if (!d->stands)
+        dialog_end(d);
+    dialog_release(d);
+}
+
+static void on_gone(void *arg)
+{
+    struct anchor_passage *p = arg;
+    if (p->dialog && p->method == SIP_BYE)
+        dialog_end(p->dialog);
+    passage_free(p);
+}
+
+const struct proxy_bodies anchor_bodies = {.on_request = on_request,
+                                           .on_response = on_response,
+                                           .on_leg_gone = on_leg_gone,
+                                           .on_gone = on_gone};
+
+sv anchor_ack(struct anchor *a, struct rx *ack)
+{
+    struct sip_description found;
+    struct proxy_body_new new;
+    unsigned side;
+    struct dialog *d = dialog_of_request(a, ack, &side);
+    if (!d || d->direct || d->ended)
+        return SV_NONE;
+    sipmsg_description(&ack->msg, &found);
+    if (!sv_present(found.text) || d->offer.n == 0 || d->offerer == side)
+        return SV_NONE;
+    arena_reset(&a->scratch);
+    if (anchor_answer(d, a->set, side, found.text, &ack->arena, &new) != PROXY_BODY_REPLACE)
+        return SV_NONE;
+    return new.description;
+}
+
+bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,
+                 struct session_id *ret_id)
+{
+    unsigned side;
+    const struct dialog *d = dialog_of(a, call_id, caller_tag, callee_tag, &side);
+    if (!d || d->session.generation == 0)
+        return false;
+    *ret_id = d->session;
+    return true;
+}
+
+/* ---- life ---- */
+
+static struct session_config config_of(const struct settings *set)
+{
+    const struct settings_media *m = &set->media;
+    return (struct session_config){.relay = {.latch = m->latch, .dscp = m->dscp},
+                                   .silence = m->silence};
+}
+
+enum err anchor_new(struct sip *s, struct session_shared *shared, struct settings *set,
+                    struct anchor **ret_anchor)
+{
+    struct session_config c = config_of(set);
+    struct anchor *a = MEM_NEW(struct anchor);
+    if (!a)
+        return ERR_NOMEM;
+    a->sip = s;
+    a->loop = sip_loop(s);
+    a->set = set;
+    loop_random_bytes(a->loop, a->key, sizeof(a->key));
+    arena_init(&a->scratch, NULL, 0, SCRATCH_MAX);
+    enum err rc = hash_init(&a->dialogs, DIALOGS_EXPECTED);
+    if (!rc)
+        rc = sessions_new(a->loop, shared, &c, &a->sessions);
+    if (rc) {
+        hash_done(&a->dialogs);
+        mem_free(a);
+        return rc;
+    }
+    *ret_anchor = a;
+    return ERR_OK;
+}
+
+static bool forget(struct hash_node *n, void *arg)
+{
+    struct dialog *d = CONTAINER(n, struct dialog, by_call_id);
+    (void)arg;
+    d->users = 1;
+    dialog_release(d);
+    return true;
+}
+
+void anchor_free(struct anchor *a)
+{
+    if (!a)
+        return;
+    hash_walk(&a->dialogs, forget, NULL);
+    sessions_free(a->sessions);
+    hash_done(&a->dialogs);
+    arena_done(&a->scratch);
+    mem_free(a);
+}
+
+void anchor_settings(struct anchor *a, struct settings *set)
+{
+    struct session_config c = config_of(set);
+    a->set = set;
+    sessions_configure(a->sessions, &c);
+}
+
+struct sessions *anchor_sessions(struct anchor *a)
+{
+    return a->sessions;
+}
+
+size_t anchor_count(const struct anchor *a)
+{
+    return a->count;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* anchor/anchor.h: media that passes through us, of calls that the proxy forwards.     layer: services
+ *
+ * Spec    RFC 3264 (offers and answers, in whichever message they come: RFC 3261 §13.2.1, 3262, 3311), RFC 5853 §3.2
+ *         (what a server does to them that stands between).
+ * Shape   says of each offer whether the two sides can hear each other by themselves (media.mode, offer_way). If
+ *         not, it makes a media session and exchanges the descriptions on their way (proxy_bodies): each side is
+ *         told of our ports alone. A branch of a forked call has a session of its own, since each phone may answer.
+ *         What was decided for a dialog holds until it ends.
+ * Life    a dialog's session ends with BYE, when its branch fails, or when nothing is heard for media.silence.
+ * Limits  those of media (session.h); ANCHOR_TEXT_MAX octets of a description.
+ * Threads the home's worker. */
+#ifndef ANCHOR_ANCHOR_H
+#define ANCHOR_ANCHOR_H
+#include "proxy/proxy.h"
+#include "session/session.h"
+#include "settings/settings.h"
+
+struct anchor;
+struct anchor_passage;
+enum { ANCHOR_TEXT_MAX = 32768 };
+
+/* Errors: ERR_NOMEM. set: borrowed until anchor_settings. */
+MUST_USE enum err anchor_new(struct sip *s, struct session_shared *shared, struct settings *set,
+                             struct anchor **ret_anchor);
+void anchor_free(struct anchor *a); /* NULL is fine */
+void anchor_settings(struct anchor *a, struct settings *set);
+struct sessions *anchor_sessions(struct anchor *a);
+/* Dialogs whose media passes through us. */
+size_t anchor_count(const struct anchor *a);
+
+/* A request goes to the proxy, to these targets: what to give as proxy_request.bodies_arg, with anchor_bodies; NULL:
+ * nothing of it is ours to look at. It ends with anchor_bodies' on_gone.
+ *   set  the snapshot that the request goes by */
+struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
+                                      const struct proxy_target *targets, size_t n);
+extern const struct proxy_bodies anchor_bodies;
+/* The description that an ACK is to carry instead of its own, in its arena; SV_NONE: as it came. */
+sv anchor_ack(struct anchor *a, struct rx *ack);
+
+/* A call's media, for who looks at it: sides are 0 caller, 1 callee. False: it does not pass through us. */
+bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,
+                 struct session_id *ret_id);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* An offer on its way, and its answer: read, decided on by wire/offer, done by media/session. */
+#include "anchor/anchor_priv.h"
+#include "log/log.h"
+
+/* A description of a side, read. */
+struct reading {
+    struct sdp sdp;
+    struct offer_session offer;
+};
+
+static enum err read_text(struct arena *a, sv text, struct reading **ret, struct sdp_fault *fault)
+{
+    struct reading *r = ARENA_NEW(a, struct reading);
+    if (!r)
+        return ERR_NOMEM;
+    TRY(sdp_parse(text, a, &r->sdp, fault));
+    TRY(offer_read(&r->sdp, a, &r->offer, fault));
+    *ret = r;
+    return ERR_OK;
+}
+
+/* ---- why ---- */
+
+static void log_reasons(const struct dialog *d, const char *event, const struct offer_reasons *why)
+{
+    for (unsigned i = 0; i < why->n; i++)
+        LOG_DEBUG("anchor", event, F_SV("call", text_sv(&d->call_id)), F_SV("why", why->line[i]));
+}
+
+static sv last_reason(const struct offer_reasons *why)
+{
+    return why->n > 0 ? why->line[why->n - 1] : SV("the session descriptions do not fit");
+}
+
+/* 488 with what was in the way (RFC 3261 §21.4.26), or what says that it is not the caller's fault. */
+static enum proxy_body refuse(const struct dialog *d, enum err rc, sv why, struct arena *out,
+                              struct proxy_body_new *ret)
+{
+    bool ours = rc == ERR_NOMEM || rc == ERR_BUSY || rc == ERR_UNREACHABLE;
+    *ret = (struct proxy_body_new){.status = ours ? 503 : 488, .warning = 399};
+    if (sv_dup(out, why, &ret->warning_text))
+        ret->warning = 0;
+    LOG_INFO("anchor", "media.refused", F_SV("call", text_sv(&d->call_id)), F_ERR(rc),
+             F_SV("why", why));
+    return PROXY_BODY_REFUSE;
+}
+
+static sv fault_text(struct arena *a, enum err rc, const struct sdp_fault *f)
+{
+    struct buf b;
+    char mem[160];
+    sv out;
+    buf_init(&b, mem, sizeof(mem));
+    if (f->why)
+        buf_printf(&b, "session description, line %u: %s", (unsigned)f->line, f->why);
+    else
+        buf_str(&b, err_text(rc));
+    return b.rc || sv_dup(a, buf_sv(&b), &out) ? SV("session description") : out;
+}
+
+static enum proxy_body replace(struct arena *out, sv text, struct proxy_body_new *ret)
+{
+    *ret = (struct proxy_body_new){.type = SV_NONE};
+    if (sv_dup(out, text, &ret->description))
+        return PROXY_BODY_PASS;
+    return PROXY_BODY_REPLACE;
+}
+
+/* ---- offers ---- */
+
+static const struct session_handler handler;
+
+static enum err session_of(struct dialog *d, unsigned lines)
+{
+    struct sessions *m = d->anchor->sessions;
+    if (d->session.generation)
+        return session_lines(m, d->session, lines);
+    struct session_party party[SESSION_SIDES] = {d->party[CALLER].media, d->party[CALLEE].media};
+    return session_new(m, party, lines, &handler, d, &d->session);
+}
+
+static void on_event(void *arg, struct session_id id, enum session_event e, unsigned side, sv why)
+{
+    static const char *const name[] = {[SESSION_SILENT] = "media.silent",
+                                       [SESSION_SECURED] = "media.secured",
+                                       [SESSION_KEY_FAULT] = "media.key-fault",
+                                       [SESSION_LOST] = "media.lost"};
+    struct dialog *d = arg;
+    (void)id;
+    LOG_INFO("anchor", name[e], F_SV("call", text_sv(&d->call_id)),
+             F_STR("side", side == CALLER ? "caller" : "callee"), F_SV("why", why));
+    if (e == SESSION_SILENT)
+        dialog_end(d);
+}
+static const struct session_handler handler = {.on_event = on_event};
+
+/* Both sides can hear each other by themselves. */
+static bool stays_out(struct dialog *d, const struct settings *set, unsigned from,
+                      const struct offer_session *offer)
+{
+    sv why = SV("media.mode is never");
+    enum offer_way way = OFFER_DIRECT;
+    if (set->media.mode == MEDIA_ALWAYS) {
+        way = OFFER_RELAY;
+        why = SV("media.mode is always");
+    } else if (set->media.mode == MEDIA_AUTO) {
+        way = offer_way(offer, &d->party[from].facts, &d->party[!from].facts, &why);
+    }
+    LOG_DEBUG("anchor", way == OFFER_DIRECT ? "media.direct" : "media.relay",
+              F_SV("call", text_sv(&d->call_id)), F_SV("why", why));
+    return way == OFFER_DIRECT;
+}
+
+static enum err pass(struct dialog *d, const struct settings *set, unsigned from,
+                     const struct offer_session *offer, struct arena *a, sv *ret_text,
+                     struct offer_reasons *why)
+{
+    struct offer_ours *ours = ARENA_NEW(a, struct offer_ours);
+    struct offer_policy p = policy_of(set);
+    if (!ours)
+        return ERR_NOMEM;
+    TRY(session_of(d, offer->n));
+    TRY(session_ours(d->anchor->sessions, d->session, !from, SESSION_NEXT, ours));
+    return offer_pass(offer, &p, d->party[!from].profile, ours, a, ret_text, why);
+}
+
+enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsigned from, sv text,
+                             struct arena *out, struct proxy_body_new *ret)
+{
+    struct arena *a = &d->anchor->scratch;
+    struct offer_reasons why = {.n = 0};
+    struct sdp_fault fault = {0};
+    struct reading *r;
+    sv passed;
+    if (d->direct)
+        return PROXY_BODY_PASS;
+    if (d->offer.n > 0 && d->offerer == from && sv_eq(text_sv(&d->offer), text) && !d->answered)
+        return replace(out, text_sv(&d->passed), ret); /* the same, to the next server */
+    enum err rc = read_text(a, text, &r, &fault);
+    if (rc) /* what cannot be read cannot be exchanged; to whom it may mean something it goes on */
+        return set->media.mode == MEDIA_ALWAYS ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
+                                               : PROXY_BODY_PASS;
+    if (!d->session.generation && stays_out(d, set, from, &r->offer)) {
+        d->direct = true;
+        return PROXY_BODY_PASS;
+    }
+    party_profile(&d->party[from], &r->offer, policy_of(set).srtp);
+    rc = pass(d, set, from, &r->offer, a, &passed, &why);
+    log_reasons(d, "media.offer", &why);
+    if (!rc)
+        rc = text_set(&d->offer, text);
+    if (!rc)
+        rc = text_set(&d->passed, passed);
+    if (rc)
+        return refuse(d, rc, rc == ERR_BUSY ? SV("no media ports") : last_reason(&why), out, ret);
+    d->offerer = from;
+    d->answered = false;
+    return replace(out, passed, ret);
+}
+
+/* ---- answers ---- */
+
+static enum err answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
+                       struct arena *a, sv *ret_text, struct offer_reasons *why,
+                       struct sdp_fault *fault)
+{
+    struct reading *offer, *passed, *answer;
+    struct sessions *m = d->anchor->sessions;
+    struct offer_ours *ours_a = ARENA_NEW(a, struct offer_ours),
+                      *ours_b = ARENA_NEW(a, struct offer_ours);
+    struct offer_plan *plan = ARENA_NEW(a, struct offer_plan);
+    struct offer_policy p = policy_of(set);
+    if (!ours_a || !ours_b || !plan)
+        return ERR_NOMEM;
+    TRY(read_text(a, text_sv(&d->offer), &offer, fault));
+    TRY(read_text(a, text_sv(&d->passed), &passed, fault));
+    TRY(read_text(a, text, &answer, fault));
+    TRY(session_ours(m, d->session, !from, SESSION_NEXT, ours_a));
+    TRY(session_ours(m, d->session, from, 0, ours_b));
+    TRY(offer_answer(&offer->offer, &passed->offer, &answer->offer, &p, ours_a, ours_b, a, ret_text,
+                     plan, why));
+    if (!d->party[from].profiled)
+        party_profile(&d->party[from], &answer->offer, p.srtp);
+    return session_apply(m, d->session, !from, plan);
+}
+
+enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
+                              struct arena *out, struct proxy_body_new *ret)
+{
+    struct offer_reasons why = {.n = 0};
+    struct sdp_fault fault = {0};
+    sv told;
+    if (d->direct || d->offer.n == 0)
+        return PROXY_BODY_PASS;
+    if (d->answered && sv_eq(text_sv(&d->answer), text))
+        return replace(out, text_sv(&d->told), ret);
+    enum err rc = answer(d, set, from, text, &d->anchor->scratch, &told, &why, &fault);
+    log_reasons(d, "media.answer", &why);
+    if (!rc)
+        rc = text_set(&d->answer, text);
+    if (!rc)
+        rc = text_set(&d->told, told);
+    if (rc)
+        return refuse(d, rc,
+                      fault.why ? fault_text(&d->anchor->scratch, rc, &fault) : last_reason(&why),
+                      out, ret);
+    d->answered = true;
+    return replace(out, told, ret);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* anchor_priv.h: the parts of the anchor among themselves.
+ *
+ *   anchor.c          dialogs, and what the proxy asks about each message
+ *   anchor_offer.c    an offer on its way, and its answer
+ *   anchor_party.c    what is known of a side, and how offers are put to it */
+#ifndef ANCHOR_PRIV_H
+#define ANCHOR_PRIV_H
+#include "anchor/anchor.h"
+#include "ds/hash.h"
+
+/* Octets of our own. */
+struct text {
+    char *p;
+    size_t n;
+};
+
+enum { CALLER, CALLEE, SIDES };
+
+/* What is known of one side of a dialog. */
+struct party {
+    struct session_party media;
+    struct offer_party facts;
+    enum offer_profile profile;
+    bool profiled; /* by its own description */
+};
+
+/* A dialog, or what may become one: a branch of a forwarded INVITE. */
+struct dialog {
+    struct anchor *anchor;
+    struct hash_node by_call_id;
+    struct text call_id, tag[SIDES]; /* n 0: not known yet */
+    struct party party[SIDES];
+    struct session_id session; /* generation 0: none (yet) */
+    bool direct;               /* decided: its media does not pass through us */
+    bool stands;               /* a 2xx went up */
+    /* the last offer as it came and as it went on, and who made it; empty: none */
+    unsigned offerer;
+    bool answered;
+    struct text offer, passed;
+    /* the last answer as it came and as it went on: the same comes again in every 18x and 2xx */
+    struct text answer, told;
+    unsigned users; /* passages and legs that hold it */
+    bool ended;
+};
+
+/* One request on its way, and what comes back. */
+struct anchor_passage {
+    struct anchor *anchor;
+    struct settings *set;  /* a reference */
+    struct party caller;   /* who sends the request, of an initial INVITE */
+    struct dialog *dialog; /* it is inside of; NULL: an initial INVITE, each leg has its own */
+    unsigned sender;       /* side of the dialog that it comes from */
+    enum sip_method method;
+    bool offered; /* the request has a description, which is an offer */
+};
+
+struct anchor {
+    struct sip *sip;
+    struct loop *loop;
+    struct settings *set;
+    struct sessions *sessions;
+    struct hash dialogs; /* by Call-ID */
+    uint8_t key[SIPHASH_KEY];
+    struct arena scratch; /* of one message's work */
+    size_t count;
+};
+
+/* ---- anchor.c ---- */
+/* Copies; an empty one frees. Errors: ERR_NOMEM: as before. */
+MUST_USE enum err text_set(struct text *t, sv from);
+static inline sv text_sv(const struct text *t)
+{
+    return (sv){t->p, t->n};
+}
+/* Its media does not pass through us any more; the dialog goes when nobody holds it. */
+void dialog_end(struct dialog *d);
+
+/* ---- anchor_party.c ---- */
+/* Who sent rx. */
+void party_of_sender(struct anchor *a, const struct rx *rx, struct party *ret);
+/* Who is reached at dest. Errors: ERR_UNREACHABLE. */
+MUST_USE enum err party_of_dest(struct anchor *a, const struct settings *set,
+                                const struct proxy_target *t, const struct dest *dest,
+                                struct party *ret);
+/* How this side wants offers to be put, by its own description. */
+void party_profile(struct party *p, const struct offer_session *own, enum offer_srtp srtp);
+struct offer_policy policy_of(const struct settings *set);
+
+/* ---- anchor_offer.c ---- */
+/* What a message that carries a description of side `from` is to carry to the other side. */
+enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsigned from, sv text,
+                             struct arena *out, struct proxy_body_new *ret);
+enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
+                              struct arena *out, struct proxy_body_new *ret);
+
+#endif

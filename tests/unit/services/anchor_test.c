@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/* anchor_test.c: calls whose media passes through the server: who is told what, and what crosses. In a whole
+ * server, with phones that have ports for media. */
+#include "rig.h"
+#include "rtpmsg/rtpmsg.h"
+
+#define BOB_AT  "sip:bob@192.0.2.12:5060"
+#define AWAY_AT "sip:bob@203.0.113.9:5060" /* his other phone */
+#define CONTACT "Contact: <sip:alice@192.0.2.11:5060>\r\n"
+
+/* A phone's port for RTP. */
+struct media_port {
+    struct udp *udp;
+    unsigned n;
+    uint8_t last[200];
+};
+struct media_rig {
+    struct rig *r;
+    struct media_port port[PEERS];
+    struct anchor *anchor;
+};
+
+static void on_media(void *arg, struct block *b, const struct addr *from, const struct addr *to)
+{
+    struct media_port *p = arg;
+    (void)from, (void)to;
+    p->n++;
+    if (b->n <= sizeof(p->last))
+        memcpy(p->last, b->p, b->n);
+}
+static const struct udp_handler media_handler = {.on_datagram = on_media};
+
+static int setup(void **state)
+{
+    struct media_rig *m = MEM_NEW(struct media_rig);
+    struct rig *r = m->r = rig_new_with(SETTINGS_AUTH_REGISTER, true);
+    struct binding b = binding_of(r, BOB_AT, BOB);
+    rig_bind(r, "bob@example.com", &b, 1);
+    r->set->media.mode = MEDIA_ALWAYS;
+    for (int i = 0; i < PEERS; i++) {
+        struct addr a = r->peer[i].addr;
+        a.port = 4000;
+        assert_int_equal(
+            udp_open(r->peer_group->loop[0], &a, &media_handler, &m->port[i], &m->port[i].udp),
+            ERR_OK);
+    }
+    m->anchor = routing_anchor(r->routing);
+    assert_non_null(m->anchor);
+    *state = m;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct media_rig *m = *state;
+    for (int i = 0; i < PEERS; i++)
+        udp_close(m->port[i].udp);
+    rig_free(m->r);
+    mem_free(m);
+    return 0;
+}
+
+/* ---- messages ---- */
+
+/* What a phone at ip:4000 says of itself. */
+static const char *sdp(const char *ip, const char *formats, const char *more)
+{
+    char *out = scratch();
+    snprintf(
+        out, MESSAGE,
+        "v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio 4000 RTP/AVP %s\r\n%s",
+        ip, ip, formats, more);
+    return out;
+}
+
+static const char *with(const char *message, const char *body)
+{
+    char *out = scratch();
+    const char *end = strstr(message, "Content-Length: 0\r\n\r\n");
+    assert_non_null(end);
+    snprintf(out, MESSAGE, "%.*sContent-Type: application/sdp\r\nContent-Length: %zu\r\n\r\n%s",
+             (int)(end - message), message, strlen(body), body);
+    return out;
+}
+
+static const char *body_of(const char *message)
+{
+    const char *end = strstr(message, "\r\n\r\n");
+    return end ? end + 4 : "";
+}
+
+/* The port of the first m= line; its address must be the server's, and no other is named. */
+static uint16_t our_port(const char *message)
+{
+    unsigned port = 0;
+    const char *body = body_of(message), *line = strstr(body, "m=audio ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "m=audio %u ", &port), 1);
+    assert_non_null(strstr(body, "IN IP4 " SERVER_IP));
+    assert_null(strstr(body, "192.0.2.11"));
+    assert_null(strstr(body, "192.0.2.12"));
+    assert_null(strstr(body, "192.0.2.13"));
+    assert_in_range(port, 20000, 20099);
+    return (uint16_t)port;
+}
+
+static void say_rtp(struct media_rig *m, int from, uint16_t port, uint8_t pt, uint16_t seq)
+{
+    uint8_t p[172] = {0};
+    struct addr to = address(SERVER_IP, port);
+    sv piece = {(const char *)p, sizeof(p)};
+    rtpmsg_put_header(p, false, pt, seq, 160u * seq, 77);
+    assert_int_equal(udp_send(m->port[from].udp, NULL, &to, &piece, 1), ERR_OK);
+    rig_run(m->r, 20 * USEC_MS);
+}
+
+/* An in-dialog request along the route set in this message; to_tag with the tags as `from_to` says. */
+static const char *inside(struct media_rig *m, int from, const char *method, const char *uri,
+                          const char *from_to, const char *call, const char *heard, unsigned cseq)
+{
+    char *lines = scratch(), *out = scratch();
+    snprintf(lines, MESSAGE, "Route: %s\r\n%s", value(heard, "Record-Route"),
+             from == ALICE ? CONTACT : "Contact: <" BOB_AT ">\r\n");
+    snprintf(out, MESSAGE, "%s", request(m->r, from, method, uri, from_to, call, lines));
+    char *at = strstr(out, "CSeq: 1 ");
+    at[6] = (char)('0' + cseq);
+    return out;
+}
+
+#define DIALOG   "From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:bob@example.com>;tag=b\r\n"
+#define REVERSED "From: <sip:bob@example.com>;tag=b\r\nTo: <sip:alice@example.com>;tag=a1\r\n"
+#define ALICE_AT "sip:alice@192.0.2.11:5060"
+
+static void invite(struct media_rig *m, const char *call, const char *body)
+{
+    rig_clear(m->r);
+    const char *rq = request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, call, CONTACT);
+    say(m->r, ALICE, body ? with(rq, body) : rq);
+}
+
+/* The 200 of bob with his description, as it reaches alice. */
+static const char *answer(struct media_rig *m, const char *body)
+{
+    const char *rq = find_raw(m->r, BOB, "INVITE");
+    const char *ok = reply(rq, 200, "b", "Contact: <" BOB_AT ">\r\n");
+    say(m->r, BOB, body ? with(ok, body) : ok);
+    return find_raw(m->r, ALICE, "SIP/2.0 200 ");
+}
+
+static void hang_up(struct media_rig *m, const char *call, const char *heard)
+{
+    say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, call, heard, 9));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    assert_int_equal(ports_taken(m->r->ports), 0);
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+/* ---- calls ---- */
+
+static void each_side_is_told_of_us_and_sound_crosses(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "c1", sdp("192.0.2.11", "0 8", "a=ptime:20\r\n"));
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE"));
+    /* early: the same description comes with 183 and with 200 */
+    const char *body = sdp("192.0.2.12", "8", "");
+    say(m->r, BOB, with(reply(find_raw(m->r, BOB, "INVITE"), 183, "b", ""), body));
+    char early[MESSAGE];
+    snprintf(early, sizeof(early), "%s", body_of(find_raw(m->r, ALICE, "SIP/2.0 183 ")));
+    uint16_t at_alice = our_port(find_raw(m->r, ALICE, "SIP/2.0 183 "));
+    say_rtp(m, BOB, at_bob, 8, 1);
+    assert_int_equal(m->port[ALICE].n, 1);
+    const char *ok = answer(m, body);
+    assert_string_equal(body_of(ok), early);
+    say_rtp(m, ALICE, at_alice, 8, 1);
+    say_rtp(m, STRANGER, at_alice, 8, 2);
+    say_rtp(m, STRANGER, at_bob, 8, 2);
+    assert_int_equal(m->port[BOB].n, 1);
+    assert_int_equal(rtpmsg_pt(m->port[BOB].last), 8);
+    assert_int_equal(m->port[STRANGER].n, 0);
+    struct session_id id;
+    assert_true(anchor_find(m->anchor, SV("c1"), SV("a1"), SV("b"), &id));
+    assert_false(anchor_find(m->anchor, SV("c1"), SV("a1"), SV("x"), &id));
+    char kept[MESSAGE];
+    snprintf(kept, sizeof(kept), "%s", ok);
+    hang_up(m, "c1", kept);
+    unsigned before = m->port[BOB].n;
+    say_rtp(m, ALICE, at_alice, 8, 3);
+    assert_int_equal(m->port[BOB].n, before);
+}
+
+static void without_an_offer_the_callee_makes_it(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "c2", NULL);
+    char ok[MESSAGE];
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    uint16_t at_alice = our_port(ok);
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "ACK", BOB_AT, DIALOG, "c2", ok, 1), sdp("192.0.2.11", "0", "")));
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "ACK"));
+    say_rtp(m, ALICE, at_alice, 0, 1);
+    say_rtp(m, BOB, at_bob, 0, 1);
+    assert_int_equal(m->port[BOB].n, 1);
+    assert_int_equal(m->port[ALICE].n, 1);
+    hang_up(m, "c2", ok);
+}
+
+static void either_side_may_offer_again(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "c3", sdp("192.0.2.11", "0", ""));
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE"));
+    char ok[MESSAGE];
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    uint16_t at_alice = our_port(ok);
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "c3", ok, 1));
+    /* bob holds */
+    rig_clear(m->r);
+    say(m->r, BOB,
+        with(inside(m, BOB, "INVITE", ALICE_AT, REVERSED, "c3", ok, 2),
+             sdp("192.0.2.12", "0", "a=sendonly\r\n")));
+    const char *again = find_raw(m->r, ALICE, "INVITE");
+    assert_int_equal(our_port(again), at_alice); /* the same port as before */
+    assert_non_null(strstr(body_of(again), "a=sendonly\r\n"));
+    say(m->r, ALICE,
+        with(reply(again, 200, NULL, CONTACT), sdp("192.0.2.11", "0", "a=recvonly\r\n")));
+    const char *agreed = find_raw(m->r, BOB, "SIP/2.0 200 ");
+    assert_int_equal(our_port(agreed), at_bob);
+    assert_non_null(strstr(body_of(agreed), "a=recvonly\r\n"));
+    unsigned alice = m->port[ALICE].n, bob = m->port[BOB].n;
+    say_rtp(m, ALICE, at_alice, 0, 1); /* nobody is to hear it */
+    say_rtp(m, BOB, at_bob, 0, 1);
+    assert_int_equal(m->port[BOB].n, bob);
+    assert_int_equal(m->port[ALICE].n, alice + 1);
+    say(m->r, BOB, inside(m, BOB, "ACK", ALICE_AT, REVERSED, "c3", ok, 2));
+    hang_up(m, "c3", ok);
+}
+
+static void each_branch_has_its_own_and_losers_give_it_back(void **state)
+{
+    struct media_rig *m = *state;
+    struct binding b[2] = {binding_of(m->r, BOB_AT, BOB), binding_of(m->r, AWAY_AT, STRANGER)};
+    rig_bind(m->r, "bob@example.com", b, 2);
+    invite(m, "c4", sdp("192.0.2.11", "0", ""));
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE"));
+    uint16_t at_away = our_port(find_raw(m->r, STRANGER, "INVITE"));
+    assert_int_not_equal(at_bob, at_away);
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 2);
+    say(m->r, STRANGER, reply(find_raw(m->r, STRANGER, "INVITE"), 486, "d", ""));
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 1);
+    char ok[MESSAGE];
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    our_port(ok);
+    hang_up(m, "c4", ok);
+}
+
+static void a_call_that_fails_leaves_nothing(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "c5", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 486 "), 1);
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+    /* one that nobody can be put through with */
+    m->r->set->media.transcode = false;
+    m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
+    invite(m, "c6", sdp("192.0.2.11", "0", ""));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    const char *no = find_raw(m->r, ALICE, "SIP/2.0 488 ");
+    assert_non_null(strstr(no, "\r\nWarning: 399 "));
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+static void who_can_hear_each_other_is_left_alone(void **state)
+{
+    struct media_rig *m = *state;
+    m->r->set->media.mode = MEDIA_AUTO;
+    const char *body = sdp("192.0.2.11", "0", "");
+    invite(m, "c7", body);
+    assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), body);
+    assert_int_equal(anchor_count(m->anchor), 0);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    /* her description names an address that her signalling does not come from */
+    invite(m, "c8", sdp("10.9.9.9", "0", ""));
+    const char *rq = find_raw(m->r, BOB, "INVITE");
+    uint16_t at_bob = our_port(rq);
+    assert_null(strstr(rq, "10.9.9.9"));
+    char ok[MESSAGE];
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    uint16_t at_alice = our_port(ok);
+    say_rtp(m, BOB, at_bob, 0, 1);
+    assert_int_equal(m->port[ALICE].n, 0); /* where she is, is not known yet */
+    for (uint16_t i = 1; i <= 3; i++)
+        say_rtp(m, ALICE, at_alice, 0, i);
+    assert_int_equal(m->port[BOB].n, 1);
+    say_rtp(m, BOB, at_bob, 0, 2);
+    assert_int_equal(m->port[ALICE].n, 1);
+    hang_up(m, "c8", ok);
+    /* never */
+    m->r->set->media.mode = MEDIA_NEVER;
+    body = sdp("10.9.9.9", "0", "");
+    invite(m, "c9", body);
+    assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), body);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    rig_quiet(m->r);
+}
+
+static void silence_ends_it(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "c10", sdp("192.0.2.11", "0", ""));
+    char ok[MESSAGE];
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    rig_run(m->r, 50 * USEC_S);
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 1);
+    rig_run(m->r, 20 * USEC_S);
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    hang_up(m, "c10", ok);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(each_side_is_told_of_us_and_sound_crosses, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_an_offer_the_callee_makes_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(either_side_may_offer_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_branch_has_its_own_and_losers_give_it_back, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_call_that_fails_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_can_hear_each_other_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(silence_ends_it, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

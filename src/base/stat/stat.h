@@ -84,7 +84,8 @@ struct stats {
     X(KEEPALIVE, "keepalive")                   \
     X(MEDIA_PORTS, "media_ports")               \
     X(MEDIA_SESSIONS, "media_sessions")         \
-    X(CONTROL, "control")
+    X(CONTROL, "control")                       \
+    X(DTLS, "dtls")
 enum stat_limit {
 #define X(id, label) STAT_LIMIT_##id,
     STAT_LIMIT_LIST(X)

@@ -244,7 +244,7 @@ struct offer_reasons {
  *   ret_text  in a
  *   ret_why   written on failure too: the last line says why
  * Errors: ERR_NOMEM; ERR_DENIED: policy (require, and a side that cannot; never, and one that must);
- * ERR_UNSUPPORTED: nothing of it can be relayed. 488 both. */
+ * ERR_UNSUPPORTED: nothing of it can be relayed: 488 both; ERR_TOOBIG: over SDP_MAX. */
 MUST_USE enum err offer_pass(const struct offer_session *offer, const struct offer_policy *p,
                              enum offer_profile profile, const struct offer_ours *ours,
                              struct arena *a, sv *ret_text, struct offer_reasons *ret_why);
@@ -253,7 +253,7 @@ MUST_USE enum err offer_pass(const struct offer_session *offer, const struct off
  *   ret_why   as above
  * Errors: ERR_NOMEM; ERR_UNSUPPORTED: no codec both can be brought to: 488, the last reason names both lists;
  * ERR_DENIED: policy: 488; ERR_SYNTAX: the answer does not fit the offer (number of m= lines, keys missing): as
- * 502. */
+ * 502; ERR_TOOBIG. Sound decides: a line of anything else that cannot be is refused, and the call goes on. */
 MUST_USE enum err offer_answer(const struct offer_session *offer,
                                const struct offer_session *passed,
                                const struct offer_session *answer, const struct offer_policy *p,

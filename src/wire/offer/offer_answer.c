@@ -15,8 +15,7 @@ struct answering {
     const struct offer_ours *ours[2];
     struct offer_draft draft;
     struct offer_plan *plan;
-    int head[2];      /* of each side's bundle; -1: none yet */
-    enum err verdict; /* of lines that policy or the codecs refused */
+    int head[2]; /* of each side's bundle; -1: none yet */
 };
 
 /* ---- the transport of both sides ---- */
@@ -87,7 +86,17 @@ static void tell_transport(struct answering *s, const char *side, const struct o
                   leg->bundled ? ", bundled" : "");
 }
 
-/* Our line toward the caller. Errors: ERR_DENIED. */
+static enum err has_port(struct answering *s, const struct offer_media *m,
+                         const struct offer_ours_media *mine)
+{
+    if (mine->rtp.n > 0)
+        return ERR_OK;
+    offer_because(&s->why, "caller: " SV_FMT " is refused: there is no port for it",
+                  SV_ARG(m->text->type));
+    return ERR_UNSUPPORTED;
+}
+
+/* Our line toward the caller. Errors: ERR_DENIED, ERR_UNSUPPORTED. */
 static enum err answer_transport(struct answering *s, unsigned i)
 {
     const struct offer_media *m = &s->offer->media[i];
@@ -117,7 +126,7 @@ static enum err answer_transport(struct answering *s, unsigned i)
     /* Its whole bundle or nothing: only browsers and their kin offer it, with DTLS and rtcp-mux. */
     if (!m->bundle || !l->dtls || !l->mux) {
         if (m->text->port > 0)
-            return ERR_OK;
+            return has_port(s, m, mine);
         offer_because(&s->why, "caller: " SV_FMT " is bundle-only, and it cannot be bundled",
                       SV_ARG(m->text->type));
         return ERR_UNSUPPORTED;
@@ -125,7 +134,7 @@ static enum err answer_transport(struct answering *s, unsigned i)
     l->grouped = true;
     if (s->head[0] < 0) {
         s->head[0] = (int)i;
-        return ERR_OK;
+        return has_port(s, m, mine);
     }
     l->bundled = true;
     l->rtp = s->draft.lines[s->head[0]].rtp;
@@ -229,6 +238,7 @@ static enum err answer_line(struct answering *s, unsigned i)
     l->from = b->text;
     if (o->kind == OFFER_T38) {
         struct offer_keyed plain = {.keying = OFFER_PLAIN};
+        TRY(has_port(s, o, &s->ours[0]->media[i]));
         fill_leg(&s->plan->streams[i].leg[0], o, &plain, s->ours[0]);
         fill_leg(&s->plan->streams[i].leg[1], b, &plain, s->ours[1]);
         l->proto = o->text->proto;
@@ -240,12 +250,8 @@ static enum err answer_line(struct answering *s, unsigned i)
     enum err rc = answer_transport(s, i);
     if (rc == ERR_OK)
         rc = answer_codecs(s, i);
-    if (rc) { /* the bundles go on without it */
-        for (int side = 0; side < 2; side++)
-            if (s->head[side] == (int)i)
-                s->head[side] = -1;
+    if (rc)
         return rc;
-    }
     l->web = o->web && p->web;
     l->limit = o;
     l->feedback = has_feedback(o) && has_feedback(p);
@@ -259,7 +265,7 @@ static enum err answer_line(struct answering *s, unsigned i)
 static bool is_refused(struct answering *s, unsigned i)
 {
     const struct offer_media *o = &s->offer->media[i];
-    if (o->refused || o->kind == OFFER_OTHER || s->ours[0]->media[i].rtp.n == 0)
+    if (o->refused || (o->kind == OFFER_OTHER && s->answer))
         return true;
     /* bundle-only cannot stand alone, nor be the head (RFC 9143 §7.3.1) */
     if (o->text->port == 0 && s->head[0] < 0)
@@ -313,29 +319,27 @@ static void refuse_line(struct answering *s, unsigned i)
         (struct offer_line){.like = o->text, .kind = o->kind, .refused = true, .mid = o->mid};
 }
 
-/* Audio that cannot be ends it all; of anything else the line alone, while another stands. */
 static enum err each_line(struct answering *s, enum err (*line)(struct answering *, unsigned))
 {
-    unsigned accepted = 0;
     for (unsigned i = 0; i < s->offer->n; i++) {
-        const struct offer_media *o = &s->offer->media[i];
-        struct offer_line *l = &s->draft.lines[i];
         refuse_line(s, i);
         if (is_refused(s, i))
             continue;
-        l->refused = s->plan->streams[i].refused = false;
+        s->draft.lines[i].refused = s->plan->streams[i].refused = false;
         enum err rc = line(s, i);
         if (s->why.rc)
             return s->why.rc;
-        if (rc && ((rc != ERR_UNSUPPORTED && rc != ERR_DENIED) || o->kind == OFFER_AUDIO))
+        if (rc && rc != ERR_UNSUPPORTED && rc != ERR_DENIED)
             return rc;
-        if (rc) {
-            s->verdict = rc;
-            refuse_line(s, i);
-        }
-        accepted += rc == ERR_OK;
+        offer_line_done(&s->why, s->offer->media[i].kind, rc);
+        if (rc == ERR_OK)
+            continue;
+        refuse_line(s, i);
+        for (int side = 0; side < 2; side++) /* the bundles go on without it */
+            if (s->head[side] == (int)i)
+                s->head[side] = -1;
     }
-    return accepted == 0 ? s->verdict : ERR_OK;
+    return offer_lines_done(&s->why);
 }
 
 static enum err finish(struct answering *s, enum err rc, struct arena *a, sv *ret_text)
@@ -393,9 +397,14 @@ static enum err accept_line(struct answering *s, unsigned i)
 {
     const struct offer_media *o = &s->offer->media[i];
     struct offer_stream *st = &s->plan->streams[i];
-    if (o->kind != OFFER_AUDIO || s->head[1] >= 0) { /* head[1]: the one that we took */
+    if (s->head[1] >= 0) { /* the one that we took */
         refuse_line(s, i);
         return ERR_OK;
+    }
+    if (o->kind != OFFER_AUDIO) {
+        offer_because(&s->why, "caller: " SV_FMT " is refused: there is only sound",
+                      SV_ARG(o->text->type));
+        return ERR_UNSUPPORTED;
     }
     TRY(answer_transport(s, i));
     const struct offer_codec *c = choose(s, o);
@@ -425,15 +434,5 @@ enum err offer_accept(const struct offer_session *offer, const struct offer_poli
 {
     struct answering s = {.offer = offer, .policy = p, .ours = {ours, NULL}};
     TRY(begin(&s, a, ret_plan, ret_why));
-    enum err rc = each_line(&s, accept_line);
-    if (rc == ERR_OK && s.head[1] < 0) {
-        bool asked = false;
-        for (unsigned i = 0; i < offer->n; i++)
-            asked = asked || !offer->media[i].refused;
-        if (asked) {
-            offer_because(&s.why, "caller: it offers no sound");
-            rc = ERR_UNSUPPORTED;
-        }
-    }
-    return finish(&s, rc, a, ret_text);
+    return finish(&s, each_line(&s, accept_line), a, ret_text);
 }

@@ -158,9 +158,9 @@ static void pass_codecs(struct passing *s, const struct offer_media *m, struct o
 
 /* ---- keys, transport ---- */
 
-/* Both sides can do what policy wants. False: not this line. */
-static bool keys_fit(struct passing *s, const struct offer_media *m,
-                     const struct offer_ours_media *mine)
+/* Both sides can do what policy wants. Errors: ERR_DENIED. */
+static enum err keys_fit(struct passing *s, const struct offer_media *m,
+                         const struct offer_ours_media *mine)
 {
     enum offer_srtp srtp = s->policy->srtp;
     const char *why = NULL, *side = "caller";
@@ -179,12 +179,10 @@ static bool keys_fit(struct passing *s, const struct offer_media *m,
         else if (s->profile == OFFER_SAVP && mine->keys_n == 0)
             why = "it needs SRTP, for which there are no keys";
     }
-    if (why) {
-        offer_because(&s->why, "%s: " SV_FMT ": %s", side, SV_ARG(m->text->type), why);
-        s->denied = true;
-        s->audio_denied = s->audio_denied || m->kind == OFFER_AUDIO;
-    }
-    return !why;
+    if (!why)
+        return ERR_OK;
+    offer_because(&s->why, "%s: " SV_FMT ": %s", side, SV_ARG(m->text->type), why);
+    return ERR_DENIED;
 }
 
 /* Why this order: phones exist that read the first line alone, and AES_CM_128_HMAC_SHA1_80 is the one that all must know
@@ -278,11 +276,11 @@ static void bundle(struct passing *s, unsigned i)
 
 /* ---- the whole ---- */
 
-static bool refused(struct passing *s, const struct offer_media *m, const char *why)
+static enum err refused(struct passing *s, const struct offer_media *m, const char *why)
 {
     offer_because(&s->why, "caller: " SV_FMT " by " SV_FMT " is refused: %s",
                   SV_ARG(sv_sub(m->text->type, 0, 40)), SV_ARG(sv_sub(m->text->proto, 0, 40)), why);
-    return false;
+    return ERR_UNSUPPORTED;
 }
 
 static enum sdp_direction direction_of(const struct offer_media *m)
@@ -294,14 +292,12 @@ static enum sdp_direction direction_of(const struct offer_media *m)
                                           : m->direction;
 }
 
-/* True: the line goes on. */
-static bool pass_line(struct passing *s, unsigned i)
+/* Errors: ERR_UNSUPPORTED, ERR_DENIED: it is refused. */
+static enum err pass_line(struct passing *s, unsigned i)
 {
     const struct offer_media *m = &s->offer->media[i];
     const struct offer_ours_media *mine = &s->ours->media[i];
     struct offer_line *l = &s->draft.lines[i];
-    if (m->refused)
-        return false;
     if (m->kind == OFFER_OTHER)
         return refused(s, m, "we do not relay it");
     if (mine->rtp.n == 0)
@@ -318,47 +314,41 @@ static bool pass_line(struct passing *s, unsigned i)
             return refused(s, m, "SRTP is required");
         l->proto = m->text->proto;
         l->rtp = mine->rtp;
-        return true;
+        return ERR_OK;
     }
-    if (!keys_fit(s, m, mine))
-        return false;
+    TRY(keys_fit(s, m, mine));
     pass_codecs(s, m, l);
     if (l->codecs_n == 0)
         return refused(s, m, "it names no codec");
     pass_transport(s, m, mine, l);
     l->web = m->web && s->profile == OFFER_WEB;
     l->feedback = m->kind != OFFER_AUDIO || s->profile == OFFER_WEB;
-    return true;
+    return ERR_OK;
 }
 
 static enum err pass_lines(struct passing *s)
 {
-    unsigned offered = 0, passed = 0;
     for (unsigned i = 0; i < s->offer->n; i++) {
+        const struct offer_media *m = &s->offer->media[i];
         struct offer_line *l = &s->draft.lines[i];
-        l->like = s->offer->media[i].text;
-        l->kind = s->offer->media[i].kind;
-        l->refused = !pass_line(s, i);
-        if (s->audio_denied)
-            return ERR_DENIED;
+        l->like = m->text;
+        l->kind = m->kind;
+        l->refused = true;
+        if (!m->refused) {
+            enum err rc = pass_line(s, i);
+            l->refused = rc != ERR_OK;
+            offer_line_done(&s->why, m->kind, rc);
+        }
         if (s->profile == OFFER_WEB) {
             name_line(s, i);
             if (!l->refused)
                 bundle(s, i);
         }
-        offered += !s->offer->media[i].refused;
-        passed += !l->refused;
     }
     if (s->offer->lost > 0)
         offer_because(&s->why, "caller: the last %u of its media are refused: there are too many",
                       s->offer->lost);
-    if (passed == 0 && s->denied)
-        return ERR_DENIED;
-    if (offered > 0 && passed == 0) {
-        offer_because(&s->why, "caller: nothing of its offer can be relayed");
-        return ERR_UNSUPPORTED;
-    }
-    return ERR_OK;
+    return offer_lines_done(&s->why);
 }
 
 enum err offer_pass(const struct offer_session *offer, const struct offer_policy *p,

@@ -32,7 +32,16 @@ struct offer_why {
     struct arena *arena;
     struct offer_reasons *reasons;
     enum err rc; /* ERR_NOMEM sticks */
+    /* Of the lines: whether there was sound to be had, whether some is, how the last line that could not be failed. */
+    unsigned wanted, kept, sound_wanted, sound_kept;
+    enum err failed, sound_failed;
+    sv failed_why;
 };
+/* One line that is not refused already has come out with rc. */
+void offer_line_done(struct offer_why *w, enum offer_kind kind, enum err rc);
+/* What becomes of the whole: sound that cannot be ends it, and so does it when nothing is left; the reason stands last.
+ */
+MUST_USE enum err offer_lines_done(struct offer_why *w);
 void offer_because(struct offer_why *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "opus/48000, PCMA/8000" of the main codecs, in the arena. */
 sv offer_codec_names(struct offer_why *w, const struct offer_codec *list, unsigned n);
@@ -83,7 +92,7 @@ MUST_USE enum err offer_key_callee(struct offer_why *w, const struct offer_media
                                    const struct offer_media *answer, enum offer_srtp srtp,
                                    const struct offer_ours_media *mine, struct offer_keyed *ret);
 
-/* ---- offer_print.c: a description of ours ---- */
+/* ---- what is to be written ---- */
 
 /* One m= line as it is to be written. */
 struct offer_line {
@@ -122,6 +131,16 @@ struct offer_draft {
     struct offer_line *lines;
     unsigned n;
 };
+
+/* ---- offer_attrs.c: what passes of the other side's attributes ---- */
+
+void offer_put_passing(struct buf *b, const struct offer_line *l);
+void offer_put_session_passing(struct buf *b, const struct sdp *from, bool web);
+void offer_put_bandwidths(struct buf *b, const struct sdp_bandwidth *v, size_t n);
+void offer_put_codecs(struct buf *b, const struct offer_line *l);
+
+/* ---- offer_print.c: the text ---- */
+
 /* Errors: ERR_NOMEM, ERR_TOOBIG. */
 MUST_USE enum err offer_print(const struct offer_draft *d, struct arena *a, sv *ret_text);
 bool offer_ip_equal(const struct offer_ip *a, const struct offer_ip *b); /* with the port */

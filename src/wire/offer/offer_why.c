@@ -56,3 +56,32 @@ sv offer_codec_names(struct offer_why *w, const struct offer_codec *list, unsign
     }
     return names;
 }
+
+void offer_line_done(struct offer_why *w, enum offer_kind kind, enum err rc)
+{
+    bool sound = kind == OFFER_AUDIO;
+    w->wanted++;
+    w->sound_wanted += sound;
+    w->kept += rc == ERR_OK;
+    w->sound_kept += sound && rc == ERR_OK;
+    if (rc == ERR_OK)
+        return;
+    w->failed = rc;
+    /* the reason that decides is the sound's, if there is one */
+    if (sound || w->sound_failed == ERR_OK)
+        w->failed_why = w->reasons->n > 0 ? w->reasons->line[w->reasons->n - 1] : SV_NONE;
+    if (sound)
+        w->sound_failed = rc;
+}
+
+enum err offer_lines_done(struct offer_why *w)
+{
+    enum err rc = ERR_OK;
+    if (w->sound_failed && w->sound_kept == 0)
+        rc = w->sound_failed;
+    else if (w->kept == 0)
+        rc = w->failed;
+    if (rc && sv_present(w->failed_why))
+        offer_because(w, SV_FMT, SV_ARG(w->failed_why));
+    return w->rc ? w->rc : rc;
+}

@@ -21,6 +21,7 @@ static enum err config_new(struct config_all **ret_c)
     c->accounts_end = &c->accounts;
     c->includes_end = &c->includes;
     c->zones_end = &c->zones;
+    c->doors_end = &c->doors;
     c->sni_end = &c->sni;
     c->exempt_end = &c->exempt;
     c->routes_end = &c->routes;

@@ -520,6 +520,7 @@ void config_apply(struct config_reader *r)
     accounts(r);
     across(r);
     push(r);
+    config_apply_turn(r);
     config_apply_tls(r);
     config_apply_routes(r);
     findings(r);

@@ -339,6 +339,7 @@ static void walk_map(struct config_reader *r, struct config_doc *d, yaml_node_t 
                                                : config_scalar(r, d, pair.value, row->path, &s))
                 config_take(r, row, &s);
         } else if (plain && !row && is_section(buf_sv(&b))) {
+            r->c->turn |= sv_eq(buf_sv(&b), SV("turn"));
             buf_char(&b, '.'); /* sections nest as deep as config.def, no deeper */
             walk_map(r, d, pair.value, buf_sv(&b));
         } else {
@@ -368,8 +369,8 @@ void config_set(struct config_reader *r, const char *set)
     }
     if (row && row->kind == CONFIG_ROW_KEY &&
         (row->type <= CONFIG_T_SCALARS || row->type == CONFIG_T_DOMAINS ||
-         row->type == CONFIG_T_LISTEN || row->type == CONFIG_T_NETWORKS ||
-         row->type == CONFIG_T_ADDRS)) {
+         row->type == CONFIG_T_LISTEN || row->type == CONFIG_T_DOORS ||
+         row->type == CONFIG_T_NETWORKS || row->type == CONFIG_T_ADDRS)) {
         if (row->type != CONFIG_T_PEM && !config_outside(r, row->path, &s))
             return;
         if (row->type <= CONFIG_T_SCALARS)

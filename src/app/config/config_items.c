@@ -157,7 +157,7 @@ static void append_listener(struct config_reader *r, const struct config_listene
 static void listen_text(struct config_reader *r, const struct config_scalar *s)
 {
     struct config_listener l;
-    if (config_listen_read(r, s, &l))
+    if (config_listen_read(r, SV("listen"), s, &l))
         append_listener(r, &l);
 }
 
@@ -371,6 +371,11 @@ static void forget(struct config_all *c, const struct config_row *key)
         c->local = NULL;
     } else if (key->id == CONFIG_K_SECURITY_TRUSTED) {
         c->trusted = NULL;
+    } else if (key->id == CONFIG_K_TURN_PEERS) {
+        c->turn_peers = NULL;
+    } else if (key->type == CONFIG_T_DOORS) {
+        c->doors = NULL;
+        c->doors_end = &c->doors;
     } else if (key->type == CONFIG_T_ADDRS) {
         c->servers = NULL;
     }
@@ -387,6 +392,8 @@ void config_item_text(struct config_reader *r, const struct config_row *key,
         domain_text(r, s);
     else if (key->type == CONFIG_T_LISTEN)
         listen_text(r, s);
+    else if (key->type == CONFIG_T_DOORS)
+        config_door_text(r, key, s);
     else if (key->type == CONFIG_T_INCLUDE)
         include_text(r, s);
     else if (key->type == CONFIG_T_NETWORKS)

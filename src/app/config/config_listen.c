@@ -10,10 +10,11 @@
 #define LISTEN_HINT \
     SV("such as udp:5060, tcp:192.0.2.1:5060, udp:[2001:db8::1]:5060, udp:eth0:5060")
 
-static bool wrong(struct config_reader *r, const struct config_scalar *s, sv hint, const char *why)
+static bool wrong(struct config_reader *r, sv key, const struct config_scalar *s, sv hint,
+                  const char *why)
 {
     char shown[CONFIG_SHOWN];
-    config_error(r, s->at, hint, "listen: %s %s", config_shown(s, shown), why);
+    config_error(r, s->at, hint, SV_FMT ": %s %s", SV_ARG(key), config_shown(s, shown), why);
     return false;
 }
 
@@ -60,28 +61,29 @@ static void add_interface(struct config_listener *l, sv name, uint16_t port)
     freeifaddrs(all);
 }
 
-static bool read_address(struct config_reader *r, const struct config_scalar *s, sv address,
+static bool read_address(struct config_reader *r, sv key, const struct config_scalar *s, sv address,
                          uint16_t port, struct config_listener *l)
 {
     struct addr a;
     bool brackets = address.n > 1 && address.p[0] == '[' && address.p[address.n - 1] == ']';
     if (!brackets && sv_chr(address, ':') < address.n)
-        return wrong(r, s, LISTEN_HINT, "has an IPv6 address without brackets, or too many parts");
+        return wrong(r, key, s, LISTEN_HINT,
+                     "has an IPv6 address without brackets, or too many parts");
     if (!addr_parse_ip(address, port, &a)) {
         if (addr_class(&a) == ADDR_MULTICAST)
-            return wrong(r, s, SV_NONE, "names a multicast address");
+            return wrong(r, key, s, SV_NONE, "names a multicast address");
         add(l, a);
         return true;
     }
     if (address.n == 0 || brackets)
-        return wrong(r, s, LISTEN_HINT, "has an address that is none");
+        return wrong(r, key, s, LISTEN_HINT, "has an address that is none");
     add_interface(l, address, port);
     if (l->addrs_n > 0)
         return true;
-    return wrong(r, s, LISTEN_HINT, "names neither an address nor an interface that has one");
+    return wrong(r, key, s, LISTEN_HINT, "names neither an address nor an interface that has one");
 }
 
-static bool no_transport(struct config_reader *r, const struct config_scalar *s, sv name)
+static bool no_transport(struct config_reader *r, sv key, const struct config_scalar *s, sv name)
 {
     static const sv words[] = {SV("udp"), SV("tcp"), SV("tls"), SV("ws"), SV("wss")};
     char mem[64];
@@ -89,10 +91,10 @@ static bool no_transport(struct config_reader *r, const struct config_scalar *s,
     sv near = config_nearest(name, words, sizeof(words) / sizeof(words[0]));
     buf_init(&b, mem, sizeof(mem));
     buf_printf(&b, "did you mean '" SV_FMT "'?", SV_ARG(near));
-    return wrong(r, s, sv_present(near) ? buf_sv(&b) : LISTEN_HINT, "is no listener");
+    return wrong(r, key, s, sv_present(near) ? buf_sv(&b) : LISTEN_HINT, "is no listener");
 }
 
-bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
+bool config_listen_read(struct config_reader *r, sv key, const struct config_scalar *s,
                         struct config_listener *l)
 {
     static const uint8_t any[16];
@@ -104,15 +106,15 @@ bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
     if (l->transport == SIP_T_OTHER)
         l->transport = SIP_T_NONE;
     if (l->transport == SIP_T_NONE || colon == text.n)
-        return no_transport(r, s, colon == text.n ? SV("") : name);
+        return no_transport(r, key, s, colon == text.n ? SV("") : name);
     size_t last = rest.n;
     while (last > 0 && rest.p[last - 1] != ':')
         last--;
     uint64_t port;
     if (sv_u64(sv_sub(rest, last, rest.n), 65535, &port))
-        return wrong(r, s, LISTEN_HINT, "has no port from 0 to 65535 (0: one that is free)");
+        return wrong(r, key, s, LISTEN_HINT, "has no port from 0 to 65535 (0: one that is free)");
     if (last > 0)
-        return read_address(r, s, sv_sub(rest, 0, last - 1), (uint16_t)port, l);
+        return read_address(r, key, s, sv_sub(rest, 0, last - 1), (uint16_t)port, l);
     add(l, addr_from_ip(any, 4, (uint16_t)port));
     add(l, addr_from_ip(any, 16, (uint16_t)port));
     return true;
@@ -208,7 +210,7 @@ bool config_listen_map(struct config_reader *r, struct config_doc *d, yaml_node_
         }
         bound = true;
         if (config_scalar(r, d, pair.value, SV("listen[].bind"), &s))
-            config_listen_read(r, &s, l);
+            config_listen_read(r, SV("listen"), &s, l);
     }
     if (!bound && r->report->errors == errors)
         config_error(r, at, SV("such as {bind: udp:5060}"), "listen[]: has no bind");

@@ -64,10 +64,17 @@ static unsigned count(const struct config_net *list)
 void config_net_text(struct config_reader *r, const struct config_row *key,
                      const struct config_scalar *s)
 {
-    bool local = key->id == CONFIG_K_LOCAL_NETWORKS;
-    struct config_net **list = local ? &r->c->local : &r->c->trusted;
+    struct config_net **list = &r->c->trusted;
+    unsigned max = SIP_TRUSTED_MAX;
+    if (key->id == CONFIG_K_LOCAL_NETWORKS) {
+        list = &r->c->local;
+        max = SIP_ZONE_NETWORKS_MAX;
+    } else if (key->id == CONFIG_K_TURN_PEERS) {
+        list = &r->c->turn_peers;
+        max = TURNSERVER_PEERS_MAX;
+    }
     unsigned n = count(*list);
-    append_net(r, key->path, s, local ? SIP_ZONE_NETWORKS_MAX : SIP_TRUSTED_MAX, list, &n);
+    append_net(r, key->path, s, max, list, &n);
 }
 
 void config_address_text(struct config_reader *r, const struct config_row *key,

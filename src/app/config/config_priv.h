@@ -54,6 +54,7 @@ enum config_type {
     CONFIG_T_SCALARS = CONFIG_T_WORDS, /* up to here one value is enough */
     CONFIG_T_DOMAINS,
     CONFIG_T_LISTEN,
+    CONFIG_T_DOORS, /* listeners without a long form: of TURN */
     CONFIG_T_INCLUDE,
     CONFIG_T_ACCOUNTS,
     CONFIG_T_LEVELS,
@@ -240,7 +241,9 @@ struct config_all {
     size_t domains_n, listeners_n, accounts_n;
     struct config_module modules[32];
     unsigned modules_n;
-    struct config_net *local, *trusted;
+    struct config_net *local, *trusted, *turn_peers;
+    struct config_listener *doors, **doors_end;
+    bool turn; /* the section stands there */
     struct config_address *servers;
     struct config_zone *zones, **zones_end;
     struct config_pair_files *sni, **sni_end;
@@ -415,7 +418,8 @@ void config_digest(struct config_reader *r, struct config_doc *d, sv key, yaml_n
                    struct auth_policy *p, bool *ret_listed);
 
 /* ---- config_listen.c ---- */
-bool config_listen_read(struct config_reader *r, const struct config_scalar *s,
+/* key: whose value it is, for messages. */
+bool config_listen_read(struct config_reader *r, sv key, const struct config_scalar *s,
                         struct config_listener *l);
 
 /* A map of the long form; false: reported. */
@@ -438,6 +442,13 @@ void config_exempt_map(struct config_reader *r, struct config_doc *d, yaml_node_
 void config_apply_nets(struct config_reader *r);
 /* Number of the zone in the settings; false: there is none. */
 bool config_zone_of(const struct config_reader *r, sv name, unsigned *ret_zone);
+
+/* ---- config_turn.c ---- */
+/* Appends one listener. */
+void config_door_text(struct config_reader *r, const struct config_row *key,
+                      const struct config_scalar *s);
+/* After the listeners. */
+void config_apply_turn(struct config_reader *r);
 
 /* ---- config_tls.c ---- */
 bool config_pem(struct config_reader *r, const struct config_row *key,

@@ -111,6 +111,7 @@ void config_value_print(struct buf *b, const struct config_row *key, const struc
         break;
     case CONFIG_T_DOMAINS:
     case CONFIG_T_LISTEN:
+    case CONFIG_T_DOORS:
     case CONFIG_T_INCLUDE:
     case CONFIG_T_ACCOUNTS:
     case CONFIG_T_LEVELS:
@@ -351,8 +352,10 @@ void config_put_items(struct buf *b, const struct config_all *c, enum config_id 
 {
     const char *comma = "";
     bool map = id == CONFIG_K_LOG_LEVELS || id == CONFIG_K_ZONES;
-    if (id == CONFIG_K_LOCAL_NETWORKS || id == CONFIG_K_SECURITY_TRUSTED) {
-        put_nets(b, id == CONFIG_K_LOCAL_NETWORKS ? c->local : c->trusted);
+    if (config_key(id)->type == CONFIG_T_NETWORKS) {
+        put_nets(b, id == CONFIG_K_LOCAL_NETWORKS ? c->local
+                    : id == CONFIG_K_TURN_PEERS   ? c->turn_peers
+                                                  : c->trusted);
         return;
     }
     buf_char(b, map ? '{' : '[');
@@ -365,6 +368,7 @@ void config_put_items(struct buf *b, const struct config_all *c, enum config_id 
     }
     ITEMS(DOMAINS, config_domain, domains, config_put_domain)
     ITEMS(LISTEN, config_listener, listeners, config_put_listener)
+    ITEMS(TURN_LISTEN, config_listener, doors, config_put_listener)
     ITEMS(ACCOUNTS, config_account, accounts, config_put_account)
     ITEMS(ZONES, config_zone, zones, put_zone)
     ITEMS(TLS_SNI, config_pair_files, sni, put_sni)

@@ -85,6 +85,7 @@ static json_t *own_schema(const struct config_row *key, bool *bad)
         return pattern("^[0-9]+/s$");
     case CONFIG_T_SECRET:
         return pattern("^(env|file|credential):");
+    case CONFIG_T_DOORS:
     case CONFIG_T_NETWORKS:
     case CONFIG_T_ADDRS:
         return json_pack("{s:[{s:s}, {s:s, s:{s:s}}]}", "anyOf", "type", "string", "type", "array",
@@ -304,6 +305,7 @@ static void put_type(struct buf *b, const struct config_row *key)
         [CONFIG_T_RATE] = "RATE",
         [CONFIG_T_SECRET] = "SECRET",
         [CONFIG_T_PEM] = "PATH",
+        [CONFIG_T_DOORS] = "list of LISTENER",
         [CONFIG_T_NETWORKS] = "list of CIDR",
         [CONFIG_T_ADDRS] = "list of addresses",
         [CONFIG_T_ZONES] = "map of maps",

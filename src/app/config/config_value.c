@@ -496,6 +496,7 @@ bool config_value_read(struct config_reader *r, const struct config_row *key,
         return config_pem(r, key, s, v);
     case CONFIG_T_DOMAINS:
     case CONFIG_T_LISTEN:
+    case CONFIG_T_DOORS:
     case CONFIG_T_INCLUDE:
     case CONFIG_T_ACCOUNTS:
     case CONFIG_T_LEVELS:

@@ -36,9 +36,11 @@ struct control_env {
     const char *version;
     usec started; /* wall */
     bool ready, draining, reload_ok;
-    struct settings *settings; /* current; the daemon swaps it */
-    sv config_file;            /* or SV_NONE */
-    sv restart;                /* lines "key: …": what waits for a restart */
+    struct settings *settings;            /* current; the daemon swaps it */
+    const struct turnserver_shared *turn; /* NULL: no TURN server */
+    sv turn_uris;                         /* where it is: lines "turn:…" */
+    sv config_file;                       /* or SV_NONE */
+    sv restart;                           /* lines "key: …": what waits for a restart */
     /* PEM: the certificate that is shown first, and our own authority's; empty: none */
     sv certificate, ca;
     const sv *sni; /* PEM: the certificates for other names */

@@ -338,6 +338,7 @@ static const struct {
     {"PUT", "/api/v1/accounts/", true, false, control_account_set},
     {"DELETE", "/api/v1/accounts/", true, false, control_account_remove},
     {"GET", "/api/v1/certificates", false, false, control_certificates},
+    {"POST", "/api/v1/turn", false, false, control_turn},
     {"POST", "/api/v1/reload", false, false, post_reload},
     {"POST", "/api/v1/rollback", false, false, post_reload},
 };

@@ -28,6 +28,8 @@ void control_account_set(struct control_request *rq);
 void control_account_remove(struct control_request *rq);
 /* control_cert.c */
 void control_certificates(struct control_request *rq);
+/* control_turn.c */
+void control_turn(struct control_request *rq);
 /* No login needed for this path from this peer. */
 bool control_open(sv path, const struct addr *peer);
 

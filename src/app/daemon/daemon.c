@@ -135,6 +135,8 @@ static int setup_http(struct daemon *d)
     struct config *c = d->config;
     d->env = (struct control_env){
         .group = d->group,
+        .turn = d->turn_shared,
+        .turn_uris = buf_sv(&d->turn_uris),
         .routing = d->routing,
         .store = d->store,
         .version = daemon_version,
@@ -316,6 +318,7 @@ static void take_down(struct daemon *d)
     reload_free_pending(d);
     accounts_free_pending(d);
     control_free(d->control);
+    turn_free(d);
     for (unsigned i = 0; d->group && i < d->group->n; i++)
         routing_free(d->routing[i]);
     if (d->sip)
@@ -390,6 +393,8 @@ static int set_up(struct daemon *d)
         code = ports_check(d);
     if (!code)
         code = setup_sip(d);
+    if (!code)
+        code = turn_setup(d);
     if (!code)
         code = setup_http(d);
     if (!code && d->config->socket.n)

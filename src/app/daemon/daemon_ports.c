@@ -296,6 +296,25 @@ int ports_check(struct daemon *d)
     return 0;
 }
 
+int ports_check_turn(struct daemon *d)
+{
+    struct settings_turn *t = &d->config->settings->turn;
+    for (unsigned i = 0; i < t->listeners;) {
+        struct turnserver_listen *l = &t->listen[i];
+        bool udp = l->transport == TURNSERVER_UDP;
+        int error = l->bind.port ? try_bind(&l->bind, udp ? SOCK_DGRAM : SOCK_STREAM, false) : 0;
+        bool no_ipv6 = l->bind.family == 6 && addr_is_any(&l->bind) &&
+                       (error == EAFNOSUPPORT || error == EADDRNOTAVAIL);
+        if (error && !no_ipv6)
+            return taken(udp ? SIP_T_UDP : SIP_T_TCP, &l->bind, error);
+        if (no_ipv6)
+            memmove(l, l + 1, (--t->listeners - i) * sizeof(*l));
+        else
+            i++;
+    }
+    return 0;
+}
+
 int ports_check_http(struct addr *addr, bool move)
 {
     uint16_t first = addr->port;

@@ -11,6 +11,7 @@
  *   daemon_ca.c        our own authority, when nobody gave a certificate
  *   daemon_tls.c       certificates: to the workers, and watched
  *   daemon_web.c       the page that browsers see
+ *   daemon_turn.c      the TURN server
  *   daemon_demo.c      two accounts and a call between them
  */
 #ifndef DAEMON_PRIV_H
@@ -33,6 +34,7 @@ struct daemon_secrets {
     uint8_t directory_seed[16];
     uint8_t cache_seed[16];
     uint8_t tickets[TLS_TICKET_KEY];
+    uint8_t turn[32];
 };
 
 struct demo;
@@ -111,6 +113,9 @@ struct daemon {
     bool look_failed;
     pthread_mutex_t ca_lock; /* the authority's files */
     struct routing *routing[LOOP_WORKERS_MAX];
+    struct turnserver_shared *turn_shared; /* NULL: no TURN server, nor any of the next */
+    struct turnserver *turn[LOOP_WORKERS_MAX];
+    struct buf turn_uris; /* a line each */
     struct control_env env;
     struct control *control;
     struct deferred start;
@@ -157,6 +162,9 @@ int user_become(struct daemon *d);
 int ports_check(struct daemon *d);
 /* addr is free for TCP (or the next port is, when move): its port is set. Non-zero: exit code. */
 int ports_check_http(struct addr *addr, bool move);
+
+/* The ports of the TURN server are free. Non-zero: exit code. */
+int ports_check_turn(struct daemon *d);
 
 /* ---- daemon_accounts.c ---- */
 /* The accounts of set are in the directory, then fn. */
@@ -218,6 +226,13 @@ void page_show(struct page *p, struct settings *set, struct certs *certs);
 void page_done(struct page *p);
 /* For routing_shared; arg: a struct page. */
 void page_answer(void *arg, struct http *h, const struct http_request *rq, const struct flow *f);
+
+/* ---- daemon_turn.c ---- */
+/* On every worker, where the configuration asks for one. Non-zero: exit code. */
+int turn_setup(struct daemon *d);
+/* A worker's own thread: what a reload changes. NULL: there is none. */
+void turn_settings(struct turnserver *t, const struct settings *set);
+void turn_free(struct daemon *d);
 
 /* ---- daemon_demo.c ---- */
 void demo_start(struct daemon *d);

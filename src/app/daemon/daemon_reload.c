@@ -68,6 +68,7 @@ void reload_log_levels(const struct config *was, const struct config *c)
 struct settings_mail {
     struct mail mail;
     struct routing *routing;
+    struct turnserver *turn; /* NULL: none */
     struct page *page;
     struct settings *set;
 };
@@ -97,6 +98,7 @@ static void take_settings(struct loop *at, struct mail *m)
     struct settings_mail *sm = CONTAINER(m, struct settings_mail, mail);
     if (!loop_stopping(at)) {
         routing_settings(sm->routing, sm->set);
+        turn_settings(sm->turn, sm->set);
         page_show(sm->page, sm->set, NULL);
     }
     settings_unref(sm->set);
@@ -274,6 +276,7 @@ static enum err prepare_mails(struct reload *r)
             return ERR_NOMEM; /* reload_free has the rest */
         m->mail.fn = take_settings;
         m->routing = d->routing[i];
+        m->turn = d->turn[i];
         m->page = &d->page[i];
         m->set = settings_ref(r->config->settings);
         r->mails[i] = m;
@@ -294,6 +297,9 @@ static void take_effect(struct reload *r)
     d->config = r->config;
     r->config = NULL;
     d->env.settings = d->config->settings;
+    if (d->ports &&
+        ports_range(d->ports, d->env.settings->media.first_port, d->env.settings->media.last_port))
+        LOG_WARN("daemon", "media.ports", F_STR("why", "not a range: the one of before stays"));
     d->env.config_file = d->config->file;
     buf_reset(&d->restart);
     buf_put(&d->restart, buf_sv(&r->restart));
@@ -348,6 +354,8 @@ static enum err adopt(struct reload *r)
             adopt_when(&routes[i].unless, &s->sip, &d->boot->sip);
     }
     s->sip = d->boot->sip;
+    memcpy(s->turn.listen, d->boot->turn.listen, sizeof(s->turn.listen));
+    s->turn.listeners = d->boot->turn.listeners;
     TRY(reload_complete(d, r->config));
     if (!tls_wanted(r->config))
         return ERR_OK;

@@ -312,6 +312,7 @@ int state_secrets(struct daemon *d)
     derive(secret, "location", d->secrets.location_seed, sizeof(d->secrets.location_seed));
     derive(secret, "directory", d->secrets.directory_seed, sizeof(d->secrets.directory_seed));
     derive(secret, "names", d->secrets.cache_seed, sizeof(d->secrets.cache_seed));
+    derive(secret, "turn", d->secrets.turn, sizeof(d->secrets.turn));
     derive_long(secret, d->secrets.tickets, sizeof(d->secrets.tickets));
     derive(secret, "token", token, sizeof(token));
     crypto_wipe(secret, sizeof(secret));

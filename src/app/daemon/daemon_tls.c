@@ -145,6 +145,7 @@ enum err certs_new(struct daemon *d, const struct settings *set, const struct co
 struct tls_mail {
     struct mail mail;
     struct routing *routing;
+    struct turnserver *turn; /* NULL: none */
     struct page *page;
     struct certs *certs;
 };
@@ -161,6 +162,8 @@ static void take_tls(struct loop *at, struct mail *m)
     struct tls_mail *tm = CONTAINER(m, struct tls_mail, mail);
     if (!loop_stopping(at)) {
         sip_tls(routing_sip(tm->routing), tm->certs->tls);
+        if (tm->turn)
+            turnserver_tls(tm->turn, tm->certs->tls);
         page_show(tm->page, tm->page->set, tm->certs);
     }
     tls_mail_free(tm);
@@ -205,6 +208,7 @@ static enum err prepare(struct daemon *d, struct certs *c,
         }
         m->mail.fn = take_tls;
         m->routing = d->routing[i];
+        m->turn = d->turn[i];
         m->page = &d->page[i];
         m->certs = certs_ref(c);
         ret_mails[i] = m;
@@ -373,6 +377,8 @@ bool tls_wanted(const struct config *c)
     bool wanted = c->tls.n > 0;
     for (unsigned i = 0; i < s->listeners && !wanted; i++)
         wanted = s->listen[i].transport == SIP_T_TLS || s->listen[i].transport == SIP_T_WSS;
+    for (unsigned i = 0; i < c->settings->turn.listeners && !wanted; i++)
+        wanted = c->settings->turn.listen[i].transport == TURNSERVER_TLS;
     return wanted;
 }
 

@@ -7,7 +7,8 @@
  *   an address of this machine                                 when `turn.peers` names it alone, not its network
  *   what else is special                                       when a network of `turn.peers` has it
  *   the rest                                                   yes
- */
+ *
+ * An address of NAT64 is judged as the address inside; for that one's sake nothing is opened to it. */
 #include "turnserver/turnserver_priv.h"
 
 static bool begins(const struct addr *a, const uint8_t *prefix, unsigned octets)
@@ -74,7 +75,9 @@ enum turnserver_verdict turnserver_peer_class(const struct turnserver_limits *l,
         return TURNSERVER_SPECIAL;
     if (is_hidden(&in))
         return TURNSERVER_HIDDEN;
-    if (addr_class(&in) != ADDR_GLOBAL && !opened(l, &in, false))
+    /* What is open is open under its own name: behind a translator it is another machine's. */
+    bool translated = !addr_equal_ip(a, &in);
+    if (addr_class(&in) != ADDR_GLOBAL && (translated || !opened(l, &in, false)))
         return TURNSERVER_SPECIAL;
     return TURNSERVER_OPEN;
 }
@@ -104,6 +107,7 @@ enum turnserver_verdict turn_peer_resolve(struct turnserver_core *c, const struc
     if (addr_equal(&in, &to) && ports_is_live(turn_ports(c->shared), &in))
         return TURNSERVER_OPEN;
     if (c->ops->is_ours(c->arg, &in))
-        return opened(&c->limits, &in, true) ? TURNSERVER_OPEN : TURNSERVER_OURS;
+        return addr_equal(&in, &to) && opened(&c->limits, &in, true) ? TURNSERVER_OPEN
+                                                                     : TURNSERVER_OURS;
     return v;
 }

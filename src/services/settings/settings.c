@@ -69,6 +69,7 @@ enum err settings_default(sv domain, struct settings **ret_settings)
         .silence = USEC_MIN,
         .dscp = 46,
     };
+    s->turn.limits = (struct turnserver_limits){.lifetime = USEC_HOUR, .quota = 10};
     s->contacts = 10;
     s->digest.mode = AUTH_MODE_AUTO;
     s->password_min = 12;

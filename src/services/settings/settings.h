@@ -14,6 +14,7 @@
 #include "mem/arena.h"
 #include "sock/addr.h"
 #include "transport/transport.h"
+#include "turnserver/turnserver.h"
 
 enum { SETTINGS_DOMAINS_MAX = 64, SETTINGS_ALIASES_MAX = 32 };
 enum { SETTINGS_BREADTH_DEFAULT = 60 };
@@ -103,6 +104,13 @@ struct settings_media {
     uint64_t bandwidth; /* bit/s; 0: no cap */
 };
 
+struct settings_turn {
+    struct turnserver_listen listen[TURNSERVER_LISTENERS_MAX];
+    unsigned listeners; /* 0: no TURN server */
+    struct turnserver_limits limits;
+    struct addr advertise[2]; /* IPv4, IPv6; family 0: none */
+};
+
 struct settings_push {
     sv url; /* empty: none */
     sv secret;
@@ -128,6 +136,7 @@ struct settings {
     bool require_tls; /* security.require_tls: accounts only over tls and wss */
     struct settings_push push;
     struct settings_media media;
+    struct settings_turn turn;
     const struct settings_route *routes;
     size_t routes_n;
     unsigned contacts;         /* registrar.contacts */

@@ -91,6 +91,7 @@ static void an_empty_file_gives_every_default(void **state)
     assert_int_equal(s->media.dtmf, MEDIA_DTMF_AUTO);
     assert_int_equal(s->media.silence, USEC_MIN);
     assert_int_equal(s->media.bandwidth, 0);
+    assert_int_equal(s->turn.listeners, 0);
     assert_int_equal(s->expires_min, 60 * USEC_S);
     assert_int_equal(s->expires_max, USEC_HOUR);
     assert_int_equal(s->contacts, 10);
@@ -242,6 +243,48 @@ static void weak_settings_are_findings(void **state)
     config_free(c);
 }
 
+static void turn_is_there_where_its_section_is(void **state)
+{
+    (void)state;
+    struct config *c = good("turn: {}\n");
+    const struct settings_turn *t = &c->settings->turn;
+    assert_int_equal(t->listeners, 6); /* each in both families */
+    assert_addr(&t->listen[0].bind, "0.0.0.0:3478");
+    assert_int_equal(t->listen[0].transport, TURNSERVER_UDP);
+    assert_addr(&t->listen[3].bind, "[::]:3478");
+    assert_int_equal(t->listen[3].transport, TURNSERVER_TCP);
+    assert_addr(&t->listen[4].bind, "0.0.0.0:5349");
+    assert_int_equal(t->listen[4].transport, TURNSERVER_TLS);
+    assert_int_equal(t->limits.lifetime, USEC_HOUR);
+    assert_int_equal(t->limits.quota, 10);
+    assert_int_equal(t->limits.peers_n, 0);
+    config_free(c);
+    c = good("turn: {quota: 3}\n");
+    assert_int_equal(c->settings->turn.listeners, 6);
+    config_free(c);
+    c = good("turn: {listen: [], quota: 3}\n");
+    assert_int_equal(c->settings->turn.listeners, 0);
+    config_free(c);
+    c = good("advertise: 203.0.113.5\nturn: {listen: \"udp:192.0.2.1:3479\", lifetime: 10m, quota: "
+             "2, peers: [10.0.0.0/8, \"fd00::/8\"]}\n");
+    t = &c->settings->turn;
+    assert_int_equal(t->listeners, 1);
+    assert_addr(&t->listen[0].bind, "192.0.2.1:3479");
+    assert_int_equal(t->limits.lifetime, 10 * USEC_MIN);
+    assert_int_equal(t->limits.quota, 2);
+    assert_int_equal(t->limits.peers_n, 2);
+    assert_int_equal(t->limits.peers[1].bits, 8);
+    assert_addr(&t->advertise[0], "203.0.113.5:0");
+    assert_int_equal(t->advertise[1].family, 0);
+    config_free(c);
+    c = load("turn: {peers: [0.0.0.0/0]}\n");
+    assert_non_null(c);
+    assert_string_equal(said, "t.yaml:1:16: finding: turn.peers: whoever has an account reaches "
+                              "every private network that this machine reaches; name the networks "
+                              "that are meant\n");
+    config_free(c);
+}
+
 /* ---- mistakes ---- */
 
 static void all_mistakes_are_reported_in_order_with_place_and_hint(void **state)
@@ -327,6 +370,19 @@ static const struct {
      "1:20: error: sip.max_message: '65536' has no unit; say 65536B, or 64KiB\n"},
     {"sip: {max_message: 64kB}\n", "1:20: error: sip.max_message: '64kB' is not a size; a size "
                                    "is a number and a unit: 512B, 64KiB, 1MiB\n"},
+    {"turn: {listen: ws:3478}\n", "1:16: error: turn.listen: 'ws:3478' is nothing that TURN runs "
+                                  "over; udp, tcp or tls\n"},
+    {"turn: {listen: [udp:5060]}\n",
+     "1:17: error: turn.listen: udp:5060 is bound by another listener as well; give it a port of "
+     "its own\nt.yaml:1:17: error: turn.listen: udp:5060 is bound by another listener as well; "
+     "give "
+     "it a port of its own\n"},
+    {"turn: {listen: [\"udp:192.0.2.1:20500\"]}\n",
+     "1:17: error: turn.listen: udp:192.0.2.1:20500 is one of media.ports; such as udp:3478\n"},
+    {"turn: {listen: [udp:1, {bind: udp:2}]}\n",
+     "1:24: error: turn.listen: one value belongs here, not a map\n"},
+    {"turn: {lifetime: 5m}\n",
+     "1:18: error: turn.lifetime: '5m' is out of range; from 10m to 1d\n"},
     {"sip: {t1: 5s, t2: 2s}\n", "1:19: error: sip.t2: is shorter than sip.t1\n"},
     {"sip: {ringing: 180s}\n",
      "1:16: error: sip.ringing: '180s' is out of range; from 181s to 1h\n"},
@@ -577,6 +633,7 @@ int main(void)
         cmocka_unit_test(every_key_has_its_value),
         cmocka_unit_test(one_duration_is_a_range_of_itself),
         cmocka_unit_test(weak_settings_are_findings),
+        cmocka_unit_test(turn_is_there_where_its_section_is),
         cmocka_unit_test(all_mistakes_are_reported_in_order_with_place_and_hint),
         cmocka_unit_test(each_mistake_has_its_line),
         cmocka_unit_test(names_alike_in_two_domains_are_two_accounts),

@@ -226,6 +226,9 @@ static void peers_open_what_is_special_but_ours_only_by_name(void **state)
     assert_int_equal(permit(&c, &loop), 0);
     assert_int_equal(permit(&c, &far), 0);
     assert_int_equal(permit(&c, &zero), 403); /* whatever is open */
+    struct addr translated = raw("64:ff9b::a00:1", 9), in;
+    assert_int_equal(turnserver_peer_class(&w->limits, &translated, &in), TURNSERVER_SPECIAL);
+    assert_true(addr_equal(&in, &lan));
     assert_int_equal(permit(&c, &group), 403);
     /* closed again, it carries nothing, whatever was bound */
     assert_int_equal(bind_channel(&c, 0x4001, &lan), 0);

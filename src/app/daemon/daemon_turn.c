@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* The TURN server: one on each worker, with what they share; and where it is, for those who are handed
+ * credentials. */
+#include "daemon/daemon_priv.h"
+
+enum { ADDRESSES_MAX = 64, URIS_MAX = 16 * 1024 };
+
+static bool has_account(void *arg, sv account)
+{
+    const struct daemon *d = arg;
+    return store_has_account(d->store, account);
+}
+
+void turn_settings(struct turnserver *t, const struct settings *set)
+{
+    if (t)
+        turnserver_limits(t, &set->turn.limits);
+}
+
+static int fail(const char *what, const struct turnserver_listen *l, enum err rc)
+{
+    char mem[64];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    if (l)
+        addr_print(&b, &l->bind);
+    LOG_ERROR("daemon", "start.failed", F_STR("what", what), F_SV("address", buf_sv(&b)),
+              F_ERR(rc));
+    return 3;
+}
+
+/* ---- where it is ---- */
+
+static void put_line(struct buf *b, const struct turnserver_listen *l, sv host)
+{
+    size_t from = b->n;
+    turnserver_put_uri(b, l->transport, host, l->bind.port);
+    buf_char(b, '\n');
+    /* A name stands for both families, each of which has a listener. */
+    sv all = buf_sv(b), line = sv_sub(all, from, all.n);
+    for (sv rest = sv_sub(all, 0, from); rest.n > 0;) {
+        size_t n = sv_chr(rest, '\n') + 1;
+        if (sv_eq(sv_sub(rest, 0, n), line)) {
+            b->n = from;
+            return;
+        }
+        rest = sv_sub(rest, n, rest.n);
+    }
+}
+
+static void put_address(struct buf *b, const struct turnserver_listen *l, const struct addr *a)
+{
+    char mem[64];
+    struct buf host;
+    buf_init(&host, mem, sizeof(mem));
+    addr_print_host(&host, a);
+    put_line(b, l, buf_sv(&host));
+}
+
+/* Every address of ours that others may know; on a machine that has none, its own to itself. */
+static void put_all(struct buf *b, const struct turnserver_listen *l)
+{
+    struct addr own[ADDRESSES_MAX];
+    size_t n = worker_addresses(own, ADDRESSES_MAX);
+    bool any = false;
+    for (int loopback = 0; loopback < 2 && !any; loopback++) {
+        for (size_t i = 0; i < n; i++) {
+            enum addr_class is = addr_class(&own[i]);
+            bool fits =
+                loopback ? is == ADDR_LOOPBACK : is != ADDR_LOOPBACK && is != ADDR_LINK_LOCAL;
+            if (own[i].family != l->bind.family || !fits)
+                continue;
+            put_address(b, l, &own[i]);
+            any = true;
+        }
+    }
+}
+
+static void put_uris(struct daemon *d)
+{
+    const struct settings *set = d->config->settings;
+    buf_init_heap(&d->turn_uris, URIS_MAX);
+    for (unsigned i = 0; i < set->turn.listeners; i++) {
+        const struct turnserver_listen *l = &set->turn.listen[i];
+        const struct addr *public = &set->turn.advertise[l->bind.family == 6];
+        /* Somebody's certificate is for a name; our own has our addresses, too. */
+        if (l->transport == TURNSERVER_TLS && d->certs && !d->certs->own)
+            put_line(&d->turn_uris, l, set->domains[0].name);
+        else if (public->family)
+            put_address(&d->turn_uris, l, public);
+        else if (!addr_is_any(&l->bind))
+            put_address(&d->turn_uris, l, &l->bind);
+        else
+            put_all(&d->turn_uris, l);
+    }
+}
+
+/* ---- life ---- */
+
+static int start_worker(struct daemon *d, unsigned i, const struct turnserver_config *c)
+{
+    struct settings_turn *t = &d->config->settings->turn;
+    enum err rc = turnserver_new(d->group->loop[i], d->turn_shared, c, &d->turn[i]);
+    if (rc)
+        return fail("out of memory", NULL, rc);
+    if (d->certs)
+        turnserver_tls(d->turn[i], d->certs->tls);
+    for (unsigned k = 0; k < t->listeners; k++) {
+        rc = turnserver_listen(d->turn[i], &t->listen[k]);
+        if (rc)
+            return fail("a listener of the TURN server cannot be opened", &t->listen[k], rc);
+    }
+    return 0;
+}
+
+int turn_setup(struct daemon *d)
+{
+    struct settings *set = d->config->settings;
+    if (set->turn.listeners == 0 || d->mode == DAEMON_OFFLINE)
+        return 0;
+    int code = ports_check_turn(d);
+    if (code)
+        return code;
+    enum err rc =
+        turnserver_shared_new(d->secrets.turn, set->domains[0].name, d->ports, &d->turn_shared);
+    if (rc)
+        return fail("out of memory, or the domain is too long for a realm", NULL, rc);
+    struct turnserver_config c = {.limits = set->turn.limits, .has_account = has_account, .arg = d};
+    memcpy(c.advertise, set->turn.advertise, sizeof(c.advertise));
+    for (unsigned i = 0; i < d->group->n && !code; i++)
+        code = start_worker(d, i, &c);
+    if (!code)
+        put_uris(d);
+    return code;
+}
+
+void turn_free(struct daemon *d)
+{
+    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++)
+        turnserver_free(d->turn[i]);
+    turnserver_shared_free(d->turn_shared);
+    buf_done(&d->turn_uris);
+}

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""The TURN server of a running Tandem: a client written for the test, over UDP, TCP and TLS; and coturn's."""
+import shutil
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+from support import server as servers
+from support import turn
+
+OPEN = "127.0.0.1"  # the address that `turn.peers` names
+
+
+class TurnServer(servers.Server):
+    """One with a TURN server; .turn[transport] is its port. Two workers, as a machine has them."""
+
+    def __init__(self, peers=OPEN, more=""):
+        self.turn = {"udp": servers.free_port(), "tls": servers.free_port()}
+        self.turn["tcp"] = self.turn["udp"]
+        first = 21000 + servers.free_port() % 4000
+        doors = ", ".join('"%s:%s:%d"' % (t, a, self.turn[t])
+                          for a in (OPEN, "[::1]") for t in ("udp", "tcp", "tls"))
+        super().__init__("workers: 2\nmedia: {ports: %d-%d}\nturn: {listen: [%s], peers: [%s]%s}\n"
+                         % (first, first + 199, doors, peers, more))
+        self.first = first
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        self.add_user("alice")
+
+    def client(self, transport="udp", address=OPEN, login=None, **more):
+        login = login or turn.credentials(self, "alice")
+        return turn.Client((address, self.turn[transport]), transport, login["username"],
+                           login["password"], ca=self.ca(), **more)
+
+    def metric(self, line):
+        import contextlib
+        with contextlib.closing(turn.Unix(self.folder / "data/control.sock")) as connection:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        return sum(float(row.split()[-1]) for row in text.splitlines() if row.startswith(line))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with TurnServer() as running:
+        yield running
+        assert running.is_alive(), "the server died: " + running.log()[-4000:]
+
+
+@pytest.fixture(scope="module")
+def login(server):
+    return turn.credentials(server, "alice")
+
+
+def test_the_control_api_hands_out_credentials_that_end(server):
+    before = int(time.time())
+    answer = turn.credentials(server, "alice")
+    expires, account = answer["username"].split(":")
+    assert account == "alice@example.test" and answer["ttl"] == 3600
+    assert before + 3600 <= int(expires) <= time.time() + 3600
+    assert sorted(answer["uris"]) == sorted(
+        "%s:%s:%d?transport=%s" % ("turns" if t == "tls" else "turn", a, server.turn[t],
+                                   "udp" if t == "udp" else "tcp")
+        for a in (OPEN, "[::1]") for t in ("udp", "tcp", "tls"))
+    assert turn.credentials(server, "alice@example.test", ttl=60)["ttl"] == 60
+    for body, status in (({"account": "nobody"}, 404), ({"account": "alice", "ttl": 3601}, 422),
+                         ({"account": "alice", "ttl": 0}, 422), ({}, 422), ([], 422),
+                         ({"account": "@"}, 422), ({"account": "alice@example.org"}, 404)):
+        assert turn.ask(server, body)[0] == status, body
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+@pytest.mark.parametrize("sha256", [True, False])
+def test_a_peer_is_reached_and_heard(server, login, transport, sha256):
+    with turn.Echo() as peer, server.client(transport, login=login, sha256=sha256) as client:
+        client.allocate()
+        assert client.lifetime == 600
+        assert client.mapped == client.socket.getsockname()[:2]
+        assert client.relayed[0] == OPEN
+        assert server.first <= client.relayed[1] < server.first + 200
+        client.permit(peer.address)
+        client.send(peer.address, b"by an indication")
+        assert client.wait_data() == (peer.address, b"by an indication", None)
+        assert peer.seen[-1] == (client.relayed, b"by an indication")
+        client.bind(0x4001, peer.address)
+        for n in (0, 1, 2, 3, 4, 1200):
+            client.send_channel(0x4001, bytes(n))
+            assert client.wait_data() == (peer.address, bytes(n), 0x4001)
+        assert client.refresh(0) == 0
+        with pytest.raises(turn.Refused) as gone:
+            client.refresh(600)
+        assert gone.value.code == 437
+
+
+def test_both_families_on_one_allocation(server, login):
+    with server.client("udp", address="::1", login=login) as client:
+        answer = client.allocate((turn.ADDITIONAL_FAMILY, struct.pack("!Bxxx", 2)))
+        relayed = [turn.unxor(v, answer.transaction) for v in answer.all(turn.RELAYED)]
+        assert sorted(a for a, _ in relayed) == [OPEN, "::1"]
+        client.refresh(0)
+
+
+REFUSED = ["10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "169.254.169.254", "0.0.0.0",
+           "0.1.2.3", "127.0.0.2", "224.0.0.1", "255.255.255.255", "240.0.0.1"]
+REFUSED6 = ["::1", "::", "fe80::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001::1"]
+
+
+@pytest.mark.parametrize("family,addresses", [(1, REFUSED), (2, REFUSED6)])
+def test_special_addresses_are_refused_and_nothing_goes_there(server, login, family, addresses):
+    with turn.Echo("127.0.0.2", 0) as inside, server.client(login=login) as client:
+        client.allocate((turn.FAMILY, struct.pack("!Bxxx", family)))
+        for address in addresses:
+            peer = (address, inside.address[1])
+            for ask in (lambda: client.permit(peer), lambda: client.bind(0x4000, peer)):
+                with pytest.raises(turn.Refused) as refused:
+                    ask()
+                assert refused.value.code == 403, address
+            client.send(peer, b"smuggled")
+            client.send_channel(0x4000, b"smuggled")
+        time.sleep(0.2)
+        assert inside.seen == []
+        client.refresh(0)
+
+
+def test_our_own_addresses_are_refused_but_for_another_clients_relay():
+    """On this server no peer is open: 127.0.0.1 is its own address, and special."""
+    with TurnServer(peers="") as server:
+        login = turn.credentials(server, "alice")
+        with server.client(login=login) as one, server.client(login=login) as two:
+            one.allocate()
+            two.allocate()
+            for port in (server.port, server.turn["udp"], server.first + 199):
+                with pytest.raises(turn.Refused) as refused:
+                    one.permit((OPEN, port))
+                assert refused.value.code == 403
+            one.permit(two.relayed)
+            two.permit(one.relayed)
+            one.send(two.relayed, b"from one relay to the other")
+            assert two.wait_data() == (one.relayed, b"from one relay to the other", None)
+            one.send((OPEN, server.port), b"OPTIONS sip:x SIP/2.0\r\n\r\n")  # permitted by address, not by port
+            two.refresh(0)
+            one.send(two.relayed, b"it is gone")
+            assert one.nothing_comes()
+        assert server.metric('tandem_turn_refusals_total{reason="forbidden_peer"}') >= 5
+
+
+def code_of(call):
+    with pytest.raises(turn.Refused) as refused:
+        call()
+    return refused.value.code
+
+
+def test_who_is_not_let_in(server, login):
+    wrong = dict(login, password="no" + login["password"][2:])
+    later = dict(login, username=str(int(login["username"].split(":")[0]) + 10) + ":alice@example.test")
+    other = dict(login, username=login["username"].replace("alice", "bob"))
+    for bad in (wrong, later, other):
+        with server.client(login=bad) as client:
+            assert code_of(client.allocate) == 401
+    short = turn.credentials(server, "alice", ttl=1)
+    time.sleep(1.2)
+    with server.client(login=short) as client:
+        assert code_of(client.allocate) == 401
+
+
+def test_an_account_has_its_quota_over_all_workers(server):
+    with TurnServer(more=", quota: 3") as server:
+        login = turn.credentials(server, "alice")
+        clients = [server.client(("udp", "tcp", "tls", "udp")[i], login=login) for i in range(4)]
+        for client in clients[:3]:
+            client.allocate()
+        assert code_of(clients[3].allocate) == 486
+        assert server.metric("tandem_turn_allocations ") == 3
+        clients[1].close()  # its connection was its allocation
+        until = time.monotonic() + 5
+        while server.metric("tandem_turn_allocations ") != 2:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        clients[3].allocate()
+        for client in clients:
+            client.close()
+
+
+def test_a_reload_opens_and_closes_peers(server):
+    with TurnServer(peers="") as server, turn.Echo() as peer:
+        with server.client() as client:
+            client.allocate()
+            assert code_of(lambda: client.permit(peer.address)) == 403
+            file = server.file.read_text()
+            server.file.write_text(file.replace("peers: []", "peers: [127.0.0.1]"))
+            server.run("reload")
+            client.bind(0x4000, peer.address)
+            client.send_channel(0x4000, b"x")
+            assert client.wait_data()[1] == b"x"
+            server.file.write_text(file)
+            server.run("reload")
+            client.send_channel(0x4000, b"x")
+            assert client.nothing_comes() and len(peer.seen) == 1
+            client.refresh(0)
+
+
+def test_strangers_are_answered_briefly_and_not_often(server):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect((OPEN, server.turn["udp"]))
+        s.settimeout(0.5)
+        request = turn.Message(turn.ALLOCATE, turn.REQUEST).add(turn.TRANSPORT, b"\x11\0\0\0").octets()
+        s.send(request)
+        assert len(s.recv(2048)) <= 130
+        answers = 0
+        for _ in range(400):
+            s.send(request)
+        try:
+            while s.recv(2048):
+                answers += 1
+        except (TimeoutError, socket.timeout):
+            pass
+        assert answers <= 110  # fifty a second of each of two workers
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_nonsense_ends_a_connection_and_nothing_else(server, login, transport):
+    with server.client(transport, login=login) as bad, server.client(transport, login=login) as good:
+        good.allocate()
+        bad.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises((EOFError, ConnectionError, OSError)):
+            while bad.receive():
+                pass
+        # octets one by one are as good as all at once
+        octets = good.sign(turn.Message(turn.REFRESH, turn.REQUEST))
+        for i in range(len(octets)):
+            good.socket.sendall(octets[i:i + 1])
+        assert turn.parse(good.receive()).kind == turn.SUCCESS
+        good.refresh(0)
+
+
+# --- an independent client: coturn's ------------------------------------------------------------------
+def echoes():
+    """Two peers at ports in a row, as RTP and RTCP are."""
+    for _ in range(100):
+        first = turn.Echo()
+        try:
+            return first, turn.Echo(port=first.address[1] + 1)
+        except OSError:
+            first.socket.close()
+    raise AssertionError("no two ports in a row are free")
+
+
+# By indications (-s): for channels it takes numbers from 0x5000 on, which RFC 8656 §12 took back. It asks for an even
+# port, and for the next one by its token.
+@pytest.mark.parametrize("how,options", [("udp", []), ("tls", ["-t", "-S"])])
+def test_coturns_client_gets_everything_back(server, login, how, options):
+    tool = shutil.which("turnutils_uclient")
+    assert tool, "turnutils_uclient is missing: tools/install-deps --test"
+    rtp, rtcp = echoes()
+    with rtp, rtcp:
+        ended = subprocess.run(
+            [tool, "-u", login["username"], "-w", login["password"], "-p", str(server.turn[how]),
+             "-e", OPEN, "-r", str(rtp.address[1]), "-n", "20", "-m", "1", "-l", "170", "-s", *options, OPEN],
+            capture_output=True, text=True, timeout=60)
+    print(ended.stdout[-3000:], ended.stderr[-1000:])
+    assert ended.returncode == 0
+    assert "tot_send_msgs=40, tot_recv_msgs=40" in ended.stdout
+    assert len(rtp.seen) + len(rtcp.seen) == 40

@@ -11,7 +11,7 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 
-enum { CM_BLOCKS = 32, SHA1_BLOCK = 64, E_FLAG = 0x80 };
+enum { CM_BLOCKS = 32, SHA1_BLOCK = 64, LAST = 8 * SHA1_BLOCK };
 
 static void check(int ok)
 {
@@ -120,6 +120,15 @@ static void state_set(SHA_CTX *s, const uint32_t h[static 5])
     s->num = 0;
 }
 
+static void state_put(const SHA_CTX *s, uint8_t ret[static SHA1_LEN])
+{
+    put32(ret, s->h0);
+    put32(ret + 4, s->h1);
+    put32(ret + 8, s->h2);
+    put32(ret + 12, s->h3);
+    put32(ret + 16, s->h4);
+}
+
 void srtp_hmac_key(struct srtp_hmac *h, const uint8_t key[static SHA1_LEN])
 {
     uint8_t pad[SHA1_BLOCK] = {0};
@@ -139,20 +148,21 @@ void srtp_hmac_key(struct srtp_hmac *h, const uint8_t key[static SHA1_LEN])
 
 /* The padding of FIPS 180-4 §5.1.1 behind n octets of the last blocks; octets counts all, from the key's block
  * on. The size of those blocks. */
-static size_t pad_last(uint8_t last[static 2 * SHA1_BLOCK], size_t n, size_t octets)
+static size_t pad_last(uint8_t last[static LAST], size_t n, size_t octets)
 {
-    size_t size = n + 9 <= SHA1_BLOCK ? SHA1_BLOCK : 2 * SHA1_BLOCK;
+    size_t size = (n + 9 + SHA1_BLOCK - 1) / SHA1_BLOCK * SHA1_BLOCK;
     memset(last + n, 0, size - n);
     last[n] = 0x80;
     put32(last + size - 4, (uint32_t)(octets * 8));
     return size;
 }
 
+/* What is short is put together with its padding: SHA-1 takes blocks two by two. */
 void srtp_hmac(const struct srtp_hmac *h, const uint8_t *p, size_t n,
                uint8_t ret_mac[static SHA1_LEN])
 {
-    uint8_t last[2 * SHA1_BLOCK];
-    size_t whole = n - n % SHA1_BLOCK;
+    uint8_t last[LAST];
+    size_t whole = n + 9 <= LAST ? 0 : n - n % SHA1_BLOCK;
     SHA_CTX s;
     state_set(&s, h->inner);
     if (whole > 0)
@@ -160,15 +170,10 @@ void srtp_hmac(const struct srtp_hmac *h, const uint8_t *p, size_t n,
     memcpy(last, p + whole, n - whole);
     check(SHA1_Update(&s, last, pad_last(last, n - whole, SHA1_BLOCK + n)));
 
-    uint32_t mac[5];
-    state_get(&s, mac);
-    for (int i = 0; i < 5; i++)
-        put32(last + (size_t)i * 4, mac[i]);
+    state_put(&s, last);
     state_set(&s, h->outer);
     check(SHA1_Update(&s, last, pad_last(last, SHA1_LEN, SHA1_BLOCK + SHA1_LEN)));
-    state_get(&s, mac);
-    for (int i = 0; i < 5; i++)
-        put32(ret_mac + (size_t)i * 4, mac[i]);
+    state_put(&s, ret_mac);
 }
 
 /* ---- AES-GCM (RFC 7714 §8, §9) ---- */

@@ -7,31 +7,17 @@
  *   RTCP   8 octets                 | the rest | E, index (31)   tag        AEAD: tag, then E and index
  */
 #include "srtp/srtp_priv.h"
+#include "rtpmsg/rtpmsg.h"
 #include <assert.h>
-#include <endian.h>
 
-enum { RTP_HEADER = 12, RTCP_HEADER = 8, EXTENSION = 4, E_AND_INDEX = 4 };
+enum { IN_CLEAR = 8, E_AND_INDEX = 4 }; /* of RTCP: the first octets, those behind */
 enum { SEQ_HALF = 0x8000, ATTEMPTS = 3 };
 
-static uint32_t get32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return be32toh(v);
-}
-
-/* Octets before the payload: RFC 3550 §5.1, §5.3.1. n: without what SRTP adds. 0: no RTP. */
+/* Octets before the payload. n: without what SRTP adds. 0: no RTP. */
 static size_t rtp_header(const uint8_t *p, size_t n)
 {
-    if (n < RTP_HEADER || p[0] >> 6 != 2)
-        return 0;
-    size_t header = RTP_HEADER + 4 * (size_t)(p[0] & 15);
-    if (p[0] & 0x10) {
-        if (n < header + EXTENSION)
-            return 0;
-        header += EXTENSION + 4 * (size_t)(p[header + 2] << 8 | p[header + 3]);
-    }
-    return header <= n ? header : 0;
+    struct rtpmsg m;
+    return rtpmsg_parse_protected((sv){(const char *)p, n}, &m) ? 0 : rtpmsg_payload_at(&m);
 }
 
 /* ---- windows (RFC 3711 §3.3.2) ---- */
@@ -116,8 +102,8 @@ enum err srtp_rtp_protect(struct srtp_context *c, uint8_t *p, size_t *n, size_t 
         return ERR_SYNTAX;
     if (*n > SRTP_PACKET_MAX - tag || *n > cap || cap - *n < tag)
         return ERR_TOOBIG;
-    uint16_t seq = (uint16_t)(p[2] << 8 | p[3]);
-    uint32_t ssrc = get32(p + 8);
+    uint16_t seq = rtpmsg_seq(p);
+    uint32_t ssrc = rtpmsg_ssrc(p);
     struct srtp_stream *s = srtp_stream_find(c, ssrc);
     const struct srtp_window *w = s ? &s->rtp : &none;
     uint64_t index = estimate(w, seq);
@@ -138,11 +124,11 @@ enum err srtp_rtcp_protect(struct srtp_context *c, uint8_t *p, size_t *n, size_t
 {
     assert(c->engine && c->role == SRTP_SENDER);
     size_t more = srtp_suite_info(c->keys.suite)->rtcp_tag + (size_t)E_AND_INDEX;
-    if (*n < RTCP_HEADER || p[0] >> 6 != 2)
+    if (*n < IN_CLEAR || p[0] >> 6 != 2)
         return ERR_SYNTAX;
     if (*n > SRTP_PACKET_MAX - more || *n > cap || cap - *n < more)
         return ERR_TOOBIG;
-    uint32_t ssrc = get32(p + 4);
+    uint32_t ssrc = rtpmsg_u32(p, 4);
     struct srtp_stream *s = srtp_stream_find(c, ssrc);
     /* §3.4: zero before the first, one more with each, not reset by new keys. */
     uint64_t index = s && !window_empty(&s->rtcp) ? s->rtcp.top + 1 : 0;
@@ -150,7 +136,7 @@ enum err srtp_rtcp_protect(struct srtp_context *c, uint8_t *p, size_t *n, size_t
         return ERR_STATE;
     if (!s && !(s = srtp_stream_add(c, ssrc)))
         return ERR_NOMEM;
-    struct srtp_packet q = {&c->keys, c->engine, p, RTCP_HEADER, *n, ssrc, index};
+    struct srtp_packet q = {&c->keys, c->engine, p, IN_CLEAR, *n, ssrc, index};
     *n += srtp_seal_rtcp(&q);
     window_take(&s->rtcp, index);
     c->keys.rtcp_packets++;
@@ -235,11 +221,11 @@ enum err srtp_rtp_unprotect(struct srtp_context *c, uint8_t *p, size_t *n)
         return ERR_SYNTAX;
     struct attempt a[ATTEMPTS] = {0};
     unsigned count = 0;
-    uint32_t ssrc = get32(p + 8);
+    uint32_t ssrc = rtpmsg_ssrc(p);
     struct srtp_stream *s = srtp_stream_find(c, ssrc);
     if (c->keys.packets >= SRTP_PACKETS_MAX)
         return ERR_STATE;
-    TRY(attempts(c, s, (uint16_t)(p[2] << 8 | p[3]), a, &count));
+    TRY(attempts(c, s, rtpmsg_seq(p), a, &count));
     enum err rc = ERR_SYNTAX;
     for (unsigned i = 0; i < count; i++) {
         size_t tag = srtp_suite_info(a[i].keys->suite)->tag;
@@ -267,15 +253,15 @@ static enum err rtcp_open(struct srtp_context *c, const struct srtp_keys *k,
 {
     const struct srtp_suite_info *suite = srtp_suite_info((enum srtp_suite)k->suite);
     size_t more = suite->rtcp_tag + (size_t)E_AND_INDEX;
-    if (n < RTCP_HEADER + more)
+    if (n < IN_CLEAR + more)
         return ERR_SYNTAX;
-    uint32_t word = get32(p + n - (suite->aead ? (size_t)E_AND_INDEX : more));
+    uint32_t word = rtpmsg_u32(p, n - (suite->aead ? (size_t)E_AND_INDEX : more));
     if (!(word >> 31))
         return ERR_SYNTAX;
     uint64_t index = word & SRTCP_INDEX_MAX;
     if (checked && s && !window_allows(&s->rtcp, index))
         return ERR_EXISTS;
-    *ret_q = (struct srtp_packet){k, c->engine, p, RTCP_HEADER, n - more, get32(p + 4), index};
+    *ret_q = (struct srtp_packet){k, c->engine, p, IN_CLEAR, n - more, rtpmsg_u32(p, 4), index};
     return srtp_open_rtcp(ret_q) ? ERR_OK : ERR_AUTH;
 }
 
@@ -284,11 +270,11 @@ enum err srtp_rtcp_unprotect(struct srtp_context *c, uint8_t *p, size_t *n)
     assert(c->engine && c->role == SRTP_RECEIVER);
     if (*n > SRTP_PACKET_MAX)
         return ERR_TOOBIG;
-    if (*n < RTCP_HEADER || p[0] >> 6 != 2)
+    if (*n < IN_CLEAR || p[0] >> 6 != 2)
         return ERR_SYNTAX;
     if (c->keys.rtcp_packets >= SRTCP_PACKETS_MAX)
         return ERR_STATE;
-    uint32_t ssrc = get32(p + 4);
+    uint32_t ssrc = rtpmsg_u32(p, 4);
     struct srtp_packet q;
     struct srtp_stream *s = srtp_stream_find(c, ssrc);
     bool first = !s || s->rtcp_key != c->keys.number, old = false;

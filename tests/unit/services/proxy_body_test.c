@@ -18,7 +18,7 @@ struct exchanger {
     struct bench *b;
     struct leg leg[LEGS];
     unsigned legs, over;
-    size_t extra;           /* octets that each offer has besides */
+    size_t extra, back;     /* octets that each offer, each answer has besides */
     enum proxy_body offers; /* the answer to requests */
     enum proxy_body answers[7];
     struct proxy_body_new refusal;
@@ -27,11 +27,11 @@ struct exchanger {
     struct addr last;
 };
 
-static sv say_leg(struct exchanger *x, struct arena *a, const char *way, unsigned n)
+static sv say_leg(size_t extra, struct arena *a, const char *way, unsigned n)
 {
     char mem[8192];
     sv text;
-    int len = snprintf(mem, sizeof(mem), "v=0\r\ns=%s %u\r\na=%0*d\r\n", way, n, (int)x->extra, 0);
+    int len = snprintf(mem, sizeof(mem), "v=0\r\ns=%s %u\r\na=%0*d\r\n", way, n, (int)extra, 0);
     assert_true(len > 0 && (size_t)len < sizeof(mem));
     assert_int_equal(sv_dup(a, (sv){mem, (size_t)len}, &text), ERR_OK);
     return text;
@@ -54,7 +54,7 @@ static enum proxy_body on_request(void *arg, void **leg, const struct proxy_pass
     if (x->offers == PROXY_BODY_REFUSE)
         *ret = x->refusal;
     else
-        ret->description = say_leg(x, m->arena, "to", (unsigned)(l - x->leg));
+        ret->description = say_leg(x->extra, m->arena, "to", (unsigned)(l - x->leg));
     return x->offers;
 }
 
@@ -70,9 +70,8 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         return PROXY_BODY_PASS;
     l->answered++;
     assert_false(l->gone);
-    x->extra = 1;
     if (m->description.p)
-        ret->description = say_leg(x, m->arena, "from", (unsigned)(l - x->leg));
+        ret->description = say_leg(x->back, m->arena, "from", (unsigned)(l - x->leg));
     return x->answers[m->status / 100];
 }
 
@@ -107,7 +106,7 @@ static int setup(void **state)
     struct bench *b = bench_new();
     struct exchanger *x = MEM_NEW(struct exchanger);
     x->b = b;
-    x->extra = 1;
+    x->extra = x->back = 1;
     x->offers = PROXY_BODY_REPLACE;
     for (int i = 0; i < 7; i++)
         x->answers[i] = PROXY_BODY_REPLACE;
@@ -334,7 +333,7 @@ static void test_grows(void **state)
     struct bench *b = *state;
     struct rig *r = &b->rig;
     struct exchanger *x = x_of(b);
-    x->extra = 2000;
+    x->extra = 7500;
     ask(b, "INVITE", "long", CONTACT);
     rig_run(r, 3 * USEC_S);
     const char *in = find_raw(r, BOB, "INVITE");
@@ -342,6 +341,9 @@ static void test_grows(void **state)
     assert_non_null(strstr(in, "Via: SIP/2.0/UDP 192.0.2.1"));
     assert_int_equal(failovers(b), 0);
     assert_int_equal(x->leg[0].asked, 1);
+    x->back = 7900;
+    say(r, BOB, with_sdp(reply(in, 183, "b1", "")));
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 183"), "Content-Length"), "7921");
     say(r, BOB, reply(in, 486, "b1", ""));
     ack(b, "long", find_got(r, ALICE, "SIP/2.0 486"));
     /* DESK takes TCP */

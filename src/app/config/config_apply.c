@@ -299,6 +299,21 @@ static unsigned connections(const struct config_reader *r)
     return total / workers > 0 ? (unsigned)(total / workers) : 1;
 }
 
+/* What can be dialled, and is no account's name. */
+static void apply_codes(struct config_reader *r)
+{
+    enum { CODE_MAX = 16 };
+    const struct config_value *v = value(r, CONFIG_K_CODES_ECHO);
+    bool good = v->text.n <= CODE_MAX;
+    for (size_t i = 0; i < v->text.n; i++)
+        good = good && sv_chr(SV("0123456789*#"), v->text.p[i]) < 12;
+    if (good)
+        copy(r, v->text, &r->c->pub.settings->codes.echo);
+    else
+        config_error(r, v->at, SV("such as \"*43\""),
+                     "codes.echo: is not what a phone dials: up to %d of 0-9, * and #", CODE_MAX);
+}
+
 static void media(struct settings *s, const struct config_value *v)
 {
     struct settings_media *m = &s->media;
@@ -336,6 +351,7 @@ static void scalars(struct config_reader *r)
     s->server_hidden = sv_eq(v[CONFIG_K_SIP_SERVER].text, SV("hidden"));
     if (!s->server_hidden)
         copy(r, v[CONFIG_K_SIP_SERVER].text, &s->server);
+    apply_codes(r);
     s->breadth = (unsigned)v[CONFIG_K_SIP_BREADTH].n;
     s->session_timer = v[CONFIG_K_SIP_SESSION_TIMER].n;
     s->min_se = v[CONFIG_K_SIP_MIN_SE].n;

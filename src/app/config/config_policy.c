@@ -4,8 +4,10 @@
 #include "config/config_priv.h"
 #include "uri/uri.h"
 
-#define TARGET_HINT SV("local, uri, sip:…, sips:…, tel:…, an account or its number, reject 486")
-#define FROM_HINT   SV("accounts, alice, strangers, 10.0.0.0/8, tls:sbc.example.test")
+#define TARGET_HINT                                                                                      \
+    SV("local, uri, sip:…, sips:…, tel:…, an account or its number, reject 486; alone also echo, " \
+       "play:FILE")
+#define FROM_HINT SV("accounts, alice, strangers, 10.0.0.0/8, tls:sbc.example.test")
 
 static void copy(struct config_reader *r, sv from, sv *ret_to)
 {
@@ -295,11 +297,34 @@ static void bare_host(struct config_reader *r, sv key, const struct config_word 
                  config_shown(&s, shown));
 }
 
+/* A call that ends at this server. */
+static bool is_here(sv text)
+{
+    return sv_eq(text, SV("echo")) || sv_starts(text, SV("play:"));
+}
+
+static void target_here(struct config_reader *r, const struct config_route *route,
+                        const struct config_word *w, struct settings_target *out)
+{
+    sv play = SV("play:"), file = sv_sub(w->text, play.n, w->text.n);
+    struct config_scalar s = {.text = w->text};
+    char shown[CONFIG_SHOWN];
+    out->kind = sv_starts(w->text, play) ? TARGET_PLAY : TARGET_ECHO;
+    if (out->kind == TARGET_PLAY && file.n == 0)
+        config_error(r, w->at, SV("such as play:sounds/closed.wav"),
+                     "routes[].to: %s names no file", config_shown(&s, shown));
+    else if (out->kind == TARGET_PLAY)
+        copy(r, config_join(r, w->folder, file), &out->file);
+    if (route->targets->next)
+        config_error(r, w->at, SV("make a route of its own of it"),
+                     "routes[].to: %s stands alone, nothing rings beside it or before it",
+                     config_shown(&s, shown));
+}
+
 static void target(struct config_reader *r, const struct config_route *route,
                    const struct config_word *w, struct settings_target *out)
 {
-    static const char *const later[] = {"trunk:", "group:",      "voicemail",
-                                        "play:",  "conference:", NULL};
+    static const char *const later[] = {"trunk:", "group:", "voicemail", "conference:", NULL};
     static const char *const uris[] = {"sip:", "sips:", "tel:", NULL};
     bool redirect = route->action == ACTION_REDIRECT;
     sv key = redirect ? SV("routes[].redirect") : SV("routes[].to");
@@ -307,16 +332,19 @@ static void target(struct config_reader *r, const struct config_route *route,
     char shown[CONFIG_SHOWN];
     struct uri u;
     out->step = (uint8_t)w->step;
-    if (begins(w->text, later) || sv_eq(w->text, SV("enum")) || sv_eq(w->text, SV("echo"))) {
+    if (begins(w->text, later) || sv_eq(w->text, SV("enum"))) {
         not_yet(r, key, w, TARGET_HINT);
     } else if (sv_eq(w->text, SV("local"))) {
         out->kind = TARGET_LOCAL;
-    } else if (redirect && (sv_eq(w->text, SV("uri")) || sv_starts(w->text, SV("reject")))) {
+    } else if (redirect && (sv_eq(w->text, SV("uri")) || sv_starts(w->text, SV("reject")) ||
+                            is_here(w->text))) {
         config_error(r, w->at, SV("local, sip:…, sips:…, tel:…, an account"),
                      SV_FMT ": %s is no contact to redirect to", SV_ARG(key),
                      config_shown(&s, shown));
     } else if (sv_eq(w->text, SV("uri"))) {
         out->kind = TARGET_URI;
+    } else if (is_here(w->text)) {
+        target_here(r, route, w, out);
     } else if (sv_starts(w->text, SV("reject "))) {
         out->kind = TARGET_REJECT;
         rejection(r, key, sv_sub(w->text, 7, w->text.n), w->at, &out->status, &out->reason);

@@ -124,7 +124,7 @@ struct config_value {
 /* One word of a list that is understood when the whole file is known. */
 struct config_word {
     struct config_word *next;
-    sv text;
+    sv text, folder; /* folder: of the file that it stands in */
     struct config_place at;
     unsigned step; /* of a TARGET: its place in the outer list */
 };

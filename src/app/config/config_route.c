@@ -12,7 +12,7 @@ static bool append(struct config_reader *r, struct config_word ***end,
         r->nomem = true;
         return false;
     }
-    *w = (struct config_word){.text = s->text, .at = s->at, .step = step};
+    *w = (struct config_word){.text = s->text, .folder = s->folder, .at = s->at, .step = step};
     **end = w;
     *end = &w->next;
     return true;

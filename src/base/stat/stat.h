@@ -67,6 +67,7 @@ struct stats {
     X(BINDINGS, "bindings")                     \
     X(BRANCHES, "branches")                     \
     X(CALLS, "calls")                           \
+    X(ANSWERED, "answered")                     \
     X(CONNECTIONS, "connections")               \
     X(SOURCE_CONNECTIONS, "source_connections") \
     X(NEW_CONNECTIONS, "new_connections")       \

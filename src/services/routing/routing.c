@@ -185,7 +185,7 @@ static void on_request(void *arg, struct rx *rx)
         routing_refuse(r, rx, rx->fault.status ? rx->fault.status : 400, rx->fault.why, SV_NONE);
         return;
     }
-    if (overloaded(r, rx) || !proxy_validate(r->proxy, rx))
+    if (overloaded(r, rx) || !proxy_validate(r->proxy, rx) || answer_request(r->answer, rx))
         return;
     if (proxy_route(r->proxy, rx, &route)) {
         routing_refuse(r, rx, 400, NULL, SV_NONE);
@@ -266,11 +266,14 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
     if (!rc && sh->media)
         rc = anchor_new(r->sip, sh->media, set, &r->anchor);
+    if (!rc)
+        rc = answer_new(r->sip, set->calls_max, &r->answer);
     if (rc) {
         routing_free(r);
         return rc;
     }
     proxy_settings(r->proxy, set);
+    answer_settings(r->answer, set);
     proxy_overload(r->proxy, &r->overload);
     if (r->locate) {
         proxy_locate(r->proxy, r->locate);
@@ -290,6 +293,7 @@ void routing_free(struct routing *r)
     }
     proxy_free(r->proxy);
     anchor_free(r->anchor);
+    answer_free(r->answer);
     push_free(r->push);
     keepalive_free(r->keepalive);
     overload_probe_done(&r->probe);
@@ -332,10 +336,22 @@ void routing_settings(struct routing *r, struct settings *set)
     struct settings *old = r->set;
     r->set = settings_ref(set);
     proxy_settings(r->proxy, set);
+    answer_settings(r->answer, set);
     keepalive_settings(r->keepalive, set);
     if (r->anchor)
         anchor_settings(r->anchor, set);
     settings_unref(old);
+}
+
+void routing_media(struct routing *r, const struct routing_media *m, void *arg)
+{
+    r->media = m;
+    r->media_arg = arg;
+}
+
+struct answer *routing_answer(struct routing *r)
+{
+    return r->answer;
 }
 
 void routing_drain(struct routing *r)

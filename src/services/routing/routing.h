@@ -12,6 +12,7 @@
 #define ROUTING_ROUTING_H
 #include "accounting/accounting.h"
 #include "anchor/anchor.h"
+#include "answer/answer.h"
 #include "proxy/proxy.h"
 #include "settings/settings.h"
 #include "store/store.h"
@@ -45,6 +46,15 @@ struct anchor *routing_anchor(struct routing *r); /* NULL: there is none */
 size_t routing_contexts(const struct routing *r);
 /* New snapshot; on the worker's own thread. */
 void routing_settings(struct routing *r, struct settings *set);
+/* Who answers calls that end at this server: an echo, an announcement (TARGET_ECHO, TARGET_PLAY; `codes`).
+ * Before it is set they are refused: 501. */
+struct routing_media {
+    /* call is his from here on: he sets a handler (answer_handle), and answers or rejects it, now or later.
+     * file, and what else of the settings he wants, is copied. On the worker. */
+    void (*on_call)(void *arg, struct answer_call *call, const struct settings_target *what);
+};
+void routing_media(struct routing *r, const struct routing_media *m, void *arg);
+struct answer *routing_answer(struct routing *r);
 /* No new calls (503 with Retry-After); standing ones go on. On the worker's own thread. */
 void routing_drain(struct routing *r);
 

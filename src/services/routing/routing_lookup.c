@@ -228,6 +228,9 @@ static bool look_up(struct lookup *k, const struct settings_target *t)
         k->reason = t->reason;
         k->at = k->n; /* nothing behind it is reached */
         return false;
+    case TARGET_ECHO:
+    case TARGET_PLAY:
+        return false; /* they stand alone: routing_outside */
     }
     return false;
 }

@@ -41,6 +41,9 @@ struct routing {
     struct locate *locate; /* NULL: only numeric targets */
     struct push *push;
     struct keepalive *keepalive;
+    struct answer *answer;
+    const struct routing_media *media; /* NULL: no media service */
+    void *media_arg;
     struct link wakes; /* held requests */
     unsigned wakes_n;
     struct overload overload;
@@ -182,6 +185,8 @@ void routing_phone_target(struct proxy_target *ret, const struct location_target
 
 void lookup_start(struct lookup *k);
 void lookup_cancel(struct lookup *k);
+/* what is TARGET_ECHO or TARGET_PLAY: the call ends here. */
+void routing_local(struct pending *p, const struct settings_target *what);
 /* p's targets are found: the proxy takes it. */
 void routing_forward(struct pending *p);
 

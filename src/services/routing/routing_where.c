@@ -275,6 +275,33 @@ static void go(struct pending *p)
 
 /* ---- outside a dialog ---- */
 
+void routing_local(struct pending *p, const struct settings_target *what)
+{
+    struct routing *r = p->r;
+    if (p->rx->msg.method != SIP_INVITE) {
+        pending_answer(p, 405, NULL, SV("Allow: INVITE, ACK, CANCEL, BYE\r\n"));
+        return;
+    }
+    if (!r->media) {
+        pending_answer(p, 501, "No Media Service Is Running", SV_NONE);
+        return;
+    }
+    if (!p->txn && !pending_transaction(p))
+        return;
+    struct answer_call *call = answer_take(r->answer, p->txn, NULL, NULL);
+    p->txn = NULL;
+    if (call)
+        r->media->on_call(r->media_arg, call, what);
+    pending_free(p);
+}
+
+/* What is dialled on any phone. */
+static bool is_code(const struct pending *p, sv code)
+{
+    bool ours = p->caller.p || p->anybody;
+    return code.n && ours && p->to.ours && !p->route.next && sv_eq(p->to.number, code);
+}
+
 static void log_route(const struct pending *p)
 {
     if (log_enabled("routing", LOG_LEVEL_DEBUG))
@@ -342,6 +369,11 @@ void routing_outside(struct pending *p)
     }
     p->rule = rule_for(p, &p->to);
     log_route(p);
+    if (!p->rule && is_code(p, p->set->codes.echo)) {
+        static const struct settings_target echo = {.kind = TARGET_ECHO};
+        routing_local(p, &echo);
+        return;
+    }
     if (!p->rule) {
         if (built_in(p))
             go(p);
@@ -355,6 +387,10 @@ void routing_outside(struct pending *p)
     }
     if (p->rule->action == ACTION_REJECT) {
         pending_answer(p, p->rule->status, p->rule->reason.n ? p->rule->reason.p : NULL, SV_NONE);
+        return;
+    }
+    if (p->rule->target[0].kind == TARGET_ECHO || p->rule->target[0].kind == TARGET_PLAY) {
+        routing_local(p, &p->rule->target[0]);
         return;
     }
     p->lookup.list = p->rule->target;

@@ -63,11 +63,21 @@ struct settings_when {
     uint32_t zones; /* mask of sip_config.zone; 0: any */
     bool never;     /* nothing can match (said as an error by check) */
 };
-enum settings_target_kind { TARGET_LOCAL, TARGET_URI, TARGET_SIP, TARGET_ACCOUNT, TARGET_REJECT };
+/* ECHO and PLAY are of this server's own media service and stand alone. */
+enum settings_target_kind {
+    TARGET_LOCAL,
+    TARGET_URI,
+    TARGET_SIP,
+    TARGET_ACCOUNT,
+    TARGET_REJECT,
+    TARGET_ECHO,
+    TARGET_PLAY
+};
 struct settings_target {
     enum settings_target_kind kind;
     sv uri;          /* TARGET_SIP */
     sv user, domain; /* TARGET_ACCOUNT */
+    sv file;         /* TARGET_PLAY: its path */
     uint16_t status; /* TARGET_REJECT */
     sv reason;
     uint8_t step; /* equal ones ring together; the next step when all have failed */
@@ -111,6 +121,11 @@ struct settings_turn {
     struct addr advertise[2]; /* IPv4, IPv6; family 0: none */
 };
 
+/* What is dialled on any phone; empty: nothing. */
+struct settings_codes {
+    sv echo;
+};
+
 struct settings_push {
     sv url; /* empty: none */
     sv secret;
@@ -137,6 +152,7 @@ struct settings {
     struct settings_push push;
     struct settings_media media;
     struct settings_turn turn;
+    struct settings_codes codes;
     const struct settings_route *routes;
     size_t routes_n;
     unsigned contacts;         /* registrar.contacts */

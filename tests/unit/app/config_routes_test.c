@@ -244,8 +244,41 @@ static void routes_mean_what_they_say(void **state)
     config_free(c);
 }
 
-#define FROM_WORDS   "accounts, alice, strangers, 10.0.0.0/8, tls:sbc.example.test"
-#define TARGET_WORDS "local, uri, sip:…, sips:…, tel:…, an account or its number, reject 486"
+/* echo and play stand alone, a file from the folder of its own file on; what is dialled for an echo. */
+static void calls_may_end_here(void **state)
+{
+    (void)state;
+    struct config *c = load("routes:\n"
+                            "  - {when: {user: hello}, to: echo}\n"
+                            "  - {when: {user: closed}, to: [\"play:sounds/closed.wav\"]}\n"
+                            "  - {when: {user: open}, to: \"play:/srv/open.wav\"}\n");
+    assert_non_null(c);
+    const struct settings *s = c->settings;
+    char want[256];
+    assert_int_equal(s->routes[0].target[0].kind, TARGET_ECHO);
+    assert_int_equal(s->routes[1].target[0].kind, TARGET_PLAY);
+    snprintf(want, sizeof(want), "%s/sounds/closed.wav", folder);
+    assert_sv(s->routes[1].target[0].file, want);
+    assert_sv(s->routes[2].target[0].file, "/srv/open.wav");
+    assert_sv(s->codes.echo, "*43");
+    config_free(c);
+    c = load("codes: {echo: \"#1\"}\n");
+    assert_sv(c->settings->codes.echo, "#1");
+    config_free(c);
+    c = load("codes: {echo: \"\"}\n");
+    assert_int_equal(c->settings->codes.echo.n, 0);
+    config_free(c);
+    assert_null(load("codes: {echo: bob}\n"));
+    assert_non_null(strstr(said, "codes.echo: is not what a phone dials"));
+    assert_null(load("codes: {echo: \"12345678901234567\"}\n"));
+    assert_null(load("codes: {voicemail: \"*97\"}\n"));
+    assert_non_null(strstr(said, "codes.voicemail: is not built yet"));
+}
+
+#define FROM_WORDS "accounts, alice, strangers, 10.0.0.0/8, tls:sbc.example.test"
+#define TARGET_WORDS                                                                                  \
+    "local, uri, sip:…, sips:…, tel:…, an account or its number, reject 486; alone also echo, " \
+    "play:FILE"
 #define RELAY                                                                                  \
     " lets strangers call on through us, anywhere and at our cost; say in when.from who may: " \
     "accounts, a CIDR, tls:NAME\n"
@@ -307,12 +340,21 @@ static const struct {
      "2:17: error: routes[].when.zone: there is no zone x; name it under zones\n"},
     {"- {when: {}, to: [trunk:telco, echo, voicemail:alice, group:sales]}\n",
      "2:19: error: routes[].to: 'trunk:telco' is not there yet; " TARGET_WORDS "\n"
-     "t.yaml:2:32: error: routes[].to: 'echo' is not there yet; " TARGET_WORDS "\n"
+     "t.yaml:2:32: error: routes[].to: 'echo' stands alone, nothing rings beside it or before it; "
+     "make a route of its own of it\n"
      "t.yaml:2:38: error: routes[].to: 'voicemail:alice' is not there yet; " TARGET_WORDS "\n"
      "t.yaml:2:55: error: routes[].to: 'group:sales' is not there yet; " TARGET_WORDS "\n"},
     {"- {when: {from: accounts}, to: \"sip:\"}\n",
      "2:32: error: routes[].to: 'sip:' is no URI; such as "
      "sip:gateway.example.test;transport=tls\n"},
+    {"- {when: {}, to: [alice, [\"play:x.wav\"]]}\n",
+     "2:27: error: routes[].to: 'play:x.wav' stands alone, nothing rings beside it or before it; "
+     "make a route of its own of it\n"},
+    {"- {when: {}, to: \"play:\"}\n",
+     "2:18: error: routes[].to: 'play:' names no file; such as play:sounds/closed.wav\n"},
+    {"- {when: {}, redirect: echo}\n",
+     "2:24: error: routes[].redirect: 'echo' is no contact to redirect to; local, sip:…, sips:…, "
+     "tel:…, an account\n"},
     {"- {when: {}, redirect: uri}\n",
      "2:24: error: routes[].redirect: 'uri' is no contact to redirect to; local, sip:…, sips:…, "
      "tel:…, an account\n"},
@@ -535,6 +577,7 @@ static void running_out_of_memory_is_an_error_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_may_end_here),
         cmocka_unit_test(push_needs_its_library_and_nothing_else_does),
         cmocka_unit_test(an_outside_and_an_inside),
         cmocka_unit_test(the_other_keys_have_their_values),

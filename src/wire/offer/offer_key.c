@@ -59,7 +59,7 @@ static bool is_lifetime(sv s)
     return sv_u64(s, UINT64_MAX, &v) == ERR_OK && v > 0;
 }
 
-/* "inline:" key-info; one key only: several need an MKI. */
+/* "inline:" key-info; one key only: several need an MKI each, and ';' is no base64. */
 static enum err key_info(sv params, struct offer_key *k)
 {
     uint8_t octets[OFFER_KEY_MAX];
@@ -67,8 +67,6 @@ static enum err key_info(sv params, struct offer_key *k)
     if (!sv_starts(params, SV("inline:")))
         return ERR_UNSUPPORTED;
     params = sv_sub(params, 7, params.n);
-    if (sv_chr(params, ';') < params.n)
-        return ERR_UNSUPPORTED;
     size_t bar = sv_chr(params, '|');
     sv rest = sv_sub(params, bar + 1, params.n);
     if (bar < params.n) {

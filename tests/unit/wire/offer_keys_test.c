@@ -181,6 +181,9 @@ static void require_says_which_side_cannot(void **state)
     policy.srtp = OFFER_SRTP_REQUIRE;
     assert_int_equal(try_pass(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_SAVP), ERR_DENIED);
     assert_holds(last_why(), "caller: audio: it offers plain RTP");
+    assert_int_equal(try_pass(HEAD "m=audio 4000 RTP/AVP 0\nm=message 9 TCP/MSRP *\n", OFFER_SAVP),
+                     ERR_DENIED);
+    assert_holds(last_why(), "caller: audio"); /* what decides stands last */
     static const char offer[] = HEAD "m=audio 4000 RTP/AVP 0\n" CRYPTO("1", CM80, KEY_A);
     pass(offer, OFFER_AVP);
     assert_holds(passed, "m=audio 30000 RTP/SAVP 0 "); /* not best effort */
@@ -287,8 +290,13 @@ static void rtcp_is_said_where_it_is_elsewhere(void **state)
     assert_holds(answered, "a=rtcp-mux\r\n");
     assert_true(plan.streams[0].leg[0].mux && !plan.streams[0].leg[1].mux);
     assert_int_equal(plan.streams[0].leg[1].rtcp.port, 5009);
+    ours[1]->media[0].rtcp.port++;
     answer(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_AVP, HEAD "m=audio 5000 RTP/AVP 0\na=rtcp-mux\n");
     assert_lacks(answered, "rtcp-mux");
+    assert_false(plan.streams[0].leg[1].mux); /* it was not asked */
+    answer(HEAD "m=audio 4000 RTP/AVP 0\na=rtcp-mux\n" ICE, OFFER_AVP,
+           HEAD "m=audio 5000 RTP/AVP 0\n");
+    assert_lacks(answered, "30001"); /* one port, one component */
 }
 
 static const char browser[] =
@@ -331,6 +339,21 @@ static void the_next_line_heads_when_the_first_is_refused(void **state)
            HEAD "m=audio 0 RTP/AVP 0\nm=video 0 RTP/AVP 31\nm=video 5004 RTP/AVP 34\n");
     assert_true(plan.streams[2].refused); /* bundle-only heads nothing */
     assert_lacks(answered, "BUNDLE");
+}
+
+static void a_line_without_a_codec_heads_nothing(void **state)
+{
+    (void)state;
+    static const char offer[] =
+        HEAD "a=group:BUNDLE v a\nm=video 9 UDP/TLS/RTP/SAVPF 31\na=mid:v\n" WEB_TAIL
+             "m=audio 9 UDP/TLS/RTP/SAVPF 0\na=mid:a\n" WEB_TAIL;
+    answer(offer, OFFER_WEB,
+           HEAD "a=group:BUNDLE v a\nm=video 5000 UDP/TLS/RTP/SAVPF 34\na=mid:v\n" WEB_TAIL
+                "m=audio 5000 UDP/TLS/RTP/SAVPF 0\na=mid:a\n");
+    assert_holds(answered, "a=group:BUNDLE a\r\n");
+    assert_true(plan.streams[0].refused && !plan.streams[1].refused);
+    assert_false(plan.streams[1].leg[0].bundled || plan.streams[1].leg[1].bundled);
+    assert_true(plan.streams[1].leg[1].ice && plan.streams[1].leg[1].fingerprints_n == 1);
 }
 
 static void bundles_need_no_port_of_their_own(void **state)
@@ -402,6 +425,7 @@ int main(void)
         TEST(rtcp_is_said_where_it_is_elsewhere),
         TEST(a_bundle_is_answered_on_its_first_line),
         TEST(the_next_line_heads_when_the_first_is_refused),
+        TEST(a_line_without_a_codec_heads_nothing),
         TEST(bundles_need_no_port_of_their_own),
         TEST(a_bundle_offered_is_a_bundle_answered),
         TEST(mids_are_one_for_each),

@@ -242,6 +242,11 @@ static void formats_of_one_name_are_told_apart(void **state)
     assert_holds(answered, "a=fmtp:98 profile-level-id=42E015;packetization-mode=0\r\n");
     answer(offer, OFFER_AVP, HEAD "m=video 5000 RTP/AVP 96 97 100 101\n" VIDEO);
     assert_holds(answered, "m=video 30000 RTP/AVP 96 97 100 101\r\n");
+    answer(offer, OFFER_AVP, /* within red the number of the other would be wrong */
+           HEAD "m=video 5000 RTP/AVP 105 100 101\na=rtpmap:105 H264/90000\n"
+                "a=fmtp:105 packetization-mode=1;profile-level-id=42e01f\na=rtpmap:100 red/90000\n"
+                "a=rtpmap:101 ulpfec/90000\n");
+    assert_holds(answered, "m=video 30000 RTP/AVP 96\r\n");
     answer(offer, OFFER_AVP, /* patient: the number decides where nothing else does */
            HEAD
            "m=video 5000 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 profile-level-id=640028\n");
@@ -376,6 +381,9 @@ static void sources_and_extensions_pass_between_browsers(void **state)
     pass(offer, OFFER_AVP);
     assert_lacks(passed, "urn:");
     assert_lacks(passed, "rtcp-fb");
+    pass(HEAD "m=audio 4000 RTP/AVP 0\na=ssrc:5 cname:x\na=extmap:1 urn:one\n", OFFER_WEB);
+    assert_lacks(passed, "ssrc");
+    assert_lacks(passed, "extmap");
     answer(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_WEB, reply);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         assert_lacks(answered, all[i]);
@@ -434,6 +442,17 @@ static void lines_stay_one_for_one(void **state)
     for (unsigned i = 0; i < 12; i++)
         assert_int_equal(s->text->media[i].port == 0, i == 1 || i >= OFFER_MEDIA_MAX);
     assert_holds(why.line[why.n - 2], "the last 4 of its media");
+    /* each its own address; what we refused stays refused, whatever is answered */
+    ours[0]->media[1].rtp = world_ip("2001:db8::a", 30004);
+    ours[1]->media[1].rtp = world_ip("2001:db8::b", 30004);
+    ours[1]->media[2].rtp.n = 0;
+    answer(HEAD "m=audio 4000 RTP/AVP 0\nm=audio 4002 RTP/AVP 0\nm=video 4004 RTP/AVP 31\n",
+           OFFER_AVP,
+           HEAD "m=audio 5000 RTP/AVP 0\nm=audio 5002 RTP/AVP 0\nm=video 5004 RTP/AVP 31\n");
+    assert_holds(passed, "\r\nc=IN IP6 2001:db8::b\r\n");
+    assert_holds(answered, "\r\nc=IN IP6 2001:db8::a\r\n");
+    assert_holds(answered, "m=video 0 RTP/AVP 31\r\n");
+    assert_true(plan.streams[2].refused);
     /* closing all is no failure */
     pass(HEAD "m=audio 0 RTP/AVP 0\n", OFFER_AVP);
     assert_holds(passed, "m=audio 0 RTP/AVP 0\r\n");
@@ -473,6 +492,8 @@ static void we_answer_by_the_policys_order(void **state)
     assert_int_equal(plan.streams[1].leg[0].event_pt, 101);
     assert_true(plan.streams[1].leg[0].receive && !plan.streams[1].leg[0].send);
     assert_true(plan.streams[0].refused && plan.streams[2].refused);
+    assert_int_equal(try_accept(HEAD "m=audio 4 RTP/AVP 0\nc=IN IP4 0.0.0.0\n"), ERR_OK);
+    assert_holds(answered, "a=recvonly\r\n");
     policy.codecs_n = 0;
     assert_int_equal(try_accept(offer), ERR_OK);
     assert_holds(answered, "m=audio 30004 RTP/AVP 0 101\r\n");

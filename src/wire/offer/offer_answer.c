@@ -306,6 +306,7 @@ static enum err begin(struct answering *s, struct arena *a, struct offer_plan *p
     s->draft = (struct offer_draft){.ours = s->ours[0],
                                     .like = s->offer->text,
                                     .from = s->answer ? s->answer->text : NULL,
+                                    .answer = true,
                                     .n = s->offer->n};
     s->draft.lines = arena_calloc(a, s->offer->n, sizeof *s->draft.lines);
     return s->draft.lines ? ERR_OK : ERR_NOMEM;

@@ -224,6 +224,19 @@ static void put_session_attrs(struct buf *b, const struct offer_draft *d)
         offer_put_session_passing(b, d->from, web);
 }
 
+static void put_times(struct buf *b, const struct offer_draft *d)
+{
+    for (size_t i = 0; d->answer && i < d->like->n_times; i++) {
+        buf_str(b, "t=");
+        buf_u64(b, d->like->times[i].start);
+        buf_char(b, ' ');
+        buf_u64(b, d->like->times[i].stop);
+        buf_str(b, "\r\n");
+    }
+    if (!d->answer)
+        buf_str(b, "t=0 0\r\n");
+}
+
 static void put_all(struct buf *b, const struct offer_draft *d)
 {
     struct offer_ip first = {.n = 4}; /* 0.0.0.0 when nothing is accepted */
@@ -241,7 +254,7 @@ static void put_all(struct buf *b, const struct offer_draft *d)
     buf_str(b, "\r\n");
     if (d->from)
         offer_put_bandwidths(b, d->from->bandwidths, d->from->n_bandwidths);
-    buf_str(b, "t=0 0\r\n");
+    put_times(b, d);
     put_session_attrs(b, d);
     for (unsigned i = 0; i < d->n; i++)
         put_line(b, d, &d->lines[i], &first);

@@ -128,6 +128,7 @@ struct offer_draft {
     const struct offer_ours *ours;
     const struct sdp *like; /* m= lines beyond n are refused like these */
     const struct sdp *from; /* attributes and bandwidth of the session; NULL: none */
+    bool answer;            /* its times are those of the offer (RFC 3264 §6) */
     struct offer_line *lines;
     unsigned n;
 };

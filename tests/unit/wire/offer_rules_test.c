@@ -459,6 +459,17 @@ static void lines_stay_one_for_one(void **state)
     assert_int_equal(try_pass(HEAD "m=audio 4000 TCP/RTP/AVP 0\n", OFFER_AVP), ERR_UNSUPPORTED);
 }
 
+/* RFC 3264 §6 */
+static void the_times_are_the_offers(void **state)
+{
+    (void)state;
+    answer("v=0\no=- 1 2 IN IP4 192.0.2.9\ns=-\nc=IN IP4 192.0.2.1\nt=5 9\nt=11 0\nm=audio 4 "
+           "RTP/AVP 0\n",
+           OFFER_AVP, HEAD "m=audio 5000 RTP/AVP 0\n");
+    assert_holds(passed, "\r\nt=0 0\r\n");
+    assert_holds(answered, "\r\nt=5 9\r\nt=11 0\r\nm=audio");
+}
+
 static void an_answer_that_does_not_fit_is_none(void **state)
 {
     (void)state;
@@ -610,6 +621,7 @@ int main(void)
         TEST(feedback_of_video_follows_its_number),
         TEST(fax_passes_where_it_may),
         TEST(lines_stay_one_for_one),
+        TEST(the_times_are_the_offers),
         TEST(an_answer_that_does_not_fit_is_none),
         TEST(we_answer_by_the_policys_order),
         TEST(the_way_is_direct_between_alike_neighbours),

@@ -147,16 +147,38 @@ bool quality_out(const struct quality_leg *l, const struct quality_leg *other,
     return true;
 }
 
+/* Two ways one behind the other: what is lost on either is lost. */
+static void join(struct quality_span *s, const struct quality_span *second,
+                 const struct quality_leg *to)
+{
+    s->at = s->at > second->at ? s->at : second->at;
+    s->lost += second->lost;
+    s->late += second->late;
+    s->loss = 1 - (1 - s->loss) * (1 - second->loss);
+    s->burst = s->burst > second->burst ? s->burst : second->burst;
+    s->jitter_us = s->jitter_us > second->jitter_us ? s->jitter_us : second->jitter_us;
+    quality_judge(s, to->codec_out, 2.0 * s->jitter_us, to);
+}
+
 void quality_direction(const struct quality_leg *from, const struct quality_leg *to,
                        struct quality_span *ret_span, struct quality_span *ret_worst)
 {
-    if (quality_out(to, from, ret_span)) {
-        /* duplicates and order are of the half that we see */
-        ret_span->duplicates = from->in.total.duplicates;
-        ret_span->reordered = from->in.total.reordered;
-        *ret_worst = to->worst_out;
-        return;
-    }
+    struct quality_span out;
+    bool told = quality_out(to, from, &out), ended = to->tx.clock_hz > 0;
     quality_in(from, to, ret_span);
     *ret_worst = from->worst_in;
+    if (told && ended) {
+        if (ret_span->expected > 0)
+            join(ret_span, &out, to);
+        else
+            *ret_span = out;
+        if (to->worst_out.mos > 0)
+            quality_keep_worst(ret_worst, &to->worst_out);
+    } else if (
+        told) { /* the report is of the whole way; duplicates and order are of the half that we see */
+        out.duplicates = ret_span->duplicates;
+        out.reordered = ret_span->reordered;
+        *ret_span = out;
+        *ret_worst = to->worst_out;
+    }
 }

@@ -126,8 +126,9 @@ void quality_in(const struct quality_leg *l, const struct quality_leg *other,
 /* From the beginning to the last report, as it says. False: it said nothing. */
 bool quality_out(const struct quality_leg *l, const struct quality_leg *other,
                  struct quality_span *ret_span);
-/* The direction from `from` to `to`, both relayed: what `to` says that it hears, else what arrived here.
- *   ret_worst  the worst interval of the same; mos 0: none */
+/* The direction from `from` to `to`. Relayed: what `to` says that it hears, else what arrived here. Ended here (we have
+ * sent packets of our own to `to`): what was lost on either way is lost, `expected` is of the first.
+ *   ret_worst  the worst interval of the same, of either way; mos 0: none */
 void quality_direction(const struct quality_leg *from, const struct quality_leg *to,
                        struct quality_span *ret_span, struct quality_span *ret_worst);
 

@@ -86,8 +86,7 @@ static bool difference(const struct quality_theirs *t, const struct rtcp_block *
         *ret_expected = numbers;
         *ret_lost = (int64_t)r->lost - t->lost;
     }
-    return *ret_expected <= PACKETS_BETWEEN_MAX * (uint64_t)16 &&
-           *ret_lost <= (int64_t)*ret_expected;
+    return *ret_lost <= (int64_t)*ret_expected;
 }
 
 static void take_block(struct quality_leg *l, const struct quality_leg *other,

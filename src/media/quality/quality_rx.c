@@ -12,7 +12,7 @@
 #include <math.h>
 
 #define AGAIN   USEC_S       /* comparison begins anew */
-#define STRETCH (8 * USEC_S) /* clocks drift apart by 1 ms at most in it */
+#define STRETCH (8 * USEC_S) /* clocks drift apart by a millisecond or two in it */
 enum { WINDOW = 64, STEPS = 5 /* of a second: packets of 200 ms at most */ };
 
 /* ---- time ---- */

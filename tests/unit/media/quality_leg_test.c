@@ -321,6 +321,14 @@ static void who_sends_nothing_writes_receiver_reports(void **state)
     assert_int_equal(r.blocks, 1);
     assert_int_equal(rtcpmsg_block(&r, 0).lsr, 0);
     assert_false(has(RTCP_SR, &m));
+    /* an SR of a source that is gone is not this one's */
+    (void)quality_received(&a, sr(SSRC_A, 0x0123456789abcdef, NULL), USEC_S);
+    feed(&a.in, SSRC_B, 50);
+    buf_reset(&out);
+    quality_rtcp_put(&a, &out, &ours, USEC_S, 0, 0);
+    r = written();
+    assert_int_equal(rtcpmsg_block(&r, 0).ssrc, SSRC_B);
+    assert_int_equal(rtcpmsg_block(&r, 0).lsr, 0);
     /* no wall clock: an NTP timestamp of 0 */
     quality_sent_packet(&a, SSRC_US, 8000, 1, 160, USEC_S);
     buf_reset(&out);
@@ -639,6 +647,46 @@ static void whatever_rtcp_says_figures_are_bounded(void **state)
     assert_true(b.out.reports > 10000 && b.rtt_n > 1000);
 }
 
+/* We send a stream of our own on: 10 % are lost before us, 20 % of ours behind us. */
+static void ways_that_end_here_are_joined(void **state)
+{
+    struct rtcp_block block = {.ssrc = SSRC_US, .lost = 200, .highest = 999};
+    struct quality_span s, worst;
+    (void)state;
+    for (uint32_t i = 0; i < 1000; i++)
+        if (i % 10 != 5)
+            (void)quality_rx_packet(&a.in, SSRC_A, (uint16_t)i, i * 160, 160,
+                                    (usec)i * 20 * USEC_MS);
+    quality_interval(&a, &b, 20 * USEC_S);
+    for (uint32_t i = 0; i < 1000; i++)
+        quality_sent_packet(&b, SSRC_US, 8000, i * 160, 160, (usec)i * 20 * USEC_MS);
+    quality_direction(&a, &b, &s, &worst);
+    ASSERT_NEAR(s.loss, 0.1, 0.001);
+    assert_int_equal(worst.lost, 100);
+    (void)quality_received(&b, rr(SSRC_B, &block), 20 * USEC_S);
+    quality_direction(&a, &b, &s, &worst);
+    ASSERT_NEAR(s.loss, 1 - 0.9 * 0.8, 0.001);
+    assert_int_equal(s.lost, 300);
+    assert_int_equal(worst.lost, 200);
+    assert_true(s.mos < worst.mos);
+}
+
+/* What comes too late to be played is as good as lost. */
+static void late_packets_are_heard_as_lost(void **state)
+{
+    struct quality_span s;
+    (void)state;
+    for (uint32_t i = 0; i < 1000; i++)
+        (void)quality_rx_packet(&a.in, SSRC_A, (uint16_t)i, i * 160, 160,
+                                (usec)i * 20 * USEC_MS + (i % 10 == 9 ? 300 * USEC_MS : 0));
+    quality_interval(&a, NULL, 20 * USEC_S);
+    quality_in(&a, NULL, &s);
+    assert_true(s.lost == 0 && s.late == 100);
+    ASSERT_NEAR(s.loss, 0.1, 0.001);
+    ASSERT_NEAR(a.last_in.loss, 0.1, 0.001);
+    assert_true(s.mos < 3.6 && a.last_in.mos < 3.6);
+}
+
 static void an_empty_call_has_no_quality(void **state)
 {
     struct quality_span s, worst;
@@ -666,6 +714,8 @@ int main(void)
         cmocka_unit_test_setup(two_parties_tell_each_other, setup),
         cmocka_unit_test_setup(a_relay_sees_both_halves, setup),
         cmocka_unit_test_setup(whatever_rtcp_says_figures_are_bounded, setup),
+        cmocka_unit_test_setup(ways_that_end_here_are_joined, setup),
+        cmocka_unit_test_setup(late_packets_are_heard_as_lost, setup),
         cmocka_unit_test_setup(an_empty_call_has_no_quality, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -231,6 +231,25 @@ static void counts_are_those_of_a_plain_count(void **state)
     }
 }
 
+/* A run that is longer than the window. */
+static void a_long_loss_is_one_burst(void **state)
+{
+    struct quality_burst_figures f;
+    (void)state;
+    for (unsigned run = 60; run < 200; run++) {
+        quality_rx_init(&q, 8000);
+        begin(0);
+        for (uint32_t i = 1; i < 1000; i++)
+            if (i < 100 || i >= 100 + run)
+                assert_int_equal(on_time((uint16_t)i, 1 + i), QUALITY_GOOD);
+        quality_rx_bursts(&q, &f);
+        assert_true(f.bursts == 1 && f.gaps == 2 && f.burst_density == 1);
+        ASSERT_NEAR(f.burst_packets, run, 1e-9);
+        ASSERT_NEAR(f.gap_packets, (1000 - run) / 2.0, 1e-9);
+        assert_int_equal(q.total.expected - q.total.received, run);
+    }
+}
+
 /* ---- bursts ---- */
 
 static void push_pattern(struct quality_bursts *b, const char *pattern)
@@ -543,8 +562,15 @@ static void steps_are_no_jitter(void **state)
         }
         if (part == 0)
             now += USEC_MIN; /* hold */
-        if (part == 1)
+        if (part == 1) {
             ts += 0x7fff1234; /* the timestamp jumps */
+            /* silence for a good second, of which the timestamp has seen a part */
+            now += 1200 * USEC_MS;
+            ts += 2400;
+            assert_int_equal(quality_rx_packet(&q, SSRC, seq++, ts, 160, now), QUALITY_GOOD);
+            now += 1200 * USEC_MS;
+            ts += 2400;
+        }
         if (part == 2)
             quality_rx_clock(&q, 48000);
     }
@@ -594,6 +620,7 @@ int main(void)
         cmocka_unit_test_setup(the_window_has_an_end, setup),
         cmocka_unit_test_setup(the_fraction_is_of_the_interval, setup),
         cmocka_unit_test_setup(counts_are_those_of_a_plain_count, setup),
+        cmocka_unit_test_setup(a_long_loss_is_one_burst, setup),
         cmocka_unit_test_setup(the_example_of_the_rfc, setup),
         cmocka_unit_test_setup(bursts_are_those_of_the_definition, setup),
         cmocka_unit_test_setup(random_losses_have_a_ratio_of_one_runs_have_more, setup),

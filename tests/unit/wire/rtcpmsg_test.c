@@ -286,6 +286,11 @@ static void more_blocks_than_fit_are_refused(void **state)
     assert_int_equal(rtcpmsg_report(only(OCTETS("\x80\xc8\x00\x05" SSRC "0123456789abcdef")), &r),
                      ERR_SYNTAX);
     assert_int_equal(rtcpmsg_report(only(OCTETS("\x80\xc9\x00\x00")), &r), ERR_SYNTAX);
+    for (uint8_t words = 0; words < 8; words++) {
+        char octets[36] = {(char)0x81, (char)0xc9, 0, (char)words};
+        assert_int_equal(rtcpmsg_report(only((sv){octets, 4U * words + 4}), &r),
+                         words < 7 ? ERR_SYNTAX : ERR_OK);
+    }
     assert_int_equal(rtcpmsg_report(only(OCTETS("\x81\xca\x00\x01" SSRC)), &r), ERR_SYNTAX);
     /* what a profile adds stands behind them */
     assert_int_equal(rtcpmsg_report(only(OCTETS("\x81\xc9\x00\x08" SSRC BLOCK "more")), &r),
@@ -318,6 +323,12 @@ static void descriptions_are_walked(void **state)
     assert_true(rtcpmsg_cname(&msg, 0x12345678, &cname) && sv_eq(cname, SV("a")));
     assert_true(rtcpmsg_cname(&msg, 0x11111111, &cname) && cname.n == 0);
     assert_false(rtcpmsg_cname(&msg, 1, &cname));
+    /* a list that ends with a word: a whole one of zeros follows */
+    static const sv whole = OCTETS("\x82\xca\x00\x05" SSRC "\x01\x02"
+                                   "ab\x00\x00\x00\x00\x11\x11\x11\x11\x01\x01"
+                                   "c\x00");
+    assert_true(rtcpmsg_cname(only(whole), 0x12345678, &cname) && sv_eq(cname, SV("ab")));
+    assert_true(rtcpmsg_cname(&msg, 0x11111111, &cname) && sv_eq(cname, SV("c")));
 }
 
 static void items_beyond_the_packet_end_the_walk(void **state)

@@ -25,7 +25,8 @@ struct turn_account {
 };
 struct turn_account turn_account_of(const struct turnserver_shared *sh, sv account);
 /* One more allocation of this account. Errors: ERR_TOOBIG (its quota), ERR_BUSY (all have too many). */
-MUST_USE enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigned quota);
+MUST_USE enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigned quota,
+                             usec now);
 void turn_leave(struct turnserver_shared *sh, struct turn_account a);
 /* A taken port is held for who shows the token. Errors: ERR_BUSY (too many are); the port stays the caller's. */
 MUST_USE enum err turn_reserve(struct turnserver_shared *sh, uint64_t token,

@@ -332,7 +332,7 @@ static unsigned make(struct turn_request *rq, const struct asked *q)
     struct turnserver_core *c = rq->core;
     struct turn_allocation *a;
     struct turn_account account = turn_account_of(c->shared, rq->login.account);
-    enum err rc = turn_enter(c->shared, account, c->limits.quota);
+    enum err rc = turn_enter(c->shared, account, c->limits.quota, c->now);
     if (rc)
         return rc == ERR_TOOBIG ? STUN_QUOTA_REACHED : STUN_INSUFFICIENT_CAPACITY;
     if (turn_allocation_new(c, rq->from, rq->login.user, &a)) {

@@ -138,7 +138,22 @@ static void close_gap(struct turnserver_shared *sh, size_t gap)
     }
 }
 
-enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigned quota)
+/* Those for whom nobody came are given back; a free place, or NULL. Locked. */
+static struct reserved *sweep(struct turnserver_shared *sh, usec now)
+{
+    struct reserved *vacant = NULL;
+    for (size_t i = 0; i < TURNSERVER_RESERVED_MAX; i++) {
+        struct reserved *x = &sh->reserved[i];
+        if (x->token && x->until <= now) {
+            ports_give(sh->ports, x->relay.bound.port, 1);
+            x->token = 0;
+        }
+        vacant = x->token ? vacant : x;
+    }
+    return vacant;
+}
+
+enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigned quota, usec now)
 {
     enum err rc = ERR_OK;
     size_t most = ports_count(sh->ports) / 2; /* calls have the other half */
@@ -146,6 +161,7 @@ enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigne
         most = TURNSERVER_ALLOCATIONS_MAX;
     pthread_mutex_lock(&sh->lock);
     struct counted *x = &sh->counted[place_of(sh, a)];
+    sweep(sh, now);
     if (x->n >= quota) {
         rc = ERR_TOOBIG;
     } else if (sh->allocations >= most) {
@@ -176,16 +192,8 @@ void turn_leave(struct turnserver_shared *sh, struct turn_account a)
 enum err turn_reserve(struct turnserver_shared *sh, uint64_t token,
                       const struct turnserver_relay *r, usec now)
 {
-    struct reserved *vacant = NULL;
     pthread_mutex_lock(&sh->lock);
-    for (size_t i = 0; i < TURNSERVER_RESERVED_MAX; i++) {
-        struct reserved *x = &sh->reserved[i];
-        if (x->token && x->until <= now) { /* nobody came for it */
-            ports_give(sh->ports, x->relay.bound.port, 1);
-            x->token = 0;
-        }
-        vacant = x->token ? vacant : x;
-    }
+    struct reserved *vacant = sweep(sh, now);
     if (vacant)
         *vacant = (struct reserved){token, now + TURNSERVER_RESERVED_LIFE, *r};
     pthread_mutex_unlock(&sh->lock);

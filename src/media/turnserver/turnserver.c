@@ -24,10 +24,10 @@ static void to_client(void *arg, const struct turnserver_tuple *client, const sv
 {
     struct turnserver *t = arg;
     if (client->transport != TURNSERVER_UDP) {
-        turn_client_send(client->io, pieces, n);
+        turnserver_client_send(client->io, pieces, n);
         return;
     }
-    struct turn_port *p = client->io;
+    struct turnserver_port *p = client->io;
     /* From where it was sent to (RFC 8489 §6.3.1.2). */
     if (udp_send(p->udp, addr_is_any(&p->local) ? &client->server : NULL, &client->client, pieces,
                  n))
@@ -101,7 +101,7 @@ static bool bound_for(struct turnserver *t, const struct turnserver_tuple *clien
         return true;
     }
     for (unsigned i = 0; i < t->ports; i++) {
-        const struct turn_port *p = &t->port[i];
+        const struct turnserver_port *p = &t->port[i];
         bool loopback = addr_class(&p->local) == ADDR_LOOPBACK;
         if (p->local.family != family || addr_is_any(&p->local) ||
             loopback != (addr_class(&client->server) == ADDR_LOOPBACK))
@@ -187,7 +187,7 @@ void turnserver_free(struct turnserver *t)
 {
     if (!t)
         return;
-    turn_clients_close(t);
+    turnserver_clients_close(t);
     turnserver_core_free(t->core);
     for (unsigned i = 0; i < t->ports; i++) {
         udp_close(t->port[i].udp);
@@ -199,7 +199,7 @@ void turnserver_free(struct turnserver *t)
 
 static void on_datagram(void *arg, struct block *b, const struct addr *from, const struct addr *to)
 {
-    struct turn_port *p = arg;
+    struct turnserver_port *p = arg;
     struct turnserver_tuple tuple = {*from, *to, TURNSERVER_UDP, p};
     turnserver_core_receive(p->server->core, &tuple, block_sv(b), loop_now(p->server->loop),
                             loop_wall(p->server->loop));
@@ -211,13 +211,13 @@ enum err turnserver_listen(struct turnserver *t, struct turnserver_listen *l)
 {
     if (t->ports == TURNSERVER_LISTENERS_MAX)
         return ERR_TOOBIG;
-    struct turn_port *p = &t->port[t->ports];
-    *p = (struct turn_port){.server = t, .transport = l->transport};
+    struct turnserver_port *p = &t->port[t->ports];
+    *p = (struct turnserver_port){.server = t, .transport = l->transport};
     if (l->transport == TURNSERVER_UDP) {
         TRY(udp_open(t->loop, &l->bind, &listen_handler, p, &p->udp));
         p->local = p->udp->local;
     } else {
-        TRY(stream_listen(t->loop, &l->bind, &turn_listener_handler, p, &p->listener));
+        TRY(stream_listen(t->loop, &l->bind, &turnserver_listener_handler, p, &p->listener));
         p->local = p->listener->local;
     }
     t->ports++;

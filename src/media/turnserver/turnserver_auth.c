@@ -34,12 +34,12 @@ enum err turnserver_credential(const struct turnserver_shared *sh, sv account, u
     sv user = sv_sub(buf_sv(ret_user), from, ret_user->n);
     if (account.n == 0 || user.n > TURNSERVER_USER_MAX)
         return ERR_TOOBIG;
-    turn_password(sh, user, ret_password);
+    turnserver_password(sh, user, ret_password);
     return ret_user->rc ? ret_user->rc : ret_password->rc;
 }
 
 /* False: no user name of ours. */
-static bool read_user(sv user, struct turn_login *l)
+static bool read_user(sv user, struct turnserver_login *l)
 {
     size_t colon = sv_chr(user, ':');
     uint64_t seconds;
@@ -66,16 +66,16 @@ static void nonce_mac(const struct turnserver_core *c, const uint8_t *nonce,
     uint64_t mac[2];
     sv pieces[] = {{(const char *)nonce, NONCE_TIME + NONCE_SOURCE},
                    {(const char *)source->ip, sizeof(source->ip)}};
-    crypto_siphash128_list(turn_nonce_key(c->shared), pieces, 2, mac);
+    crypto_siphash128_list(turnserver_nonce_key(c->shared), pieces, 2, mac);
     memcpy(ret_mac, mac, NONCE_MAC);
 }
 
-void turn_put_nonce(const struct turnserver_core *c, struct buf *b, const struct addr *source)
+void turnserver_put_nonce(const struct turnserver_core *c, struct buf *b, const struct addr *source)
 {
     uint8_t nonce[NONCE_OWN], key[ADDR_KEY];
     addr_key(source, key);
     put32(nonce, (uint32_t)(c->wall / USEC_S));
-    put32(nonce + NONCE_TIME, (uint32_t)turn_hash(c->shared, key, sizeof(key)));
+    put32(nonce + NONCE_TIME, (uint32_t)turnserver_hash(c->shared, key, sizeof(key)));
     nonce_mac(c, nonce, source, nonce + NONCE_TIME + NONCE_SOURCE);
     stun_put_nonce_cookie(b, STUN_PASSWORD_ALGORITHMS_BIT);
     crypto_base64url(b, nonce, sizeof(nonce));
@@ -105,14 +105,14 @@ static bool nonce_holds(const struct turnserver_core *c, sv text, const struct a
     return age >= 0 && age < TURNSERVER_NONCE_LIFE;
 }
 
-void turn_put_challenge(const struct turnserver_core *c, const struct stun_out *o,
-                        const struct addr *source)
+void turnserver_put_challenge(const struct turnserver_core *c, const struct stun_out *o,
+                              const struct addr *source)
 {
     char mem[STUN_NONCE_MAX];
     struct buf nonce;
     buf_init(&nonce, mem, sizeof(mem));
-    turn_put_nonce(c, &nonce, source);
-    stunmsg_put(o, STUN_REALM, turn_realm(c->shared));
+    turnserver_put_nonce(c, &nonce, source);
+    stunmsg_put(o, STUN_REALM, turnserver_realm(c->shared));
     stunmsg_put(o, STUN_NONCE, buf_sv(&nonce));
     stunmsg_put_algorithms(o, STUN_PASSWORD_ALGORITHMS, algorithms,
                            sizeof(algorithms) / sizeof(algorithms[0]));
@@ -121,7 +121,7 @@ void turn_put_challenge(const struct turnserver_core *c, const struct stun_out *
 /* ---- requests ---- */
 
 /* Which algorithm makes the key (§9.2.4, third bullet). False: the request contradicts itself, or what we offered. */
-static bool choose(const struct stunmsg *m, struct turn_login *l,
+static bool choose(const struct stunmsg *m, struct turnserver_login *l,
                    enum stun_algorithm *ret_algorithm)
 {
     struct stun_attr one, all;
@@ -145,21 +145,22 @@ static bool choose(const struct stunmsg *m, struct turn_login *l,
 }
 
 static void make_key(const struct turnserver_core *c, enum stun_algorithm algorithm,
-                     struct turn_login *l)
+                     struct turnserver_login *l)
 {
     char mem[TURNSERVER_PASSWORD_LEN + 1];
     struct buf password;
     buf_init(&password, mem, sizeof(mem));
-    turn_password(c->shared, l->user, &password);
-    l->key_n = stun_key(algorithm, l->user, turn_realm(c->shared), buf_sv(&password), l->key);
+    turnserver_password(c->shared, l->user, &password);
+    l->key_n = stun_key(algorithm, l->user, turnserver_realm(c->shared), buf_sv(&password), l->key);
     crypto_wipe(mem, sizeof(mem));
 }
 
-unsigned turn_authenticate(struct turnserver_core *c, const struct stunmsg *m,
-                           const struct turnserver_tuple *from, struct turn_login *ret_login)
+unsigned turnserver_authenticate(struct turnserver_core *c, const struct stunmsg *m,
+                                 const struct turnserver_tuple *from,
+                                 struct turnserver_login *ret_login)
 {
     struct stun_attr user, realm, nonce;
-    struct turn_login l = {.key_n = 0};
+    struct turnserver_login l = {.key_n = 0};
     enum stun_algorithm algorithm;
     if (stunmsg_integrity(m) == STUN_UNSIGNED)
         return STUN_UNAUTHENTICATED;
@@ -168,7 +169,7 @@ unsigned turn_authenticate(struct turnserver_core *c, const struct stunmsg *m,
         !stunmsg_find(m, STUN_NONCE, &nonce) || !choose(m, &l, &algorithm))
         return STUN_BAD_REQUEST;
     /* We offer no anonymous names: a USERHASH is nobody's. */
-    if (!named || !read_user(user.value, &l) || !sv_eq(realm.value, turn_realm(c->shared)))
+    if (!named || !read_user(user.value, &l) || !sv_eq(realm.value, turnserver_realm(c->shared)))
         return STUN_UNAUTHENTICATED;
     make_key(c, algorithm, &l);
     enum err rc = stunmsg_verify(m, (sv){(const char *)l.key, l.key_n}, SHA256_LEN);
@@ -182,13 +183,13 @@ unsigned turn_authenticate(struct turnserver_core *c, const struct stunmsg *m,
 }
 
 /* One bucket of a second's worth for each place of a table: sources that fall together share it. */
-bool turn_may_answer(struct turnserver_core *c, const struct addr *source)
+bool turnserver_may_answer(struct turnserver_core *c, const struct addr *source)
 {
     struct addr who = {.family = source->family};
     uint8_t key[ADDR_KEY];
     memcpy(who.ip, source->ip, source->family == 6 ? 8 : 4); /* a /64 of IPv6 is one */
     addr_key(&who, key);
-    usec *full_at = &c->full_at[turn_hash(c->shared, key, sizeof(key)) % TURN_SOURCES];
+    usec *full_at = &c->full_at[turnserver_hash(c->shared, key, sizeof(key)) % TURN_SOURCES];
     usec next = (*full_at > c->now ? *full_at : c->now) + USEC_S / TURNSERVER_ANSWERS_A_SECOND;
     if (next - c->now > USEC_S)
         return false;

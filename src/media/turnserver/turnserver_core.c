@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine: allocations by their 5-tuple, and what arrives from clients told apart.
  *
- *   a client's message ─► STUN ─► request ─► turn_serve()              turnserver_request.c
- *                           │       indication ─► turn_serve_send()     turnserver_data.c
- *                           └► ChannelData ─► turn_serve_channel()      turnserver_data.c
+ *   a client's message ─► STUN ─► request ─► turnserver_serve()              turnserver_request.c
+ *                           │       indication ─► turnserver_serve_send()     turnserver_data.c
+ *                           └► ChannelData ─► turnserver_serve_channel()      turnserver_data.c
  *
  * What an allocation holds ends with it. Permissions and channels have a time and no timer: one that has passed is as
  * good as none, and its place is the next one's. */
@@ -41,8 +41,8 @@ void turnserver_core_free(struct turnserver_core *c)
 {
     if (!c)
         return;
-    LIST_EACH_SAFE (a, &c->allocations, struct turn_allocation, by_core)
-        turn_allocation_end(a);
+    LIST_EACH_SAFE (a, &c->allocations, struct turnserver_allocation, by_core)
+        turnserver_allocation_end(a);
     hash_done(&c->by_tuple);
     mem_free(c);
 }
@@ -66,7 +66,7 @@ static uint64_t tuple_hash(const struct turnserver_core *c, const struct turnser
     addr_key(&t->client, key);
     addr_key(&t->server, key + ADDR_KEY);
     key[2 * ADDR_KEY] = (uint8_t)t->transport;
-    return turn_hash(c->shared, key, sizeof(key));
+    return turnserver_hash(c->shared, key, sizeof(key));
 }
 
 static bool tuple_equal(const struct turnserver_tuple *a, const struct turnserver_tuple *b)
@@ -75,9 +75,10 @@ static bool tuple_equal(const struct turnserver_tuple *a, const struct turnserve
            addr_equal(&a->server, &b->server);
 }
 
-struct turn_allocation *turn_find(struct turnserver_core *c, const struct turnserver_tuple *t)
+struct turnserver_allocation *turnserver_find(struct turnserver_core *c,
+                                              const struct turnserver_tuple *t)
 {
-    HASH_EACH (a, &c->by_tuple, tuple_hash(c, t), struct turn_allocation, by_tuple)
+    HASH_EACH (a, &c->by_tuple, tuple_hash(c, t), struct turnserver_allocation, by_tuple)
         if (tuple_equal(&a->tuple, t))
             return a;
     return NULL;
@@ -85,18 +86,18 @@ struct turn_allocation *turn_find(struct turnserver_core *c, const struct turnse
 
 static void on_expiry(struct timer *t, void *arg)
 {
-    struct turn_allocation *a = arg;
+    struct turnserver_allocation *a = arg;
     usec due = t->at;
     for (int i = 0; i < 2; i++)
         if (a->slot[i].until > 0 && a->slot[i].until <= due)
-            turn_slot_close(&a->slot[i]);
-    turn_allocation_arm(a);
+            turnserver_slot_close(&a->slot[i]);
+    turnserver_allocation_arm(a);
 }
 
-enum err turn_allocation_new(struct turnserver_core *c, const struct turnserver_tuple *t, sv user,
-                             struct turn_allocation **ret_a)
+enum err turnserver_allocation_new(struct turnserver_core *c, const struct turnserver_tuple *t,
+                                   sv user, struct turnserver_allocation **ret_a)
 {
-    struct turn_allocation *a = mem_take_cleared(sizeof(*a) + user.n);
+    struct turnserver_allocation *a = mem_take_cleared(sizeof(*a) + user.n);
     if (!a)
         return ERR_NOMEM;
     a->core = c;
@@ -112,15 +113,15 @@ enum err turn_allocation_new(struct turnserver_core *c, const struct turnserver_
     return ERR_OK;
 }
 
-void turn_allocation_end(struct turn_allocation *a)
+void turnserver_allocation_end(struct turnserver_allocation *a)
 {
     struct turnserver_core *c = a->core;
     for (int i = 0; i < 2; i++)
-        turn_slot_close(&a->slot[i]);
+        turnserver_slot_close(&a->slot[i]);
     wheel_cancel(c->wheel, &a->expiry);
     hash_remove(&c->by_tuple, &a->by_tuple);
     list_unlink(&a->by_core);
-    turn_leave(c->shared, a->account);
+    turnserver_leave(c->shared, a->account);
     stat_add(c->stats, STAT_TURN_ALLOCATIONS, -1);
     mem_give(a->permission, a->permissions_room * sizeof(*a->permission));
     mem_give(a->channel, a->channels_room * sizeof(*a->channel));
@@ -128,7 +129,7 @@ void turn_allocation_end(struct turn_allocation *a)
 }
 
 /* §8.1: what belongs to the other family stays. */
-static void forget_family(struct turn_allocation *a, unsigned family)
+static void forget_family(struct turnserver_allocation *a, unsigned family)
 {
     for (unsigned i = 0; i < a->permissions;)
         if (a->permission[i].ip.family == family)
@@ -142,26 +143,26 @@ static void forget_family(struct turn_allocation *a, unsigned family)
             i++;
 }
 
-void turn_slot_close(struct turn_slot *s)
+void turnserver_slot_close(struct turnserver_slot *s)
 {
-    struct turn_allocation *a = s->of;
+    struct turnserver_allocation *a = s->of;
     struct turnserver_core *c = a->core;
     if (s->until == 0)
         return;
     s->until = 0;
     c->ops->relay_close(c->arg, &s->relay);
-    ports_give(turn_ports(c->shared), s->relay.bound.port, 1);
+    ports_give(turnserver_ports(c->shared), s->relay.bound.port, 1);
     forget_family(a, s->relay.bound.family);
 }
 
-void turn_allocation_arm(struct turn_allocation *a)
+void turnserver_allocation_arm(struct turnserver_allocation *a)
 {
     usec first = 0;
     for (int i = 0; i < 2; i++)
         if (a->slot[i].until > 0 && (first == 0 || a->slot[i].until < first))
             first = a->slot[i].until;
     if (first == 0)
-        turn_allocation_end(a);
+        turnserver_allocation_end(a);
     else
         wheel_arm(a->core->wheel, &a->expiry, first);
 }
@@ -184,7 +185,8 @@ static void *grow(void *list, size_t size, uint16_t *room, unsigned most)
     return p;
 }
 
-struct turn_permission *turn_permission_find(struct turn_allocation *a, const struct addr *ip)
+struct turnserver_permission *turnserver_permission_find(struct turnserver_allocation *a,
+                                                         const struct addr *ip)
 {
     for (unsigned i = 0; i < a->permissions; i++)
         if (addr_equal_ip(&a->permission[i].ip, ip))
@@ -192,7 +194,7 @@ struct turn_permission *turn_permission_find(struct turn_allocation *a, const st
     return NULL;
 }
 
-static struct turn_permission *permission_room(struct turn_allocation *a)
+static struct turnserver_permission *permission_room(struct turnserver_allocation *a)
 {
     for (unsigned i = 0; i < a->permissions; i++)
         if (a->permission[i].until <= a->core->now)
@@ -207,9 +209,9 @@ static struct turn_permission *permission_room(struct turn_allocation *a)
     return &a->permission[a->permissions++];
 }
 
-bool turn_permit(struct turn_allocation *a, const struct addr *peer)
+bool turnserver_permit(struct turnserver_allocation *a, const struct addr *peer)
 {
-    struct turn_permission *p = NULL;
+    struct turnserver_permission *p = NULL;
     for (unsigned i = 0; i < a->permissions && !p; i++)
         if (addr_equal_ip(&a->permission[i].ip, peer))
             p = &a->permission[i];
@@ -223,7 +225,8 @@ bool turn_permit(struct turn_allocation *a, const struct addr *peer)
     return true;
 }
 
-struct turn_channel *turn_channel_numbered(struct turn_allocation *a, uint16_t number)
+struct turnserver_channel *turnserver_channel_numbered(struct turnserver_allocation *a,
+                                                       uint16_t number)
 {
     for (unsigned i = 0; i < a->channels; i++)
         if (a->channel[i].number == number && a->channel[i].until > a->core->now)
@@ -231,7 +234,8 @@ struct turn_channel *turn_channel_numbered(struct turn_allocation *a, uint16_t n
     return NULL;
 }
 
-struct turn_channel *turn_channel_to(struct turn_allocation *a, const struct addr *peer)
+struct turnserver_channel *turnserver_channel_to(struct turnserver_allocation *a,
+                                                 const struct addr *peer)
 {
     for (unsigned i = 0; i < a->channels; i++)
         if (addr_equal(&a->channel[i].peer, peer) && a->channel[i].until > a->core->now)
@@ -239,7 +243,7 @@ struct turn_channel *turn_channel_to(struct turn_allocation *a, const struct add
     return NULL;
 }
 
-struct turn_channel *turn_channel_add(struct turn_allocation *a)
+struct turnserver_channel *turnserver_channel_add(struct turnserver_allocation *a)
 {
     for (unsigned i = 0; i < a->channels; i++)
         if (a->channel[i].until <= a->core->now)
@@ -261,7 +265,7 @@ static bool knows(uint16_t type)
     return stunmsg_is_turn(type) && type != STUN_DONT_FRAGMENT;
 }
 
-bool turn_has_unknown(const struct stunmsg *m, uint16_t *ret_types, size_t max, size_t *ret_n)
+bool turnserver_has_unknown(const struct stunmsg *m, uint16_t *ret_types, size_t max, size_t *ret_n)
 {
     *ret_n = stunmsg_unknown(m, knows, ret_types, max);
     return *ret_n > 0;
@@ -270,20 +274,21 @@ bool turn_has_unknown(const struct stunmsg *m, uint16_t *ret_types, size_t max, 
 static void receive_request(struct turnserver_core *c, const struct turnserver_tuple *from,
                             const struct stunmsg *m)
 {
-    struct turn_request rq = {.core = c, .from = from, .m = m, .allocation = turn_find(c, from)};
+    struct turnserver_request rq = {
+        .core = c, .from = from, .m = m, .allocation = turnserver_find(c, from)};
     if (m->method == STUN_BINDING)
-        turn_serve_binding(c, from, m);
+        turnserver_serve_binding(c, from, m);
     else
-        turn_serve(&rq);
+        turnserver_serve(&rq);
     crypto_wipe(rq.login.key, sizeof(rq.login.key));
 }
 
 static void receive_indication(struct turnserver_core *c, const struct turnserver_tuple *from,
                                const struct stunmsg *m)
 {
-    struct turn_allocation *a = m->method == STUN_SEND ? turn_find(c, from) : NULL;
+    struct turnserver_allocation *a = m->method == STUN_SEND ? turnserver_find(c, from) : NULL;
     if (a) /* §5: else it is silently ignored */
-        turn_serve_send(a, m);
+        turnserver_serve_send(a, m);
 }
 
 bool turnserver_core_receive(struct turnserver_core *c, const struct turnserver_tuple *from,
@@ -294,9 +299,9 @@ bool turnserver_core_receive(struct turnserver_core *c, const struct turnserver_
     c->wall = wall;
     /* RFC 7983 §7: 0 to 3 STUN, 64 to 79 channels */
     if (message.n > 0 && ((uint8_t)message.p[0] & 0xf0) == 0x40) {
-        struct turn_allocation *a = turn_find(c, from);
+        struct turnserver_allocation *a = turnserver_find(c, from);
         if (a)
-            turn_serve_channel(a, message);
+            turnserver_serve_channel(a, message);
         return true;
     }
     if (stunmsg_parse(message, &m))
@@ -310,7 +315,7 @@ bool turnserver_core_receive(struct turnserver_core *c, const struct turnserver_
 
 void turnserver_core_gone(struct turnserver_core *c, const struct turnserver_tuple *client)
 {
-    struct turn_allocation *a = turn_find(c, client);
+    struct turnserver_allocation *a = turnserver_find(c, client);
     if (a)
-        turn_allocation_end(a);
+        turnserver_allocation_end(a);
 }

@@ -8,31 +8,31 @@
 enum { CHANNEL_HEADER = 4 };
 #define RECHECK (2 * USEC_S)
 
-struct stun_addr turn_stun_addr(const struct addr *a)
+struct stun_addr turnserver_stun_addr(const struct addr *a)
 {
     struct stun_addr s = {.family = a->family, .port = a->port};
     memcpy(s.ip, a->ip, sizeof(s.ip));
     return s;
 }
 
-void turn_count_dropped(struct turnserver_core *c, enum stat_turn why)
+void turnserver_count_dropped(struct turnserver_core *c, enum stat_turn why)
 {
     stat_turn_refuse(c->stats, why);
 }
 
-static void to_peer(struct turn_slot *s, const struct addr *to, sv octets)
+static void to_peer(struct turnserver_slot *s, const struct addr *to, sv octets)
 {
     struct turnserver_core *c = s->of->core;
     if (c->ops->relay_send(c->arg, &s->relay, to, octets))
         stat_add(c->stats, STAT_TURN_RELAYED, (int64_t)octets.n);
     else
-        turn_count_dropped(c, STAT_TURN_NOT_SENT);
+        turnserver_count_dropped(c, STAT_TURN_NOT_SENT);
 }
 
 /* ---- from clients ---- */
 
 /* §13: between families it is ignored; else what we cannot do makes the indication an unknown one (§11.2). */
-static bool must_not_fragment(const struct turn_allocation *a, const struct stunmsg *m,
+static bool must_not_fragment(const struct turnserver_allocation *a, const struct stunmsg *m,
                               const struct addr *peer)
 {
     return stunmsg_has(m, STUN_DONT_FRAGMENT) && peer->family == 4 && a->tuple.client.family == 4;
@@ -43,61 +43,61 @@ static bool knows(uint16_t type)
     return stunmsg_is_turn(type);
 }
 
-void turn_serve_send(struct turn_allocation *a, const struct stunmsg *m)
+void turnserver_serve_send(struct turnserver_allocation *a, const struct stunmsg *m)
 {
     struct turnserver_core *c = a->core;
     struct stun_attr peer_attr, data;
     struct addr peer, to;
     uint16_t unknown[1];
     if (!stunmsg_find(m, STUN_XOR_PEER_ADDRESS, &peer_attr) || !stunmsg_find(m, STUN_DATA, &data) ||
-        turn_peer_read(m, peer_attr.value, &peer) || stunmsg_unknown(m, knows, unknown, 1) > 0 ||
-        must_not_fragment(a, m, &peer))
+        turnserver_peer_read(m, peer_attr.value, &peer) ||
+        stunmsg_unknown(m, knows, unknown, 1) > 0 || must_not_fragment(a, m, &peer))
         return;
-    struct turn_slot *s = turn_slot_of(a, peer.family);
+    struct turnserver_slot *s = turnserver_slot_of(a, peer.family);
     if (!s || s->relay.tcp || peer.port == 0)
         return;
-    if (!turn_permission_find(a, &peer))
-        turn_count_dropped(c, STAT_TURN_NO_PERMISSION);
-    else if (turn_peer_resolve(c, s, &peer, &to) != TURNSERVER_OPEN)
-        turn_count_dropped(c, STAT_TURN_FORBIDDEN);
+    if (!turnserver_permission_find(a, &peer))
+        turnserver_count_dropped(c, STAT_TURN_NO_PERMISSION);
+    else if (turnserver_peer_resolve(c, s, &peer, &to) != TURNSERVER_OPEN)
+        turnserver_count_dropped(c, STAT_TURN_FORBIDDEN);
     else
         to_peer(s, &to, data.value);
 }
 
 /* The channel's peer may be sent to. */
-static bool still_allowed(struct turn_slot *s, struct turn_channel *ch)
+static bool still_allowed(struct turnserver_slot *s, struct turnserver_channel *ch)
 {
     struct turnserver_core *c = s->of->core;
     if (ch->generation == c->generation && c->now - ch->checked < RECHECK)
         return ch->allowed;
     ch->generation = c->generation;
     ch->checked = c->now;
-    ch->allowed = turn_peer_resolve(c, s, &ch->peer, &ch->to) == TURNSERVER_OPEN;
+    ch->allowed = turnserver_peer_resolve(c, s, &ch->peer, &ch->to) == TURNSERVER_OPEN;
     return ch->allowed;
 }
 
-void turn_serve_channel(struct turn_allocation *a, sv message)
+void turnserver_serve_channel(struct turnserver_allocation *a, sv message)
 {
     struct turnserver_core *c = a->core;
     if (message.n < CHANNEL_HEADER)
         return;
     const uint8_t *p = (const uint8_t *)message.p;
     size_t n = (size_t)(p[2] << 8 | p[3]);
-    struct turn_channel *ch = turn_channel_numbered(a, (uint16_t)(p[0] << 8 | p[1]));
-    struct turn_slot *s = ch ? turn_slot_of(a, ch->peer.family) : NULL;
+    struct turnserver_channel *ch = turnserver_channel_numbered(a, (uint16_t)(p[0] << 8 | p[1]));
+    struct turnserver_slot *s = ch ? turnserver_slot_of(a, ch->peer.family) : NULL;
     if (n > message.n - CHANNEL_HEADER) /* §12.6 */
         return;
     if (!s)
-        turn_count_dropped(c, STAT_TURN_NO_CHANNEL);
+        turnserver_count_dropped(c, STAT_TURN_NO_CHANNEL);
     else if (!still_allowed(s, ch))
-        turn_count_dropped(c, STAT_TURN_FORBIDDEN);
+        turnserver_count_dropped(c, STAT_TURN_FORBIDDEN);
     else
         to_peer(s, &ch->to, sv_sub(message, CHANNEL_HEADER, CHANNEL_HEADER + n));
 }
 
 /* ---- to clients ---- */
 
-static void put_channel(struct turn_allocation *a, uint16_t number, sv octets)
+static void put_channel(struct turnserver_allocation *a, uint16_t number, sv octets)
 {
     struct turnserver_core *c = a->core;
     char head[CHANNEL_HEADER] = {(char)(number >> 8), (char)number, (char)(octets.n >> 8),
@@ -107,10 +107,11 @@ static void put_channel(struct turn_allocation *a, uint16_t number, sv octets)
     c->ops->to_client(c->arg, &a->tuple, pieces, padding ? 3 : 2);
 }
 
-static struct stun_out begin_data(struct turn_allocation *a, struct buf *b, const struct addr *peer)
+static struct stun_out begin_data(struct turnserver_allocation *a, struct buf *b,
+                                  const struct addr *peer)
 {
     struct turnserver_core *c = a->core;
-    struct stun_addr from = turn_stun_addr(peer);
+    struct stun_addr from = turnserver_stun_addr(peer);
     uint8_t id[STUN_ID];
     c->ops->chance(c->arg, id, sizeof(id));
     buf_init(b, c->scratch, sizeof(c->scratch));
@@ -119,7 +120,7 @@ static struct stun_out begin_data(struct turn_allocation *a, struct buf *b, cons
     return o;
 }
 
-static void put_data(struct turn_allocation *a, const struct addr *peer, sv octets)
+static void put_data(struct turnserver_allocation *a, const struct addr *peer, sv octets)
 {
     struct buf b;
     struct stun_out o = begin_data(a, &b, peer);
@@ -141,15 +142,15 @@ static struct addr shown(const struct turnserver_relay *r, const struct addr *fr
 void turnserver_core_relayed(struct turnserver_core *c, struct turnserver_relay *r,
                              const struct addr *from, sv octets, usec now)
 {
-    struct turn_slot *s = CONTAINER(r, struct turn_slot, relay);
+    struct turnserver_slot *s = CONTAINER(r, struct turnserver_slot, relay);
     struct addr peer = shown(r, from);
     c->now = now;
     peer.scope = 0;
-    if (!turn_permission_find(s->of, &peer)) { /* §9: by address, whatever the port */
-        turn_count_dropped(c, STAT_TURN_NO_PERMISSION);
+    if (!turnserver_permission_find(s->of, &peer)) { /* §9: by address, whatever the port */
+        turnserver_count_dropped(c, STAT_TURN_NO_PERMISSION);
         return;
     }
-    const struct turn_channel *ch = turn_channel_to(s->of, &peer);
+    const struct turnserver_channel *ch = turnserver_channel_to(s->of, &peer);
     stat_add(c->stats, STAT_TURN_RELAYED, (int64_t)octets.n);
     if (ch)
         put_channel(s->of, ch->number, octets);
@@ -180,13 +181,13 @@ static bool icmp_of(enum err why, unsigned family, struct stun_icmp *ret_icmp)
 void turnserver_core_refused(struct turnserver_core *c, struct turnserver_relay *r,
                              const struct addr *to, enum err why, usec now)
 {
-    struct turn_slot *s = CONTAINER(r, struct turn_slot, relay);
+    struct turnserver_slot *s = CONTAINER(r, struct turnserver_slot, relay);
     struct addr peer = shown(r, to);
     struct stun_icmp icmp;
     struct buf b;
     c->now = now;
     peer.scope = 0;
-    if (!icmp_of(why, peer.family, &icmp) || !turn_permission_find(s->of, &peer))
+    if (!icmp_of(why, peer.family, &icmp) || !turnserver_permission_find(s->of, &peer))
         return;
     struct stun_out o = begin_data(s->of, &b, &peer);
     stunmsg_put_icmp(&o, &icmp);

@@ -82,7 +82,7 @@ enum turnserver_verdict turnserver_peer_class(const struct turnserver_limits *l,
     return TURNSERVER_OPEN;
 }
 
-enum err turn_peer_read(const struct stunmsg *m, sv value, struct addr *ret_peer)
+enum err turnserver_peer_read(const struct stunmsg *m, sv value, struct addr *ret_peer)
 {
     struct stun_addr a;
     TRY(stunmsg_xor_address(m, value, &a));
@@ -92,8 +92,9 @@ enum err turn_peer_read(const struct stunmsg *m, sv value, struct addr *ret_peer
     return ERR_OK;
 }
 
-enum turnserver_verdict turn_peer_resolve(struct turnserver_core *c, const struct turn_slot *s,
-                                          const struct addr *peer, struct addr *ret_to)
+enum turnserver_verdict turnserver_peer_resolve(struct turnserver_core *c,
+                                                const struct turnserver_slot *s,
+                                                const struct addr *peer, struct addr *ret_to)
 {
     struct addr in, to = *peer;
     const struct turnserver_relay *r = &s->relay;
@@ -104,7 +105,7 @@ enum turnserver_verdict turn_peer_resolve(struct turnserver_core *c, const struc
     enum turnserver_verdict v = turnserver_peer_class(&c->limits, &to, &in);
     if (v == TURNSERVER_HIDDEN || never(&in))
         return v;
-    if (addr_equal(&in, &to) && ports_is_live(turn_ports(c->shared), &in))
+    if (addr_equal(&in, &to) && ports_is_live(turnserver_ports(c->shared), &in))
         return TURNSERVER_OPEN;
     if (c->ops->is_ours(c->arg, &in))
         return addr_equal(&in, &to) && opened(&c->limits, &in, true) ? TURNSERVER_OPEN

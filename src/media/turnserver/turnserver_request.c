@@ -12,16 +12,16 @@ enum { OPEN_TRIES = 8 }; /* ports that another program has */
 
 /* ---- answers ---- */
 
-static struct stun_out begin(struct buf *b, char mem[static TURN_OUT_MAX], struct turn_request *rq,
-                             enum stun_class class)
+static struct stun_out begin(struct buf *b, char mem[static TURN_OUT_MAX],
+                             struct turnserver_request *rq, enum stun_class class)
 {
     buf_init(b, mem, TURN_OUT_MAX);
     return stunmsg_begin(b, rq->m->method, class, rq->m->id);
 }
 
-static void finish(struct turn_request *rq, const struct stun_out *o)
+static void finish(struct turnserver_request *rq, const struct stun_out *o)
 {
-    const struct turn_login *l = &rq->login;
+    const struct turnserver_login *l = &rq->login;
     if (l->key_n > 0)
         stunmsg_put_integrity(o, l->reply, (sv){(const char *)l->key, l->key_n});
     if (rq->m->fingerprint)
@@ -66,15 +66,15 @@ static enum stat_turn reason_of(unsigned code)
 }
 
 /* 420: what is unknown. */
-static void put_unknown(struct turn_request *rq, const struct stun_out *o)
+static void put_unknown(struct turnserver_request *rq, const struct stun_out *o)
 {
     uint16_t unknown[UNKNOWN_MAX];
     size_t n;
-    if (turn_has_unknown(rq->m, unknown, UNKNOWN_MAX, &n))
+    if (turnserver_has_unknown(rq->m, unknown, UNKNOWN_MAX, &n))
         stunmsg_put_unknown(o, unknown, n);
 }
 
-void turn_refuse(struct turn_request *rq, unsigned code)
+void turnserver_refuse(struct turnserver_request *rq, unsigned code)
 {
     char mem[TURN_OUT_MAX];
     struct buf b;
@@ -86,13 +86,13 @@ void turn_refuse(struct turn_request *rq, unsigned code)
     else
         stunmsg_put_error(&o, code, SV(""));
     if (code == STUN_UNAUTHENTICATED || code == STUN_STALE_NONCE)
-        turn_put_challenge(rq->core, &o, &rq->from->client);
+        turnserver_put_challenge(rq->core, &o, &rq->from->client);
     if (code == STUN_UNKNOWN_ATTRIBUTE)
         put_unknown(rq, &o);
     finish(rq, &o);
 }
 
-static void succeed(struct turn_request *rq)
+static void succeed(struct turnserver_request *rq)
 {
     char mem[TURN_OUT_MAX];
     struct buf b;
@@ -100,24 +100,24 @@ static void succeed(struct turn_request *rq)
     finish(rq, &o);
 }
 
-void turn_serve_binding(struct turnserver_core *c, const struct turnserver_tuple *from,
-                        const struct stunmsg *m)
+void turnserver_serve_binding(struct turnserver_core *c, const struct turnserver_tuple *from,
+                              const struct stunmsg *m)
 {
-    struct turn_request rq = {.core = c, .from = from, .m = m};
+    struct turnserver_request rq = {.core = c, .from = from, .m = m};
     uint16_t unknown[UNKNOWN_MAX];
     char mem[TURN_OUT_MAX];
     struct buf b;
     size_t n;
-    if (!turn_may_answer(c, &from->client)) {
+    if (!turnserver_may_answer(c, &from->client)) {
         stat_turn_refuse(c->stats, STAT_TURN_RATE);
         return;
     }
-    if (turn_has_unknown(m, unknown, UNKNOWN_MAX, &n)) {
-        turn_refuse(&rq, STUN_UNKNOWN_ATTRIBUTE);
+    if (turnserver_has_unknown(m, unknown, UNKNOWN_MAX, &n)) {
+        turnserver_refuse(&rq, STUN_UNKNOWN_ATTRIBUTE);
         return;
     }
     struct stun_out o = begin(&b, mem, &rq, STUN_SUCCESS);
-    struct stun_addr mapped = turn_stun_addr(&from->client);
+    struct stun_addr mapped = turnserver_stun_addr(&from->client);
     stunmsg_put_xor_address(&o, STUN_XOR_MAPPED_ADDRESS, &mapped);
     finish(&rq, &o);
 }
@@ -133,7 +133,7 @@ struct asked {
 };
 
 /* §7.2: the least of what is asked for and what we allow, but not less than the default. */
-static usec lifetime(const struct turn_request *rq)
+static usec lifetime(const struct turnserver_request *rq)
 {
     const struct turnserver_limits *l = &rq->core->limits;
     struct stun_attr a;
@@ -147,7 +147,7 @@ static usec lifetime(const struct turn_request *rq)
 }
 
 /* REQUESTED-TRANSPORT (step 3; RFC 6062 §5.1). 0: fine, else the code. */
-static unsigned read_transport(struct turn_request *rq, struct asked *q)
+static unsigned read_transport(struct turnserver_request *rq, struct asked *q)
 {
     struct stun_attr a;
     uint8_t protocol;
@@ -160,7 +160,7 @@ static unsigned read_transport(struct turn_request *rq, struct asked *q)
 }
 
 /* The families (steps 5 to 7, 9). 0: fine, else the code. */
-static unsigned read_families(struct turn_request *rq, struct asked *q)
+static unsigned read_families(struct turnserver_request *rq, struct asked *q)
 {
     struct stun_attr a, b;
     bool one = stunmsg_find(rq->m, STUN_REQUESTED_ADDRESS_FAMILY, &a);
@@ -180,7 +180,7 @@ static unsigned read_families(struct turn_request *rq, struct asked *q)
     return 0;
 }
 
-static unsigned read_allocate(struct turn_request *rq, struct asked *q)
+static unsigned read_allocate(struct turnserver_request *rq, struct asked *q)
 {
     struct stun_attr a;
     *q = (struct asked){.life = lifetime(rq)};
@@ -216,19 +216,19 @@ static unsigned code_of(enum err rc)
 }
 
 /* The socket of a relay whose port is taken; on failure the port stays taken. */
-static enum err open_relay(struct turn_slot *s, const struct asked *q)
+static enum err open_relay(struct turnserver_slot *s, const struct asked *q)
 {
     struct turnserver_core *c = s->of->core;
     s->relay.tcp = q->tcp;
     TRY(c->ops->relay_open(c->arg, &s->relay));
     s->until = c->now + q->life;
     if (!q->tcp)
-        ports_live(turn_ports(c->shared), &s->relay.bound);
+        ports_live(turnserver_ports(c->shared), &s->relay.bound);
     return ERR_OK;
 }
 
 /* The port behind this one waits for who shows the token. */
-static enum err keep_next(struct turn_slot *s)
+static enum err keep_next(struct turnserver_slot *s)
 {
     struct turnserver_core *c = s->of->core;
     struct turnserver_relay next = s->relay;
@@ -238,57 +238,57 @@ static enum err keep_next(struct turn_slot *s)
     next.io = NULL;
     while (!token)
         c->ops->chance(c->arg, &token, sizeof(token));
-    TRY(turn_reserve(c->shared, token, &next, c->now));
+    TRY(turnserver_reserve(c->shared, token, &next, c->now));
     s->of->token = token;
     return ERR_OK;
 }
 
 /* An address of this family: 0, or the code. A port that another program has is passed over. */
-static unsigned give(struct turn_allocation *a, unsigned family, const struct asked *q)
+static unsigned give(struct turnserver_allocation *a, unsigned family, const struct asked *q)
 {
     struct turnserver_core *c = a->core;
-    struct turn_slot *s = &a->slot[family == 6];
+    struct turnserver_slot *s = &a->slot[family == 6];
     unsigned n = q->reserve ? 2 : 1;
     struct addr bound, told;
     if (!c->ops->relay_address(c->arg, &a->tuple, family, &bound, &told))
         return STUN_FAMILY_NOT_SUPPORTED;
     for (int i = 0; i < OPEN_TRIES; i++) {
         uint16_t port;
-        if (ports_take(turn_ports(c->shared), n, q->even, chance32(c), &port))
+        if (ports_take(turnserver_ports(c->shared), n, q->even, chance32(c), &port))
             return STUN_INSUFFICIENT_CAPACITY;
         s->relay = (struct turnserver_relay){.bound = bound, .told = told};
         s->relay.bound.port = s->relay.told.port = port;
         enum err rc = open_relay(s, q);
         if (!rc && q->reserve && keep_next(s)) {
-            ports_give(turn_ports(c->shared), (uint16_t)(port + 1), 1);
-            turn_slot_close(s);
+            ports_give(turnserver_ports(c->shared), (uint16_t)(port + 1), 1);
+            turnserver_slot_close(s);
             return STUN_INSUFFICIENT_CAPACITY;
         }
         if (!rc)
             return 0;
-        ports_give(turn_ports(c->shared), port, n);
+        ports_give(turnserver_ports(c->shared), port, n);
         if (rc != ERR_BUSY && rc != ERR_DENIED)
             return code_of(rc);
     }
     return STUN_INSUFFICIENT_CAPACITY;
 }
 
-static unsigned give_reserved(struct turn_allocation *a, const struct asked *q)
+static unsigned give_reserved(struct turnserver_allocation *a, const struct asked *q)
 {
     struct turnserver_core *c = a->core;
     struct turnserver_relay r;
-    if (!turn_claim(c->shared, q->token, c->now, &r))
+    if (!turnserver_claim(c->shared, q->token, c->now, &r))
         return STUN_INSUFFICIENT_CAPACITY;
-    struct turn_slot *s = &a->slot[r.bound.family == 6];
+    struct turnserver_slot *s = &a->slot[r.bound.family == 6];
     s->relay = r;
     if (!open_relay(s, q))
         return 0;
-    ports_give(turn_ports(c->shared), r.bound.port, 1);
+    ports_give(turnserver_ports(c->shared), r.bound.port, 1);
     return STUN_INSUFFICIENT_CAPACITY;
 }
 
 /* Step 9: of two one is enough, and the other's refusal is told. */
-static unsigned give_all(struct turn_allocation *a, const struct asked *q)
+static unsigned give_all(struct turnserver_allocation *a, const struct asked *q)
 {
     if (q->token)
         return give_reserved(a, q);
@@ -303,7 +303,7 @@ static unsigned give_all(struct turn_allocation *a, const struct asked *q)
 }
 
 /* §7.2, also of a repetition. */
-static void answer_allocate(struct turn_request *rq, const struct turn_allocation *a)
+static void answer_allocate(struct turnserver_request *rq, const struct turnserver_allocation *a)
 {
     char mem[TURN_OUT_MAX];
     struct buf b;
@@ -312,12 +312,12 @@ static void answer_allocate(struct turn_request *rq, const struct turn_allocatio
     for (int i = 0; i < 2; i++) {
         if (a->slot[i].until == 0)
             continue;
-        struct stun_addr relayed = turn_stun_addr(&a->slot[i].relay.told);
+        struct stun_addr relayed = turnserver_stun_addr(&a->slot[i].relay.told);
         stunmsg_put_xor_address(&o, STUN_XOR_RELAYED_ADDRESS, &relayed);
         until = a->slot[i].until;
     }
     stunmsg_put_u32(&o, STUN_LIFETIME, (uint32_t)((until - rq->core->now) / USEC_S));
-    struct stun_addr mapped = turn_stun_addr(&rq->from->client);
+    struct stun_addr mapped = turnserver_stun_addr(&rq->from->client);
     stunmsg_put_xor_address(&o, STUN_XOR_MAPPED_ADDRESS, &mapped);
     if (a->token)
         stunmsg_put_u64(&o, STUN_RESERVATION_TOKEN, a->token);
@@ -327,33 +327,33 @@ static void answer_allocate(struct turn_request *rq, const struct turn_allocatio
 }
 
 /* 0, or the code: then there is no allocation. */
-static unsigned make(struct turn_request *rq, const struct asked *q)
+static unsigned make(struct turnserver_request *rq, const struct asked *q)
 {
     struct turnserver_core *c = rq->core;
-    struct turn_allocation *a;
-    struct turn_account account = turn_account_of(c->shared, rq->login.account);
-    enum err rc = turn_enter(c->shared, account, c->limits.quota, c->now);
+    struct turnserver_allocation *a;
+    struct turnserver_account account = turnserver_account_of(c->shared, rq->login.account);
+    enum err rc = turnserver_enter(c->shared, account, c->limits.quota, c->now);
     if (rc)
         return rc == ERR_TOOBIG ? STUN_QUOTA_REACHED : STUN_INSUFFICIENT_CAPACITY;
-    if (turn_allocation_new(c, rq->from, rq->login.user, &a)) {
-        turn_leave(c->shared, account);
+    if (turnserver_allocation_new(c, rq->from, rq->login.user, &a)) {
+        turnserver_leave(c->shared, account);
         return STUN_SERVER_ERROR;
     }
     a->account = account;
     memcpy(a->id, rq->m->id, STUN_ID);
     unsigned code = give_all(a, q);
     if (code) {
-        turn_allocation_end(a);
+        turnserver_allocation_end(a);
         return code;
     }
-    turn_allocation_arm(a);
+    turnserver_allocation_arm(a);
     rq->allocation = a;
     return 0;
 }
 
-static void serve_allocate(struct turn_request *rq)
+static void serve_allocate(struct turnserver_request *rq)
 {
-    struct turn_allocation *a = rq->allocation;
+    struct turnserver_allocation *a = rq->allocation;
     struct asked q;
     if (a && memcmp(a->id, rq->m->id, STUN_ID) == 0) {
         answer_allocate(rq, a); /* its answer was lost (§7.2, note) */
@@ -363,14 +363,14 @@ static void serve_allocate(struct turn_request *rq)
     if (!code)
         code = make(rq, &q);
     if (code)
-        turn_refuse(rq, code);
+        turnserver_refuse(rq, code);
     else
         answer_allocate(rq, rq->allocation);
 }
 
 /* ---- Refresh (§8.2) ---- */
 
-static void answer_life(struct turn_request *rq, usec life)
+static void answer_life(struct turnserver_request *rq, usec life)
 {
     char mem[TURN_OUT_MAX];
     struct buf b;
@@ -379,50 +379,52 @@ static void answer_life(struct turn_request *rq, usec life)
     finish(rq, &o);
 }
 
-static void serve_refresh(struct turn_request *rq)
+static void serve_refresh(struct turnserver_request *rq)
 {
-    struct turn_allocation *a = rq->allocation;
+    struct turnserver_allocation *a = rq->allocation;
     struct stun_attr attr;
     uint8_t family = 0;
     uint32_t seconds = 1;
     if (stunmsg_find(rq->m, STUN_REQUESTED_ADDRESS_FAMILY, &attr)) {
         enum err rc = stunmsg_family(attr.value, &family);
-        if (rc || !turn_slot_of(a, family)) {
-            turn_refuse(rq, rc == ERR_SYNTAX ? STUN_BAD_REQUEST : STUN_PEER_FAMILY_MISMATCH);
+        if (rc || !turnserver_slot_of(a, family)) {
+            turnserver_refuse(rq, rc == ERR_SYNTAX ? STUN_BAD_REQUEST : STUN_PEER_FAMILY_MISMATCH);
             return;
         }
     }
     if (stunmsg_find(rq->m, STUN_LIFETIME, &attr) && stunmsg_u32(attr.value, &seconds)) {
-        turn_refuse(rq, STUN_BAD_REQUEST);
+        turnserver_refuse(rq, STUN_BAD_REQUEST);
         return;
     }
     usec life = seconds > 0 ? lifetime(rq) : 0;
     for (int i = 0; i < 2; i++) {
-        struct turn_slot *s = &a->slot[i];
+        struct turnserver_slot *s = &a->slot[i];
         if (s->until == 0 || (family && (family == 6) != (i == 1)))
             continue;
         if (life > 0)
             s->until = rq->core->now + life;
         else
-            turn_slot_close(s);
+            turnserver_slot_close(s);
     }
     answer_life(rq, life);
-    turn_allocation_arm(a); /* ends it when nothing is left */
+    turnserver_allocation_arm(a); /* ends it when nothing is left */
 }
 
 /* ---- CreatePermission, ChannelBind (§10.2, §12.2) ---- */
 
 /* A peer that is asked for: 0, or the code. ret_to: where our socket reaches it. */
-static unsigned check_peer(struct turn_request *rq, const struct addr *peer, struct addr *ret_to)
+static unsigned check_peer(struct turnserver_request *rq, const struct addr *peer,
+                           struct addr *ret_to)
 {
-    struct turn_slot *s = turn_slot_of(rq->allocation, peer->family);
+    struct turnserver_slot *s = turnserver_slot_of(rq->allocation, peer->family);
     if (!s)
         return STUN_PEER_FAMILY_MISMATCH;
-    return turn_peer_resolve(rq->core, s, peer, ret_to) == TURNSERVER_OPEN ? 0 : STUN_FORBIDDEN;
+    return turnserver_peer_resolve(rq->core, s, peer, ret_to) == TURNSERVER_OPEN ? 0
+                                                                                 : STUN_FORBIDDEN;
 }
 
 /* All peers of the request: 0, or the code; then nothing has changed. */
-static unsigned read_peers(struct turn_request *rq, struct addr *ret_peers, size_t *ret_n)
+static unsigned read_peers(struct turnserver_request *rq, struct addr *ret_peers, size_t *ret_n)
 {
     struct stun_walk w = {0};
     struct addr to;
@@ -433,7 +435,7 @@ static unsigned read_peers(struct turn_request *rq, struct addr *ret_peers, size
             continue;
         if (n == PEERS_MAX)
             return STUN_INSUFFICIENT_CAPACITY;
-        enum err rc = turn_peer_read(rq->m, a.value, &ret_peers[n]);
+        enum err rc = turnserver_peer_read(rq->m, a.value, &ret_peers[n]);
         code = rc == ERR_UNSUPPORTED ? STUN_PEER_FAMILY_MISMATCH
                : rc                  ? STUN_BAD_REQUEST
                                      : check_peer(rq, &ret_peers[n], &to);
@@ -443,24 +445,24 @@ static unsigned read_peers(struct turn_request *rq, struct addr *ret_peers, size
     return code ? code : n ? 0 : STUN_BAD_REQUEST;
 }
 
-static void serve_create_permission(struct turn_request *rq)
+static void serve_create_permission(struct turnserver_request *rq)
 {
     struct addr peer[PEERS_MAX];
     size_t n;
     unsigned code = read_peers(rq, peer, &n);
     for (size_t i = 0; i < n && !code; i++)
-        if (!turn_permit(rq->allocation, &peer[i]))
+        if (!turnserver_permit(rq->allocation, &peer[i]))
             code = STUN_INSUFFICIENT_CAPACITY;
     if (code)
-        turn_refuse(rq, code);
+        turnserver_refuse(rq, code);
     else
         succeed(rq);
 }
 
 /* 0, or the code; then nothing has changed. */
-static unsigned bind_channel(struct turn_request *rq)
+static unsigned bind_channel(struct turnserver_request *rq)
 {
-    struct turn_allocation *a = rq->allocation;
+    struct turnserver_allocation *a = rq->allocation;
     struct stun_attr number_attr, peer_attr;
     struct addr peer, to;
     uint16_t number;
@@ -469,7 +471,7 @@ static unsigned bind_channel(struct turn_request *rq)
         stunmsg_channel(number_attr.value, &number) || number < CHANNEL_FIRST ||
         number > CHANNEL_LAST)
         return STUN_BAD_REQUEST;
-    enum err rc = turn_peer_read(rq->m, peer_attr.value, &peer);
+    enum err rc = turnserver_peer_read(rq->m, peer_attr.value, &peer);
     if (rc)
         return rc == ERR_UNSUPPORTED ? STUN_PEER_FAMILY_MISMATCH : STUN_BAD_REQUEST;
     if (a->slot[0].relay.tcp || a->slot[1].relay.tcp) /* channels are of UDP */
@@ -479,26 +481,27 @@ static unsigned bind_channel(struct turn_request *rq)
         return code;
     if (peer.port == 0)
         return STUN_BAD_REQUEST;
-    struct turn_channel *ch = turn_channel_numbered(a, number), *other = turn_channel_to(a, &peer);
+    struct turnserver_channel *ch = turnserver_channel_numbered(a, number),
+                              *other = turnserver_channel_to(a, &peer);
     if (ch != other)
         return STUN_BAD_REQUEST;
-    if (!turn_permit(a, &peer))
+    if (!turnserver_permit(a, &peer))
         return STUN_INSUFFICIENT_CAPACITY;
     if (!ch)
-        ch = turn_channel_add(a);
+        ch = turnserver_channel_add(a);
     if (!ch)
         return STUN_INSUFFICIENT_CAPACITY;
     usec now = rq->core->now;
-    *ch = (struct turn_channel){
+    *ch = (struct turnserver_channel){
         peer, to, now + TURNSERVER_CHANNEL_LIFE, now, rq->core->generation, number, true};
     return 0;
 }
 
-static void serve_channel_bind(struct turn_request *rq)
+static void serve_channel_bind(struct turnserver_request *rq)
 {
     unsigned code = bind_channel(rq);
     if (code)
-        turn_refuse(rq, code);
+        turnserver_refuse(rq, code);
     else
         succeed(rq);
 }
@@ -513,7 +516,7 @@ static bool is_served(uint16_t method)
 
 /* Whom the name stands for may do this now. An allocation that stands goes on behind the end of its name, so that a
  * call may be longer; its account must still be there. */
-static bool is_fresh(const struct turn_request *rq)
+static bool is_fresh(const struct turnserver_request *rq)
 {
     const struct turnserver_core *c = rq->core;
     if (!rq->allocation && rq->login.expires <= c->wall)
@@ -522,12 +525,12 @@ static bool is_fresh(const struct turn_request *rq)
 }
 
 /* 0: go on; else the code. rq->login is there when it is proved. */
-static unsigned admit(struct turn_request *rq)
+static unsigned admit(struct turnserver_request *rq)
 {
-    struct turn_login l;
+    struct turnserver_login l;
     uint16_t unknown[1];
     size_t n;
-    unsigned code = turn_authenticate(rq->core, rq->m, rq->from, &l);
+    unsigned code = turnserver_authenticate(rq->core, rq->m, rq->from, &l);
     if (code)
         return code;
     rq->login = l;
@@ -537,9 +540,9 @@ static unsigned admit(struct turn_request *rq)
         rq->login.key_n = 0; /* as of one that is wrong */
         return STUN_UNAUTHENTICATED;
     }
-    if (turn_has_unknown(rq->m, unknown, 1, &n))
+    if (turnserver_has_unknown(rq->m, unknown, 1, &n))
         return STUN_UNKNOWN_ATTRIBUTE;
-    const struct turn_allocation *a = rq->allocation;
+    const struct turnserver_allocation *a = rq->allocation;
     if (rq->m->method != STUN_ALLOCATE && !a)
         return STUN_ALLOCATION_MISMATCH;
     /* §5: of another's allocation nobody learns more than that it is there. */
@@ -548,18 +551,18 @@ static unsigned admit(struct turn_request *rq)
     return 0;
 }
 
-void turn_serve(struct turn_request *rq)
+void turnserver_serve(struct turnserver_request *rq)
 {
     if (!is_served(rq->m->method))
         return;
     unsigned code = admit(rq);
     bool proved = rq->login.key_n > 0;
-    if (code && !proved && !turn_may_answer(rq->core, &rq->from->client)) {
+    if (code && !proved && !turnserver_may_answer(rq->core, &rq->from->client)) {
         stat_turn_refuse(rq->core->stats, STAT_TURN_RATE);
         return;
     }
     if (code) {
-        turn_refuse(rq, code);
+        turnserver_refuse(rq, code);
         return;
     }
     switch (rq->m->method) {

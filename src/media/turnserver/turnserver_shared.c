@@ -11,7 +11,7 @@ enum { COUNTED = 2 * TURNSERVER_ALLOCATIONS_MAX, MASK = COUNTED - 1 };
 _Static_assert((COUNTED & MASK) == 0, "a power of two, and never more than half full");
 
 struct counted {
-    struct turn_account account;
+    struct turnserver_account account;
     uint32_t n; /* 0: free */
 };
 
@@ -74,27 +74,27 @@ void turnserver_shared_free(struct turnserver_shared *sh)
     mem_free(sh);
 }
 
-struct ports *turn_ports(const struct turnserver_shared *sh)
+struct ports *turnserver_ports(const struct turnserver_shared *sh)
 {
     return sh->ports;
 }
 
-sv turn_realm(const struct turnserver_shared *sh)
+sv turnserver_realm(const struct turnserver_shared *sh)
 {
     return (sv){sh->realm, sh->realm_n};
 }
 
-uint64_t turn_hash(const struct turnserver_shared *sh, const void *p, size_t n)
+uint64_t turnserver_hash(const struct turnserver_shared *sh, const void *p, size_t n)
 {
     return crypto_siphash(sh->hash_key, p, n);
 }
 
-const uint8_t *turn_nonce_key(const struct turnserver_shared *sh)
+const uint8_t *turnserver_nonce_key(const struct turnserver_shared *sh)
 {
     return sh->nonce_key;
 }
 
-void turn_password(const struct turnserver_shared *sh, sv user, struct buf *ret_password)
+void turnserver_password(const struct turnserver_shared *sh, sv user, struct buf *ret_password)
 {
     uint8_t mac[SHA256_LEN];
     crypto_hmac_sha256((sv){(const char *)sh->secret, sizeof(sh->secret)}, &user, 1, mac);
@@ -104,20 +104,20 @@ void turn_password(const struct turnserver_shared *sh, sv user, struct buf *ret_
 
 /* ---- quotas ---- */
 
-struct turn_account turn_account_of(const struct turnserver_shared *sh, sv account)
+struct turnserver_account turnserver_account_of(const struct turnserver_shared *sh, sv account)
 {
-    struct turn_account a;
+    struct turnserver_account a;
     crypto_siphash128_list(sh->hash_key, &account, 1, a.hash);
     return a;
 }
 
-static bool same(struct turn_account a, struct turn_account b)
+static bool same(struct turnserver_account a, struct turnserver_account b)
 {
     return a.hash[0] == b.hash[0] && a.hash[1] == b.hash[1];
 }
 
 /* Its place, or the free one where it belongs. */
-static size_t place_of(const struct turnserver_shared *sh, struct turn_account a)
+static size_t place_of(const struct turnserver_shared *sh, struct turnserver_account a)
 {
     size_t i = a.hash[0] & MASK;
     while (sh->counted[i].n > 0 && !same(sh->counted[i].account, a))
@@ -153,7 +153,8 @@ static struct reserved *sweep(struct turnserver_shared *sh, usec now)
     return vacant;
 }
 
-enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigned quota, usec now)
+enum err turnserver_enter(struct turnserver_shared *sh, struct turnserver_account a, unsigned quota,
+                          usec now)
 {
     enum err rc = ERR_OK;
     size_t most = ports_count(sh->ports) / 2; /* calls have the other half */
@@ -175,7 +176,7 @@ enum err turn_enter(struct turnserver_shared *sh, struct turn_account a, unsigne
     return rc;
 }
 
-void turn_leave(struct turnserver_shared *sh, struct turn_account a)
+void turnserver_leave(struct turnserver_shared *sh, struct turnserver_account a)
 {
     pthread_mutex_lock(&sh->lock);
     size_t i = place_of(sh, a);
@@ -189,8 +190,8 @@ void turn_leave(struct turnserver_shared *sh, struct turn_account a)
 
 /* ---- ports in reserve ---- */
 
-enum err turn_reserve(struct turnserver_shared *sh, uint64_t token,
-                      const struct turnserver_relay *r, usec now)
+enum err turnserver_reserve(struct turnserver_shared *sh, uint64_t token,
+                            const struct turnserver_relay *r, usec now)
 {
     pthread_mutex_lock(&sh->lock);
     struct reserved *vacant = sweep(sh, now);
@@ -200,8 +201,8 @@ enum err turn_reserve(struct turnserver_shared *sh, uint64_t token,
     return vacant ? ERR_OK : ERR_BUSY;
 }
 
-bool turn_claim(struct turnserver_shared *sh, uint64_t token, usec now,
-                struct turnserver_relay *ret_relay)
+bool turnserver_claim(struct turnserver_shared *sh, uint64_t token, usec now,
+                      struct turnserver_relay *ret_relay)
 {
     bool found = false;
     pthread_mutex_lock(&sh->lock);

@@ -65,7 +65,7 @@ static void client_close(struct client *c)
     client_free(c);
 }
 
-void turn_client_send(void *client, const sv *pieces, size_t n)
+void turnserver_client_send(void *client, const sv *pieces, size_t n)
 {
     struct client *c = client;
     if (stream_send(c->stream, pieces, n))
@@ -161,7 +161,7 @@ static void on_idle(struct timer *timer, void *arg)
 {
     struct client *c = arg;
     (void)timer;
-    if (turn_find(c->server->core, &c->tuple))
+    if (turnserver_find(c->server->core, &c->tuple))
         loop_timer(c->server->loop, &c->idle, IDLE);
     else
         client_close(c);
@@ -175,11 +175,11 @@ static uint16_t place_of(const struct turnserver *t, const struct addr *a)
     uint8_t key[ADDR_KEY];
     memcpy(who.ip, a->ip, a->family == 6 ? 8 : 4);
     addr_key(&who, key);
-    return (uint16_t)(turn_hash(t->shared, key, sizeof(key)) % TURN_SOURCES);
+    return (uint16_t)(turnserver_hash(t->shared, key, sizeof(key)) % TURN_SOURCES);
 }
 
 /* NULL: too many are here. */
-static struct client *client_new(struct turn_port *p, const struct stream *s)
+static struct client *client_new(struct turnserver_port *p, const struct stream *s)
 {
     struct turnserver *t = p->server;
     uint16_t source = place_of(t, &s->peer);
@@ -201,7 +201,7 @@ static struct client *client_new(struct turn_port *p, const struct stream *s)
 
 static void on_accept(void *arg, struct stream *s)
 {
-    struct turn_port *p = arg;
+    struct turnserver_port *p = arg;
     struct turnserver *t = p->server;
     struct client *c = client_new(p, s);
     if (!c) {
@@ -220,9 +220,9 @@ static void on_accept(void *arg, struct stream *s)
     c->stream->queue_max = QUEUE_MAX;
 }
 
-const struct listener_handler turn_listener_handler = {.on_accept = on_accept};
+const struct listener_handler turnserver_listener_handler = {.on_accept = on_accept};
 
-void turn_clients_close(struct turnserver *t)
+void turnserver_clients_close(struct turnserver *t)
 {
     LIST_EACH_SAFE (c, &t->clients, struct client, by_server) {
         stream_close(c->stream, false);

@@ -268,10 +268,10 @@ static void an_even_port_and_the_next_for_who_has_the_token(void **state)
     rtcp.tuple.client.port++;
     assert_int_equal(ask_for(&rtcp, 17, -1, -1, 1, false), 0);
     token = token_in(&w->m);
+    unsigned taken = ports_taken(w->ports);
     pass(w, TURNSERVER_RESERVED_LIFE);
     rtcp.tuple.client.port++;
     assert_int_equal(claim(&rtcp, token), 508);
-    unsigned taken = ports_taken(w->ports);
     assert_int_equal(ask_for(&rtcp, 17, -1, -1, -1, false), 0);
     assert_int_equal(ports_taken(w->ports), taken); /* the old one was given back */
     world_free(w);

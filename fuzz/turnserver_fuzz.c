@@ -189,14 +189,15 @@ static struct turnserver_relay *some_relay(struct world *w, unsigned which)
 /* Of the first octets of a step. */
 static struct addr some_peer(sv s)
 {
-    static const char *const peers[] = {"203.0.113.7", "203.0.113.8", "2001:db8::7", "198.51.100.1"};
+    static const char *const peers[] = {"203.0.113.7", "203.0.113.8", "2001:db8::7",
+                                        "198.51.100.1"};
     return ip(peers[s.n > 0 ? s.p[0] & 3 : 0], (uint16_t)(9 + (s.n > 1 ? s.p[1] & 7 : 0)));
 }
 
 static void step(struct world *w, unsigned kind, sv s)
 {
-    static const uint16_t methods[] = {STUN_ALLOCATE, STUN_REFRESH, STUN_CREATE_PERMISSION,
-                                       STUN_CHANNEL_BIND, STUN_BINDING, STUN_CONNECT,
+    static const uint16_t methods[] = {STUN_ALLOCATE,        STUN_REFRESH, STUN_CREATE_PERMISSION,
+                                       STUN_CHANNEL_BIND,    STUN_BINDING, STUN_CONNECT,
                                        STUN_CONNECTION_BIND, STUN_SEND};
     struct turnserver_relay *r = some_relay(w, kind >> 4);
     struct addr peer = some_peer(s);

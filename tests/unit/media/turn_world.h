@@ -45,7 +45,9 @@ struct world {
     char answer[4096];
     size_t answer_n;
     unsigned answers;
-    struct stunmsg m; /* of answer, when it is STUN */
+    struct stunmsg m;                   /* of answer, when it is STUN */
+    void (*hook)(void *arg, sv octets); /* may be NULL; of each */
+    void *hook_arg;
 };
 
 static inline struct addr ip(const char *text, uint16_t port)
@@ -71,6 +73,8 @@ static inline void world_to_client(void *arg, const struct turnserver_tuple *cli
     w->m = (struct stunmsg){.method = 0};
     if (stunmsg_is((sv){w->answer, w->answer_n}))
         assert_int_equal(stunmsg_parse((sv){w->answer, w->answer_n}, &w->m), ERR_OK);
+    if (w->hook)
+        w->hook(w->hook_arg, (sv){w->answer, w->answer_n});
 }
 
 static inline bool world_relay_address(void *arg, const struct turnserver_tuple *client,

@@ -452,27 +452,36 @@ static void new_keys_leave_indices_as_they_are(void **state)
         assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, 9, 65535)), ERR_OK);
         assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, 9, 0)), ERR_OK);
         assert_int_equal(take_rtcp(&e.rx, send_rtcp(&e.tx, 9)), ERR_OK);
-        struct wire before = send_rtp(&e.tx, 9, 1), report_before = send_rtcp(&e.tx, 9);
-        enum srtp_suite next = (suite + 1) % SRTP_SUITES;
-        rekey_both(&e, next, 42);
-        struct wire after = send_rtp(&e.tx, 9, 2);
+        struct wire known = send_rtp(&e.tx, 9, 1), report_known = send_rtcp(&e.tx, 9);
+        assert_int_equal(take_rtp(&e.rx, known), ERR_OK);
+        assert_int_equal(take_rtcp(&e.rx, report_known), ERR_OK);
+        struct wire before = send_rtp(&e.tx, 9, 2), report_before = send_rtcp(&e.tx, 9);
+        struct wire late = send_rtp(&e.tx, 9, 3), report_late = send_rtcp(&e.tx, 9);
+        rekey_both(&e, (suite + 1) % SRTP_SUITES, 42);
+        assert_int_not_equal(take_rtp(&e.rx, known), ERR_OK);
+        assert_int_not_equal(take_rtcp(&e.rx, report_known), ERR_OK);
+        struct wire after = send_rtp(&e.tx, 9, 4), report_after = send_rtcp(&e.tx, 9);
         assert_int_equal(take_rtp(&e.rx, before), ERR_OK); /* was under way */
         assert_int_equal(take_rtp(&e.rx, after), ERR_OK);
-        assert_int_equal(take_rtp(&e.rx, before), ERR_EXISTS);
-        assert_int_equal(take_rtp(&e.rx, after), ERR_EXISTS);
+        assert_int_equal(take_rtp(&e.rx, late), ERR_OK); /* and this was overtaken */
         assert_int_equal(take_rtcp(&e.rx, report_before), ERR_OK);
-        assert_int_not_equal(take_rtcp(&e.rx, report_before), ERR_OK);
-        assert_int_equal(take_rtcp(&e.rx, send_rtcp(&e.tx, 9)), ERR_OK);
-        assert_int_not_equal(take_rtcp(&e.rx, report_before), ERR_OK);
-        assert_int_equal(e.rx.first.rtp.top, 0x10002);
-        assert_int_equal(e.rx.first.rtcp.top, 2);
-        assert_int_equal(e.tx.first.rtcp.top, 2);
+        assert_int_equal(take_rtcp(&e.rx, report_after), ERR_OK);
+        assert_int_equal(take_rtcp(&e.rx, report_late), ERR_OK);
+        struct wire again[] = {known, before, late, after};
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(take_rtp(&e.rx, again[i]), ERR_EXISTS);
+        struct wire reports[] = {report_known, report_before, report_late, report_after};
+        for (size_t i = 0; i < 4; i++)
+            assert_int_not_equal(take_rtcp(&e.rx, reports[i]), ERR_OK);
+        assert_int_equal(e.rx.first.rtp.top, 0x10004);
+        assert_int_equal(e.rx.first.rtcp.top, 4);
+        assert_int_equal(e.tx.first.rtcp.top, 4);
         uint8_t p[PACKET];
         size_t n = sound(p, 9, 1, 100);
         assert_int_equal(srtp_rtp_protect(&e.tx, p, &n, sizeof p), ERR_EXISTS);
         assert_non_null(e.rx.old);
         for (unsigned i = 0; i < SRTP_OLD_PACKETS; i++)
-            assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, 9, (uint16_t)(3 + i))), ERR_OK);
+            assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, 9, (uint16_t)(5 + i))), ERR_OK);
         assert_null(e.rx.old);
         assert_int_not_equal(take_rtp(&e.rx, before), ERR_OK);
         ends_done(&e);
@@ -504,6 +513,8 @@ static void a_peer_may_begin_anew_with_new_keys(void **state)
         struct wire first = send_rtp(&e.tx, 9, start), report_first = send_rtcp(&e.tx, 9);
         assert_int_equal(take_rtp(&e.rx, first), ERR_OK);
         assert_int_equal(take_rtcp(&e.rx, report_first), ERR_OK);
+        assert_int_not_equal(take_rtp(&e.rx, before), ERR_OK); /* also where it would be newer */
+        assert_int_not_equal(take_rtcp(&e.rx, report_before), ERR_OK);
         for (unsigned j = 1; j < 300; j++)
             assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, 9, (uint16_t)(start + j))), ERR_OK);
         assert_int_equal(take_rtcp(&e.rx, send_rtcp(&e.tx, 9)), ERR_OK);
@@ -688,6 +699,9 @@ static void what_was_not_written_is_not_read(void **state)
         }
         b.p[bit / 8] ^= (char)(1 << bit % 8);
     }
+    enum { STREAM = 60 }; /* the last SSRC is that of the one before it */
+    memcpy(b.p + b.n - STREAM, b.p + b.n - 2 * STREAM, 4);
+    assert_int_equal(srtp_context_load(&c, e.engine, buf_sv(&b)), ERR_CORRUPT);
     b.p[0] = 2; /* a later version */
     assert_int_equal(srtp_context_load(&c, e.engine, buf_sv(&b)), ERR_CORRUPT);
     buf_done(&b);

@@ -209,6 +209,18 @@ static void gcm_has_the_packets_of_rfc7714_17(void **state)
     srtp_engine_free(e);
 }
 
+static void keys_are_wiped(void **state)
+{
+    (void)state;
+    static const struct srtp_keys none;
+    struct srtp_engine *e;
+    assert_int_equal(srtp_engine_new(&e), ERR_OK);
+    struct srtp_keys k = session(e, SRTP_SENDER, SRTP_AEAD_AES_256_GCM, KEY_256, QUID_PRO_QUO);
+    srtp_keys_done(&k);
+    assert_memory_equal(&k, &none, sizeof k);
+    srtp_engine_free(e);
+}
+
 /* §17.3, §17.4 are authentic and in clear, which nobody has agreed to. */
 static void rtcp_in_clear_is_not_taken(void **state)
 {
@@ -237,6 +249,7 @@ int main(void)
         cmocka_unit_test(hmac_is_that_of_rfc2202_and_of_the_library),
         cmocka_unit_test(gcm_has_the_packets_of_rfc7714_16),
         cmocka_unit_test(gcm_has_the_packets_of_rfc7714_17),
+        cmocka_unit_test(keys_are_wiped),
         cmocka_unit_test(rtcp_in_clear_is_not_taken),
     };
     return crypto_start() || cmocka_run_group_tests(tests, NULL, NULL);

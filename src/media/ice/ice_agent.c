@@ -28,10 +28,10 @@ static void component_clear(struct component *c)
 enum err ice_agent_new(const struct ice_config *config, const struct ice_io *io,
                        struct ice_agent **ret_agent)
 {
-    struct ice_agent *a = MEM_TAKE(struct ice_agent);
+    assert(config->streams >= 1 && config->streams <= ICE_STREAMS_MAX);
+    struct ice_agent *a = mem_take_cleared(agent_size(config->streams));
     if (!a)
         return ERR_NOMEM;
-    assert(config->streams >= 1 && config->streams <= ICE_STREAMS_MAX);
     a->config = *config;
     a->io = *io;
     if (a->config.pairs_max == 0 || a->config.pairs_max > ICE_PAIRS_MAX)
@@ -60,8 +60,9 @@ void ice_agent_free(struct ice_agent *a)
 {
     if (!a)
         return;
-    crypto_wipe(a, sizeof *a);
-    MEM_GIVE(a);
+    size_t n = agent_size(a->config.streams);
+    crypto_wipe(a, n);
+    mem_give(a, n);
 }
 
 const struct ice_secret *ice_agent_secret(const struct ice_agent *a)
@@ -72,6 +73,12 @@ const struct ice_secret *ice_agent_secret(const struct ice_agent *a)
 bool ice_agent_controlling(const struct ice_agent *a)
 {
     return a->config.controlling;
+}
+
+static struct stream *stream_of(struct ice_agent *a, unsigned stream)
+{
+    assert(stream < a->config.streams);
+    return &a->stream[stream];
 }
 
 /* ---- candidates ---- */
@@ -97,7 +104,7 @@ static void reduce(struct ice_agent *a, struct stream *s)
 enum err ice_agent_add_local(struct ice_agent *a, unsigned stream, const struct ice_candidate *c,
                              usec now)
 {
-    struct stream *s = &a->stream[stream];
+    struct stream *s = stream_of(a, stream);
     if (s->local_end || s->state == STREAM_FAILED)
         return ERR_STATE;
     for (unsigned i = 0; i < s->locals_n; i++) {
@@ -115,8 +122,9 @@ enum err ice_agent_add_local(struct ice_agent *a, unsigned stream, const struct 
 
 void ice_agent_end_local(struct ice_agent *a, unsigned stream, usec now)
 {
-    a->stream[stream].local_end = true;
-    reduce(a, &a->stream[stream]);
+    struct stream *s = stream_of(a, stream);
+    s->local_end = true;
+    reduce(a, s);
     client_update(a, stream, now);
 }
 
@@ -132,7 +140,7 @@ static void becomes(struct ice_candidate *known, const struct ice_candidate *tol
 enum err ice_agent_add_remote(struct ice_agent *a, unsigned stream, const struct ice_candidate *c,
                               usec now)
 {
-    struct stream *s = &a->stream[stream];
+    struct stream *s = stream_of(a, stream);
     if (s->remote_end || s->state == STREAM_FAILED)
         return ERR_STATE;
     for (unsigned i = 0; i < s->remotes_n; i++) {
@@ -154,14 +162,15 @@ enum err ice_agent_add_remote(struct ice_agent *a, unsigned stream, const struct
 
 void ice_agent_end_remote(struct ice_agent *a, unsigned stream, usec now)
 {
-    a->stream[stream].remote_end = true;
-    reduce(a, &a->stream[stream]);
+    struct stream *s = stream_of(a, stream);
+    s->remote_end = true;
+    reduce(a, s);
     client_update(a, stream, now);
 }
 
 void ice_agent_mux(struct ice_agent *a, unsigned stream, usec now)
 {
-    struct stream *s = &a->stream[stream];
+    struct stream *s = stream_of(a, stream);
     s->components = 1;
     reduce(a, s);
     client_update(a, stream, now);
@@ -186,7 +195,7 @@ static void drop_strangers(struct ice_agent *a, unsigned stream, sv ufrag)
 
 enum err ice_agent_set_remote(struct ice_agent *a, unsigned stream, sv ufrag, sv pwd, usec now)
 {
-    struct stream *s = &a->stream[stream];
+    struct stream *s = stream_of(a, stream);
     if (!ice_credentials_hold(ufrag, pwd))
         return ERR_SYNTAX;
     if (s->remote_known)

@@ -6,7 +6,8 @@
  * Shape   an agent has data streams with one or two components each. Candidates, credentials, datagrams and the time go
  *         in; datagrams leave by a callback, and what happened is asked for by ice_agent_event(). It gathers
  *         nothing: the owner adds each candidate of ours once the peer has been told of it (RFC 8838 §10), from
- *         its sockets, from struct stun_binding, from a TURN server.
+ *         its sockets, from struct stun_binding, from a TURN server. Each base is a candidate itself. What is sent
+ *         by a relayed one needs a permission of its server first (§7.2.1): whoever sends sees to it.
  * Order   new; add local candidates; tell the peer; ice_agent_set_remote() with its credentials, then its candidates;
  *         ice_agent_end_local() and ice_agent_end_remote() when no more will come: without both it never fails.
  *         Checks that arrive before the peer's credentials are answered, and followed when those are there.

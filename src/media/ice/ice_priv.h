@@ -88,9 +88,13 @@ struct ice_agent {
     unsigned turn;              /* whose checklist is next */
     uint32_t queue;             /* the last order given */
     usec ta_next, ta_last, pac; /* ta_next: USEC_NEVER: nothing to check */
-    struct stream stream[ICE_STREAMS_MAX];
     struct pair pair[ICE_PAIRS_MAX];
+    struct stream stream[]; /* config.streams */
 };
+static inline size_t agent_size(unsigned streams)
+{
+    return offsetof(struct ice_agent, stream) + streams * sizeof(struct stream);
+}
 
 #define PAIR_EACH(p, a)                                                  \
     for (struct pair *p = (a)->pair; p < (a)->pair + ICE_PAIRS_MAX; p++) \

@@ -174,6 +174,37 @@ static void a_silent_way_is_left(void **state)
     ways_are_one();
 }
 
+/* Without consent: an indication each 15 s, with a FINGERPRINT and nothing else (§11); nobody is lost. */
+static void without_consent_the_way_is_kept_open(void **state)
+{
+    (void)state;
+    houses(OPEN, OPEN, false);
+    no_consent = true;
+    make_agent(0, true, false);
+    make_agent(1, false, false);
+    signal(0, now, 0);
+    signal(1, now, 0);
+    run(now + 60 * USEC_S, settled);
+    assert_true(settled());
+    run(now + USEC_S, never);
+    unsigned before = sent_n;
+    loss = 1000;
+    run(now + 300 * USEC_S, never);
+    assert_int_equal(sent_n - before, 2 * 300 / 15);
+    assert_int_equal(peers[0].lost + peers[1].lost, 0);
+    loss = 0;
+    flights_n = 0;
+    while (flights_n == 0) {
+        now = next_time();
+        due();
+    }
+    struct stunmsg m;
+    assert_int_equal(stunmsg_parse((sv){flights[0].octets, flights[0].n}, &m), ERR_OK);
+    assert_int_equal(m.class, STUN_INDICATION);
+    assert_true(m.fingerprint);
+    assert_int_equal(flights[0].n, STUN_HEADER + 8);
+}
+
 /* 403 ends it at once (RFC 7675 §5.2), if it is proven. */
 static void consent_may_be_withdrawn(void **state)
 {
@@ -285,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_fails_after_the_end_and_patience, setup, teardown),
         cmocka_unit_test_setup_teardown(both_in_one_role_agree, setup, teardown),
         cmocka_unit_test_setup_teardown(a_silent_way_is_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_consent_the_way_is_kept_open, setup, teardown),
         cmocka_unit_test_setup_teardown(consent_may_be_withdrawn, setup, teardown),
         cmocka_unit_test_setup_teardown(data_goes_on_through_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(of_many_nominations_the_highest_counts, setup, teardown),

@@ -217,6 +217,11 @@ static void a_restart_keeps_the_old_way_until_the_new_one_stands(void **state)
     assert_true(ice_lite_ready(&lite));
     assert_false(ice_lite_is_checked(&lite, 1, 0, &far));
     now += 10 * USEC_S;
+    static const struct ice_secret guess = {"ourufrag", "0123456789012345678901ab"};
+    usec heard = lite.component[0].pair[0].heard;
+    assert_int_equal(check(CHECK(.to = &guess), &alice), 0);
+    assert_int_equal(answered(), 401);
+    assert_true(lite.component[0].pair[0].heard == heard);
     assert_int_equal(check(CHECK(0), &alice), 0); /* consent on the old pair */
     assert_int_equal(answered(), 0);
     assert_int_equal(stunmsg_verify(&answer, ice_pwd(&first), 32), ERR_OK);

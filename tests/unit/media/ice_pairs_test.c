@@ -268,6 +268,176 @@ static void what_cannot_be_reached_has_failed(void **state)
     assert_int_equal(pairs(PAIR_WAITING), 1);
 }
 
+/* ---- answers, one by one ---- */
+
+/* The request of this pair is answered by its peer. code 0: success. */
+static void answer(struct pair *p, unsigned code)
+{
+    char mem[ICE_CHECK_MAX];
+    struct buf b;
+    struct ice_agent *a = peers[0].ice;
+    struct addr mapped = pair_local(a, p)->addr, from = pair_remote(a, p)->addr;
+    buf_init(&b, mem, sizeof mem);
+    struct stun_out o =
+        stunmsg_begin(&b, STUN_BINDING, code ? STUN_ERROR : STUN_SUCCESS, p->now.id);
+    if (code)
+        stunmsg_put_error(&o, code, SV(""));
+    else
+        stun_put_xor_addr(&o, STUN_XOR_MAPPED_ADDRESS, &mapped);
+    stunmsg_put_integrity(&o, STUN_SHA1, pwd);
+    stunmsg_put_fingerprint(&o);
+    ice_agent_on_datagram(a, p->stream, p->component, pair_local(a, p)->socket, &from, buf_sv(&b),
+                          now);
+}
+
+/* n streams with a pair each, all of one foundation. */
+static void alike(unsigned n)
+{
+    char text[32];
+    begin(n, 1);
+    for (unsigned s = 0; s < n; s++) {
+        snprintf(text, sizeof text, "198.51.100.1:%u", 100 - s);
+        mine(s, 1, text, "1");
+        snprintf(text, sizeof text, "192.0.2.1:%u", 100 - s);
+        assert_int_equal(theirs(s, 1, text, "1"), ERR_OK);
+    }
+    for (unsigned s = 0; s < n; s++)
+        assert_int_equal(ice_agent_set_remote(peers[0].ice, s, ufrag, pwd, now), ERR_OK);
+    for (int i = 0; i < 4; i++) {
+        ice_agent_timer(peers[0].ice, now);
+        now += ICE_TA_MS * USEC_MS;
+    }
+}
+
+static void success_unfreezes_its_foundation(void **state)
+{
+    (void)state;
+    alike(4);
+    assert_int_equal(pairs(PAIR_IN_PROGRESS), 1);
+    assert_int_equal(pairs(PAIR_FROZEN), 3);
+    PAIR_EACH(p, peers[0].ice)
+    if (p->state == PAIR_IN_PROGRESS) {
+        answer(p, 0);
+        break;
+    }
+    assert_int_equal(pairs(PAIR_SUCCEEDED), 1);
+    assert_int_equal(pairs(PAIR_FROZEN), 0);
+    assert_true(ice_agent_next(peers[0].ice) <= now);
+}
+
+static void failure_gives_the_next_of_its_foundation_its_turn(void **state)
+{
+    (void)state;
+    alike(3);
+    PAIR_EACH(p, peers[0].ice)
+    if (p->state == PAIR_IN_PROGRESS) {
+        answer(p, 500);
+        break;
+    }
+    assert_int_equal(pairs(PAIR_FAILED), 1);
+    assert_int_equal(pairs(PAIR_FROZEN), 2);
+    ice_agent_timer(peers[0].ice, now);
+    assert_int_equal(pairs(PAIR_IN_PROGRESS), 1);
+    assert_int_equal(pairs(PAIR_FROZEN), 1);
+}
+
+/* Many 487s of one conflict are one (§7.2.5.1). */
+static void a_conflict_changes_the_role_once(void **state)
+{
+    struct pair *both[2];
+    unsigned n = 0;
+    (void)state;
+    begin(1, 1);
+    mine(0, 1, "198.51.100.1:1", "1");
+    assert_int_equal(theirs(0, 1, "192.0.2.1:1", "1"), ERR_OK);
+    assert_int_equal(theirs(0, 1, "192.0.2.1:2", "2"), ERR_OK);
+    assert_int_equal(ice_agent_set_remote(peers[0].ice, 0, ufrag, pwd, now), ERR_OK);
+    ice_agent_timer(peers[0].ice, now);
+    now += ICE_TA_MS * USEC_MS;
+    ice_agent_timer(peers[0].ice, now);
+    PAIR_EACH(p, peers[0].ice)
+    both[n++] = p;
+    assert_int_equal(pairs(PAIR_IN_PROGRESS), 2);
+    uint64_t tiebreaker = peers[0].ice->tiebreaker;
+    answer(both[0], 487);
+    assert_false(ice_agent_controlling(peers[0].ice));
+    assert_true(peers[0].ice->tiebreaker != tiebreaker);
+    assert_int_equal(both[0]->state, PAIR_WAITING);
+    answer(both[1], 487);
+    assert_false(ice_agent_controlling(peers[0].ice));
+    assert_int_equal(both[1]->state, PAIR_WAITING);
+    struct ice_event e;
+    assert_true(ice_agent_event(peers[0].ice, &e));
+    assert_int_equal(e.kind, ICE_ROLE);
+    assert_false(ice_agent_event(peers[0].ice, &e));
+}
+
+/* §7.3.1.1: the larger controls, and equal ones count as ours being larger. */
+static void the_larger_tiebreaker_controls(void **state)
+{
+    static const struct {
+        bool controlling;
+        enum stun_type says;
+        int64_t more; /* than ours */
+        bool stays, conflict;
+    } row[] = {
+        {true, STUN_ICE_CONTROLLING, -1, true, true},
+        {true, STUN_ICE_CONTROLLING, 0, true, true},
+        {true, STUN_ICE_CONTROLLING, 1, false, false},
+        {true, STUN_ICE_CONTROLLED, 1, true, false},
+        {false, STUN_ICE_CONTROLLED, -1, false, false},
+        {false, STUN_ICE_CONTROLLED, 0, false, false},
+        {false, STUN_ICE_CONTROLLED, 1, true, true},
+        {false, STUN_ICE_CONTROLLING, -1, true, false},
+    };
+    struct addr from = at("192.0.2.1:1");
+    (void)state;
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        char mem[ICE_CHECK_MAX], name[32];
+        struct buf b;
+        struct stunmsg m;
+        begin(1, 1);
+        mine(0, 1, "198.51.100.1:1", "1");
+        peers[0].ice->config.controlling = row[i].controlling;
+        peers[0].ice->tiebreaker = 1000;
+        buf_init(&b, mem, sizeof mem);
+        snprintf(name, sizeof name, SV_FMT ":remoteuf", SV_ARG(ufrag_of(0)));
+        struct stun_out o =
+            stunmsg_begin(&b, STUN_BINDING, STUN_REQUEST, (const uint8_t *)"transaction.");
+        stunmsg_put(&o, STUN_USERNAME, sv_of(name));
+        stunmsg_put_u64(&o, (uint16_t)row[i].says, (uint64_t)(1000 + row[i].more));
+        stunmsg_put_integrity(&o, STUN_SHA1, pwd_of(0));
+        stunmsg_put_fingerprint(&o);
+        ice_agent_on_datagram(peers[0].ice, 0, 1, 0, &from, buf_sv(&b), now);
+        assert_int_equal(ice_agent_controlling(peers[0].ice), row[i].controlling == row[i].stays);
+        assert_int_equal(flights_n, 1);
+        assert_int_equal(stunmsg_parse((sv){flights[0].octets, flights[0].n}, &m), ERR_OK);
+        assert_int_equal(m.class, row[i].conflict ? STUN_ERROR : STUN_SUCCESS);
+        assert_int_equal(pairs(-1), !row[i].conflict);
+    }
+}
+
+/* A nomination that fails: the stream has failed (§7.2.5.3.4). */
+static void a_nomination_that_fails_ends_it(void **state)
+{
+    (void)state;
+    alike(1);
+    ice_agent_end_local(peers[0].ice, 0, now);
+    ice_agent_end_remote(peers[0].ice, 0, now);
+    PAIR_EACH(p, peers[0].ice)
+    answer(p, 0);
+    ice_agent_timer(peers[0].ice, now); /* nothing better can come: it is nominated */
+    PAIR_EACH(p, peers[0].ice)
+    {
+        assert_true(p->now.use && p->state == PAIR_IN_PROGRESS);
+        answer(p, 400);
+        assert_false(p->valid);
+    }
+    take_events(&peers[0]);
+    assert_int_equal(peers[0].failed, 1);
+    assert_int_equal(peers[0].selected, 0);
+}
+
 /* ---- forgers ---- */
 
 static void unproven_answers(const uint8_t *id, const struct addr *from)
@@ -300,7 +470,7 @@ static void unproven_answers(const uint8_t *id, const struct addr *from)
 static void forgers_change_no_octet(void **state)
 {
     struct addr one = at("198.51.100.11:20101"), spy = at("203.0.113.66:6");
-    static struct ice_agent before;
+    struct ice_agent *before;
     (void)state;
     clear(9);
     nats[0].kind = nats[1].kind = OPEN;
@@ -310,13 +480,16 @@ static void forgers_change_no_octet(void **state)
     make_agent(1, false, false);
     signal(0, now, 0);
     signal(1, now, 0);
+    size_t size = agent_size(1);
+    before = malloc(size);
+    assert_non_null(before);
     for (int phase = 0; phase < 2; phase++) {
         if (phase == 1)
             run(now + 60 * USEC_S, settled);
         for (int turn = 0; turn < 200; turn++) {
             now = next_time();
             due();
-            memcpy(&before, peers[0].ice, sizeof before);
+            memcpy(before, peers[0].ice, size);
             PAIR_EACH(p, peers[0].ice)
             unproven_answers(p->now.id, &one);
             for (unsigned i = 0; i < CONSENTS; i++)
@@ -324,11 +497,12 @@ static void forgers_change_no_octet(void **state)
             unsigned sent = sent_n, flying = flights_n;
             request("whatever", &spy, SV("guessed"));
             request("whatever", &one, pwd_of(1));
-            assert_memory_equal(&before, peers[0].ice, sizeof before);
+            assert_memory_equal(before, peers[0].ice, size);
             assert_int_equal(sent_n - sent, 2); /* 401 both */
             flights_n = flying;
         }
     }
+    free(before);
     assert_true(settled());
 }
 
@@ -343,6 +517,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(early_checks_of_others_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(credentials_without_grammar_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_reached_has_failed, setup, teardown),
+        cmocka_unit_test_setup_teardown(success_unfreezes_its_foundation, setup, teardown),
+        cmocka_unit_test_setup_teardown(failure_gives_the_next_of_its_foundation_its_turn, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_conflict_changes_the_role_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_larger_tiebreaker_controls, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_nomination_that_fails_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(forgers_change_no_octet, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,8 +244,9 @@ static void checks_are_proven(void **state)
 
 static void what_is_not_proven_says_why(void **state)
 {
-    static const char *const username[] = {"ourufrag",  "ourufraG:theirs", ":theirs",
-                                           "ourufra:g", "theirs:ourufrag", ""};
+    static const char *const username[] = {
+        "ourufrag",  "ourufraG:theirs", ":theirs", "ourufrag.theirs",
+        "ourufra:g", "theirs:ourufrag", ""};
     struct stun_out o;
     (void)state;
     for (size_t i = 0; i < sizeof username / sizeof username[0]; i++) {

@@ -172,6 +172,7 @@ static struct peer {
     uint8_t data_socket;
 } peers[2];
 static unsigned streams, components;
+static bool no_consent;
 static bool plain; /* the lite side answers whatever is proven */
 
 static inline struct sock *sock_of(int peer, unsigned stream, unsigned component, uint8_t number)
@@ -519,13 +520,15 @@ static inline void clear(uint64_t seed)
     socks_n = flights_n = events_n = sent_n = 0;
     loss = twice = forging = 0;
     streams = components = 1;
-    plain = false;
+    plain = no_consent = false;
 }
 
 static inline void make_agent(int peer, bool controlling, bool peer_lite)
 {
-    struct ice_config config = {
-        .controlling = controlling, .peer_lite = peer_lite, .streams = streams};
+    struct ice_config config = {.controlling = controlling,
+                                .peer_lite = peer_lite,
+                                .streams = streams,
+                                .no_consent = no_consent};
     struct ice_io io = {on_send, on_random, &peers[peer]};
     for (unsigned i = 0; i < streams; i++)
         config.components[i] = (uint8_t)components;

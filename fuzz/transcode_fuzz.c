@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { HEADER = 8, PACKETS_MAX = 64, CN = 13 };
+enum { HEADER = 8, PACKETS_MAX = 64, CN = 13, EVENT_IN = 101, EVENT_OUT = 110 };
 
 static void must(bool holds)
 {
@@ -29,6 +29,12 @@ static void on_packet(void *arg, const struct rtpmsg *p)
 {
     struct out *o = arg;
     must(p->seq == o->seq++ && p->payload.n > 0 && p->payload.n <= CODEC_PAYLOAD_MAX);
+    if (p->pt == EVENT_OUT) {
+        must(p->payload.n == 4);
+        return; /* named by its begin */
+    }
+    if (p->pt == 18)
+        return; /* another clock */
     must(!o->any || (int32_t)(p->ts - o->last) >= 0);
     o->last = p->ts;
     o->any = true;
@@ -45,15 +51,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                  &codec_l16_16k};
     if (size < 2)
         return 0;
-    struct transcode_config c = {
-        .in = {{96, codecs[data[0] % 5]}, {0, &codec_pcmu}, {9, &codec_g722}},
-        .in_n = 3,
-        .in_cn = CN,
-        .out = {97, codecs[data[0] / 5 % 4]},
-        .out_cn = data[1] & 1 ? CN : TRANSCODE_NO_PT,
-        .ptime_ms = (data[1] >> 1) % 70,
-        .ts = UINT32_MAX - 100,
-        .seq = UINT16_MAX - 3};
+    struct transcode_config c = {.in = {{.pt = 96, .codec = codecs[data[0] % 5]},
+                                        {.pt = 0, .codec = &codec_pcmu},
+                                        {.pt = 9, .codec = &codec_g722},
+                                        {.pt = 18, .pass = true, .as = 18, .clock_hz = 8000}},
+                                 .in_n = 4,
+                                 .in_cn = CN,
+                                 .in_event = EVENT_IN,
+                                 .out_event = EVENT_OUT,
+                                 .out = {.pt = 97, .codec = codecs[data[0] / 5 % 4]},
+                                 .out_cn = data[1] & 1 ? CN : TRANSCODE_NO_PT,
+                                 .ptime_ms = (data[1] >> 1) % 70,
+                                 .dtmf = (enum transcode_dtmf)((data[1] >> 1) % 3),
+                                 .out_event_hz = data[1] & 64 ? 48000 : 8000,
+                                 .listen = data[1] & 2,
+                                 .ts = UINT32_MAX - 100,
+                                 .seq = UINT16_MAX - 3};
     struct out o = {.c = &c, .seq = c.seq};
     struct transcode_handler h = {.send = on_packet};
     struct transcode *t;
@@ -64,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t at = 2;
     for (int i = 0; i < PACKETS_MAX && size - at >= HEADER; i++) {
         const uint8_t *d = data + at;
-        static const uint8_t types[] = {96, 96, 0, 9, CN, 96, 1, 96};
+        static const uint8_t types[] = {96, 96, 0, 9, CN, EVENT_IN, 1, 18};
         p.pt = types[d[0] & 7];
         p.seq = (uint16_t)(p.seq + (d[0] & 8 ? (int8_t)d[1] * (d[0] & 16 ? 97 : 1) : 1));
         p.ts += (uint32_t)(int16_t)(d[2] << 8 | d[3]) * (d[0] & 32 ? 4099U : 1U);
@@ -79,6 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             transcode_tick(t, transcode_next(t));
         transcode_tick(t, now);
         transcode_rtp(t, now, &p);
+        if (d[0] == 255)
+            (void)!transcode_send_digit(t, now, (char)d[1], d[2]);
     }
     /* what may come at once, what time allows and a little more, and a frame */
     must(o.sent_ms <= TRANSCODE_CREDIT_MS + (uint64_t)now / 400 + 300);

@@ -88,11 +88,13 @@ static void take(void *arg, const struct rtpmsg *p)
 
 static struct transcode *direction(const struct codec *from, const struct codec *to)
 {
-    struct transcode_config c = {.in = {{96, from}},
+    struct transcode_config c = {.in = {{.pt = 96, .codec = from}},
                                  .in_n = 1,
                                  .in_cn = TRANSCODE_NO_PT,
-                                 .out = {97, to},
-                                 .out_cn = TRANSCODE_NO_PT};
+                                 .in_event = TRANSCODE_NO_PT,
+                                 .out = {.pt = 97, .codec = to},
+                                 .out_cn = TRANSCODE_NO_PT,
+                                 .out_event = TRANSCODE_NO_PT};
     struct transcode_handler h = {.send = take};
     struct transcode *t;
     if (transcode_new(&c, &h, NULL, 0, &t))

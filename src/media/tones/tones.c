@@ -94,6 +94,18 @@ void tones_sine(struct tones *t, uint32_t rate_hz, double hz, uint32_t ms, unsig
     t->part[0] = samples(t, ms);
 }
 
+void tones_rest(struct tones *t, uint32_t ms)
+{
+    if (!t->playing)
+        return;
+    t->part[t->at] = t->within + samples(t, ms);
+    t->repeat = false;
+    if (ms == 0)
+        t->playing = false;
+    for (unsigned i = t->at + 1; i < TONES_PARTS; i++)
+        t->part[i] = 0;
+}
+
 void tones_silence(struct tones *t, uint32_t rate_hz)
 {
     *t = (struct tones){.rate_hz = rate_hz};

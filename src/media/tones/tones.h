@@ -40,6 +40,8 @@ void tones_progress(struct tones *t, uint32_t rate_hz, enum tones_country countr
 bool tones_digit(struct tones *t, uint32_t rate_hz, char digit, uint32_t ms, unsigned level);
 /* 1 Hz to half of the rate. */
 void tones_sine(struct tones *t, uint32_t rate_hz, double hz, uint32_t ms, unsigned level);
+/* The tone ends so many ms from now. */
+void tones_rest(struct tones *t, uint32_t ms);
 void tones_silence(struct tones *t, uint32_t rate_hz);
 /* The next n samples, silence where there is no tone. Returns whether anything is still to come. */
 bool tones_make(struct tones *t, int16_t *pcm, size_t n);
@@ -60,5 +62,7 @@ void tones_detector_free(struct tones_detector *d); /* NULL is fine */
 /* At most 120 ms of sound; returns how much news there is. A digit is told 25 to 40 ms after it began. */
 unsigned tones_detect(struct tones_detector *d, const int16_t *pcm, size_t n,
                       struct tones_news ret_news[static TONES_NEWS_MAX]);
+/* What was heard last may be the begin of a digit: earlier by a block, and now and then wrong. */
+bool tones_maybe(const struct tones_detector *d);
 
 #endif

@@ -85,3 +85,8 @@ unsigned tones_detect(struct tones_detector *d, const int16_t *pcm, size_t n,
     d->news = NULL;
     return d->news_n;
 }
+
+bool tones_maybe(const struct tones_detector *d)
+{
+    return d->rx.last_hit != 0;
+}

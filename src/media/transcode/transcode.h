@@ -11,6 +11,9 @@
  *         TRANSCODE_CONCEAL_MS; what is longer becomes a gap of time. A packet that comes behind a later one is too
  *         late. Time that passes without a missing packet was silence (DTX): it is left out here as well. Behind
  *         a CN or an Opus DTX packet, where the other side has no CN, noise is made until sound comes again.
+ * Digits  events, tones in the sound and digits given by transcode_send_digit go out as events, as tones, or not at all,
+ *         each once. Sound that comes beside an event is not used (RFC 4733 §2.5.2.2); a tone that is made an event is
+ *         silenced from when it is known, 25 to 40 ms after its begin.
  * Life    transcode_new takes all memory; nothing is allocated for a packet. Handlers must not free the stream, and
  *         are not called but from within a call on it.
  * Limits  codec.h; sound that comes faster than it can be heard is dropped (D40: what a peer can make us work).
@@ -21,6 +24,7 @@
 #define TRANSCODE_TRANSCODE_H
 #include "clock/clock.h"
 #include "codec/codec.h"
+#include "offer/offer.h"
 #include "rtpmsg/rtpmsg.h"
 
 enum {
@@ -32,22 +36,39 @@ enum {
 
 struct transcode_format {
     uint8_t pt;
-    const struct codec *codec;
+    const struct codec *codec; /* NULL: none of ours, which can only pass */
+    bool pass;                 /* the other side takes it as it is: renumbered, not decoded */
+    uint8_t as;                /* pass: its payload type there */
+    uint32_t clock_hz;         /* without a codec: of its timestamps */
+};
+
+/* How the receiver is to get digits. */
+enum transcode_dtmf {
+    TRANSCODE_DTMF_EVENTS, /* RFC 4733; without out_event: TOLD */
+    TRANSCODE_DTMF_TONES,  /* in the sound */
+    TRANSCODE_DTMF_TOLD    /* not in this stream: on_digit is for that */
 };
 
 struct transcode_handler {
     /* To be sent: marker, pt, seq, ts, ssrc and payload are set (rtpmsg_put_header). Valid during the call. */
     void (*send)(void *arg, const struct rtpmsg *p);
+    /* A digit of the sender has ended, whichever way it came: each once. NULL: nobody asks. */
+    void (*on_digit)(void *arg, char digit, uint32_t ms);
 };
 
 struct transcode_config {
     /* What may come: the codecs of our answer to the sender. The first decides the rate of the sound. */
     struct transcode_format in[TRANSCODE_FORMATS_MAX];
     unsigned in_n;
-    uint8_t in_cn; /* TRANSCODE_NO_PT: none */
+    uint8_t in_cn, in_event; /* TRANSCODE_NO_PT: none */
+    uint32_t
+        in_event_hz; /* of durations; timestamps are those of the sound (RFC 4733 §2.1). 0: 8000 */
+    bool listen;     /* tones in the sound are digits: for a sender without events */
     /* What is to go out. */
     struct transcode_format out;
-    uint8_t out_cn;
+    uint8_t out_cn, out_event;
+    uint32_t out_event_hz;
+    enum transcode_dtmf dtmf;
     uint32_t ptime_ms; /* wished: what the codec can make of it is used; 0: 20 */
     struct codec_wish wish;
     /* The first packet's, which should be random (RFC 3550 §5.1); or where a stream goes on. */
@@ -62,7 +83,14 @@ struct transcode_stats {
     uint64_t late;         /* or twice: not used */
     uint64_t odd;          /* payloads that are none, unknown types */
     uint64_t over;         /* more than can be heard */
+    uint64_t digits;       /* of the sender */
 };
+
+/* What a stream's plan says of one direction: its map, and the leg it leads to. ssrc, ts and seq are left as they are.
+ * Events that lead nowhere become tones; where the receiver knows events and the sender does not, listen is set.
+ * Errors: ERR_NOTFOUND: nothing in it is transcoded, ERR_TOOBIG, ERR_UNSUPPORTED: two codecs to transcode to. */
+MUST_USE enum err transcode_config_of(const struct offer_map *map, unsigned n,
+                                      const struct offer_leg *to, struct transcode_config *ret);
 
 struct transcode;
 /* Errors: ERR_NOMEM, ERR_RANGE (no format, or too many), ERR_UNSUPPORTED. */
@@ -75,6 +103,10 @@ void transcode_rtp(struct transcode *t, usec now, const struct rtpmsg *p);
 /* When it wants transcode_tick; USEC_NEVER: not before the next packet. Changes with each call. */
 usec transcode_next(const struct transcode *t);
 void transcode_tick(struct transcode *t, usec now);
+
+/* A digit that the sender gave by another way (INFO) goes out as the receiver wants them, after those before it; ms 0: a
+ * usual one. on_digit is not called. Errors: ERR_RANGE: no digit, ERR_TOOBIG: too many wait, ERR_UNSUPPORTED: TOLD. */
+MUST_USE enum err transcode_send_digit(struct transcode *t, usec now, char digit, uint32_t ms);
 
 /* What the receiver reports lost (RTCP), 0 to 100: decides on repair data. */
 void transcode_set_loss(struct transcode *t, unsigned percent);

@@ -7,12 +7,29 @@
  */
 #ifndef TRANSCODE_TRANSCODE_PRIV_H
 #define TRANSCODE_TRANSCODE_PRIV_H
+#include "dtmf/dtmf.h"
+#include "tones/tones.h"
 #include "transcode/transcode.h"
 
-enum { LINE_HZ = 48000, RATES = 3 };
+enum { LINE_HZ = 48000, RATES = 3, PIECE_MS = 20 /* in which sound is made up */ };
 
-/* Who makes the sound when nothing comes. */
-enum quiet { QUIET_NOT, QUIET_NOISE, QUIET_DECODER };
+/* Who makes the sound when nothing comes. QUIET_DIGITS: nobody, but digits must go out. */
+enum quiet { QUIET_NOT, QUIET_NOISE, QUIET_DECODER, QUIET_DIGITS };
+
+/* A key of the sender's events. */
+struct event_in {
+    struct dtmf_rx rx;
+    bool on;
+    int64_t at;       /* where it began */
+    unsigned segment; /* of what goes out */
+    struct tones tone;
+};
+/* Keys that we send: as events or as tones. */
+struct event_out {
+    struct dtmf_tx tx;
+    struct tones tone;
+    uint32_t begun, made; /* of a tone, by the clock of tx */
+};
 
 struct transcode {
     struct transcode_handler h;
@@ -32,6 +49,7 @@ struct transcode {
     uint32_t in_ssrc, next_ts,
         next_hz; /* of the sound behind the last, and its clock; next_hz 0: unknown */
     uint16_t next_seq, odd_seq;
+    int64_t anchor;  /* where next_ts lies on the line */
     bool sound_last; /* the last packet held sound: a gap behind it is one of sound */
     usec due;        /* when the next one would come at the pace of the last */
 
@@ -49,6 +67,13 @@ struct transcode {
     usec quiet_since;
     int64_t quiet_at; /* `at` at quiet_since */
 
+    /* digits */
+    struct event_in event_in;
+    struct event_out event_out;
+    struct tones_detector *detector; /* of sound at rate_hz; NULL: nobody listens */
+    char heard;                      /* a tone that it hears; 0: none */
+    uint64_t heard_from, heard_at;   /* samples: its begin, the last that was told */
+
     /* out */
     struct codec_encoder *encoder;
     uint16_t seq;
@@ -59,5 +84,64 @@ static inline int64_t line_of(uint32_t hz, int64_t n)
 {
     return n * (LINE_HZ / (int64_t)hz);
 }
+static inline int64_t line_ms(int64_t ms)
+{
+    return ms * (LINE_HZ / 1000);
+}
+static inline usec us_of(int64_t line)
+{
+    return line * 1000 / (LINE_HZ / 1000);
+}
+static inline unsigned rate_index(uint32_t hz)
+{
+    return hz == 8000 ? 0 : hz == 16000 ? 1 : 2;
+}
+
+static inline uint32_t transcode_clock_of(const struct transcode_format *f)
+{
+    return f->codec ? f->codec->clock_hz : f->clock_hz;
+}
+
+/* At which c is decoded: at ours, if it can be. */
+uint32_t transcode_decoder_rate(const struct transcode *t, const struct codec *c);
+
+/* ---- transcode_line.c: what is on the line, and what leaves it ---- */
+
+uint32_t transcode_ts_at(const struct transcode *t, int64_t at);
+int64_t transcode_pcm_begin(const struct transcode *t);
+/* hz: of the timestamps of what is sent. */
+void transcode_send(struct transcode *t, uint8_t pt, uint32_t hz, bool marker, int64_t at,
+                    sv payload);
+/* n samples were put behind pcm: sends what is full. */
+void transcode_grown(struct transcode *t, size_t n);
+/* The line goes on at `at`, which is later: what waits for a full frame gets silence for the rest. */
+void transcode_jump(struct transcode *t, int64_t at);
+/* Sound is paid for; false: it is more than can be heard. */
+bool transcode_pay(struct transcode *t, usec now, usec cost);
+/* Sound of the sender, at rate hz: in pcm itself already where nothing stands between. */
+void transcode_put(struct transcode *t, uint32_t hz, const int16_t *pcm, size_t n);
+/* `line` of sound by the decoder's guess; of noise. */
+void transcode_conceal(struct transcode *t, int64_t line);
+void transcode_noise(struct transcode *t, int64_t line);
+
+/* ---- transcode_dtmf.c ---- */
+
+void transcode_dtmf_init(struct transcode *t);
+/* The sender is another one: its key has ended. */
+void transcode_event_forget(struct transcode *t, usec now);
+/* The tone that is heard has ended, as no more is to come. */
+void transcode_hear_end(struct transcode *t);
+/* A packet of events, in order. */
+void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p);
+/* Sound of the sender before it goes on: tones in it are digits. */
+void transcode_hear(struct transcode *t, int16_t *pcm, size_t n);
+/* A frame that is full: true, an event went out in its place. Tones are put into it. */
+bool transcode_digit_frame(struct transcode *t, int16_t *pcm, int64_t at);
+static inline bool transcode_digits_wait(const struct transcode *t)
+{
+    return dtmf_tx_busy(&t->event_out.tx);
+}
+/* The sender's key ends for want of packets, if it is time. */
+void transcode_event_timeout(struct transcode *t, usec now);
 
 #endif

@@ -8,139 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "mem/mem.h"
-#include "sound.h"
-#include "transcode/transcode.h"
-
-enum {
-    SENT_MAX = 4000,
-    LINE = 48000 * 8,
-    FIRST_TS = 0xfffff000,
-    FIRST_SEQ = 0xfff0,
-    SSRC = 7,
-    CN = 13
-};
-
-struct sent {
-    uint8_t pt;
-    bool marker;
-    uint16_t seq;
-    uint32_t timestamp;
-    uint8_t payload[CODEC_PAYLOAD_MAX];
-    size_t n;
-};
-
-/* What comes out, in order. */
-static struct {
-    struct sent v[SENT_MAX];
-    unsigned n;
-} got;
-
-static void take(void *arg, const struct rtpmsg *p)
-{
-    (void)arg;
-    assert_true(got.n < SENT_MAX && p->payload.n <= CODEC_PAYLOAD_MAX && p->payload.n > 0);
-    assert_int_equal(p->ssrc, SSRC);
-    struct sent *s = &got.v[got.n++];
-    *s = (struct sent){.pt = p->pt, .marker = p->marker, .seq = p->seq, .timestamp = p->ts};
-    memcpy(s->payload, p->payload.p, p->payload.n);
-    s->n = p->payload.n;
-}
-
-/* Who sends. */
-struct speaker {
-    const struct codec *c;
-    uint8_t pt;
-    uint32_t rate, ms;
-    struct codec_encoder *e;
-    double phase;
-    uint16_t seq;
-    uint32_t timestamp, ssrc;
-    usec now;
-};
-
-static void speaker_init(struct speaker *s, const struct codec *c, uint8_t pt, uint32_t ms)
-{
-    struct codec_wish w = {.fec = true};
-    *s = (struct speaker){.c = c, .pt = pt, .rate = codec_best_rate(c), .ms = ms};
-    if (c == &codec_opus) /* of a voice as telephones hear it: only that can be repaired */
-        s->rate = 16000;
-    s->seq = 65530; /* both wrap soon */
-    s->timestamp = 0xffffff00;
-    s->ssrc = 99;
-    assert_int_equal(codec_encoder_new(c, s->rate, &w, &s->e), ERR_OK);
-    codec_set_loss(s->e, 20);
-}
-
-static struct rtpmsg speaker_next(struct speaker *s, double hz, double amplitude)
-{
-    static uint8_t payload[CODEC_PAYLOAD_MAX];
-    int16_t pcm[CODEC_SAMPLES_MAX];
-    size_t frame = s->rate / 1000 * s->ms, n;
-    tone(hz, amplitude, s->rate, &s->phase, pcm, frame);
-    assert_int_equal(codec_encode(s->e, pcm, frame, payload, sizeof(payload), &n), ERR_OK);
-    struct rtpmsg p = {.pt = s->pt,
-                       .seq = s->seq++,
-                       .ts = s->timestamp,
-                       .ssrc = s->ssrc,
-                       .payload = {(const char *)payload, n}};
-    s->timestamp += s->c->clock_hz / 1000 * s->ms;
-    s->now += (usec)s->ms * 1000;
-    return p;
-}
-
-static struct transcode *start(const struct codec *from, uint8_t from_pt, const struct codec *to,
-                               uint8_t to_pt, uint32_t ms, uint8_t cn)
-{
-    struct transcode_config c = {.in = {{from_pt, from}, {0, &codec_pcmu}, {9, &codec_g722}},
-                                 .in_n = 3,
-                                 .in_cn = CN,
-                                 .out = {to_pt, to},
-                                 .out_cn = cn,
-                                 .ptime_ms = ms,
-                                 .ssrc = SSRC,
-                                 .ts = FIRST_TS,
-                                 .seq = FIRST_SEQ};
-    struct transcode_handler h = {.send = take};
-    struct transcode *t;
-    got.n = 0;
-    assert_int_equal(transcode_new(&c, &h, NULL, 0, &t), ERR_OK);
-    return t;
-}
-
-/* Who hears: sound of `to` at its best rate, each packet where its timestamp says. */
-static int16_t heard[LINE];
-static size_t heard_end;
-
-static void listen(const struct codec *to, uint8_t pt, uint32_t ms)
-{
-    struct codec_decoder *d;
-    uint32_t rate = codec_best_rate(to);
-    assert_int_equal(codec_decoder_new(to, rate, &d), ERR_OK);
-    memset(heard, 0, sizeof(heard));
-    heard_end = 0;
-    for (unsigned i = 0; i < got.n; i++) {
-        const struct sent *s = &got.v[i];
-        assert_int_equal(s->seq, (uint16_t)(FIRST_SEQ + i));
-        if (s->pt != pt)
-            continue;
-        size_t at = (size_t)(uint32_t)(s->timestamp - FIRST_TS) / (to->clock_hz / 1000) *
-                    (rate / 1000),
-               n;
-        assert_true(at >= heard_end && at + CODEC_SAMPLES_MAX < LINE);
-        assert_int_equal(codec_decode(d, (sv){(const char *)s->payload, s->n}, heard + at,
-                                      CODEC_SAMPLES_MAX, &n),
-                         ERR_OK);
-        assert_int_equal(n, rate / 1000 * codec_ptime(to, ms));
-        assert_int_equal(s->marker, at != heard_end || i == 0);
-        heard_end = at + n;
-    }
-    codec_decoder_free(d);
-}
-
-static const struct transcode_format codecs[] = {
-    {111, &codec_opus},   {9, &codec_g722},      {8, &codec_pcma},     {0, &codec_pcmu},
-    {112, &codec_l16_8k}, {113, &codec_l16_16k}, {114, &codec_l16_48k}};
-enum { CODECS = sizeof(codecs) / sizeof(*codecs) };
+#include "transcode_rig.h"
 
 static void a_tone_through_every_pair(void **state)
 {
@@ -455,6 +323,82 @@ static void silence_of_opus_is_noise_or_told(void **state)
     }
 }
 
+/* ---- what passes ---- */
+
+static void what_the_receiver_takes_passes(void **state)
+{
+    (void)state;
+    struct transcode_config c = config(&codec_opus, 111, &codec_pcmu, 0, 20, 255);
+    c.in[1] = (struct transcode_format){.pt = 18, .pass = true, .as = 28, .clock_hz = 8000};
+    c.in[2] = (struct transcode_format){.pt = 0, .codec = &codec_pcmu, .pass = true, .as = 0};
+    struct transcode *t = start_with(&c);
+    struct speaker s, mu;
+    speaker_init(&s, &codec_opus, 111, 20);
+    speaker_init(&mu, &codec_pcmu, 0, 20);
+    for (unsigned i = 0; i < 60; i++) {
+        struct rtpmsg p = speaker_next(i < 20 ? &s : &mu, 400, 8000);
+        p.seq = (uint16_t)(100 + i);
+        if (i >= 40)
+            p.pt = 18;
+        transcode_rtp(t, (usec)i * 20000, &p);
+        if (i >= 20) {
+            assert_int_equal(got.n, i + 1);
+            assert_int_equal(got.v[i].pt, i >= 40 ? 28 : 0);
+            assert_int_equal(got.v[i].n, 160);
+            assert_memory_equal(got.v[i].payload, p.payload.p, 160);
+            assert_int_equal(got.v[i].timestamp, (uint32_t)(FIRST_TS + i * 160));
+        }
+    }
+    transcode_free(t);
+    codec_encoder_free(s.e);
+    codec_encoder_free(mu.e);
+}
+
+static struct offer_codec offered(enum offer_codec_id id, const char *name, uint8_t pt, uint32_t hz,
+                                  uint16_t channels, const char *fmtp)
+{
+    return (struct offer_codec){.id = id,
+                                .pt = pt,
+                                .channels = channels,
+                                .clock_hz = hz,
+                                .name = sv_of(name),
+                                .fmtp = sv_of(fmtp)};
+}
+
+static void a_plan_becomes_a_configuration(void **state)
+{
+    (void)state;
+    struct offer_codec opus = offered(CODEC_OPUS, "opus", 111, 48000, 2, "useinbandfec=1"),
+                       mu = offered(CODEC_PCMU, "PCMU", 0, 8000, 1, NULL),
+                       e8 = offered(CODEC_EVENT, "telephone-event", 101, 8000, 1, "0-15"),
+                       e48 = offered(CODEC_EVENT, "telephone-event", 110, 48000, 1, NULL),
+                       g729 = offered(CODEC_OTHER, "G729", 18, 8000, 1, NULL);
+    struct offer_map map[] = {{.from = 0, .to = 111, .transcode = true, .in = mu, .out = opus},
+                              {.from = 18, .to = 18, .in = g729, .out = g729},
+                              {.from = 101, .to = 110, .transcode = true, .in = e8, .out = e48}};
+    struct offer_leg to = {.ptime_us = 40000, .event_pt = 110, .cn_pt = OFFER_NO_PT};
+    struct transcode_config c = {.ssrc = 9, .seq = 8, .ts = 7};
+    assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
+    assert_true(c.in_n == 2 && c.in[0].codec == &codec_pcmu && !c.in[0].pass && c.in[1].pass);
+    assert_true(c.out.codec == &codec_opus && c.out.pt == 111 && c.wish.fec && c.ptime_ms == 40);
+    assert_true(c.in_event == 101 && c.in_event_hz == 8000 && c.out_event == 110 &&
+                c.out_event_hz == 48000 && !c.listen && c.dtmf == TRANSCODE_DTMF_EVENTS);
+    assert_true(c.in_cn == TRANSCODE_NO_PT && c.out_cn == TRANSCODE_NO_PT);
+    assert_true(c.ssrc == 9 && c.seq == 8 && c.ts == 7);
+    assert_int_equal(transcode_config_of(map, 2, &to, &c), ERR_OK);
+    assert_true(c.listen && c.in_event == TRANSCODE_NO_PT);
+    map[2].to = to.event_pt = OFFER_NO_PT;
+    assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
+    assert_true(c.dtmf == TRANSCODE_DTMF_TONES && !c.listen);
+    assert_int_equal(transcode_config_of(map + 1, 2, &to, &c), ERR_NOTFOUND);
+    struct transcode_handler h = {.send = take};
+    struct transcode *t;
+    assert_int_equal(transcode_new(&c, &h, NULL, 0, &t), ERR_OK);
+    transcode_free(t);
+    c.in[1].clock_hz = 44100;
+    assert_int_equal(transcode_new(&c, &h, NULL, 0, &t), ERR_UNSUPPORTED);
+}
+
 /* ---- abuse ---- */
 
 static void more_than_can_be_heard_is_dropped(void **state)
@@ -514,8 +458,10 @@ static void nonsense_changes_nothing(void **state)
 static void memory_that_is_refused_leaves_nothing(void **state)
 {
     (void)state;
-    struct transcode_config c = {
-        .in = {{113, &codec_l16_16k}}, .in_n = 1, .out = {0, &codec_pcmu}, .ssrc = SSRC};
+    struct transcode_config c = {.in = {{.pt = 113, .codec = &codec_l16_16k}},
+                                 .in_n = 1,
+                                 .out = {.pt = 0, .codec = &codec_pcmu},
+                                 .ssrc = SSRC};
     struct transcode_handler h = {.send = take};
     struct transcode *t;
     size_t live = mem_live();
@@ -554,6 +500,8 @@ int main(void)
         cmocka_unit_test(noise_is_made_where_the_other_side_has_no_word_for_it),
         cmocka_unit_test(noise_is_told_where_it_can_be),
         cmocka_unit_test(silence_of_opus_is_noise_or_told),
+        cmocka_unit_test(what_the_receiver_takes_passes),
+        cmocka_unit_test(a_plan_becomes_a_configuration),
         cmocka_unit_test(more_than_can_be_heard_is_dropped),
         cmocka_unit_test(nonsense_changes_nothing),
         cmocka_unit_test(memory_that_is_refused_leaves_nothing),

@@ -121,7 +121,7 @@ usec dtmf_rx_due(const struct dtmf_rx *rx)
 
 bool dtmf_rx_timeout(struct dtmf_rx *rx, usec now, struct dtmf_news *ret_news)
 {
-    if (now < dtmf_rx_due(rx))
+    if (rx->state != ON || now < dtmf_rx_due(rx))
         return false;
     *ret_news = lost_end(rx);
     rx->silenced = true;

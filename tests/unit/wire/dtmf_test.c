@@ -317,7 +317,7 @@ static void silence_ends_a_key(void **state)
 {
     struct dtmf_event e = {5, false, 10, 160};
     (void)state;
-    assert_false(dtmf_rx_timeout(&rx, 0, news));
+    assert_false(dtmf_rx_timeout(&rx, 0, news) || dtmf_rx_timeout(&rx, USEC_NEVER, news));
     told[0] = 0;
     write_news(dtmf_rx_step(&rx, 1000, true, &e, USEC_S, news));
     assert_true(dtmf_rx_due(&rx) == USEC_S + DTMF_SILENCE);

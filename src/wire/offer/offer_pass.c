@@ -54,8 +54,9 @@ static bool add_codec(struct offer_line *l, const struct offer_codec *c, uint8_t
     return true;
 }
 
-/* A payload type that means nothing in the whole offer: in a bundle they are all one space (RFC 9143 §9.1.1). The
- * unassigned ones of RFC 3551 §6 come when the dynamic ones are gone; 64-95 never (RFC 5761 §4). */
+/* A payload type that means nothing in the whole offer: in a bundle they are all one space (RFC 9143 §9.1.1). From
+ * above: phones number from below, and may not change what a number means when they add a codec later (RFC 3264
+ * §8.3.2). The unassigned ones of RFC 3551 §6 come when the dynamic ones are gone; 64-95 never (RFC 5761 §4). */
 static bool free_pt(const struct passing *s, unsigned wanted, uint8_t *ret_pt)
 {
     if (wanted < 128 && !s->used[wanted]) {
@@ -63,7 +64,7 @@ static bool free_pt(const struct passing *s, unsigned wanted, uint8_t *ret_pt)
         return true;
     }
     for (unsigned i = 0; i < 32 + 29; i++) {
-        unsigned pt = i < 32 ? 96 + i : 35 + i - 32;
+        unsigned pt = i < 32 ? 127 - i : 63 + 32 - i;
         if (!s->used[pt]) {
             *ret_pt = (uint8_t)pt;
             return true;
@@ -87,13 +88,13 @@ static struct offer_codec codec_of(enum offer_codec_id id)
         {.id = CODEC_PCMA, .pt = 8, .channels = 1, .clock_hz = 8000, .name = {"PCMA", 4}},
         {.id = CODEC_G722, .pt = 9, .channels = 1, .clock_hz = 8000, .name = {"G722", 4}},
         {.id = CODEC_OPUS,
-         .pt = 96,
+         .pt = OFFER_NO_PT,
          .channels = 2,
          .clock_hz = 48000,
          .name = {"opus", 4},
          .fmtp = {"useinbandfec=1", 14},
          .params = {"2", 1}},
-        {.id = CODEC_L16, .pt = 96, .channels = 1, .clock_hz = 16000, .name = {"L16", 3}},
+        {.id = CODEC_L16, .pt = OFFER_NO_PT, .channels = 1, .clock_hz = 16000, .name = {"L16", 3}},
     };
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (ours[i].id == id)

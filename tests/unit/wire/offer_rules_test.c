@@ -10,10 +10,10 @@ static void codecs_are_appended_with_free_numbers(void **state)
     pass(HEAD "m=audio 4000 RTP/AVP 0 96 97\na=rtpmap:96 speex/8000\na=rtpmap:97 CN/16000\n"
               "m=video 4002 RTP/AVP 98\na=rtpmap:98 H264/90000\n",
          OFFER_AVP);
-    assert_holds(passed, "m=audio 30000 RTP/AVP 0 96 97 99 9 8 101 100\r\n");
-    assert_holds(passed, "a=rtpmap:99 opus/48000/2\r\na=fmtp:99 useinbandfec=1\r\n");
+    assert_holds(passed, "m=audio 30000 RTP/AVP 0 96 97 127 9 8 101 126\r\n");
+    assert_holds(passed, "a=rtpmap:127 opus/48000/2\r\na=fmtp:127 useinbandfec=1\r\n");
     assert_holds(passed, "a=rtpmap:101 telephone-event/48000\r\na=fmtp:101 0-16\r\n");
-    assert_holds(passed, "a=rtpmap:100 telephone-event/8000\r\na=fmtp:100 0-16\r\n");
+    assert_holds(passed, "a=rtpmap:126 telephone-event/8000\r\na=fmtp:126 0-16\r\n");
     assert_holds(passed, "m=video 30004 RTP/AVP 98\r\n");
 }
 
@@ -60,7 +60,7 @@ static void numbers_run_out(void **state)
         n += (size_t)snprintf(text + n, sizeof text - n, "\na=rtpmap:%d V%d/90000", pt, pt);
     snprintf(text + n, sizeof text - n, "\n");
     pass(text, OFFER_AVP);
-    assert_holds(passed, "a=rtpmap:35 opus/48000/2\r\n");
+    assert_holds(passed, "a=rtpmap:63 opus/48000/2\r\n");
     assert_holds(passed,
                  "m=video 30004 RTP/AVP 96 97 98 99 100 101 102 103 104 105 106 107 108 109 "
                  "110 111 112 113 114 115 116 117 118 119\r\n");

@@ -34,7 +34,7 @@ static void check_read(const struct offer_session *s)
         must(m->codecs_n <= OFFER_CODECS_MAX && m->cryptos_n <= OFFER_CRYPTOS_MAX);
         must(m->fingerprints_n <= OFFER_FINGERPRINTS_MAX);
         must(m->candidates_n <= OFFER_CANDIDATES_MAX);
-        must(!m->bundled || m->bundle_with < i);
+        must(!m->bundled || (m->bundle_with < s->n && !s->media[m->bundle_with].bundled));
         must(!m->ice || (m->ufrag.n >= 4 && m->pwd.n >= 22));
         for (unsigned k = 0; k < m->codecs_n; k++)
             for (unsigned n = 0; n < k; n++)
@@ -151,7 +151,8 @@ static void check_answer(const struct offer_session *offer, const struct offer_s
             must(leg->keying != OFFER_DTLS || leg->fingerprints_n > 0);
             must(leg->keying != OFFER_SDES || leg->ours.suite == leg->theirs.suite);
             must(!leg->bundled ||
-                 (leg->bundle_with < i && !plan.streams[leg->bundle_with].refused));
+                 (leg->bundle_with < plan.n && !plan.streams[leg->bundle_with].refused &&
+                  !plan.streams[leg->bundle_with].leg[side].bundled));
             must(!leg->ice || leg->ufrag.n > 0);
         }
     }

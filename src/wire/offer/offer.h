@@ -100,9 +100,10 @@ struct offer_media {
     struct offer_ip rtp, rtcp; /* rtcp: a=rtcp, else the port above; with mux == rtp */
     bool hold;                 /* c=0.0.0.0 or ::, without ICE: it wants nothing (RFC 3264 §8.4) */
     bool mux, mux_only;
-    bool bundle; /* a member of the description's first BUNDLE group */
-    /* Offered or answered: it shares the transport of m= line bundle_with, which is an earlier one. What a bundled
-     * line does not say itself is copied from there. */
+    bool bundle;         /* a member of the description's first BUNDLE group */
+    uint8_t bundle_rank; /* its place in the group's list */
+    /* Offered or answered: it shares the transport of the group's head, m= line bundle_with: the first in the list
+     * with a port of its own. What a bundled line does not say itself is copied from there. */
     bool bundled;
     uint8_t bundle_with;
     sv mid;
@@ -188,8 +189,8 @@ enum { OFFER_NO_PT = 255 };
  * not relayed. Several may have one `to`; none two of one `from`. */
 struct offer_map {
     uint8_t from, to; /* payload types; to OFFER_NO_PT: there is none (an event becomes a tone) */
-    bool
-        transcode; /* else the payload passes as it is. Of events: to another clock rate, or a tone */
+    /* Else the payload passes as it is. Of events: to another clock rate, or a tone. */
+    bool transcode;
     /* As the side that sends, and the side that receives, have it; out's fmtp is what the receiver wishes. With
      * OFFER_NO_PT out is the codec that the tone or noise goes into. */
     struct offer_codec in, out;
@@ -198,8 +199,8 @@ struct offer_map {
 struct offer_leg {
     enum offer_keying keying;
     struct offer_key ours, theirs; /* SDES: with what we send; with what it sends */
-    const struct sdp_fingerprint
-        *fingerprints; /* DTLS: theirs; any of them may be the certificate's */
+    /* DTLS: theirs; any of them may be the certificate's */
+    const struct sdp_fingerprint *fingerprints;
     unsigned fingerprints_n;
     bool dtls_client; /* we send the ClientHello */
     bool ice;         /* their credentials and candidates; else it has none, or we have not */
@@ -210,12 +211,13 @@ struct offer_leg {
     bool mux;
     struct offer_ip rtp, rtcp; /* where its description says that it listens */
     bool send, receive;        /* we may send to it; it may send to us */
-    bool
-        bundled; /* shares the transport of m= line bundle_with, an earlier one: all above is that one's */
+    /* It shares the transport of m= line bundle_with (mostly an earlier one), which is not bundled itself: keys, ICE
+     * and addresses above are that one's. */
+    bool bundled;
     uint8_t bundle_with;
     uint32_t ptime_us; /* what it wants to get; 0: not said (20 ms) */
-    uint8_t event_pt,
-        cn_pt; /* telephone-event that it takes, OFFER_NO_PT: none; likewise comfort noise */
+    /* telephone-event that it takes, OFFER_NO_PT: none; likewise comfort noise */
+    uint8_t event_pt, cn_pt;
 };
 struct offer_stream {
     enum offer_kind kind;

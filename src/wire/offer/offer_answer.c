@@ -18,6 +18,8 @@ struct answering {
     int head[2]; /* of each side's bundle; -1: none yet */
 };
 
+typedef enum err line_fn(struct answering *s, unsigned i);
+
 /* ---- the transport of both sides ---- */
 
 static bool may_send(enum sdp_direction d)
@@ -63,12 +65,15 @@ static void fill_leg(struct offer_leg *leg, const struct offer_media *m,
 /* A member of a bundle behind its head: all that is transport is the head's. */
 static void share_leg(struct answering *s, int side, unsigned i)
 {
-    struct offer_leg *leg = &s->plan->streams[i].leg[side];
-    uint32_t ptime_us = leg->ptime_us;
+    struct offer_leg *leg = &s->plan->streams[i].leg[side], own = *leg;
     *leg = s->plan->streams[s->head[side]].leg[side];
     leg->bundled = true;
     leg->bundle_with = (uint8_t)s->head[side];
-    leg->ptime_us = ptime_us;
+    leg->ptime_us = own.ptime_us;
+    leg->event_pt = own.event_pt;
+    leg->cn_pt = own.cn_pt;
+    leg->send = own.send;
+    leg->receive = own.receive;
 }
 
 static const char *keying_name(enum offer_keying keying)
@@ -158,13 +163,22 @@ static enum err take_transport(struct answering *s, unsigned i)
         leg->candidates_n = 0;
     }
     leg->mux = p->mux && b->mux;
-    if (!p->bundle || !b->bundle)
-        return ERR_OK;
-    if (s->head[1] < 0)
-        s->head[1] = (int)i;
-    else
-        share_leg(s, 1, i);
     return ERR_OK;
+}
+
+/* What the callee bundled of what we accept: behind the first of them in its list. */
+static void share_callee(struct answering *s)
+{
+    const struct offer_media *b = s->answer->media;
+    for (int share = 0; share < 2; share++) /* first the head, then the others */
+        for (unsigned i = 0; i < s->offer->n; i++) {
+            if (s->plan->streams[i].refused || !s->passed->media[i].bundle || !b[i].bundle)
+                continue;
+            if (share && (int)i != s->head[1])
+                share_leg(s, 1, i);
+            else if (!share && (s->head[1] < 0 || b[i].bundle_rank < b[s->head[1]].bundle_rank))
+                s->head[1] = (int)i;
+        }
 }
 
 /* RFC 3264 §6.1: the answer's direction is seen from who answers, on both legs; it says no more than the offer lets it.
@@ -320,26 +334,38 @@ static void refuse_line(struct answering *s, unsigned i)
         (struct offer_line){.like = o->text, .kind = o->kind, .refused = true, .mid = o->mid};
 }
 
-static enum err each_line(struct answering *s, enum err (*line)(struct answering *, unsigned))
+static enum err one_line(struct answering *s, unsigned i, line_fn *line)
 {
-    for (unsigned i = 0; i < s->offer->n; i++) {
+    if (is_refused(s, i))
+        return ERR_OK;
+    s->draft.lines[i].refused = s->plan->streams[i].refused = false;
+    enum err rc = line(s, i);
+    if (s->why.rc)
+        return s->why.rc;
+    if (rc && rc != ERR_UNSUPPORTED && rc != ERR_DENIED)
+        return rc;
+    offer_line_done(&s->why, s->offer->media[i].kind, rc);
+    if (rc == ERR_OK)
+        return ERR_OK;
+    refuse_line(s, i);
+    if (s->head[0] == (int)i) /* the bundle goes on without it */
+        s->head[0] = -1;
+    return ERR_OK;
+}
+
+/* Members of the caller's bundle in the order of its list, so that the head comes first (RFC 9143 §7.3.1). */
+static enum err each_line(struct answering *s, line_fn *line)
+{
+    const struct offer_media *o = s->offer->media;
+    for (unsigned i = 0; i < s->offer->n; i++)
         refuse_line(s, i);
-        if (is_refused(s, i))
-            continue;
-        s->draft.lines[i].refused = s->plan->streams[i].refused = false;
-        enum err rc = line(s, i);
-        if (s->why.rc)
-            return s->why.rc;
-        if (rc && rc != ERR_UNSUPPORTED && rc != ERR_DENIED)
-            return rc;
-        offer_line_done(&s->why, s->offer->media[i].kind, rc);
-        if (rc == ERR_OK)
-            continue;
-        refuse_line(s, i);
-        for (int side = 0; side < 2; side++) /* the bundles go on without it */
-            if (s->head[side] == (int)i)
-                s->head[side] = -1;
-    }
+    for (unsigned rank = 0; rank <= UINT8_MAX; rank++)
+        for (unsigned i = 0; i < s->offer->n; i++)
+            if (o[i].bundle && o[i].bundle_rank == rank)
+                TRY(one_line(s, i, line));
+    for (unsigned i = 0; i < s->offer->n; i++)
+        if (!o[i].bundle)
+            TRY(one_line(s, i, line));
     return offer_lines_done(&s->why);
 }
 
@@ -363,7 +389,10 @@ enum err offer_answer(const struct offer_session *offer, const struct offer_sess
         offer_because(&s.why, "callee: its answer has other m= lines than the offer");
         return s.why.rc ? s.why.rc : ERR_SYNTAX;
     }
-    return finish(&s, each_line(&s, answer_line), a, ret_text);
+    enum err rc = each_line(&s, answer_line);
+    if (rc == ERR_OK)
+        share_callee(&s);
+    return finish(&s, rc, a, ret_text);
 }
 
 /* ---- an answer of our own ---- */

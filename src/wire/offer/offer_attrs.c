@@ -16,72 +16,77 @@ enum fate { PASSES, STAYS, WEB, ALIGNED };
 /* RFC 8859 names most of these TRANSPORT, IDENTICAL or of the session: they are of one side only. */
 static enum fate fate_of(sv name)
 {
+#define A(text, fate)                  \
+    {                                  \
+        {text, sizeof(text) - 1}, fate \
+    }
     static const struct {
-        const char *name;
+        sv name;
         enum fate fate;
     } table[] = {
         /* written here */
-        {"rtpmap", STAYS},
-        {"fmtp", STAYS},
-        {"rtcp-fb", STAYS},
-        {"sendrecv", STAYS},
-        {"sendonly", STAYS},
-        {"recvonly", STAYS},
-        {"inactive", STAYS},
-        {"crypto", STAYS},
-        {"fingerprint", STAYS},
-        {"setup", STAYS},
-        {"candidate", STAYS},
-        {"rtcp", STAYS},
-        {"rtcp-mux", STAYS},
-        {"rtcp-mux-only", STAYS},
-        {"rtcp-rsize", STAYS},
-        {"mid", STAYS},
-        {"group", STAYS},
+        A("rtpmap", STAYS),
+        A("fmtp", STAYS),
+        A("rtcp-fb", STAYS),
+        A("sendrecv", STAYS),
+        A("sendonly", STAYS),
+        A("recvonly", STAYS),
+        A("inactive", STAYS),
+        A("crypto", STAYS),
+        A("fingerprint", STAYS),
+        A("setup", STAYS),
+        A("candidate", STAYS),
+        A("rtcp", STAYS),
+        A("rtcp-mux", STAYS),
+        A("rtcp-mux-only", STAYS),
+        A("rtcp-rsize", STAYS),
+        A("mid", STAYS),
+        A("group", STAYS),
         /* of the one side's transport, keys, identity, program */
-        {"remote-candidates", STAYS},
-        {"end-of-candidates", STAYS},
-        {"connection", STAYS},
-        {"tls-id", STAYS},
-        {"dtls-id", STAYS},
-        {"bundle-only", STAYS},
-        {"identity", STAYS},
-        {"key-mgmt", STAYS},
-        {"zrtp-hash", STAYS},
-        {"cryptoscale", STAYS},
-        {"encryption", STAYS},
-        {"alt", STAYS},
-        {"altc", STAYS},
-        {"source-filter", STAYS},
-        {"sctp-port", STAYS},
-        {"sctpmap", STAYS},
-        {"max-message-size", STAYS},
-        {"tool", STAYS},
-        {"type", STAYS},
-        {"nortpproxy", STAYS},
+        A("remote-candidates", STAYS),
+        A("end-of-candidates", STAYS),
+        A("connection", STAYS),
+        A("tls-id", STAYS),
+        A("dtls-id", STAYS),
+        A("bundle-only", STAYS),
+        A("identity", STAYS),
+        A("key-mgmt", STAYS),
+        A("zrtp-hash", STAYS),
+        A("cryptoscale", STAYS),
+        A("encryption", STAYS),
+        A("alt", STAYS),
+        A("altc", STAYS),
+        A("source-filter", STAYS),
+        A("sctp-port", STAYS),
+        A("sctpmap", STAYS),
+        A("max-message-size", STAYS),
+        A("tool", STAYS),
+        A("type", STAYS),
+        A("nortpproxy", STAYS),
         /* capabilities (RFC 5939): a choice of transports that we do not take part in */
-        {"csup", STAYS},
-        {"creq", STAYS},
-        {"acap", STAYS},
-        {"tcap", STAYS},
-        {"pcfg", STAYS},
-        {"acfg", STAYS},
+        A("csup", STAYS),
+        A("creq", STAYS),
+        A("acap", STAYS),
+        A("tcap", STAYS),
+        A("pcfg", STAYS),
+        A("acfg", STAYS),
         /* header extensions, and sources: what is in the packets, between those who both know */
-        {"extmap", WEB},
-        {"extmap-allow-mixed", WEB},
-        {"msid", WEB},
-        {"msid-semantic", WEB},
-        {"ssrc", WEB},
-        {"ssrc-group", WEB},
-        {"rid", WEB},
-        {"simulcast", WEB},
+        A("extmap", WEB),
+        A("extmap-allow-mixed", WEB),
+        A("msid", WEB),
+        A("msid-semantic", WEB),
+        A("ssrc", WEB),
+        A("ssrc-group", WEB),
+        A("rid", WEB),
+        A("simulcast", WEB),
         /* name payload types */
-        {"imageattr", ALIGNED},
-        {"framesize", ALIGNED},
-        {"depend", ALIGNED},
+        A("imageattr", ALIGNED),
+        A("framesize", ALIGNED),
+        A("depend", ALIGNED),
     };
+#undef A
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        if (sv_ieq(name, sv_of(table[i].name)))
+        if (sv_ieq(name, table[i].name))
             return table[i].fate;
     return sv_starts(name, SV("ice-")) ? STAYS : PASSES;
 }

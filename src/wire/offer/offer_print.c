@@ -199,6 +199,15 @@ static void put_line(struct buf *b, const struct offer_draft *d, const struct of
     put_rtcp(b, l);
 }
 
+/* Behind another that has a transport of its own. */
+static bool is_rest(const struct offer_draft *d, unsigned i)
+{
+    bool first = !d->lines[i].bundled;
+    for (unsigned k = 0; k < i && first; k++)
+        first = d->lines[k].refused || !d->lines[k].grouped || d->lines[k].bundled;
+    return !first;
+}
+
 static void put_session_attrs(struct buf *b, const struct offer_draft *d)
 {
     bool ice = false, web = false, group = false;
@@ -209,11 +218,12 @@ static void put_session_attrs(struct buf *b, const struct offer_draft *d)
     }
     if (group) {
         buf_str(b, "a=group:BUNDLE");
-        for (unsigned i = 0; i < d->n; i++)
-            if (!d->lines[i].refused && d->lines[i].grouped) {
-                buf_char(b, ' ');
-                buf_put(b, d->lines[i].mid);
-            }
+        for (int rest = 0; rest < 2; rest++) /* the head first */
+            for (unsigned i = 0; i < d->n; i++)
+                if (!d->lines[i].refused && d->lines[i].grouped && is_rest(d, i) == rest) {
+                    buf_char(b, ' ');
+                    buf_put(b, d->lines[i].mid);
+                }
         buf_str(b, "\r\n");
     }
     if (ice && !d->ours->ice_full)

@@ -67,15 +67,15 @@ static enum err read_codecs(struct reading *r, struct offer_media *m)
         uint64_t pt;
         if (sv_u64(m->text->formats[i], 127, &pt) != ERR_OK || has_pt(m, (uint8_t)pt))
             continue;
+        if (m->codecs_n == OFFER_CODECS_MAX) {
+            m->codecs_lost++;
+            continue;
+        }
         enum err rc = sdp_rtpmap_find(m->text, (uint8_t)pt, &map);
         if (rc == ERR_NOTFOUND)
             continue;
         if (rc)
             return refuse(r, "a=rtpmap is malformed or contradicts another");
-        if (m->codecs_n == OFFER_CODECS_MAX) {
-            m->codecs_lost++;
-            continue;
-        }
         struct offer_codec *c = &m->codecs[m->codecs_n++];
         *c = (struct offer_codec){.pt = map.pt,
                                   .channels = map.channels,
@@ -289,6 +289,20 @@ static void inherit(struct offer_media *m, const struct offer_media *head)
     settle(m);
 }
 
+/* RFC 9143 §5: the lines whose mid the group lists. */
+static void rank_members(struct offer_session *s, sv tags)
+{
+    sv tag;
+    for (uint8_t rank = 0; rank < UINT8_MAX && sdp_word_next(&tags, &tag); rank++)
+        for (unsigned i = 0; i < s->n; i++) {
+            struct offer_media *m = &s->media[i];
+            if (m->bundle || !sv_eq(tag, m->mid) || m->kind == OFFER_OTHER || m->kind == OFFER_T38)
+                continue;
+            m->bundle = true;
+            m->bundle_rank = rank;
+        }
+}
+
 static void read_bundle(struct offer_session *s)
 {
     const struct sdp_attr *attr = NULL;
@@ -298,22 +312,21 @@ static void read_bundle(struct offer_session *s)
             break;
     if (!attr)
         return;
+    rank_members(s, group.tags);
     struct offer_media *head = NULL;
     for (unsigned i = 0; i < s->n; i++) {
         struct offer_media *m = &s->media[i];
-        sv tags = group.tags, tag;
-        while (!m->bundle && m->mid.n > 0 && sdp_word_next(&tags, &tag))
-            m->bundle = sv_eq(tag, m->mid);
-        bool only = m->text->port == 0 && sdp_attr_find(&m->text->attrs, SV("bundle-only"));
-        if (!m->bundle || m->kind == OFFER_OTHER || m->kind == OFFER_T38 || (m->refused && !only))
-            continue;
-        if (!head && !m->refused) {
+        if (m->bundle && !m->refused && (!head || m->bundle_rank < head->bundle_rank))
             head = m;
-        } else if (head) {
-            m->bundled = true;
-            m->bundle_with = (uint8_t)(head - s->media);
-            inherit(m, head);
-        }
+    }
+    for (unsigned i = 0; head && i < s->n; i++) {
+        struct offer_media *m = &s->media[i];
+        bool only = m->text->port == 0 && sdp_attr_find(&m->text->attrs, SV("bundle-only"));
+        if (!m->bundle || m == head || (m->refused && !only))
+            continue;
+        m->bundled = true;
+        m->bundle_with = (uint8_t)(head - s->media);
+        inherit(m, head);
     }
 }
 

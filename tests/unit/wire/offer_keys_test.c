@@ -356,6 +356,26 @@ static void a_line_without_a_codec_heads_nothing(void **state)
     assert_true(plan.streams[1].leg[1].ice && plan.streams[1].leg[1].fingerprints_n == 1);
 }
 
+/* A browser that uses the place of an old line again lists that line's successor last. */
+static void the_list_says_which_line_heads(void **state)
+{
+    (void)state;
+    static const char offer[] =
+        HEAD "a=group:BUNDLE old new\nm=video 0 UDP/TLS/RTP/SAVPF 31\na=bundle-only\na=mid:new\n"
+             "m=audio 9 UDP/TLS/RTP/SAVPF 0\na=mid:old\n" WEB_TAIL;
+    answer(offer, OFFER_WEB,
+           HEAD "a=group:BUNDLE old new\nm=video 5000 UDP/TLS/RTP/SAVPF 31\na=mid:new\n"
+                "m=audio 5000 UDP/TLS/RTP/SAVPF 0\na=mid:old\n" WEB_TAIL);
+    assert_holds(answered, "a=group:BUNDLE old new\r\n");
+    assert_holds(answered, "m=video 30004 UDP/TLS/RTP/SAVPF 31\r\na=mid:new\r\n"
+                           "a=rtpmap:31 H261/90000\r\na=sendrecv\r\na=rtcp-mux\r\nm=audio 30004 ");
+    for (int side = 0; side < 2; side++) {
+        assert_true(plan.streams[0].leg[side].bundled && !plan.streams[1].leg[side].bundled);
+        assert_int_equal(plan.streams[0].leg[side].bundle_with, 1);
+        assert_true(plan.streams[0].leg[side].ice && plan.streams[0].leg[side].fingerprints_n == 1);
+    }
+}
+
 static void bundles_need_no_port_of_their_own(void **state)
 {
     (void)state;
@@ -426,6 +446,7 @@ int main(void)
         TEST(a_bundle_is_answered_on_its_first_line),
         TEST(the_next_line_heads_when_the_first_is_refused),
         TEST(a_line_without_a_codec_heads_nothing),
+        TEST(the_list_says_which_line_heads),
         TEST(bundles_need_no_port_of_their_own),
         TEST(a_bundle_offered_is_a_bundle_answered),
         TEST(mids_are_one_for_each),

@@ -240,7 +240,7 @@ static void check_plan(struct call *c)
             MUST(c, found);
         }
         for (int side = 0; side < 2; side++)
-            MUST(c, !s->leg[side].bundled || s->leg[side].bundle_with < i);
+            MUST(c, !s->leg[side].bundled || s->leg[side].bundle_with == 0);
     }
     MUST(c, !c->plan.streams[0].refused);
 }

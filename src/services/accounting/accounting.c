@@ -364,6 +364,23 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
     }
 }
 
+void accounting_answered(struct accounting *a, struct call *c, sv tag)
+{
+    if (c->state >= CALL_UP)
+        return;
+    c->state = CALL_UP;
+    c->status = 200;
+    set_leg(a, c, 1, tag, SV_NONE);
+    c->answered = loop_wall(a->loop);
+    stat_setup_time(&a->loop->stats, loop_now(a->loop) - c->began);
+}
+
+void accounting_ended(struct accounting *a, struct call *c, sv ended_by)
+{
+    if (c->state != CALL_ENDING)
+        close_call(a, c, ended_by);
+}
+
 void accounting_setup_gone(struct accounting *a, struct call *c)
 {
     c->in_setup = false;

@@ -45,6 +45,10 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
  * are not followed), another final one ends it. */
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,
                          const struct dest *via);
+/* A call that this server answers itself: it stands, its callee has this tag; and it is over. Until
+ * accounting_setup_gone it is not forgotten for others. ended_by: as in records. */
+void accounting_answered(struct accounting *a, struct call *c, sv tag);
+void accounting_ended(struct accounting *a, struct call *c, sv ended_by);
 /* The context that set it up has ended (no final response: it ends too). */
 void accounting_setup_gone(struct accounting *a, struct call *c);
 /* The call that an in-dialog request belongs to. *ret_leg: the leg it goes TO: 0 or 1. NULL: none.

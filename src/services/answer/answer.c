@@ -14,12 +14,13 @@ static void on_invite_gone(void *arg, enum err why);
 static const struct stxn_handler invite_handler = {.on_cancel = on_cancel,
                                                    .on_gone = on_invite_gone};
 
-enum err answer_new(struct sip *s, size_t cap, struct answer **ret_answer)
+enum err answer_new(struct sip *s, struct accounting *books, size_t cap, struct answer **ret_answer)
 {
     struct answer *a = MEM_NEW(struct answer);
     if (!a)
         return ERR_NOMEM;
     a->sip = s;
+    a->books = books;
     a->cap = cap;
     if (hash_init(&a->calls, 16)) {
         mem_free(a);
@@ -62,11 +63,28 @@ static void leave(struct answer_call *c)
         call_free(c);
 }
 
+static void close_books(struct answer_call *c, enum answer_end why)
+{
+    struct accounting *books = c->answer->books;
+    if (!c->call)
+        return;
+    if (c->state == ANSWER_ASKED)
+        accounting_response(books, c->call, NULL, c->status ? c->status : 500, NULL);
+    else
+        accounting_ended(books, c->call,
+                         why == ANSWER_BY_CALLER ? SV("caller")
+                         : why == ANSWER_BY_US   ? SV("callee")
+                                                 : SV("lost"));
+    accounting_setup_gone(books, c->call);
+    c->call = NULL;
+}
+
 /* Between enter and leave. */
 static void over(struct answer_call *c, enum answer_end why)
 {
     if (c->state == ANSWER_OVER)
         return;
+    close_books(c, why);
     c->state = ANSWER_OVER;
     if (c->h->on_end)
         c->h->on_end(c->arg, c, why);
@@ -78,6 +96,8 @@ static bool free_each(struct hash_node *n, void *arg)
     struct answer_call *c = CONTAINER(n, struct answer_call, by_call_id);
     (void)arg;
     enter(c);
+    if (c->state == ANSWER_SAID || c->state == ANSWER_UP)
+        answer_dialog_bye(c);
     over(c, ANSWER_LOST);
     leave(c);
     return true;
@@ -146,6 +166,8 @@ static void say(struct answer_call *c, struct stxn *t, uint16_t status, sv reaso
         .status = status, .reason = reason, .to_tag = c->local_tag, .headers = headers};
     enum err rc = stxn_reply(t, &r);
     (void)rc; /* his transaction ends by itself */
+    if (c->state == ANSWER_ASKED)
+        c->status = status;
 }
 
 static void leave_invite(struct answer_call *c)
@@ -186,8 +208,8 @@ static uint16_t not_understood(const struct sipmsg *m, struct buf *headers,
     return 415;
 }
 
-struct answer_call *answer_take(struct answer *a, struct stxn *txn, const struct answer_handler *h,
-                                void *arg)
+struct answer_call *answer_take(struct answer *a, struct stxn *txn, sv caller,
+                                const struct answer_handler *h, void *arg)
 {
     struct rx *rx = stxn_rx(txn);
     char mem[HEADERS_MAX], tag[24];
@@ -224,6 +246,7 @@ struct answer_call *answer_take(struct answer *a, struct stxn *txn, const struct
     }
     c->local_tag = sip_random_tag(a->sip, c->tag);
     c->invite = txn;
+    c->call = a->books ? accounting_begin(a->books, rx, caller) : NULL;
     timer_init(&c->expiry, answer_expired, c);
     answer_handle(c, h, arg);
     hash_insert(&a->calls, &c->by_call_id, sip_call_key(a->sip, rx)->a);
@@ -264,6 +287,8 @@ enum err answer_accept(struct answer_call *c, sv description)
         return ERR_STATE;
     TRY(say_ok(c, c->invite, description));
     c->state = ANSWER_SAID;
+    if (c->call)
+        accounting_answered(c->answer->books, c->call, c->local_tag);
     return ERR_OK;
 }
 

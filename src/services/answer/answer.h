@@ -17,6 +17,8 @@
  * Threads the worker's. */
 #ifndef ANSWER_ANSWER_H
 #define ANSWER_ANSWER_H
+#include "accounting/accounting.h"
+#include "accounting/accounting.h"
 #include "settings/settings.h"
 #include "txn/txn.h"
 
@@ -52,19 +54,21 @@ struct answer_handler {
     void (*on_end)(void *arg, struct answer_call *c, enum answer_end why); /* last */
 };
 
-/* per worker. Errors: ERR_NOMEM. */
-MUST_USE enum err answer_new(struct sip *s, size_t cap, struct answer **ret_answer);
-void answer_free(
-    struct answer
-        *a); /* before the endpoint; calls end with ANSWER_LOST and say nothing. NULL is fine */
+/* per worker. books: what calls are told to; may be NULL. Errors: ERR_NOMEM. */
+MUST_USE enum err answer_new(struct sip *s, struct accounting *books, size_t cap,
+                             struct answer **ret_answer);
+/* Before the endpoint and the books. Calls end with ANSWER_LOST, those that stand with a BYE that is sent
+ * once. NULL is fine. */
+void answer_free(struct answer *a);
 /* A new snapshot; borrowed. Before the first call. */
 void answer_settings(struct answer *a, const struct settings *set);
 size_t answer_count(const struct answer *a);
 
 /* The call of this INVITE, whose transaction becomes its own. Who asks for what we do not have is refused (§8.2.2).
+ *   caller  account or empty, for the books
  * NULL: refused and answered. */
-struct answer_call *answer_take(struct answer *a, struct stxn *txn, const struct answer_handler *h,
-                                void *arg);
+struct answer_call *answer_take(struct answer *a, struct stxn *txn, sv caller,
+                                const struct answer_handler *h, void *arg);
 /* Another handler takes over from here on. */
 void answer_handle(struct answer_call *c, const struct answer_handler *h, void *arg);
 /* The INVITE, until it is answered; and the session description in it, SV_NONE: none. */

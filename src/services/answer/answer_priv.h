@@ -19,6 +19,8 @@ struct answer_call {
     const struct answer_handler *h; /* never NULL */
     void *arg;
     enum answer_state state;
+    uint16_t status;     /* of the INVITE's refusal */
+    struct call *call;   /* in the books; NULL: not there */
     unsigned busy;       /* calls into it on the stack: it is freed by the last */
     bool hangup;         /* as soon as the ACK is here */
     struct stxn *invite; /* not answered, or waiting for its ACK; a re-INVITE's too */
@@ -35,6 +37,7 @@ struct answer_call {
 
 struct answer {
     struct sip *sip;
+    struct accounting *books; /* may be NULL */
     const struct settings *set;
     struct hash calls;
     size_t cap;

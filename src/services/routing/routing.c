@@ -267,7 +267,7 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     if (!rc && sh->media)
         rc = anchor_new(r->sip, sh->media, set, &r->anchor);
     if (!rc)
-        rc = answer_new(r->sip, set->calls_max, &r->answer);
+        rc = answer_new(r->sip, r->accounting, set->calls_max, &r->answer);
     if (rc) {
         routing_free(r);
         return rc;

@@ -288,7 +288,7 @@ void routing_local(struct pending *p, const struct settings_target *what)
     }
     if (!p->txn && !pending_transaction(p))
         return;
-    struct answer_call *call = answer_take(r->answer, p->txn, NULL, NULL);
+    struct answer_call *call = answer_take(r->answer, p->txn, p->caller, NULL, NULL);
     p->txn = NULL;
     if (call)
         r->media->on_call(r->media_arg, call, what);

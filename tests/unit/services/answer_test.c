@@ -199,12 +199,17 @@ static void test_whole(void **state)
     assert_int_equal(heard(r, ALICE, "SIP/2.0 200 "), 1);
     assert_int_equal(d->ends, 1);
     assert_int_equal(d->why, ANSWER_BY_CALLER);
+    assert_int_equal(r->dir.records, 1); /* the books know it */
+    assert_string_equal(r->dir.ended_by, "caller");
+    assert_int_equal(r->dir.last.status, 200);
+    assert_int_not_equal(r->dir.last.answer, 0);
     /* it is over */
     say(r, ALICE, inside(ok, "BYE", 3, ""));
     assert_int_equal(heard(r, ALICE, "SIP/2.0 481 "), 1);
     rig_clear(r);
     say(r, ALICE, inside(ok, "ACK", 3, ""));
     assert_int_equal(heard(r, ALICE, ""), 0);
+    assert_int_equal(stat_get(&r->group->loop[0]->stats, STAT_CALLS), 0);
     quiet(d);
 }
 
@@ -301,6 +306,7 @@ static void test_rejected(void **state)
     assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 488 No Codec\r\n"), "Warning"),
                         "304 h \"none\"");
     assert_int_equal(d->why, ANSWER_BY_US);
+    assert_int_equal(r->dir.last.status, 488);
     invite(d, "later", CONTACT);
     answer_end(d->call);
     rig_run(r, 20 * USEC_MS);
@@ -506,13 +512,13 @@ static void test_full(void **state)
     struct desk *d = *state;
     struct rig *r = d->r;
     struct answer *a;
-    assert_int_equal(answer_new(r->sip, 0, &a), ERR_OK);
+    assert_int_equal(answer_new(r->sip, NULL, 0, &a), ERR_OK);
     answer_settings(a, r->set);
     d->wait = true;
     invite(d, "first", CONTACT);
     struct stxn *txn;
     assert_int_equal(stxn_new(r->sip, answer_rx(d->call), NULL, NULL, &txn), ERR_OK);
-    assert_null(answer_take(a, txn, NULL, NULL));
+    assert_null(answer_take(a, txn, SV_NONE, NULL, NULL));
     assert_int_equal(r->group->loop[0]->stats.refusals[STAT_LIMIT_ANSWERED], 1);
     rig_run(r, 20 * USEC_MS);
     assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 503"), "Retry-After"), "5");

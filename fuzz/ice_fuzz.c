@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { STEPS_MAX = 64 };
+enum { STEPS_MAX = 24 };
 static const sv remote_ufrag_text = {"abcd", 4};
 static const sv remote_pwd_text = {"0123456789abcdefghijkl", 22};
 static uint8_t last_id[STUN_ID];

@@ -266,6 +266,7 @@ void ice_agent_restart(struct ice_agent *a, usec now)
     if (fresh)
         a->former = a->ours;
     a->has_former = true;
+    a->pairs_end = 0;
     a->checked = false;
     a->ta_next = a->pac = USEC_NEVER;
     a->role_changes = 0;
@@ -318,7 +319,7 @@ usec ice_agent_next(const struct ice_agent *a)
 {
     usec next = a->ta_next;
     bool waits = false;
-    for (const struct pair *p = a->pair; p < a->pair + ICE_PAIRS_MAX; p++)
+    for (const struct pair *p = a->pair; p < a->pair + a->pairs_end; p++)
         if (p->used)
             next = sooner(next, stun_txn_next(&p->txn));
     for (unsigned i = 0; i < a->config.streams; i++) {
@@ -414,7 +415,7 @@ bool ice_agent_valid(const struct ice_agent *a, unsigned stream, unsigned compon
     if (!way && (stream >= a->config.streams || component < 1 || component > ICE_COMPONENTS_MAX ||
                  a->stream[stream].component[component - 1].lost))
         return false;
-    for (const struct pair *p = a->pair; !way && p < a->pair + ICE_PAIRS_MAX; p++)
+    for (const struct pair *p = a->pair; !way && p < a->pair + a->pairs_end; p++)
         if (p->used && p->stream == stream && p->component == component && p->valid &&
             (!best || p->valid_priority > best->valid_priority))
             best = p;
@@ -431,7 +432,7 @@ bool ice_agent_is_checked(const struct ice_agent *a, unsigned stream, unsigned c
     const struct ice_way *way = ice_agent_selected(a, stream, component);
     if (way && way->socket == socket && addr_equal(&way->to, from))
         return true;
-    for (const struct pair *p = a->pair; p < a->pair + ICE_PAIRS_MAX; p++)
+    for (const struct pair *p = a->pair; p < a->pair + a->pairs_end; p++)
         if (p->used && p->stream == stream && p->component == component && (p->valid || p->heard) &&
             pair_local(a, p)->socket == socket && addr_equal(&pair_remote(a, p)->addr, from))
             return true;

@@ -280,7 +280,7 @@ void client_on_response(struct ice_agent *a, unsigned stream, unsigned component
 static const struct pair *best_valid(const struct ice_agent *a, unsigned stream, unsigned component)
 {
     const struct pair *best = NULL;
-    for (const struct pair *p = a->pair; p < a->pair + ICE_PAIRS_MAX; p++)
+    for (const struct pair *p = a->pair; p < a->pair + a->pairs_end; p++)
         if (p->used && p->stream == stream && p->component == component && p->valid &&
             p->state == PAIR_SUCCEEDED && (!best || p->valid_priority > best->valid_priority))
             best = p;

@@ -91,22 +91,20 @@ void pairs_drop_stream(struct ice_agent *a, unsigned stream)
  * (RFC 8838 §10 [6]). */
 static struct pair *make_room(struct ice_agent *a, uint64_t priority)
 {
-    struct pair *free_one = NULL, *failed = NULL, *least = NULL;
+    struct pair *vacant = NULL, *failed = NULL, *least = NULL;
     unsigned n = 0;
-    for (struct pair *p = a->pair; p < a->pair + ICE_PAIRS_MAX; p++) {
-        if (!p->used) {
-            free_one = p;
-            continue;
-        }
-        n++;
-        if (p->state == PAIR_FAILED)
+    for (struct pair *p = a->pair; p < a->pair + a->pairs_end; p++) {
+        n += p->used;
+        if (!p->used)
+            vacant = p;
+        else if (p->state == PAIR_FAILED)
             failed = p;
         else if (p->state <= PAIR_WAITING && !p->queued && p->priority < priority &&
                  (!least || p->priority < least->priority))
             least = p;
     }
-    if (free_one && n < a->config.pairs_max)
-        return free_one;
+    if (n < a->config.pairs_max)
+        return vacant ? vacant : &a->pair[a->pairs_end++];
     struct pair *p = failed ? failed : least;
     if (p)
         pair_drop(a, p);

@@ -88,6 +88,7 @@ struct ice_agent {
     unsigned turn;              /* whose checklist is next */
     uint32_t queue;             /* the last order given */
     usec ta_next, ta_last, pac; /* ta_next: USEC_NEVER: nothing to check */
+    unsigned pairs_end;         /* places behind it were never used */
     struct pair pair[ICE_PAIRS_MAX];
     struct stream stream[]; /* config.streams */
 };
@@ -96,8 +97,8 @@ static inline size_t agent_size(unsigned streams)
     return offsetof(struct ice_agent, stream) + streams * sizeof(struct stream);
 }
 
-#define PAIR_EACH(p, a)                                                  \
-    for (struct pair *p = (a)->pair; p < (a)->pair + ICE_PAIRS_MAX; p++) \
+#define PAIR_EACH(p, a)                                                   \
+    for (struct pair *p = (a)->pair; p < (a)->pair + (a)->pairs_end; p++) \
         if (p->used)
 
 static inline struct stream *pair_stream(struct ice_agent *a, const struct pair *p)

@@ -140,12 +140,12 @@ unsigned codec_noise_level(const int16_t *pcm, size_t count);
 /* ---- between rates ---- */
 
 struct codec_resampler;
-/* 8, 16 or 48 kHz each. Errors: ERR_NOMEM, ERR_UNSUPPORTED. */
+/* From 1 to 192 kHz, to 8, 16 or 48 kHz. Errors: ERR_NOMEM, ERR_UNSUPPORTED. */
 MUST_USE enum err codec_resampler_new(uint32_t from_hz, uint32_t to_hz,
                                       struct codec_resampler **ret_resampler);
 void codec_resampler_free(struct codec_resampler *r); /* NULL is fine */
 void codec_resampler_reset(struct codec_resampler *r);
-/* All of n samples; gives exactly n * to / from of them, over a row of calls; room must hold one more.
+/* All of n samples; gives exactly n * to / from of them, over a row of calls; room must hold two more.
  * Returns how many. */
 size_t codec_resample(struct codec_resampler *r, const int16_t *pcm, size_t n, int16_t *out,
                       size_t room);

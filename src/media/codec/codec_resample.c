@@ -6,7 +6,7 @@
 #include "codec/codec.h"
 #include "mem/mem.h"
 
-enum { QUALITY = 3 };
+enum { QUALITY = 3, RATE_MIN = 1000, RATE_MAX = 192000 /* of files */ };
 
 struct codec_resampler {
     SpeexResamplerState *state;
@@ -21,7 +21,7 @@ static bool rate_of_ours(uint32_t hz)
 enum err codec_resampler_new(uint32_t from_hz, uint32_t to_hz,
                              struct codec_resampler **ret_resampler)
 {
-    if (!rate_of_ours(from_hz) || !rate_of_ours(to_hz))
+    if (from_hz < RATE_MIN || from_hz > RATE_MAX || !rate_of_ours(to_hz))
         return ERR_UNSUPPORTED;
     struct codec_resampler *r = MEM_TAKE(struct codec_resampler);
     int rc = 0;

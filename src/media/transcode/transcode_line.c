@@ -70,19 +70,6 @@ void transcode_grown(struct transcode *t, size_t n)
     drain(t);
 }
 
-/* The line goes on at `at`, which is later: what waits for a full frame gets silence for the rest. */
-void transcode_jump(struct transcode *t, int64_t at)
-{
-    if (t->pcm_n > 0) {
-        size_t rest = t->frame - t->pcm_n;
-        memset(t->pcm + t->pcm_n, 0, rest * sizeof(*t->pcm));
-        transcode_grown(t, rest);
-    }
-    if (at > t->at)
-        t->at = at;
-    t->marker = true;
-}
-
 /* Sound is paid for: false, it is more than can be heard. */
 bool transcode_pay(struct transcode *t, usec now, usec cost)
 {
@@ -100,6 +87,23 @@ bool transcode_pay(struct transcode *t, usec now, usec cost)
     }
     t->credit -= cost;
     return true;
+}
+
+/* The line goes on at `at`, which is later: what waits for a full frame gets silence for the rest. */
+void transcode_jump(struct transcode *t, int64_t at)
+{
+    if (t->pcm_n > 0) {
+        size_t rest = t->frame - t->pcm_n;
+        if (transcode_pay(t, t->credited, us_of(line_of(t->rate_hz, (int64_t)rest)))) {
+            memset(t->pcm + t->pcm_n, 0, rest * sizeof(*t->pcm));
+            transcode_grown(t, rest);
+        } else {
+            t->pcm_n = 0;
+        }
+    }
+    if (at > t->at)
+        t->at = at;
+    t->marker = true;
 }
 
 /* ---- sound that nobody sent ---- */

@@ -114,7 +114,8 @@ void transcode_send(struct transcode *t, uint8_t pt, uint32_t hz, bool marker, i
                     sv payload);
 /* n samples were put behind pcm: sends what is full. */
 void transcode_grown(struct transcode *t, size_t n);
-/* The line goes on at `at`, which is later: what waits for a full frame gets silence for the rest. */
+/* The line goes on at `at`, which is later: what waits for a full frame gets silence for the rest, if that is
+ * paid for: else each packet could cost a frame. */
 void transcode_jump(struct transcode *t, int64_t at);
 /* Sound is paid for; false: it is more than can be heard. */
 bool transcode_pay(struct transcode *t, usec now, usec cost);

@@ -430,6 +430,13 @@ static void more_than_can_be_heard_is_dropped(void **state)
         transcode_rtp(t, (usec)i * 100, &p);
     assert_in_range(transcode_stats(t)->over, 7500, 9000);
     transcode_free(t);
+    /* and so is the frame that each leap of time completes */
+    t = start(&codec_pcmu, 0, &codec_opus, 111, 60, 255);
+    p = (struct rtpmsg){.pt = 0, .payload = SV("x")};
+    for (unsigned i = 0; i < 2000; i++, p.seq++, p.ts += 8000)
+        transcode_rtp(t, (usec)i * 500, &p);
+    assert_in_range(got.n * 60, 500, 2500);
+    transcode_free(t);
     codec_encoder_free(s.e);
 }
 

@@ -45,8 +45,12 @@ struct relay_peer {
     struct addr party; /* where its signalling comes from, port not looked at; family 0: unknown */
     bool trusted;      /* the configuration names it: its addresses are not doubted */
 };
+enum { RELAY_VALID_MAX = 4 };
 struct relay_path {
     struct relay_peer peer;
+    bool ice; /* only addresses that a check has proved are heard, and sent to */
+    struct addr valid[RELAY_VALID_MAX];
+    uint8_t valid_n;
     struct addr to; /* where is sent; family 0: nowhere (yet) */
     struct addr
         other; /* heard beside it, never sent to (a sender that uses two ports); family 0: none */
@@ -61,13 +65,20 @@ struct relay_path {
     uint8_t consistent;
 };
 /* A description has said (again) who is there. What was learned stays while it says the same.
- *   latch  how long another source may be learned
+ *   latch  how long another source may be learned; with p->ice nothing is learned so
  *   mine   our own address there: only who signals from it may name it, or who names a port that is live in
  *          `ports` (another call's, that of a client of our TURN server) */
 void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure, usec latch,
                     const struct addr *mine, struct ports *ports, usec now);
 /* Before the keys are tried: may this source be one? */
 bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec now);
+/* The peer may name this address, by its description or by a check: nothing is sent elsewhere (D16). */
+bool relay_peer_may_name(const struct relay_peer *peer, const struct addr *a,
+                         const struct addr *mine, struct ports *ports);
+/* A check has proved this address (RFC 8445 §7.3); selected: data goes there from now on. */
+void relay_path_validate(struct relay_path *p, const struct addr *a, bool selected);
+/* The peer has gone (RFC 7675): nothing is sent any more. */
+void relay_path_lose(struct relay_path *p);
 /* A packet, proved if the path is secure. True: it is taken. ssrc, seq: of RTP; of RTCP ssrc and 0. */
 bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssrc, uint16_t seq,
                      usec now);

@@ -16,22 +16,30 @@ static bool is_local(enum addr_class c)
     return c == ADDR_PRIVATE || c == ADDR_LOOPBACK || c == ADDR_LINK_LOCAL;
 }
 
-/* A description may name this address (D16). */
-static bool may_send(const struct relay_peer *peer, const struct addr *mine, struct ports *ports)
+bool relay_peer_may_name(const struct relay_peer *peer, const struct addr *a,
+                         const struct addr *mine, struct ports *ports)
 {
-    const struct addr *told = &peer->told;
-    enum addr_class class = addr_class(told);
-    if (told->family != mine->family || told->port == 0 || class == ADDR_MULTICAST ||
+    enum addr_class class = addr_class(a);
+    if (a->family != mine->family || a->port == 0 || class == ADDR_MULTICAST ||
         class == ADDR_SPECIAL)
         return false;
-    if (peer->trusted || addr_equal_ip(told, &peer->party))
+    if (peer->trusted || addr_equal_ip(a, &peer->party))
         return true;
-    if (addr_equal_ip(told, mine)) /* another call's port, or that of a client of our TURN server */
-        return ports_is_live(ports, told);
+    if (addr_equal_ip(a, mine)) /* another call's port, or that of a client of our TURN server */
+        return ports_is_live(ports, a);
     if (class == ADDR_GLOBAL)
         return true;
     /* a phone in a network like that of its signalling; the loopback is a network of its own */
     return peer->party.family != 0 && addr_class(&peer->party) == class;
+}
+
+static bool is_valid(const struct relay_path *p, const struct addr *a)
+{
+    for (unsigned i = 0; i < p->valid_n; i++) {
+        if (addr_equal(&p->valid[i], a))
+            return true;
+    }
+    return false;
 }
 
 void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure, usec latch,
@@ -40,9 +48,11 @@ void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool se
     bool same = addr_equal(&p->peer.told, &peer->told) && p->until != 0;
     p->peer = *peer;
     p->secure = secure;
-    if (same)
+    if (p->ice && !is_valid(p, &p->to))
+        p->to = (struct addr){0}; /* until a pair is selected */
+    if (same || p->ice)
         return;
-    p->to = may_send(peer, mine, ports) ? peer->told : (struct addr){0};
+    p->to = relay_peer_may_name(peer, &peer->told, mine, ports) ? peer->told : (struct addr){0};
     p->other = p->candidate = (struct addr){0};
     p->since = now;
     p->until = now + latch;
@@ -57,8 +67,32 @@ static bool behind_nat(const struct relay_path *p)
     return p->peer.party.family != 0 && !addr_equal_ip(&p->peer.told, &p->peer.party);
 }
 
+void relay_path_validate(struct relay_path *p, const struct addr *a, bool selected)
+{
+    if (!is_valid(p, a)) {
+        if (p->valid_n == RELAY_VALID_MAX) { /* the oldest gives way */
+            memmove(p->valid, p->valid + 1, sizeof(p->valid) - sizeof(p->valid[0]));
+            p->valid_n--;
+        }
+        p->valid[p->valid_n++] = *a;
+    }
+    if (selected) {
+        p->to = *a;
+        p->proved = true;
+        p->unproved = 0;
+    }
+}
+
+void relay_path_lose(struct relay_path *p)
+{
+    p->to = (struct addr){0};
+    p->valid_n = 0;
+}
+
 bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec now)
 {
+    if (p->ice)
+        return is_valid(p, from);
     if (addr_equal(from, &p->to) || addr_equal(from, &p->peer.told) || addr_equal(from, &p->other))
         return true;
     if (p->secure) /* keys decide; outside of the window only for a NAT that has changed its mind */
@@ -89,6 +123,8 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
 {
     if (!relay_path_maybe(p, from, now))
         return false;
+    if (p->ice)
+        return true;
     if (addr_equal(from, &p->to)) {
         p->proved = true;
         p->unproved = 0;

@@ -56,7 +56,7 @@ static void leave(struct sessions *m, struct session *s)
 
 /* ---- lines ---- */
 
-static struct addr told_address(const struct session_party *p)
+struct addr session_told(const struct session_party *p)
 {
     return p->advertise.family ? p->advertise : p->local;
 }
@@ -79,6 +79,7 @@ static enum err open_transport(struct session *s, unsigned side, unsigned line)
     t->session = s;
     t->side = (uint8_t)side;
     t->line = (uint8_t)line;
+    timer_init(&t->timer, session_on_timer, t);
     enum err rc = relay_open(s->all->relay, &s->party[side].local, &session_packets, t, &t->relay);
     if (rc) {
         MEM_GIVE(t);
@@ -126,7 +127,7 @@ enum err session_source(struct sessions *m, struct session_id id, unsigned side,
 
 static struct offer_ip told_port(const struct session_party *p, uint16_t port)
 {
-    struct addr a = told_address(p);
+    struct addr a = session_told(p);
     struct offer_ip ip = {.n = a.family == 4 ? 4 : 16, .port = port};
     memcpy(ip.ip, a.ip, ip.n);
     return ip;
@@ -150,8 +151,7 @@ enum err session_ours(struct sessions *m, struct session_id id, unsigned side, u
         x->rtp = told_port(&s->party[side], t->relay.port[RELAY_RTP]->local.port);
         x->rtcp = told_port(&s->party[side], t->relay.port[RELAY_RTCP]->local.port);
     }
-    session_keys_ours(s, side, flags, o);
-    return ERR_OK;
+    return session_keys_ours(s, side, flags, o);
 }
 
 /* ---- what was agreed on ---- */
@@ -178,7 +178,7 @@ static void set_paths(struct transport *t, const struct offer_leg *o)
     const struct session_party *party = &s->party[t->side];
     struct relay_peer peer = {
         .told = addr_of(&o->rtp), .party = party->source, .trusted = party->trusted};
-    struct addr mine = told_address(party);
+    struct addr mine = session_told(party);
     usec now = loop_now(s->all->loop);
     bool secure = o->keying != OFFER_PLAIN;
     t->relay.mux = o->mux;
@@ -205,8 +205,10 @@ static enum err apply_leg(struct session *s, unsigned line, unsigned side,
         t->shared = true;
         return ERR_OK;
     }
+    session_ice_apply(t, o);
     set_paths(t, o);
     TRY(session_keys_apply(t, o));
+    session_timer(t);
     t->open = true;
     return ERR_OK;
 }
@@ -246,7 +248,47 @@ enum err session_apply(struct sessions *m, struct session_id id, unsigned offere
     return ERR_OK;
 }
 
-/* ---- silence ---- */
+/* ---- events ---- */
+
+struct telling {
+    struct deferred deferred;
+    struct link by_all;
+    struct sessions *all;
+    struct session_id id;
+    enum session_event event;
+    unsigned side;
+    size_t n;
+    char why[128];
+};
+
+static void on_telling(struct deferred *deferred, void *arg)
+{
+    struct telling *x = arg;
+    struct session *s = find(x->all, x->id);
+    (void)deferred;
+    if (s && s->h->on_event)
+        s->h->on_event(s->arg, x->id, x->event, x->side, (sv){x->why, x->n});
+    list_unlink(&x->by_all);
+    MEM_GIVE(x);
+}
+
+/* Told at the end of the turn: its handler may end the session, which has callers of ours on the stack. */
+void session_tell(struct session *s, enum session_event e, unsigned side, sv why)
+{
+    struct telling *x = MEM_TAKE(struct telling);
+    if (!x)
+        return;
+    x->all = s->all;
+    x->id = s->id;
+    x->event = e;
+    x->side = side;
+    x->n = why.n < sizeof(x->why) ? why.n : sizeof(x->why);
+    if (x->n > 0)
+        memcpy(x->why, why.p, x->n);
+    list_push(&s->all->tellings, &x->by_all);
+    deferred_init(&x->deferred, on_telling, x);
+    loop_defer(s->all->loop, &x->deferred);
+}
 
 static void on_silence(struct timer *timer, void *arg)
 {
@@ -261,9 +303,7 @@ static void on_silence(struct timer *timer, void *arg)
     }
     loop_timer(m->loop, timer, most);
     stat_add(&m->loop->stats, STAT_MEDIA_SILENT, 1);
-    if (s->h->on_event) /* it may end the session */
-        s->h->on_event(s->arg, s->id, SESSION_SILENT, SESSION_OFFERER,
-                       SV("no packet from either side"));
+    session_tell(s, SESSION_SILENT, SESSION_OFFERER, SV("no packet from either side"));
 }
 
 /* ---- figures ---- */
@@ -301,6 +341,8 @@ static void free_session(struct session *s)
             close_transport(&s->transport[side][i]);
     }
     crypto_wipe(s->secret, sizeof(s->secret));
+    for (unsigned side = 0; side < SESSION_SIDES; side++)
+        ice_secret_wipe(&s->ice[side]);
     MEM_GIVE(s);
 }
 
@@ -320,9 +362,8 @@ enum err session_new(struct sessions *m, const struct session_party party[SESSIO
     memcpy(s->party, party, sizeof(s->party));
     s->number = loop_random(m->loop) >> 2; /* RFC 3264 §5: fits a signed number of 64 bits */
     timer_init(&s->silence, on_silence, s);
-    enum err rc = session_keys_new(s);
-    if (!rc)
-        rc = set_lines(s, lines);
+    session_keys_new(s);
+    enum err rc = set_lines(s, lines);
     if (!rc)
         rc = enter(m, s);
     if (rc) {
@@ -351,6 +392,7 @@ enum err sessions_new(struct loop *l, struct session_shared *shared, const struc
     m->loop = l;
     m->shared = shared;
     m->config = *c;
+    list_init(&m->tellings);
     enum err rc = srtp_engine_new(&m->engine);
     if (!rc)
         rc = relay_new(l, shared->ports, &c->relay, &m->relay);
@@ -370,6 +412,11 @@ void sessions_free(struct sessions *m)
     for (uint32_t i = 0; i < m->slots; i++) {
         if (m->slot[i].session)
             session_end(m, m->slot[i].session->id);
+    }
+    for (struct link *l; (l = list_pop(&m->tellings));) {
+        struct telling *x = CONTAINER(l, struct telling, by_all);
+        loop_defer_cancel(&x->deferred);
+        MEM_GIVE(x);
     }
     assert(relay_pairs(m->relay) == 0);
     relay_free(m->relay);

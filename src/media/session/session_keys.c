@@ -33,39 +33,50 @@ static void own_key(const struct session *s, unsigned side, unsigned line, enum 
 }
 _Static_assert(OFFER_KEY_MAX <= 2 * SHA256_LEN, "a key and its salt fit two hashes");
 
-enum err session_keys_new(struct session *s)
+void session_keys_new(struct session *s)
 {
+    uint8_t seed[ICE_SEED];
     loop_random_bytes(s->all->loop, s->secret, sizeof(s->secret));
-    return ERR_OK;
+    for (unsigned side = 0; side < SESSION_SIDES; side++) {
+        loop_random_bytes(s->all->loop, seed, sizeof(seed));
+        ice_secret_make(seed, &s->ice[side]);
+    }
+    crypto_wipe(seed, sizeof(seed));
 }
 
-void session_keys_ours(struct session *s, unsigned side, unsigned flags, struct offer_ours *o)
+enum err session_keys_ours(struct session *s, unsigned side, unsigned flags, struct offer_ours *o)
 {
-    (void)flags;
+    o->fingerprint = dtls_shared_fingerprint(s->all->shared->dtls);
+    o->setup = SDP_ACTPASS;
     for (unsigned i = 0; i < s->lines; i++) {
+        const struct transport *t = s->transport[side][i];
         for (unsigned k = 0; k < SUITES; k++)
             own_key(s, side, i, (enum offer_suite)k, &o->media[i].keys[k]);
         o->media[i].keys_n = SUITES;
+        if (t && t->keying == OFFER_DTLS && t->dtls[RELAY_RTP])
+            o->setup = t->dtls_client ? SDP_ACTIVE : SDP_PASSIVE;
     }
+    return session_ice_offer(s, side, flags, o);
 }
 
 /* ---- contexts ---- */
 
-static void drop_context(struct srtp_context **c)
+static void drop_contexts(struct transport *t)
 {
-    if (!*c)
-        return;
-    srtp_context_done(*c);
-    MEM_GIVE(*c);
-    *c = NULL;
+    for (unsigned c = 0; c < RELAY_COMPONENTS; c++) {
+        struct srtp_context *both[] = {t->in[c], t->out[c]};
+        for (unsigned i = 0; i < 2; i++) {
+            srtp_context_done(both[i]);
+            if (both[i])
+                MEM_GIVE(both[i]);
+        }
+        t->in[c] = t->out[c] = NULL;
+    }
 }
 
-/* New, or with new keys. */
-static enum err set_context(struct transport *t, struct srtp_context **c, enum srtp_role role,
-                            const struct offer_key *k)
+enum err session_context(struct transport *t, struct srtp_context **c, enum srtp_role role,
+                         enum srtp_suite suite, sv key, sv salt)
 {
-    sv key = {(const char *)k->key, k->key_n}, salt = {(const char *)k->key + k->key_n, k->salt_n};
-    enum srtp_suite suite = srtp_suites[k->suite];
     if (*c)
         return srtp_context_rekey(*c, suite, key, salt);
     struct srtp_context *made = MEM_TAKE(struct srtp_context);
@@ -80,40 +91,55 @@ static enum err set_context(struct transport *t, struct srtp_context **c, enum s
     return ERR_OK;
 }
 
+static enum err of_sdes(struct transport *t, struct srtp_context **c, enum srtp_role role,
+                        const struct offer_key *k)
+{
+    sv key = {(const char *)k->key, k->key_n}, salt = {(const char *)k->key + k->key_n, k->salt_n};
+    return session_context(t, c, role, srtp_suites[k->suite], key, salt);
+}
+
 enum err session_keys_apply(struct transport *t, const struct offer_leg *o)
 {
     if (t->keying != o->keying)
-        session_keys_done(t);
+        drop_contexts(t);
+    if (o->keying != OFFER_DTLS)
+        session_dtls_done(t);
     t->keying = o->keying;
-    if (o->keying == OFFER_SDES) {
-        TRY(set_context(t, &t->in, SRTP_RECEIVER, &o->theirs));
-        TRY(set_context(t, &t->out, SRTP_SENDER, &o->ours));
-    }
-    return ERR_OK;
+    if (o->keying == OFFER_DTLS)
+        return session_dtls_apply(t, o);
+    if (o->keying == OFFER_PLAIN)
+        return ERR_OK;
+    TRY(of_sdes(t, &t->in[RELAY_RTP], SRTP_RECEIVER, &o->theirs));
+    return of_sdes(t, &t->out[RELAY_RTP], SRTP_SENDER, &o->ours);
 }
 
 void session_keys_done(struct transport *t)
 {
-    drop_context(&t->in);
-    drop_context(&t->out);
+    loop_timer_cancel(t->session->all->loop, &t->timer);
+    drop_contexts(t);
+    session_dtls_done(t);
+    session_ice_done(t);
 }
 
 /* ---- packets ---- */
 
-bool session_unseal(struct transport *t, bool rtcp, struct block *b)
+bool session_unseal(struct transport *t, enum relay_component c, bool rtcp, struct block *b)
 {
     size_t n = b->n;
     if (t->keying == OFFER_PLAIN)
         return true;
-    enum err rc = !t->in ? ERR_STATE
-                  : rtcp ? srtp_rtcp_unprotect(t->in, (uint8_t *)b->p, &n)
-                         : srtp_rtp_unprotect(t->in, (uint8_t *)b->p, &n);
+    struct srtp_context *in = t->in[c] ? t->in[c] : t->in[RELAY_RTP];
+    enum err rc = !in    ? ERR_STATE
+                  : rtcp ? srtp_rtcp_unprotect(in, (uint8_t *)b->p, &n)
+                         : srtp_rtp_unprotect(in, (uint8_t *)b->p, &n);
     if (rc) {
         t->refused++;
         stat_add(&t->session->all->loop->stats, STAT_MEDIA_REFUSED, 1);
         return false;
     }
     b->n = (uint32_t)n;
+    if (t->dtls[c])
+        dtls_settle(t->dtls[c]);
     return true;
 }
 
@@ -122,10 +148,11 @@ bool session_seal(struct transport *t, bool rtcp, struct block *b)
     size_t n = b->n;
     if (t->keying == OFFER_PLAIN)
         return true;
-    if (!t->out)
+    struct srtp_context *out = rtcp && t->out[RELAY_RTCP] ? t->out[RELAY_RTCP] : t->out[RELAY_RTP];
+    if (!out)
         return false;
-    enum err rc = rtcp ? srtp_rtcp_protect(t->out, (uint8_t *)b->p, &n, b->cap)
-                       : srtp_rtp_protect(t->out, (uint8_t *)b->p, &n, b->cap);
+    enum err rc = rtcp ? srtp_rtcp_protect(out, (uint8_t *)b->p, &n, b->cap)
+                       : srtp_rtp_protect(out, (uint8_t *)b->p, &n, b->cap);
     b->n = (uint32_t)n;
     return rc == ERR_OK;
 }
@@ -133,23 +160,60 @@ bool session_seal(struct transport *t, bool rtcp, struct block *b)
 void session_on_other(void *arg, struct relay_transport *rt, enum relay_component c,
                       struct block *b, const struct addr *from)
 {
-    (void)arg, (void)c, (void)b, (void)from;
-    stat_add(&relay_loop(rt->relay)->stats, STAT_MEDIA_FOREIGN, 1);
+    struct transport *t = arg;
+    (void)rt;
+    if (dtls_is(block_sv(b)))
+        session_dtls_receive(t, c, block_sv(b), from);
+    else
+        session_ice_receive(t, c, b, from);
+    session_timer(t);
+}
+
+/* ---- time ---- */
+
+void session_timer(struct transport *t)
+{
+    struct loop *l = t->session->all->loop;
+    usec next = session_dtls_next(t), ice = t->ice ? ice_lite_next(t->ice) : USEC_NEVER;
+    next = next < ice ? next : ice;
+    if (next == USEC_NEVER)
+        loop_timer_cancel(l, &t->timer);
+    else
+        loop_timer(l, &t->timer, next > loop_now(l) ? next - loop_now(l) : 0);
+}
+
+void session_on_timer(struct timer *timer, void *arg)
+{
+    struct transport *t = arg;
+    usec now = loop_now(t->session->all->loop);
+    (void)timer;
+    session_dtls_timer(t, now);
+    session_ice_timer(t, now);
+    session_timer(t);
 }
 
 /* ---- what workers share ---- */
 
 enum err session_shared_new(struct ports *ports, struct session_shared **ret_shared)
 {
+    struct dtls_shared_config c = {.wall = 0};
     struct session_shared *s = MEM_NEW(struct session_shared);
     if (!s)
         return ERR_NOMEM;
     s->ports = ports;
+    enum err rc = dtls_shared_new(&c, &s->dtls);
+    if (rc) {
+        mem_free(s);
+        return rc;
+    }
     *ret_shared = s;
     return ERR_OK;
 }
 
 void session_shared_free(struct session_shared *s)
 {
+    if (!s)
+        return;
+    dtls_shared_free(s->dtls);
     mem_free(s);
 }

@@ -105,7 +105,7 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
     struct session *s = t->session;
     usec now = loop_now(relay_loop(rt->relay));
     bool rtcp = rtpmsg_kind(block_sv(b)) == RTPMSG_RTCP;
-    if (!s->applied || !session_unseal(t, rtcp, b))
+    if (!s->applied || !session_unseal(t, c, rtcp, b))
         return;
     struct relay_path *path = &t->relay.path[t->relay.mux ? RELAY_RTP : c];
     const uint8_t *p = (const uint8_t *)b->p;

@@ -3,22 +3,24 @@
  *
  *   session.c         sessions and their ids, lines, what was agreed on
  *   session_packet.c  the way of a packet from one side to the other
- *   session_keys.c    keys, DTLS, ICE: what stands between a port and its packets */
+ *   session_keys.c    keys: what stands between a port and its packets
+ *   session_dtls.c    keys by DTLS
+ *   session_ice.c     checks */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
+#include "dtls/dtls.h"
+#include "ice/ice_lite.h"
 #include "session/session.h"
 #include "srtp/srtp.h"
 
-enum {
-    SOURCES = 8 /* SSRCs that a bundled transport tells apart */,
-    PT_NONE = 255,
-    PAYLOAD_TYPES = 128
-};
+/* SOURCES: SSRCs that a bundled transport tells apart. */
+enum { SOURCES = 8, PT_NONE = 255, PAYLOAD_TYPES = 128 };
 
 struct session;
 
 struct session_shared {
     struct ports *ports;
+    struct dtls_shared *dtls;
 };
 
 struct slot {
@@ -34,6 +36,13 @@ struct sessions {
     struct slot *slot;
     uint32_t slots, first_free; /* first_free == slots: none */
     size_t live;
+    struct link tellings; /* events of this turn */
+};
+
+/* A fingerprint that the other side's certificate may have. */
+struct trusted {
+    char hash[16];
+    uint8_t hash_n, n, digest[DTLS_DIGEST_MAX];
 };
 
 /* What one side has for one m= line, or for all that are bundled with it. */
@@ -44,9 +53,24 @@ struct transport {
     bool open;
     bool shared; /* by bundled lines: their packets are told apart */
     enum offer_keying keying;
-    struct srtp_context *in, *out; /* of SDES and DTLS; NULL: no keys yet */
-    uint64_t foreign;              /* from nobody that is believed */
-    uint64_t refused;              /* wrong keys, replayed */
+    /* of SDES and DTLS; NULL: no keys yet. RTCP has its own where DTLS made them for its own port */
+    struct srtp_context *in[RELAY_COMPONENTS], *out[RELAY_COMPONENTS];
+
+    struct dtls *dtls[RELAY_COMPONENTS];
+    struct addr dtls_peer[RELAY_COMPONENTS]; /* whose datagrams are its */
+    bool dtls_client;
+    struct dtls_hand {
+        struct transport *transport;
+        enum relay_component component;
+    } hand[RELAY_COMPONENTS];
+    struct trusted trust[OFFER_FINGERPRINTS_MAX];
+    uint8_t trust_n;
+
+    struct ice_lite *ice; /* NULL: the side has not been told of ours */
+    struct timer timer;   /* of DTLS and ICE */
+
+    uint64_t foreign; /* from nobody that is believed */
+    uint64_t refused; /* wrong keys, replayed */
     struct {
         uint32_t ssrc;
         uint8_t line;
@@ -54,12 +78,12 @@ struct transport {
     unsigned sources_n;
 };
 
-/* One side of a stream. */
+/* One side of a line. */
 struct leg {
     struct transport *transport; /* its own, or that of the line it is bundled with; NULL: none */
     bool send, receive;
-    uint8_t to
-        [PAYLOAD_TYPES]; /* what comes from it leaves on the other side with this payload type; PT_NONE: not at all */
+    /* what comes from it leaves on the other side with this payload type; PT_NONE: not at all */
+    uint8_t to[PAYLOAD_TYPES];
     uint64_t packets, octets, sent;
 };
 struct session_line {
@@ -82,20 +106,53 @@ struct session {
     struct session_line stream[OFFER_MEDIA_MAX];
     struct transport *transport[SESSION_SIDES][OFFER_MEDIA_MAX]; /* own ones */
     uint8_t secret[32];                                          /* our keys of SDES come from it */
+    struct ice_secret ice[SESSION_SIDES];
 };
+
+/* ---- session.c ---- */
+void session_tell(struct session *s, enum session_event e, unsigned side, sv why);
+/* Our address there, as the side is told. */
+struct addr session_told(const struct session_party *p);
 
 /* ---- session_packet.c ---- */
 extern const struct relay_handler session_packets;
 
 /* ---- session_keys.c ---- */
-MUST_USE enum err session_keys_new(struct session *s);
-void session_keys_ours(struct session *s, unsigned side, unsigned flags, struct offer_ours *o);
+void session_keys_new(struct session *s);
+MUST_USE enum err session_keys_ours(struct session *s, unsigned side, unsigned flags,
+                                    struct offer_ours *o);
 MUST_USE enum err session_keys_apply(struct transport *t, const struct offer_leg *o);
 void session_keys_done(struct transport *t);
+/* A new context, or new keys for the one that is there. */
+MUST_USE enum err session_context(struct transport *t, struct srtp_context **c, enum srtp_role role,
+                                  enum srtp_suite suite, sv key, sv salt);
 /* In place. False: not from who has the keys; cannot leave. */
-bool session_unseal(struct transport *t, bool rtcp, struct block *b);
+bool session_unseal(struct transport *t, enum relay_component c, bool rtcp, struct block *b);
 bool session_seal(struct transport *t, bool rtcp, struct block *b);
+/* What shares the ports with RTP (RFC 7983). */
 void session_on_other(void *arg, struct relay_transport *rt, enum relay_component c,
                       struct block *b, const struct addr *from);
+/* Sets the transport's timer for what is due next. */
+void session_timer(struct transport *t);
+void session_on_timer(struct timer *timer, void *arg);
+
+/* ---- session_dtls.c ---- */
+MUST_USE enum err session_dtls_apply(struct transport *t, const struct offer_leg *o);
+void session_dtls_done(struct transport *t);
+void session_dtls_receive(struct transport *t, enum relay_component c, sv octets,
+                          const struct addr *from);
+/* The way to the peer is known, perhaps by now. */
+void session_dtls_begin(struct transport *t);
+usec session_dtls_next(const struct transport *t);
+void session_dtls_timer(struct transport *t, usec now);
+
+/* ---- session_ice.c ---- */
+MUST_USE enum err session_ice_offer(struct session *s, unsigned side, unsigned flags,
+                                    struct offer_ours *o);
+void session_ice_apply(struct transport *t, const struct offer_leg *o);
+void session_ice_done(struct transport *t);
+void session_ice_receive(struct transport *t, enum relay_component c, struct block *b,
+                         const struct addr *from);
+void session_ice_timer(struct transport *t, usec now);
 
 #endif

@@ -168,7 +168,8 @@ static void on_server_request(void *arg, struct rx *rx)
         sc->acks++;
         bodies_need(sv_dup(&rx->arena, bodies_exchanged(0, name, mem), &description));
     }
-    proxy_relay(sc->proxy, rx, &route, &along, description);
+    struct proxy_body_new as = {.description = description};
+    proxy_relay(sc->proxy, rx, &route, &along, &as);
 }
 static const struct sip_user server_user = {.on_request = on_server_request};
 

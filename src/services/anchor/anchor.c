@@ -115,33 +115,6 @@ static struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigne
 
 /* ---- requests ---- */
 
-/* Somebody of these may need us; without an offer nobody knows yet. */
-static bool may_need(struct anchor *a, const struct anchor_passage *p, struct rx *rx,
-                     const struct proxy_target *targets, size_t n)
-{
-    const struct settings_media *m = &p->set->media;
-    struct sip_description found;
-    struct sdp *sdp = ARENA_NEW(&a->scratch, struct sdp);
-    struct offer_session *offer = ARENA_NEW(&a->scratch, struct offer_session);
-    if (m->mode != MEDIA_AUTO)
-        return m->mode == MEDIA_ALWAYS;
-    sipmsg_description(&rx->msg, &found);
-    if (!sv_present(found.text) || !sdp || !offer ||
-        sdp_parse(found.text, &a->scratch, sdp, NULL) || offer_read(sdp, &a->scratch, offer, NULL))
-        return true; /* said when it passes */
-    for (size_t i = 0; i < n; i++) {
-        struct party to;
-        sv why;
-        if (targets[i].held || (targets[i].dest.transport == SIP_T_NONE &&
-                                targets[i].dest.flow.transport == SIP_T_NONE))
-            return true;
-        if (party_of_dest(a, p->set, &targets[i], &targets[i].dest, &to) ||
-            offer_way(offer, &p->caller.facts, &to.facts, &why) == OFFER_RELAY)
-            return true;
-    }
-    return false;
-}
-
 static void passage_free(struct anchor_passage *p)
 {
     if (p->dialog)
@@ -150,8 +123,7 @@ static void passage_free(struct anchor_passage *p)
     MEM_GIVE(p);
 }
 
-struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
-                                      const struct proxy_target *targets, size_t n)
+struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set)
 {
     const struct sip_addr *to;
     unsigned side = CALLER;
@@ -159,12 +131,11 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
         return NULL;
     bool inside = to->tag.n > 0;
     struct dialog *d = inside ? dialog_of_request(a, rx, &side) : NULL;
-    if (inside ? !d : rx->msg.method != SIP_INVITE)
+    if (inside ? !d : rx->msg.method != SIP_INVITE || set->media.mode == MEDIA_NEVER)
         return NULL;
     struct anchor_passage *p = MEM_TAKE(struct anchor_passage);
     if (!p)
         return NULL;
-    arena_reset(&a->scratch);
     p->anchor = a;
     p->set = settings_ref(set);
     p->method = rx->msg.method;
@@ -177,10 +148,7 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
         return p;
     }
     party_of_sender(a, rx, &p->caller);
-    if (may_need(a, p, rx, targets, n))
-        return p;
-    passage_free(p);
-    return NULL;
+    return p;
 }
 
 /* The callee of this leg is there; a session made for another place of ours is no use. */
@@ -194,6 +162,8 @@ static enum err meet(struct dialog *d, const struct settings *set, const struct 
         d->session = (struct session_id){0, 0};
         text_done(&d->offer);
     }
+    if (d->raise > 0)
+        callee.profile = d->party[CALLEE].profile;
     d->party[CALLEE] = callee;
     if (d->session.generation == 0)
         return ERR_OK;
@@ -211,7 +181,9 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
     if (!sv_present(m->description))
         return PROXY_BODY_PASS;
     p->offered = true;
-    return anchor_offer(d, p->set, CALLER, m->description, m->arena, ret);
+    enum proxy_body act = anchor_offer(d, p->set, CALLER, m->description, m->arena, ret);
+    ret->raise = d->raise;
+    return act;
 }
 
 /* In a dialog what comes while an offer waits for its answer is that (RFC 3262 §5), else an offer. */
@@ -219,12 +191,17 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
                               struct proxy_body_new *ret)
 {
     struct dialog *d = p->dialog;
-    if (!sv_present(m->description) || d->ended)
-        return PROXY_BODY_PASS;
-    if (p->method == SIP_PRACK && d->offer.n > 0 && !d->answered && d->offerer != p->sender)
-        return anchor_answer(d, p->set, p->sender, m->description, m->arena, ret);
-    p->offered = true;
-    return anchor_offer(d, p->set, p->sender, m->description, m->arena, ret);
+    enum proxy_body act = PROXY_BODY_PASS;
+    if (sv_present(m->description) && !d->ended) {
+        if (p->method == SIP_PRACK && d->offer.n > 0 && !d->answered && d->offerer != p->sender) {
+            act = anchor_answer(d, p->set, p->sender, m->description, m->arena, ret);
+        } else {
+            p->offered = true;
+            act = anchor_offer(d, p->set, p->sender, m->description, m->arena, ret);
+        }
+    }
+    ret->raise = p->sender == CALLER ? d->raise : 0;
+    return act;
 }
 
 static enum proxy_body on_request(void *arg, void **leg, const struct proxy_passing *m,
@@ -260,7 +237,7 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     bool success = m->status >= 200 && m->status < 300;
     if (!p->dialog && m->status < 300 && !d->stands) {
         note_tag(d, m->rx);
-        if (success) { /* held by the dialog itself from now on */
+        if (success && (!d->direct || d->raise)) { /* held by the dialog itself from now on */
             d->stands = true;
             d->users++;
         }
@@ -273,6 +250,38 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     if (p->method == SIP_BYE && m->status >= 200 && m->status != 401 && m->status != 407)
         dialog_end(d);
     return act;
+}
+
+/* The ways that are left to put an offer to a phone. */
+static bool next_way(struct dialog *d, const struct settings *set)
+{
+    static const enum offer_profile next[] = {
+        [OFFER_AVP] = OFFER_SAVP, [OFFER_SAVP] = OFFER_DTLS_AVP};
+    struct party *p = &d->party[CALLEE];
+    if (d->direct) {
+        d->direct = false;
+        d->relay = true;
+        return true;
+    }
+    if (p->facts.web || p->profiled || p->profile > OFFER_SAVP ||
+        set->media.srtp == MEDIA_SRTP_NEVER)
+        return false;
+    p->profile = next[p->profile];
+    return true;
+}
+
+static bool on_refused(void *arg, void **leg, uint16_t status)
+{
+    struct anchor_passage *p = arg;
+    struct dialog *d = *leg;
+    bool sdp = status == 488 || status == 606 || status == 415;
+    if (!sdp || p->dialog || !p->offered || !next_way(d, p->set))
+        return false;
+    if (text_set(&d->offer, SV(""))) /* what was made of it is not what is sent now */
+        return false;
+    d->raise++;
+    LOG_DEBUG("anchor", "media.again", F_SV("call", text_sv(&d->call_id)), F_INT("status", status));
+    return true;
 }
 
 static void on_leg_gone(void *arg, void *leg)
@@ -294,24 +303,24 @@ static void on_gone(void *arg)
 
 const struct proxy_bodies anchor_bodies = {.on_request = on_request,
                                            .on_response = on_response,
+                                           .on_refused = on_refused,
                                            .on_leg_gone = on_leg_gone,
                                            .on_gone = on_gone};
 
-sv anchor_ack(struct anchor *a, struct rx *ack)
+void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
 {
     struct sip_description found;
-    struct proxy_body_new new;
     unsigned side;
     struct dialog *d = dialog_of_request(a, ack, &side);
-    if (!d || d->direct || d->ended)
-        return SV_NONE;
+    if (!d)
+        return;
     sipmsg_description(&ack->msg, &found);
-    if (!sv_present(found.text) || d->offer.n == 0 || d->offerer == side)
-        return SV_NONE;
-    arena_reset(&a->scratch);
-    if (anchor_answer(d, a->set, side, found.text, &ack->arena, &new) != PROXY_BODY_REPLACE)
-        return SV_NONE;
-    return new.description;
+    if (sv_present(found.text) && !d->ended && d->offer.n > 0 && d->offerer != side) {
+        arena_reset(&a->scratch);
+        if (anchor_answer(d, a->set, side, found.text, &ack->arena, ret) != PROXY_BODY_REPLACE)
+            ret->description = SV_NONE;
+    }
+    ret->raise = side == CALLER ? d->raise : 0;
 }
 
 bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,

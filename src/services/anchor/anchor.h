@@ -5,7 +5,8 @@
  *         (what a server does to them that stands between).
  * Shape   says of each offer whether the two sides can hear each other by themselves (media.mode, offer_way). If
  *         not, it makes a media session and exchanges the descriptions on their way (proxy_bodies): each side is
- *         told of our ports alone. A branch of a forked call has a session of its own, since each phone may answer.
+ *         told of our ports alone. A phone that refuses the description (488) is asked again: with media that passes
+ *         through us, then with the next way to encrypt it; its dialog's requests have higher numbers from then on. A branch of a forked call has a session of its own, since each phone may answer.
  *         What was decided for a dialog holds until it ends.
  * Life    a dialog's session ends with BYE, when its branch fails, or when nothing is heard for media.silence.
  * Limits  those of media (session.h); ANCHOR_TEXT_MAX octets of a description.
@@ -29,14 +30,13 @@ struct sessions *anchor_sessions(struct anchor *a);
 /* Dialogs whose media passes through us. */
 size_t anchor_count(const struct anchor *a);
 
-/* A request goes to the proxy, to these targets: what to give as proxy_request.bodies_arg, with anchor_bodies; NULL:
- * nothing of it is ours to look at. It ends with anchor_bodies' on_gone.
+/* A request goes to the proxy: what to give as proxy_request.bodies_arg, with anchor_bodies; NULL: nothing of it is ours
+ * to look at. It ends with anchor_bodies' on_gone.
  *   set  the snapshot that the request goes by */
-struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
-                                      const struct proxy_target *targets, size_t n);
+struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set);
 extern const struct proxy_bodies anchor_bodies;
-/* The description that an ACK is to carry instead of its own, in its arena; SV_NONE: as it came. */
-sv anchor_ack(struct anchor *a, struct rx *ack);
+/* How an ACK is to go on: with another description, in its arena, or as it came. */
+void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret);
 
 /* A call's media, for who looks at it: sides are 0 caller, 1 callee. False: it does not pass through us. */
 bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,

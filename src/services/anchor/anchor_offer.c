@@ -141,7 +141,7 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     if (rc) /* what cannot be read cannot be exchanged; to whom it may mean something it goes on */
         return set->media.mode == MEDIA_ALWAYS ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
                                                : PROXY_BODY_PASS;
-    if (!d->session.generation && stays_out(d, set, from, &r->offer)) {
+    if (!d->session.generation && !d->relay && stays_out(d, set, from, &r->offer)) {
         d->direct = true;
         return PROXY_BODY_PASS;
     }

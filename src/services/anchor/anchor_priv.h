@@ -33,7 +33,10 @@ struct dialog {
     struct party party[SIDES];
     struct session_id session; /* generation 0: none (yet) */
     bool direct;               /* decided: its media does not pass through us */
-    bool stands;               /* a 2xx went up */
+    bool relay;                /* it has to: directly the callee refused */
+    uint32_t
+        raise;   /* of the CSeq of the caller's requests, by how often the callee was asked again */
+    bool stands; /* a 2xx went up */
     /* the last offer as it came and as it went on, and who made it; empty: none */
     unsigned offerer;
     bool answered;

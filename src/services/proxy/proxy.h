@@ -113,8 +113,11 @@ struct proxy_body_new {
     sv reason;        /* SV_NONE: the usual one */
     uint16_t warning; /* warn-code of a Warning (RFC 3261 §20.43); 0: none */
     sv warning_text;  /* without quotes */
+    /* PASS and REPLACE, of a request: the number of its CSeq (and in its RAck) is raised by so much, and that of its
+     * responses is the caller's again: for a dialog that began with a request that was sent again. */
+    uint32_t raise;
 };
-enum { PROXY_DESCRIPTION_MAX = 65535 };
+enum { PROXY_DESCRIPTION_MAX = 65535, PROXY_AGAIN_MAX = 3 };
 
 /* Who exchanges session descriptions on their way through a context: for media that passes through us.
  * DEVIATES: RFC 3261 §16.7 step 9 and §16.6 step 1 leave bodies alone, as we do without one (RFC 5853 §3.2).
@@ -134,6 +137,10 @@ struct proxy_bodies {
      * Of a branch that failed while others went on the leg may be gone: *leg is NULL. */
     enum proxy_body (*on_response)(void *arg, void **leg, const struct proxy_passing *m,
                                    struct proxy_body_new *ret);
+    /* The server has refused the request (300 to 699), in a branch that would end by it. True: it is sent to the same
+     * server again, after on_request has been asked anew; at most PROXY_AGAIN_MAX times. It has to differ by
+     * its CSeq, or it is the same request that came twice (§8.2.2.2). NULL: never. */
+    bool (*on_refused)(void *arg, void **leg, uint16_t status);
     /* Once for each leg that was filled: its branch has ended, and nothing can come of it any more: at
      * once when it failed, 64*T1 after a 2xx to INVITE, or the context has ended. */
     void (*on_leg_gone)(void *arg, void *leg);
@@ -184,10 +191,9 @@ struct proxy_request {
 void proxy_forward(struct proxy *p, const struct proxy_request *r);
 
 /* A 2xx's ACK: on to the next hop without state (§16.11); to the first server when it is a name.
- *   description  of the session, in place of the one in the ACK, as for PROXY_BODY_REPLACE; lives as long
- *                as rx. SV_NONE: as it came */
+ *   as  description and raise, as for PROXY_BODY_REPLACE; they live as long as rx. NULL: as it came */
 void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                 const struct proxy_target *t, sv description);
+                 const struct proxy_target *t, const struct proxy_body_new *as);
 
 /* §16.3 Request Validation: scheme, Max-Forwards, loop, Proxy-Require, too short a session timer
  * (RFC 4028 §8.1). A refusal is answered. True: go on. */

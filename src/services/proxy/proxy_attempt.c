@@ -120,6 +120,11 @@ static void on_final(struct attempt *a, struct rx *rx)
     }
     if (!is_current)
         return; /* it was given up */
+    if (body_again(b, rx)) {
+        b->current = NULL;
+        branch_again(b);
+        return;
+    }
     bool follow = redirect_wanted(b, rx);
     loop_timer_cancel(sip_loop(c->proxy->sip), &b->silence);
     b->dest = a->dest;

@@ -109,16 +109,47 @@ bool body_request(struct branch *b)
         b->exchange = x;
     if (answer == PROXY_BODY_REFUSE)
         refuse(b, &to);
+    const struct sip_cseq *cseq;
+    if (to.raise && sipmsg_cseq(&c->rx->msg, &cseq) == ERR_OK) {
+        b->raise = to.raise;
+        b->cseq = cseq->number;
+    }
     return answer != PROXY_BODY_REFUSE;
 }
 
+bool body_again(struct branch *b, const struct rx *rx)
+{
+    struct context *c = b->ctx;
+    return c->bodies && c->bodies->on_refused && b->leg && b->again < PROXY_AGAIN_MAX &&
+           !branch_step(b)->cancelled && !c->step.cancelled && b->server &&
+           c->bodies->on_refused(c->bodies_arg, &b->leg, rx->msg.status);
+}
+
 /* ---- upstream ---- */
+
+/* The caller's own number, whatever the callee was told. */
+static void edit_cseq(const struct branch *b, struct rx *rx, struct sipedit *e)
+{
+    const struct sip_cseq *cseq;
+    char mem[64];
+    struct buf text;
+    sv line;
+    buf_init(&text, mem, sizeof(mem));
+    if (!b->cseq || sipmsg_cseq(&rx->msg, &cseq))
+        return;
+    buf_u64(&text, b->cseq);
+    buf_char(&text, ' ');
+    buf_put(&text, cseq->method_text);
+    if (!text.rc && sv_dup(&rx->arena, buf_sv(&text), &line) == ERR_OK)
+        sipedit_value(e, rx->msg.first[SIP_H_CSEQ], line);
+}
 
 size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e)
 {
     struct context *c = b->ctx;
     struct proxy_body_new to = {.status = 0};
     struct exchange x;
+    edit_cseq(b, rx, e);
     if (!c->bodies->on_response)
         return 0;
     sipmsg_description(&rx->msg, &x.was);

@@ -201,6 +201,7 @@ static enum err ask_next(struct branch *b)
                          .breadth = b->share,
                          .server = b->located,
                          .exchange = b->exchange,
+                         .raise = b->raise,
                          .ret_key = &key};
     TRY(branch_build(c->proxy, &o, &octets));
     enum err rc = prefer_tcp(b, &o, &tcp, &octets);
@@ -232,6 +233,14 @@ static void start(struct branch *b)
     enum err rc = ask_next(b);
     if (rc)
         unreachable(b, rc, 0);
+}
+
+void branch_again(struct branch *b)
+{
+    loop_timer_cancel(sip_loop(b->ctx->proxy->sip), &b->silence);
+    b->again++;
+    b->tcp_off = false;
+    start(b);
 }
 
 void branch_next(struct branch *b)

@@ -77,6 +77,31 @@ static void edit_number(struct making *k, enum sip_header h, uint32_t number)
         sipedit_line_last(k->e, piece(k, from));
 }
 
+/* CSeq, and what RAck repeats of an INVITE's (RFC 3262 §7.2). */
+static void edit_raised(struct making *k, uint32_t raise)
+{
+    const struct sip_cseq *cseq;
+    sv rack = sipmsg_value(k->m, SIP_H_RACK);
+    size_t from = k->text.n, blank = sv_chr(rack, ' ');
+    uint64_t of;
+    if (sipmsg_cseq(k->m, &cseq))
+        return;
+    buf_u64(&k->text, cseq->number + raise);
+    buf_char(&k->text, ' ');
+    buf_put(&k->text, cseq->method_text);
+    sipedit_value(k->e, k->m->first[SIP_H_CSEQ], piece(k, from));
+    sv rest = sv_trim(sv_sub(rack, blank, rack.n));
+    size_t end = sv_chr(rest, ' ');
+    if (!sipmsg_has(k->m, SIP_H_RACK) || sv_u64(sv_sub(rest, 0, end), UINT32_MAX, &of))
+        return;
+    from = k->text.n;
+    buf_put(&k->text, sv_sub(rack, 0, blank));
+    buf_char(&k->text, ' ');
+    buf_u64(&k->text, of + raise);
+    buf_put(&k->text, sv_sub(rest, end, rest.n));
+    sipedit_value(k->e, k->m->first[SIP_H_RACK], piece(k, from));
+}
+
 /* §16.6 step 3: one less, or 70 when the caller (of RFC 2543) gave none. */
 static void edit_max_forwards(struct making *k)
 {
@@ -475,6 +500,8 @@ enum err proxy_build(struct proxy *p, const struct outgoing *o, const struct flo
     /* RFC 3325 §5: nobody who sends to us is trusted to assert an identity (D7). */
     edit_identity(&k);
     session_request(k.e, k.m, &o->plan->session, &k.text);
+    if (o->raise)
+        edit_raised(&k, o->raise);
     if (o->exchange)
         body_edit(k.e, o->exchange);
     return sipedit_write(k.e, b);

@@ -79,6 +79,9 @@ struct branch {
     const struct exchange
         *exchange;                 /* for the server asked now; NULL: the body leaves as it came */
     const struct refusal *refusal; /* NULL: not refused by the watcher of bodies */
+    uint32_t raise;                /* of its CSeq */
+    uint32_t cseq;                 /* what the caller's is; 0: as it leaves */
+    uint8_t again;                 /* how often its request was sent again */
 };
 
 /* RFC 4028 §8: what the request says of a session timer as it leaves. */
@@ -112,6 +115,7 @@ struct outgoing {
     unsigned breadth; /* its Max-Breadth; 0: sent without state (§16.11), Max-Breadth as it came */
     bool server;      /* not a phone: overload is spoken of (RFC 7339 §4.1) */
     const struct exchange *exchange; /* NULL: the body as it came */
+    uint32_t raise;                  /* of its CSeq */
     struct txn_key *ret_key;         /* what answers are matched by; NULL: none are awaited */
 };
 
@@ -183,6 +187,8 @@ struct block *upstream_write(struct proxy *p, const struct upstream *u, struct r
 /* ---- proxy_body.c: of contexts with a watcher of bodies alone ---- */
 /* Asks about the request to the next server of b. False: refused, and the branch has ended. */
 bool body_request(struct branch *b);
+/* A final response that would end the branch: its request is to be sent again. */
+bool body_again(struct branch *b, const struct rx *rx);
 /* Asks about a response of b; what it gains at most. */
 size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e);
 /* What stands for description in m. False: there is none to be exchanged, nor room for one. */
@@ -206,6 +212,8 @@ MUST_USE enum err branch_alternative(struct branch *b, const struct proxy_target
 void branch_free(struct branch *b);
 /* Finds its servers and asks the first; it may fail within the call. */
 void branch_begin(struct branch *b);
+/* Its request goes to the server that was asked once more. */
+void branch_again(struct branch *b);
 /* The server asked now is given up, the next one asked. */
 void branch_next(struct branch *b);
 /* Nobody waits for it any more. reason: a Reason value or SV_NONE. */

@@ -10,7 +10,7 @@ struct relay {
     struct link by_proxy;
     struct rx *rx;
     struct plan plan;
-    sv description;
+    struct proxy_body_new as;
     struct proxy_target target; /* in the request's arena */
     struct locate_query *query;
 };
@@ -31,15 +31,16 @@ void relays_free(struct proxy *p)
 }
 
 static void send_to(struct proxy *p, struct rx *rx, const struct plan *plan,
-                    const struct proxy_target *t, sv description, const struct dest *d)
+                    const struct proxy_target *t, const struct proxy_body_new *as,
+                    const struct dest *d)
 {
-    struct outgoing o = {.rx = rx, .plan = plan, .target = t, .dest = d};
+    struct outgoing o = {.rx = rx, .plan = plan, .target = t, .dest = d, .raise = as->raise};
     struct exchange x;
     struct block *block;
     struct dest tcp;
     struct flow out;
     struct uri uri;
-    if (description.p && body_exchange(&x, &rx->msg, description))
+    if (as->description.p && body_exchange(&x, &rx->msg, as->description))
         o.exchange = &x;
     if (branch_uri(&plan->route, t, &uri, &o.uri) || branch_build(p, &o, &block))
         return;
@@ -72,12 +73,13 @@ static void on_located(void *arg, enum err rc, const struct locate_set *set)
     struct relay *r = arg;
     r->query = NULL;
     if (!rc)
-        send_to(r->proxy, r->rx, &r->plan, &r->target, r->description, &set->dest[0]);
+        send_to(r->proxy, r->rx, &r->plan, &r->target, &r->as, &set->dest[0]);
     relay_free(r);
 }
 
 static void send_later(struct proxy *p, struct rx *rx, const struct plan *plan,
-                       const struct proxy_target *t, sv description, const struct uri *hop)
+                       const struct proxy_target *t, const struct proxy_body_new *as,
+                       const struct uri *hop)
 {
     struct relay *r = p->relays_n < RELAYS_MAX ? MEM_TAKE(struct relay) : NULL;
     if (!r)
@@ -87,7 +89,7 @@ static void send_later(struct proxy *p, struct rx *rx, const struct plan *plan,
     r->plan = *plan;
     r->target = *t;
     r->target.parsed = NULL;
-    r->description = description;
+    r->as = *as;
     list_push(&p->relays, &r->by_proxy);
     p->relays_n++;
     if ((t->uri.p && sv_dup(&rx->arena, t->uri, &r->target.uri)) ||
@@ -98,7 +100,7 @@ static void send_later(struct proxy *p, struct rx *rx, const struct plan *plan,
 
 /* Where its URI points. */
 static void find_hop(struct proxy *p, struct rx *rx, const struct plan *plan,
-                     const struct proxy_target *t, sv description)
+                     const struct proxy_target *t, const struct proxy_body_new *as)
 {
     const struct proxy_route *route = &plan->route;
     struct locate_set set = {.n = 1};
@@ -109,18 +111,19 @@ static void find_hop(struct proxy *p, struct rx *rx, const struct plan *plan,
     enum err rc =
         p->locate ? locate_numeric(p->locate, &hop, &set) : location_dest(&hop, &set.dest[0]);
     if (rc == ERR_MORE)
-        send_later(p, rx, plan, t, description, &hop);
+        send_later(p, rx, plan, t, as, &hop);
     else if (!rc && ((t->trusted && !route->next) ||
                      location_allowed(p->sip, &set.dest[0].addr, &rx->flow.remote)))
-        send_to(p, rx, plan, t, description, &set.dest[0]);
+        send_to(p, rx, plan, t, as, &set.dest[0]);
 }
 
 void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route,
-                 const struct proxy_target *t, sv description)
+                 const struct proxy_target *t, const struct proxy_body_new *as)
 {
+    static const struct proxy_body_new same;
     struct plan plan = {.route = *route};
     if (t->dest.flow.transport != SIP_T_NONE || t->dest.transport != SIP_T_NONE)
-        send_to(p, rx, &plan, t, description, &t->dest);
+        send_to(p, rx, &plan, t, as ? as : &same, &t->dest);
     else
-        find_hop(p, rx, &plan, t, description);
+        find_hop(p, rx, &plan, t, as ? as : &same);
 }

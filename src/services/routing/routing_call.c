@@ -110,7 +110,7 @@ static void watch_bodies(struct routing *r, struct rx *rx, struct settings *set,
 {
     if (!r->anchor)
         return;
-    q->bodies_arg = anchor_passage(r->anchor, rx, set, q->targets, q->n);
+    q->bodies_arg = anchor_passage(r->anchor, rx, set);
     q->bodies = q->bodies_arg ? &anchor_bodies : NULL;
 }
 
@@ -296,8 +296,10 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     }
     if (rx->msg.method == SIP_ACK) {
         struct proxy_target target = target_of(&hop);
-        sv description = r->anchor ? anchor_ack(r->anchor, rx) : SV_NONE;
-        proxy_relay(r->proxy, rx, route, &target, description);
+        struct proxy_body_new as = {.raise = 0};
+        if (r->anchor)
+            anchor_ack(r->anchor, rx, &as);
+        proxy_relay(r->proxy, rx, route, &target, &as);
         return;
     }
     if (!hop.known && rx->msg.method != SIP_BYE && !proved) {

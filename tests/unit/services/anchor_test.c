@@ -285,7 +285,7 @@ static void who_can_hear_each_other_is_left_alone(void **state)
     const char *body = sdp("192.0.2.11", "0", "");
     invite(m, "c7", body);
     assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), body);
-    assert_int_equal(anchor_count(m->anchor), 0);
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
     say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
     /* her description names an address that her signalling does not come from */
     invite(m, "c8", sdp("10.9.9.9", "0", ""));
@@ -312,6 +312,73 @@ static void who_can_hear_each_other_is_left_alone(void **state)
     rig_quiet(m->r);
 }
 
+/* What a callee refuses is put to him in another way; to each side the numbers of the dialog are its own. */
+static void who_refuses_a_description_is_asked_again(void **state)
+{
+    struct media_rig *m = *state;
+    m->r->set->media.mode = MEDIA_AUTO;
+    invite(m, "c11", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 488, "b", ""));
+    rig_clear(m->r);
+    rig_run(m->r, 600 * USEC_MS); /* repeated: the second one passes through us */
+    const char *second = find_raw(m->r, BOB, "INVITE");
+    assert_non_null(strstr(second, "\r\nCSeq: 2 INVITE\r\n"));
+    our_port(second);
+    assert_non_null(strstr(body_of(second), " RTP/AVP "));
+    char copy[MESSAGE];
+    snprintf(copy, sizeof(copy), "%s", second);
+    rig_clear(m->r);
+    say(m->r, BOB, reply(copy, 488, "b", ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 4"), 0);
+    snprintf(copy, sizeof(copy), "%s", find_raw(m->r, BOB, "INVITE"));
+    assert_non_null(strstr(copy, "\r\nCSeq: 3 INVITE\r\n"));
+    assert_non_null(strstr(body_of(copy), " RTP/SAVP "));
+    char key[] = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 "
+                 "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    char body[MESSAGE];
+    snprintf(body, sizeof(body), "%s", sdp("192.0.2.12", "0", key));
+    char *savp = strstr(body, "RTP/AVP 0\r\n");
+    memmove(savp + 10, savp + 9, strlen(savp + 9) + 1);
+    memcpy(savp, "RTP/SAVP 0", 10);
+    const char *ok = reply(copy, 200, "b", "Contact: <" BOB_AT ">\r\n");
+    say(m->r, BOB, with(ok, body));
+    char heard_ok[MESSAGE];
+    snprintf(heard_ok, sizeof(heard_ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    assert_non_null(strstr(heard_ok, "\r\nCSeq: 1 INVITE\r\n"));
+    assert_non_null(strstr(body_of(heard_ok), " RTP/AVP "));
+    rig_clear(m->r);
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "c11", heard_ok, 1));
+    assert_non_null(strstr(find_raw(m->r, BOB, "ACK"), "\r\nCSeq: 3 ACK\r\n"));
+    say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, "c11", heard_ok, 2));
+    const char *bye = find_raw(m->r, BOB, "BYE");
+    assert_non_null(strstr(bye, "\r\nCSeq: 4 BYE\r\n"));
+    say(m->r, BOB, reply(bye, 200, NULL, ""));
+    assert_non_null(strstr(find_raw(m->r, ALICE, "SIP/2.0 200 "), "\r\nCSeq: 2 BYE\r\n"));
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+/* In the end what he says is what the caller hears. */
+static void who_refuses_everything_is_left_alone(void **state)
+{
+    struct media_rig *m = *state;
+    char last[MESSAGE] = "";
+    unsigned asked = 0;
+    m->r->set->media.mode = MEDIA_AUTO;
+    invite(m, "c12", sdp("192.0.2.11", "0", ""));
+    for (; asked < 10 && heard(m->r, BOB, "INVITE"); asked++) {
+        snprintf(last, sizeof(last), "%s", find_raw(m->r, BOB, "INVITE"));
+        m->r->peer[BOB].n = 0;
+        say(m->r, BOB, reply(last, 488, "b", ""));
+        rig_run(m->r, 600 * USEC_MS);
+    }
+    assert_int_equal(asked, 4); /* as it is, then in three ways */
+    assert_in_range(heard(m->r, ALICE, "SIP/2.0 488 "), 1, 3); /* nobody acknowledges it */
+    assert_non_null(strstr(find_raw(m->r, ALICE, "SIP/2.0 488 "), "\r\nCSeq: 1 INVITE\r\n"));
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
 static void silence_ends_it(void **state)
 {
     struct media_rig *m = *state;
@@ -335,6 +402,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_call_that_fails_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_can_hear_each_other_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_refuses_a_description_is_asked_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_refuses_everything_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_ends_it, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

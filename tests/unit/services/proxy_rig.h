@@ -97,7 +97,8 @@ static void bench_request(void *arg, struct rx *rx)
         q.record_route = false;
     }
     if (rx->msg.method == SIP_ACK) {
-        proxy_relay(b->proxy, rx, &route, &q.targets[0], b->ack);
+        struct proxy_body_new as = {.description = b->ack};
+        proxy_relay(b->proxy, rx, &route, &q.targets[0], &as);
         return;
     }
     assert_int_equal(stxn_new(b->rig.sip, rx, NULL, NULL, &txn), ERR_OK);

@@ -150,10 +150,10 @@ struct offer_policy {
 };
 /* How a description is put to a side: the first that it does not refuse with 488 is the one. */
 enum offer_profile {
-    /* RTP/AVP with a=crypto (RFC 8643) unless never. A medium that was itself offered with ICE or a=fingerprint
-     * gets ours. With require it is OFFER_SAVP. */
+    /* RTP/AVP with a=crypto and a=fingerprint (RFC 8643) unless never. A medium that was itself offered with ICE gets
+     * ours. With require it is OFFER_SAVP. */
     OFFER_AVP,
-    /* RTP/SAVP with a=crypto; ICE as above. */
+    /* RTP/SAVP with both; ICE as above. */
     OFFER_SAVP,
     /* UDP/TLS/RTP/SAVP, fingerprint, ICE beside it. */
     OFFER_DTLS_AVP,

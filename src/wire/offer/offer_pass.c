@@ -186,14 +186,13 @@ static enum err keys_fit(struct passing *s, const struct offer_media *m,
     return ERR_DENIED;
 }
 
-/* Why this order: phones exist that read the first line alone, and AES_CM_128_HMAC_SHA1_80 is the one that all must know
- * (RFC 4568 §6.2.1); it is as good as the best of them today. Short tags come last. */
+/* Phones exist that read the first line alone, and AES_CM_128_HMAC_SHA1_80 is the one that all must know (RFC 4568
+ * §6.2.1); old ones know its short tag alone. Each line is some eighty octets of a datagram that should stay whole, so
+ * no more are offered; in an answer every suite will do. */
 static void offer_keys(struct offer_line *l, const struct offer_ours_media *mine)
 {
-    static const enum offer_suite order[] = {
-        SUITE_AES_CM_128_HMAC_SHA1_80, SUITE_AEAD_AES_256_GCM,
-        SUITE_AEAD_AES_128_GCM,        SUITE_AES_256_CM_HMAC_SHA1_80,
-        SUITE_AES_256_CM_HMAC_SHA1_32, SUITE_AES_CM_128_HMAC_SHA1_32};
+    static const enum offer_suite order[] = {SUITE_AES_CM_128_HMAC_SHA1_80, SUITE_AEAD_AES_256_GCM,
+                                             SUITE_AES_CM_128_HMAC_SHA1_32};
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         const struct offer_key *key = offer_key_of(mine, order[i]);
         if (key) {
@@ -207,7 +206,9 @@ static void offer_keys(struct offer_line *l, const struct offer_ours_media *mine
 static void pass_transport(struct passing *s, const struct offer_media *m,
                            const struct offer_ours_media *mine, struct offer_line *l)
 {
-    bool best_effort = s->profile == OFFER_AVP && s->policy->srtp != OFFER_SRTP_NEVER;
+    /* RFC 8643 §3.1: keys of both kinds, for a phone that knows one of them */
+    bool srtp = s->profile == OFFER_SAVP ||
+                (s->profile == OFFER_AVP && s->policy->srtp != OFFER_SRTP_NEVER);
     bool web = s->profile == OFFER_WEB;
     l->proto = sv_of(protos[s->profile]);
     l->rtp = mine->rtp;
@@ -215,10 +216,9 @@ static void pass_transport(struct passing *s, const struct offer_media *m,
         l->rtcp = mine->rtcp;
     l->more = mine->more;
     l->more_n = mine->more_n;
-    if (best_effort || s->profile == OFFER_SAVP)
+    if (srtp)
         offer_keys(l, mine);
-    l->dtls =
-        is_dtls(s->profile) || (best_effort && m->fingerprints_n > 0 && s->ours->fingerprint.n > 0);
+    l->dtls = is_dtls(s->profile) || (srtp && s->ours->fingerprint.n > 0);
     l->setup = SDP_ACTPASS; /* RFC 8842 §5.2 */
     l->ice = s->ours->ufrag.n > 0 && (is_dtls(s->profile) || m->ice);
     l->mux_only = l->rtcp.n == 0;

@@ -372,7 +372,7 @@ static void who_refuses_everything_is_left_alone(void **state)
         say(m->r, BOB, reply(last, 488, "b", ""));
         rig_run(m->r, 600 * USEC_MS);
     }
-    assert_int_equal(asked, 4); /* as it is, then in three ways */
+    assert_int_equal(asked, 4);                                /* as it is, then in three ways */
     assert_in_range(heard(m->r, ALICE, "SIP/2.0 488 "), 1, 3); /* nobody acknowledges it */
     assert_non_null(strstr(find_raw(m->r, ALICE, "SIP/2.0 488 "), "\r\nCSeq: 1 INVITE\r\n"));
     rig_quiet(m->r);

@@ -11,9 +11,11 @@ static void keys_are_offered_in_our_order(void **state)
     assert_holds(passed, "m=audio 30000 RTP/SAVP 0 ");
     assert_holds(passed, "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:YmJi");
     assert_holds(passed, "a=crypto:2 AEAD_AES_256_GCM inline:YmJi");
-    assert_holds(passed, "a=crypto:6 AES_CM_128_HMAC_SHA1_32 inline:YmJi");
+    assert_holds(passed, "a=crypto:3 AES_CM_128_HMAC_SHA1_32 inline:YmJi");
+    assert_lacks(passed, "a=crypto:4");
     assert_lacks(passed, "|");
-    assert_lacks(passed, "fingerprint");
+    assert_holds(passed, "a=fingerprint:");
+    assert_holds(passed, "a=setup:actpass");
     ours[1]->media[0].keys_n = 1;
     pass(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_AVP);
     assert_holds(passed, "a=crypto:1 AES_CM_128_HMAC_SHA1_80");
@@ -45,7 +47,7 @@ static void the_callees_key_is_that_of_its_suite(void **state)
 {
     (void)state;
     answer(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_SAVP,
-           HEAD "m=audio 5000 RTP/SAVP 0\n" CRYPTO("6", CM32, KEY_B));
+           HEAD "m=audio 5000 RTP/SAVP 0\n" CRYPTO("3", CM32, KEY_B));
     const struct offer_leg *leg = &plan.streams[0].leg[1];
     assert_int_equal(leg->keying, OFFER_SDES);
     assert_int_equal(leg->ours.suite, SUITE_AES_CM_128_HMAC_SHA1_32);

@@ -349,6 +349,7 @@ void dtls_close(struct dtls *d)
         return;
     say_goodbye(d);
     d->closed = true;
+    crypto_wipe(&d->keys, sizeof(d->keys)); /* nobody will ask for them */
     end(d);
 }
 

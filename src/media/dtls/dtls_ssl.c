@@ -5,7 +5,8 @@
  * (on_timer), and when ours fires we say that it did: BIO_CTRL_DGRAM_SET_NEXT_TIMEOUT hands the BIO a pointer to
  * the time itself, which dtls_ssl_resend puts into the past. The records of the flight must be
  * written anew by OpenSSL: octets sent twice have numbers that were seen, and are dropped as replayed
- * (RFC 6347 §4.1.2.6). dtls_shared_new finds out whether this OpenSSL lets us. */
+ * (RFC 6347 §4.1.2.6). Up to 3.1 the pointer is to the time that counts; from 3.2 on it is to a copy on the
+ * stack, so such an OpenSSL is refused (dtls_ssl_setup), and dtls_shared_new tries it out besides. */
 #include "dtls/dtls_priv.h"
 #include <openssl/x509.h>
 
@@ -124,6 +125,8 @@ static int no_cookie(SSL *ssl, unsigned char *cookie, unsigned *n)
 
 enum err dtls_ssl_setup(struct dtls_shared *s)
 {
+    if (OPENSSL_version_major() != 3 || OPENSSL_version_minor() > 1)
+        return ERR_UNSUPPORTED;
     char names[128];
     struct buf b;
     buf_init(&b, names, sizeof(names));

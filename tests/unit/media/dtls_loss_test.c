@@ -155,6 +155,58 @@ static void the_last_flight_is_sent_again_for_who_missed_it(void **state)
     way_done(&way);
 }
 
+/* ---- a ClientHello in pieces ---- */
+
+enum { HEAD = 13, FRAGMENT = 12 };
+
+static bool backwards;
+
+/* The octets from..to of the message of this datagram, as a datagram of their own. */
+static void put_piece(sv whole, size_t from, size_t to, usec at)
+{
+    uint8_t p[OCTETS];
+    size_t n = to - from, at_from[] = {HEAD + 7, from}, at_n[] = {HEAD + 10, n},
+           at_body[] = {11, FRAGMENT + n};
+    memcpy(p, whole.p, HEAD + FRAGMENT);
+    memcpy(p + HEAD + FRAGMENT, whole.p + HEAD + FRAGMENT + from, n);
+    const size_t *const fields[] = {at_from, at_n, at_body};
+    for (size_t i = 0; i < 3; i++) {
+        p[fields[i][0]] = (uint8_t)(fields[i][1] >> 8);
+        p[fields[i][0] + 1] = (uint8_t)fields[i][1];
+    }
+    p[10] = (uint8_t)from; /* a record of its own */
+    put(&way, B, (sv){(char *)p, HEAD + FRAGMENT + n}, at);
+}
+
+static bool cut_first(struct way *w, int from, sv octets)
+{
+    enum { PIECE = 40 };
+    if (from != A || w->ends[A].sent > 1)
+        return true;
+    size_t n = octets.n - HEAD - FRAGMENT;
+    for (size_t at = 0, i = 0; at < n; at += PIECE, i++)
+        put_piece(octets, at, at + PIECE < n ? at + PIECE : n,
+                  w->now + (backwards ? 10 - (usec)i : (usec)i) * USEC_MS);
+    return false;
+}
+
+/* As browsers send it whose keys are large. */
+static void a_client_hello_comes_in_pieces(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        backwards = i;
+        way_init(&way, 1);
+        way.tap = cut_first;
+        both_trust(&way);
+        dtls_start(way.ends[A].d, way.now);
+        run(&way, 500 * USEC_MS);
+        assert_keyed(&way);
+        assert_int_equal(way.ends[A].sent, 2);
+        way_done(&way);
+    }
+}
+
 /* A ClientHello that is repeated by whom ever brings few repetitions of ours, and does not end the handshake. */
 static void repetitions_are_answered_a_few_times(void **state)
 {
@@ -205,6 +257,7 @@ int main(void)
         cmocka_unit_test(on_a_dead_way_the_client_gives_up),
         cmocka_unit_test(a_lost_flight_comes_again_after_a_second),
         cmocka_unit_test(the_last_flight_is_sent_again_for_who_missed_it),
+        cmocka_unit_test(a_client_hello_comes_in_pieces),
         cmocka_unit_test(repetitions_are_answered_a_few_times),
         cmocka_unit_test(an_honest_peer_that_repeats_much_is_borne),
     };

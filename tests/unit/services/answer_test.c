@@ -245,6 +245,7 @@ static void test_our_bye(void **state)
     bye = find_raw(r, ALICE, "BYE sip:p1.example.net SIP/2.0\r\n");
     assert_non_null(strstr(bye, "Route: <sip:p2.example.net;lr>\r\nRoute: "
                                 "<sip:alice@192.0.2.11:5060>\r\n"));
+    assert_null(strstr(bye, "Route: <sip:p1"));
     quiet(d);
 }
 
@@ -427,6 +428,8 @@ static void test_other_methods(void **state)
     rig_clear(r);
     say(r, ALICE, other);
     assert_int_equal(heard(r, ALICE, "SIP/2.0 200"), 0);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 481"), 0); /* it is not even asked */
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 4"), 1);
     assert_int_equal(d->ends, 0);
     say(r, ALICE, inside(ok, "BYE", 8, ""));
     quiet(d);

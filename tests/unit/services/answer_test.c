@@ -530,6 +530,51 @@ static void test_full(void **state)
     quiet(d);
 }
 
+/* Whatever cannot be allocated: the call ends once, for the books too. */
+static void test_no_memory(void **state)
+{
+    unsigned answered = 0, refused = 0;
+    for (unsigned n = 1; n < 25; n++) {
+        teardown(state);
+        setup(state);
+        struct desk *d = *state;
+        struct rig *r = d->r;
+        struct addr to = address(SERVER_IP, 5060);
+        const char *text = with(request(r, ALICE, "INVITE", ECHO, PARTIES, "short", CONTACT),
+                                "application/sdp", SDP);
+        sv piece = sv_of(text);
+        d->wait = true;
+        assert_int_equal(udp_send(r->peer[ALICE].udp, NULL, &to, &piece, 1), ERR_OK);
+        mem_fail_after(n);
+        rig_run(r, 20 * USEC_MS);
+        if (d->call)
+            (void)!answer_accept(d->call, SV(OURS));
+        mem_fail_after(0);
+        rig_run(r, 20 * USEC_MS);
+        const char *ok = find_raw(r, ALICE, "SIP/2.0 200");
+        if (ok[0]) {
+            char kept[MESSAGE];
+            snprintf(kept, sizeof(kept), "%s", ok);
+            say(r, ALICE, inside(kept, "ACK", 1, ""));
+            text = with(inside(kept, "INVITE", 2, CONTACT), "application/sdp", SDP);
+            piece = sv_of(text);
+            assert_int_equal(udp_send(r->peer[ALICE].udp, NULL, &to, &piece, 1), ERR_OK);
+            mem_fail_after(n);
+            rig_run(r, 20 * USEC_MS);
+            mem_fail_after(0);
+            say(r, ALICE, inside(kept, "ACK", 2, ""));
+            say(r, ALICE, inside(kept, "BYE", 3, ""));
+            answered++;
+        } else {
+            if (d->call)
+                answer_reject(d->call, 500, SV_NONE, SV_NONE);
+            refused++;
+        }
+        quiet(d);
+    }
+    assert_true(answered > 0 && refused > 0);
+}
+
 /* A route of the configuration. */
 static void test_route(void **state)
 {
@@ -575,6 +620,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_session_timer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_route, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_ends, setup, teardown),
     };

@@ -555,6 +555,55 @@ static void test_too_large(void **state)
     bench_quiet(b);
 }
 
+/* Said, and received while memory is short. */
+static void say_short(struct rig *r, int from, const char *text, unsigned n)
+{
+    struct addr to = address(SERVER_IP, 5060);
+    sv piece = sv_of(text);
+    assert_int_equal(udp_send(r->peer[from].udp, NULL, &to, &piece, 1), ERR_OK);
+    mem_fail_after(n);
+    rig_run(r, 120 * USEC_MS);
+    mem_fail_after(0);
+}
+
+/* Whatever cannot be allocated: what leaves was exchanged, and each leg is told gone. */
+static void test_no_memory(void **state)
+{
+    unsigned through = 0, stopped = 0;
+    for (unsigned n = 1; n < 40; n++) {
+        teardown(state);
+        setup(state);
+        struct bench *b = *state;
+        struct rig *r = &b->rig;
+        struct exchanger *x = x_of(b);
+        b->next.n = 2;
+        b->target[1].uri = SV("sip:desk@there.example.net");
+        say_short(r, ALICE, with_sdp(request(r, ALICE, "INVITE", THERE, TO_BOB, "short", CONTACT)),
+                  n);
+        const char *in = find_raw(r, BOB, "INVITE");
+        if (in[0]) {
+            has_body(in, TO_0);
+            say_short(r, BOB, with_sdp(reply(in, 183, "b1", "")), n);
+            if (find_raw(r, ALICE, "SIP/2.0 183")[0])
+                has_body(find_raw(r, ALICE, "SIP/2.0 183"), FROM_0);
+            const char *ok = with_sdp(reply(in, 200, "b1", "Contact: <" THERE ">\r\n"));
+            say_short(r, BOB, ok, n);
+            rig_clear(r);
+            say(r, BOB, ok);
+            has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+            through++;
+        } else {
+            stopped++;
+        }
+        rig_run(r, 5 * USEC_MIN);
+        assert_int_equal(proxy_contexts(b->proxy), 0);
+        for (unsigned i = 0; i < x->legs; i++)
+            assert_int_equal(x->leg[i].gone, 1);
+        assert_true(x->over <= 1 && (x->over || !x->legs));
+    }
+    assert_true(through > 0 && stopped > 0);
+}
+
 /* The server ends while a call rings. */
 static void test_ends(void **state)
 {
@@ -583,6 +632,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_in_dialog, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nobody_says_anything, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,7 +75,10 @@ static void bench_request(void *arg, struct rx *rx)
     struct stxn *txn;
     if (rx->rc || !proxy_validate(b->proxy, rx) || rx->msg.method == SIP_CANCEL)
         return;
-    assert_int_equal(proxy_route(b->proxy, rx, &route), ERR_OK);
+    enum err rc = proxy_route(b->proxy, rx, &route);
+    if (rc == ERR_NOMEM) /* as where a test takes the memory away */
+        return;
+    assert_int_equal(rc, ERR_OK);
     if (b->on_rx) {
         b->on_rx(b, rx, &route);
         return;
@@ -101,7 +104,10 @@ static void bench_request(void *arg, struct rx *rx)
         proxy_relay(b->proxy, rx, &route, &q.targets[0], &as);
         return;
     }
-    assert_int_equal(stxn_new(b->rig.sip, rx, NULL, NULL, &txn), ERR_OK);
+    rc = stxn_new(b->rig.sip, rx, NULL, NULL, &txn);
+    if (rc == ERR_NOMEM)
+        return;
+    assert_int_equal(rc, ERR_OK);
     q.server = txn;
     q.route = &route;
     q.watch_arg = b;

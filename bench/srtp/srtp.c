@@ -180,7 +180,7 @@ static void many_legs(enum srtp_suite suite, bool ours)
     }
     size_t empty = in_use();
     from = leg_new(ours, SRTP_SENDER, suite);
-    for (unsigned r = 0; r < 15; r++) {
+    for (unsigned r = 0; r < (ours ? 15 : 1); r++) {
         size_t n;
         header(packets[0], r);
         n = leg_protect(&from, packets[0], HEADER + payload);
@@ -195,9 +195,12 @@ static void many_legs(enum srtp_suite suite, bool ours)
             least = took / LEGS;
     }
     size_t used = in_use();
-    printf("%-24s %-9s %7.0f ns a relayed packet, %6.2f KiB a pair, %6.2f with an SSRC in each\n",
-           srtp_suite_info(suite)->name.p, ours ? "ours" : "libsrtp2", least,
+    printf("%-24s %-9s %6.2f KiB a pair, %6.2f with an SSRC in each",
+           srtp_suite_info(suite)->name.p, ours ? "ours" : "libsrtp2",
            (double)(empty - before) / 1024 / LEGS, (double)(used - before) / 1024 / LEGS);
+    if (ours)
+        printf(", %.0f ns a relayed packet", least);
+    printf("\n");
     for (int i = 0; i < LEGS; i++) {
         leg_done(&rx[i]);
         leg_done(&tx[i]);

@@ -116,6 +116,7 @@ enum err srtp_rtp_protect(struct srtp_context *c, uint8_t *p, size_t *n, size_t 
     struct srtp_packet q = {&c->keys, c->engine, p, header, *n, ssrc, index};
     *n += srtp_seal_rtp(&q);
     window_take(&s->rtp, index);
+    srtp_stream_used(c, s);
     c->keys.packets++;
     return ERR_OK;
 }
@@ -139,6 +140,7 @@ enum err srtp_rtcp_protect(struct srtp_context *c, uint8_t *p, size_t *n, size_t
     struct srtp_packet q = {&c->keys, c->engine, p, IN_CLEAR, *n, ssrc, index};
     *n += srtp_seal_rtcp(&q);
     window_take(&s->rtcp, index);
+    srtp_stream_used(c, s);
     c->keys.rtcp_packets++;
     return ERR_OK;
 }
@@ -207,6 +209,7 @@ static void rtp_received(struct srtp_context *c, struct srtp_stream *s, const st
         window_take(&s->rtp, a->index);
     if (!a->old || s->rtp_key == 0)
         s->rtp_key = a->keys->number;
+    srtp_stream_used(c, s);
     a->keys->packets++;
     if (!a->old)
         srtp_keys_proven(c, anew);
@@ -297,6 +300,7 @@ enum err srtp_rtcp_unprotect(struct srtp_context *c, uint8_t *p, size_t *n)
         window_take(&s->rtcp, q.index);
     if (!old || s->rtcp_key == 0)
         s->rtcp_key = k->number;
+    srtp_stream_used(c, s);
     k->rtcp_packets++;
     if (!old)
         srtp_keys_proven(c, anew);

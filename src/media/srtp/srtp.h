@@ -38,8 +38,8 @@ enum {
     SRTCP_ROOM = 20,         /* a packet of RTCP too */
     SRTP_PACKET_MAX = 65535, /* protected */
     SRTP_WINDOW = 128,       /* packets behind the newest that may still come (RFC 3711 §3.3.2) */
-    SRTP_SSRCS_MAX = 64,
-    SRTP_SAVED_MAX = 4096, /* octets of a written form: less */
+    SRTP_SSRCS_MAX = 256,
+    SRTP_SAVED_MAX = 16384, /* octets of a written form: less */
 };
 
 struct srtp_suite_info {
@@ -95,10 +95,13 @@ struct srtp_keys {
 
 struct srtp_context {
     struct srtp_engine *engine; /* NULL: not set up */
-    struct srtp_keys keys;
-    uint8_t role, streams, room; /* SSRCs, and for how many more than the first there is memory */
-    struct srtp_stream first, *more;
     struct srtp_keys *old; /* of a receiver after new keys, for what is still under way; or NULL */
+    struct srtp_stream *more;
+    uint8_t role;
+    uint16_t streams, room; /* SSRCs; for how many more than the first there is memory */
+    uint16_t recent;        /* the SSRC that the newest packet had */
+    struct srtp_stream first;
+    struct srtp_keys keys; /* what RTP needs of them comes first */
 };
 
 /* A context with these keys and no SSRC. Two senders with the same keys must never be: a sender that ends is

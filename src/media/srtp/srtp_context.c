@@ -246,6 +246,8 @@ static struct srtp_stream *stream_at(const struct srtp_context *c, unsigned i)
 
 struct srtp_stream *srtp_stream_find(struct srtp_context *c, uint32_t ssrc)
 {
+    if (c->recent < c->streams && stream_at(c, c->recent)->ssrc == ssrc)
+        return stream_at(c, c->recent);
     for (unsigned i = 0; i < c->streams; i++)
         if (stream_at(c, i)->ssrc == ssrc)
             return stream_at(c, i);
@@ -266,11 +268,16 @@ struct srtp_stream *srtp_stream_add(struct srtp_context *c, uint32_t ssrc)
             memcpy(more, c->more, c->room * sizeof *more);
         mem_give(c->more, c->room * sizeof *more);
         c->more = more;
-        c->room = (uint8_t)room;
+        c->room = (uint16_t)room;
     }
     struct srtp_stream *s = stream_at(c, c->streams++);
     *s = (struct srtp_stream){.ssrc = ssrc};
     return s;
+}
+
+void srtp_stream_used(struct srtp_context *c, const struct srtp_stream *s)
+{
+    c->recent = s == &c->first ? 0 : (uint16_t)(s - c->more + 1);
 }
 
 enum err srtp_context_forget(struct srtp_context *c, uint32_t ssrc)
@@ -319,7 +326,7 @@ void srtp_context_save(const struct srtp_context *c, struct buf *b)
     put(b, c->old != NULL, 1);
     if (c->old)
         put_keys(b, c->old);
-    put(b, c->streams, 1);
+    put(b, c->streams, 2);
     for (unsigned i = 0; i < c->streams; i++) {
         const struct srtp_stream *s = stream_at(c, i);
         put(b, s->ssrc, 4);
@@ -397,7 +404,7 @@ static enum err get_old(struct srtp_context *c, struct reader *r)
 
 static enum err get_streams(struct srtp_context *c, struct reader *r)
 {
-    for (uint64_t left = get(r, 1, SRTP_SSRCS_MAX); left > 0 && !r->bad; left--) {
+    for (uint64_t left = get(r, 2, SRTP_SSRCS_MAX); left > 0 && !r->bad; left--) {
         uint32_t ssrc = (uint32_t)get(r, 4, UINT32_MAX);
         if (r->bad || srtp_stream_find(c, ssrc))
             return ERR_CORRUPT;

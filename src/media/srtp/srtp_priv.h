@@ -49,6 +49,8 @@ void srtp_keys_proven(struct srtp_context *c, bool began_anew);
 struct srtp_stream *srtp_stream_find(struct srtp_context *c, uint32_t ssrc);
 /* One that is not here. NULL: over the cap, no memory. */
 struct srtp_stream *srtp_stream_add(struct srtp_context *c, uint32_t ssrc);
+/* A packet of it was sent or taken: it is looked for first. */
+void srtp_stream_used(struct srtp_context *c, const struct srtp_stream *s);
 
 void srtp_hmac_key(struct srtp_hmac *h, const uint8_t key[static SHA1_LEN]);
 void srtp_hmac(const struct srtp_hmac *h, const uint8_t *p, size_t n,

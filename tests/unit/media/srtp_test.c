@@ -381,7 +381,7 @@ static void only_authentic_ssrcs_have_state_and_only_so_many(void **state)
     {
         struct ends e = ends_new(suite, 31);
         struct wire w = send_rtp(&e.tx, 1, 1), r = send_rtcp(&e.tx, 1);
-        for (uint32_t ssrc = 2; ssrc < 1000; ssrc++) {
+        for (uint32_t ssrc = 2; ssrc < 300; ssrc++) {
             put_u32(w.p + 8, ssrc);
             put_u32(r.p + 4, ssrc);
             assert_int_equal(take_rtp(&e.rx, w), ERR_AUTH);
@@ -389,7 +389,7 @@ static void only_authentic_ssrcs_have_state_and_only_so_many(void **state)
         }
         assert_int_equal(e.rx.streams, 0);
         for (uint32_t ssrc = 1; ssrc <= SRTP_SSRCS_MAX; ssrc++) { /* by RTP and by RTCP */
-            assert_int_equal(srtp_context_worn(&e.tx, 0), ssrc > 48);
+            assert_int_equal(srtp_context_worn(&e.tx, 0), ssrc > SRTP_SSRCS_MAX * 3 / 4);
             if (ssrc % 2)
                 assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, ssrc, 7)), ERR_OK);
             else

@@ -257,7 +257,7 @@ static void start(struct world *w, bool allocated)
     /* What all share is large, and as new when all is given back. */
     must(w->shared || (!crypto_start() && !ports_new(FIRST, LAST, &w->ports) &&
                        !turnserver_shared_new(secret, REALM, w->ports, &w->shared)));
-    must(!turnserver_core_new(w->shared, &w->limits, &ops, w, &w->wheel, &w->stats, &w->core));
+    must(!turnserver_core_new(w->shared, 5, &w->limits, &ops, w, &w->wheel, &w->stats, &w->core));
     buf_init(&user, w->user, sizeof(w->user));
     buf_init(&password, w->password, sizeof(w->password));
     must(!turnserver_credential(w->shared, SV("alice@example.test"), w->wall, 3600, &user,

@@ -4,6 +4,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -237,6 +238,145 @@ def test_nonsense_ends_a_connection_and_nothing_else(server, login, transport):
             good.socket.sendall(octets[i:i + 1])
         assert turn.parse(good.receive()).kind == turn.SUCCESS
         good.refresh(0)
+
+
+# --- TCP to peers (RFC 6062) --------------------------------------------------------------------------
+class Listener:
+    """A peer that takes connections, and sends back what they bring."""
+
+    def __enter__(self):
+        self.socket = socket.create_server((OPEN, 0))
+        self.socket.settimeout(0.1)
+        self.address = self.socket.getsockname()[:2]
+        self.seen, self.connections, self.end = [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.run)]
+        self.threads[0].start()
+        return self
+
+    def run(self):
+        while not self.end.is_set():
+            try:
+                s, source = self.socket.accept()
+            except (TimeoutError, socket.timeout):
+                continue
+            self.seen.append(source[:2])
+            self.connections.append(s)
+            self.threads.append(threading.Thread(target=self.echo, args=(s,)))
+            self.threads[-1].start()
+
+    def echo(self, s):
+        try:
+            while octets := s.recv(65536):
+                s.sendall(octets)
+        except OSError:
+            pass
+        s.close()
+
+    def __exit__(self, *_):
+        self.end.set()
+        for s in self.connections:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        for thread in self.threads:
+            thread.join()
+        self.socket.close()
+
+
+def exactly(s, n):
+    """So many octets of a socket, or of a data connection: some may have come with its last answer."""
+    octets, read = b"", s
+    if isinstance(s, turn.Client):
+        octets, s.buffer, read = s.buffer, b"", s.socket
+    while len(octets) < n:
+        more = read.recv(65536)
+        assert more, "the connection ended after %d of %d octets" % (len(octets), n)
+        octets += more
+    return octets
+
+
+def bound(server, login, transport, connection):
+    """A data connection for that CONNECTION-ID."""
+    client = server.client(transport, login=login)
+    client.request(turn.CONNECTION_BIND, (turn.CONNECTION_ID, connection))
+    return client
+
+
+def ends(s):
+    s.settimeout(5)
+    try:
+        return s.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_client_connects_to_a_peer(server, login, transport):
+    """Several times: the data connection comes to either worker."""
+    with Listener() as peer:
+        for _ in range(6):
+            with server.client(transport, login=login) as control:
+                control.allocate(transport=turn.TCP)
+                answer = control.request(turn.CONNECT, (turn.PEER, peer.address))
+                assert code_of(lambda: control.request(turn.CONNECT, (turn.PEER, peer.address))) == 446
+                data = bound(server, login, transport, answer.get(turn.CONNECTION_ID))
+                # A megabyte at once: queues fill, readers rest. (Python's TLS cannot read while it writes.)
+                many, times = bytes(range(256)) * (4096 if transport == "tcp" else 64), 1 if transport == "tcp" else 16
+                for _ in range(times):
+                    writer = threading.Thread(target=data.socket.sendall, args=(many,))
+                    writer.start()
+                    if transport == "tls":
+                        writer.join()
+                    assert exactly(data, len(many)) == many
+                    writer.join()
+                assert peer.seen[-1] == control.relayed
+                peer.connections[-1].shutdown(socket.SHUT_RDWR)
+                assert ends(data.socket)
+                data.close()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_peer_connects_to_a_client(server, login, transport):
+    for _ in range(4):
+        with server.client(transport, login=login) as control:
+            control.allocate(transport=turn.TCP)
+            with socket.create_connection(control.relayed, timeout=5) as stranger:
+                assert ends(stranger)  # no permission
+            control.permit((OPEN, 0))
+            with socket.create_connection(control.relayed, timeout=5) as peer:
+                peer.sendall(b"before it is bound")
+                attempt = control.wait_attempt()
+                assert attempt.xor(turn.PEER) == peer.getsockname()[:2]
+                data = bound(server, login, transport, attempt.get(turn.CONNECTION_ID))
+                assert exactly(data, 18) == b"before it is bound"
+                data.socket.sendall(b"and after")
+                assert exactly(peer, 9) == b"and after"
+                control.refresh(0)  # the allocation's end is theirs
+                assert ends(peer) and ends(data.socket)
+                data.close()
+
+
+def test_connections_that_are_refused(server, login):
+    with server.client("tcp", login=login) as control, server.client("udp", login=login) as udp:
+        assert code_of(lambda: udp.allocate(transport=turn.TCP)) == 400
+        control.allocate(transport=turn.TCP)
+        assert code_of(lambda: control.request(turn.CONNECT, (turn.PEER, ("10.0.0.1", 80)))) == 403
+        assert code_of(lambda: control.request(turn.CONNECT, (turn.PEER, ("127.0.0.2", 80)))) == 403
+        assert code_of(lambda: control.request(turn.CONNECT)) == 400
+        closed = servers.free_port()
+        assert code_of(lambda: control.request(turn.CONNECT, (turn.PEER, (OPEN, closed)))) == 447
+        for worker in range(3):  # one of them is not there
+            for n in (0, 77):
+                connection = struct.pack("!I", worker << 26 | n)
+                assert code_of(lambda: bound(server, login, "tcp", connection)) == 400
+        server.add_user("mallory")
+        control.permit((OPEN, 0))
+        with socket.create_connection(control.relayed, timeout=5):
+            connection = control.wait_attempt().get(turn.CONNECTION_ID)
+            thief = turn.credentials(server, "mallory")
+            assert code_of(lambda: bound(server, thief, "tcp", connection)) == 441
+            bound(server, login, "tcp", connection).close()
 
 
 # --- an independent client: coturn's ------------------------------------------------------------------

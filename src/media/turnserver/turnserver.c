@@ -11,13 +11,6 @@
 #include "tls/tls.h"
 #include "turnserver/turnserver_priv.h"
 
-/* The socket of a relayed address. */
-struct relay_io {
-    struct turnserver *server;
-    struct turnserver_relay *relay;
-    struct udp *udp;
-};
-
 /* ---- effects ---- */
 
 static void to_client(void *arg, const struct turnserver_tuple *client, const sv *pieces, size_t n)
@@ -36,7 +29,7 @@ static void to_client(void *arg, const struct turnserver_tuple *client, const sv
 
 static void on_relayed(void *arg, struct block *b, const struct addr *from, const struct addr *to)
 {
-    struct relay_io *io = arg;
+    struct turnserver_socket *io = arg;
     (void)to;
     turnserver_core_relayed(io->server->core, io->relay, from, block_sv(b),
                             loop_now(io->server->loop));
@@ -44,7 +37,7 @@ static void on_relayed(void *arg, struct block *b, const struct addr *from, cons
 
 static void on_refused(void *arg, const struct addr *to, enum err why, sv quoted)
 {
-    struct relay_io *io = arg;
+    struct turnserver_socket *io = arg;
     (void)quoted;
     turnserver_core_refused(io->server->core, io->relay, to, why, loop_now(io->server->loop));
 }
@@ -54,12 +47,14 @@ static const struct udp_handler relay_handler = {.on_datagram = on_relayed, .on_
 static enum err relay_open(void *arg, struct turnserver_relay *r)
 {
     struct turnserver *t = arg;
-    struct relay_io *io = MEM_TAKE(struct relay_io);
+    struct turnserver_socket *io = MEM_TAKE(struct turnserver_socket);
     if (!io)
         return ERR_NOMEM;
-    *io = (struct relay_io){.server = t, .relay = r};
+    *io = (struct turnserver_socket){.server = t, .relay = r};
     /* The kernel itself sees to it that nobody else of this process has the port. */
-    enum err rc = udp_open_flags(t->loop, &r->bound, SOCK_PRIVATE, &relay_handler, io, &io->udp);
+    enum err rc =
+        r->tcp ? stream_listen(t->loop, &r->bound, &turnserver_relay_handler, io, &io->listener)
+               : udp_open_flags(t->loop, &r->bound, SOCK_PRIVATE, &relay_handler, io, &io->udp);
     if (rc)
         MEM_GIVE(io);
     else
@@ -69,17 +64,18 @@ static enum err relay_open(void *arg, struct turnserver_relay *r)
 
 static bool relay_send(void *arg, struct turnserver_relay *r, const struct addr *to, sv octets)
 {
-    struct relay_io *io = r->io;
+    struct turnserver_socket *io = r->io;
     (void)arg;
     return udp_send(io->udp, NULL, to, &octets, 1) == ERR_OK;
 }
 
 static void relay_close(void *arg, struct turnserver_relay *r)
 {
-    struct relay_io *io = r->io;
+    struct turnserver_socket *io = r->io;
     (void)arg;
     r->io = NULL;
     udp_close(io->udp);
+    listener_close(io->listener);
     MEM_GIVE(io);
 }
 
@@ -160,6 +156,9 @@ static const struct turnserver_ops ops = {
     .is_ours = is_ours,
     .has_account = has_account,
     .chance = chance,
+    .peer_connect = turnserver_peer_connect,
+    .peer_bind = turnserver_peer_bind,
+    .peer_close = turnserver_peer_close,
 };
 
 /* ---- life ---- */
@@ -174,11 +173,14 @@ enum err turnserver_new(struct loop *l, struct turnserver_shared *sh,
     t->shared = sh;
     t->config = *c;
     list_init(&t->clients);
-    enum err rc = turnserver_core_new(sh, &c->limits, &ops, t, &l->wheel, &l->stats, &t->core);
+    enum err rc =
+        turnserver_core_new(sh, l->worker, &c->limits, &ops, t, &l->wheel, &l->stats, &t->core);
     if (rc) {
         mem_free(t);
         return rc;
     }
+    turnserver_splices_init(t);
+    turnserver_enroll(sh, l->worker, t);
     *ret_server = t;
     return ERR_OK;
 }
@@ -187,8 +189,10 @@ void turnserver_free(struct turnserver *t)
 {
     if (!t)
         return;
+    turnserver_enroll(t->shared, t->loop->worker, NULL);
     turnserver_clients_close(t);
     turnserver_core_free(t->core);
+    turnserver_splices_done(t);
     for (unsigned i = 0; i < t->ports; i++) {
         udp_close(t->port[i].udp);
         listener_close(t->port[i].listener);

@@ -109,12 +109,22 @@ struct turnserver_relay {
 };
 /* A connection between a relayed address and a peer (RFC 6062). The core's but for io. */
 struct turnserver_peer {
-    uint32_t id;      /* CONNECTION-ID */
+    uint32_t id;      /* CONNECTION-ID: its machine's number above, chance below */
     struct addr addr; /* the peer's */
     void *io;         /* the performer's: its stream, and the client's data connection */
 };
+enum { TURNSERVER_ID_SHIFT = 26 }; /* of that number */
+/* What an answer needs that is given later. */
+struct turnserver_answer {
+    uint16_t method;
+    uint8_t id[STUN_ID];
+    bool fingerprint;
+    enum stun_integrity sign;
+    uint8_t key[STUN_KEY_MAX];
+    size_t key_n;
+};
 
-/* Effects: called within the calls below, never after turnserver_core_free; none of them calls the core. */
+/* Effects: called within the calls below, never after turnserver_core_free; none but peer_bind calls the core. */
 struct turnserver_ops {
     /* One message to a client; it may be lost. */
     void (*to_client)(void *arg, const struct turnserver_tuple *client, const sv *pieces, size_t n);
@@ -134,15 +144,17 @@ struct turnserver_ops {
     void (*chance)(void *arg, void *p, size_t n);
     /* A connection from r->bound to p->addr begins; turnserver_core_connected() tells its outcome. */
     enum err (*peer_connect)(void *arg, struct turnserver_relay *r, struct turnserver_peer *p);
-    /* The connection of `client` carries p's octets from now on, behind its answer. Errors: it cannot. */
-    enum err (*peer_bind)(void *arg, struct turnserver_peer *p,
-                          const struct turnserver_tuple *client);
+    /* A connection of this user's wants to carry the octets of connection id: the performer asks the machine that has it
+     * by turnserver_core_claim(), and this one to answer by turnserver_core_answer(). It may do so at once. */
+    void (*peer_bind)(void *arg, const struct turnserver_tuple *client, uint32_t id, sv user,
+                      const struct turnserver_answer *answer);
     /* The connection to the peer ends, and the client's that is bound to it. */
     void (*peer_close)(void *arg, struct turnserver_peer *p);
 };
 
-/* wheel: allocations end by it. l: copied. Errors: ERR_NOMEM. */
-MUST_USE enum err turnserver_core_new(struct turnserver_shared *sh,
+/* number: of this machine among those that share sh, below LOOP_WORKERS_MAX. wheel: allocations end by it. l: copied.
+ * Errors: ERR_NOMEM. */
+MUST_USE enum err turnserver_core_new(struct turnserver_shared *sh, unsigned number,
                                       const struct turnserver_limits *l,
                                       const struct turnserver_ops *ops, void *arg,
                                       struct wheel *wheel, struct stats *stats,
@@ -172,8 +184,15 @@ void turnserver_core_connected(struct turnserver_core *c, struct turnserver_peer
 struct turnserver_peer *turnserver_core_accepted(struct turnserver_core *c,
                                                  struct turnserver_relay *r,
                                                  const struct addr *from, usec now);
-/* The connection to the peer, or the client's that was bound to it, has ended: peer_close() comes for it. */
+/* The connection to the peer, or the client's that was bound to it, has ended: nothing more is said of it. */
 void turnserver_core_ended(struct turnserver_core *c, struct turnserver_peer *p);
+/* A connection of this user's is to carry it. 0: it does from now on; else the code of the refusal.
+ *   ret_peer  set with 0 */
+unsigned turnserver_core_claim(struct turnserver_core *c, uint32_t id, sv user,
+                               struct turnserver_peer **ret_peer);
+/* The answer to a ConnectionBind: success with code 0. */
+void turnserver_core_answer(struct turnserver_core *c, const struct turnserver_tuple *client,
+                            const struct turnserver_answer *answer, unsigned code);
 
 /* ---- framing of a stream (§12.5, RFC 8489 §6.2.2) ---- */
 

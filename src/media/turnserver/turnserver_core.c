@@ -15,17 +15,20 @@ enum { GROW_FIRST = 4 };
 
 /* ---- life ---- */
 
-enum err turnserver_core_new(struct turnserver_shared *sh, const struct turnserver_limits *l,
-                             const struct turnserver_ops *ops, void *arg, struct wheel *wheel,
-                             struct stats *stats, struct turnserver_core **ret_core)
+enum err turnserver_core_new(struct turnserver_shared *sh, unsigned number,
+                             const struct turnserver_limits *l, const struct turnserver_ops *ops,
+                             void *arg, struct wheel *wheel, struct stats *stats,
+                             struct turnserver_core **ret_core)
 {
     struct turnserver_core *c = MEM_NEW(struct turnserver_core);
     if (!c)
         return ERR_NOMEM;
-    if (hash_init(&c->by_tuple, 64)) {
+    if (hash_init(&c->by_tuple, 64) || hash_init(&c->by_id, 16)) {
+        hash_done(&c->by_tuple);
         mem_free(c);
         return ERR_NOMEM;
     }
+    c->number = number;
     list_init(&c->allocations);
     c->shared = sh;
     c->limits = *l;
@@ -44,6 +47,7 @@ void turnserver_core_free(struct turnserver_core *c)
     LIST_EACH_SAFE (a, &c->allocations, struct turnserver_allocation, by_core)
         turnserver_allocation_end(a);
     hash_done(&c->by_tuple);
+    hash_done(&c->by_id);
     mem_free(c);
 }
 
@@ -103,6 +107,7 @@ enum err turnserver_allocation_new(struct turnserver_core *c, const struct turns
     a->core = c;
     a->tuple = *t;
     a->slot[0].of = a->slot[1].of = a;
+    list_init(&a->connections);
     a->user_n = (uint16_t)user.n;
     memcpy(a->user, user.p, user.n);
     timer_init(&a->expiry, on_expiry, a);
@@ -150,6 +155,7 @@ void turnserver_slot_close(struct turnserver_slot *s)
     if (s->until == 0)
         return;
     s->until = 0;
+    turnserver_connections_end(a, s->relay.bound.family); /* RFC 6062 §5.5 */
     c->ops->relay_close(c->arg, &s->relay);
     ports_give(turnserver_ports(c->shared), s->relay.bound.port, 1);
     forget_family(a, s->relay.bound.family);

@@ -3,9 +3,12 @@
  *
  *   turnserver.c           the machine on a loop's sockets: UDP, relayed addresses
  *   turnserver_stream.c      clients on TCP and TLS, framing
+ *   turnserver_splice.c      a client's stream and a peer's, joined, also across workers
  *   turnserver_core.c      allocations: made, found, ended; messages told apart
- *   turnserver_request.c     Allocate, Refresh, CreatePermission, ChannelBind
+ *   turnserver_request.c     proof; Refresh, CreatePermission, ChannelBind
+ *   turnserver_allocate.c    Allocate
  *   turnserver_data.c        Send, ChannelData, what peers send
+ *   turnserver_connect.c     connections to peers: Connect, ConnectionBind, ConnectionAttempt
  *   turnserver_auth.c      credentials, nonces
  *   turnserver_peer.c      whom a client may talk to
  *   turnserver_shared.c    what workers share: quotas, reserved ports
@@ -34,6 +37,9 @@ MUST_USE enum err turnserver_reserve(struct turnserver_shared *sh, uint64_t toke
 /* It is the caller's now. False: no such token, or it is too late. */
 bool turnserver_claim(struct turnserver_shared *sh, uint64_t token, usec now,
                       struct turnserver_relay *ret_relay);
+/* The server of each worker; NULL: none. Set-up and teardown, by its own thread or before and after all. */
+void turnserver_enroll(struct turnserver_shared *sh, unsigned worker, struct turnserver *t);
+struct turnserver *turnserver_of(const struct turnserver_shared *sh, unsigned worker);
 struct ports *turnserver_ports(const struct turnserver_shared *sh);
 sv turnserver_realm(const struct turnserver_shared *sh);
 /* Keyed: for tables and buckets. */
@@ -90,6 +96,8 @@ struct turnserver_allocation {
     struct timer expiry;
     uint8_t id[STUN_ID];            /* of the Allocate */
     struct turnserver_slot slot[2]; /* IPv4, IPv6 */
+    struct link connections;        /* to peers */
+    unsigned connections_n;
     struct turnserver_account account;
     uint64_t token; /* of the port in reserve; 0: none */
     uint8_t refused_family;
@@ -103,6 +111,8 @@ struct turnserver_allocation {
 
 struct turnserver_core {
     struct turnserver_shared *shared;
+    unsigned number;
+    struct hash by_id; /* connections to peers */
     struct turnserver_limits limits;
     unsigned generation; /* of limits */
     const struct turnserver_ops *ops;
@@ -164,6 +174,28 @@ void turnserver_refuse(struct turnserver_request *rq, unsigned code);
 void turnserver_serve_binding(struct turnserver_core *c, const struct turnserver_tuple *from,
                               const struct stunmsg *m);
 
+/* An answer of this class; with what proves it, it is sent. */
+struct stun_out turnserver_begin(struct buf *b, char mem[static TURN_OUT_MAX],
+                                 const struct turnserver_request *rq, enum stun_class class);
+void turnserver_finish(struct turnserver_request *rq, const struct stun_out *o);
+/* May this allocation have that peer? 0, or the code.  ret_to: where our socket reaches it. */
+unsigned turnserver_check_peer(struct turnserver_request *rq, const struct addr *peer,
+                               struct addr *ret_to);
+
+/* ---- turnserver_allocate.c ---- */
+void turnserver_serve_allocate(struct turnserver_request *rq);
+/* §7.2, §8.2: the least of what is asked for and what we allow, but not less than the default. */
+usec turnserver_lifetime(const struct turnserver_request *rq);
+
+/* What an answer to it needs later. */
+struct turnserver_answer turnserver_answer_of(const struct turnserver_request *rq);
+
+/* ---- turnserver_connect.c ---- */
+void turnserver_serve_connect(struct turnserver_request *rq);
+void turnserver_serve_connection_bind(struct turnserver_request *rq);
+/* All connections of this allocation's relay of this family. */
+void turnserver_connections_end(struct turnserver_allocation *a, unsigned family);
+
 /* ---- turnserver_data.c ---- */
 void turnserver_serve_send(struct turnserver_allocation *a, const struct stunmsg *m);
 void turnserver_serve_channel(struct turnserver_allocation *a, sv message);
@@ -178,8 +210,7 @@ enum turnserver_verdict turnserver_peer_resolve(struct turnserver_core *c,
                                                 const struct turnserver_slot *s,
                                                 const struct addr *peer, struct addr *ret_to);
 
-/* ---- turnserver.c, turnserver_stream.c ---- */
-struct tls;
+/* ---- turnserver.c ---- */
 enum { TURN_SOURCE_STREAMS = 256 }; /* of one source, of a worker */
 
 /* A listener. */
@@ -201,12 +232,57 @@ struct turnserver {
     unsigned ports;
     struct link clients; /* streams */
     unsigned clients_n;
+    uint64_t serial;                  /* of the last client */
     uint16_t by_source[TURN_SOURCES]; /* of them; sources that fall together share */
+    struct link splices;
+    struct link unsent; /* mails to workers whose box was full */
+    struct timer again;
 };
 
+/* The socket of a relayed address. */
+struct turnserver_socket {
+    struct turnserver *server;
+    struct turnserver_relay *relay;
+    struct udp *udp;
+    struct listener *listener; /* of a TCP relay */
+};
+
+/* ---- turnserver_stream.c ---- */
+/* A client on a stream. */
+struct turnserver_client {
+    struct turnserver *server;
+    struct link by_server;
+    struct stream *stream;
+    struct turnserver_tuple tuple;
+    struct timer idle;
+    uint64_t serial; /* names it while somebody is asked */
+    uint16_t source; /* its place in by_source */
+    bool binding;    /* a ConnectionBind waits for its answer: nothing more is read */
+    struct turnserver_splice *splice; /* octets go there as they are; NULL: messages */
+    char *part;                       /* a message that has begun, mem_take; NULL: none */
+    size_t n, room;
+};
 extern const struct listener_handler turnserver_listener_handler; /* arg: a turnserver_port */
 void turnserver_client_send(void *client, const sv *pieces, size_t n);
+/* It has waited for the answer to its ConnectionBind: on with what came behind it. */
+void turnserver_client_resume(struct turnserver_client *c);
+void turnserver_client_close(struct turnserver_client *c);
 /* All of them. */
 void turnserver_clients_close(struct turnserver *t);
+
+/* ---- turnserver_splice.c ---- */
+extern const struct listener_handler turnserver_relay_handler; /* arg: a turnserver_socket */
+MUST_USE enum err turnserver_peer_connect(void *arg, struct turnserver_relay *r,
+                                          struct turnserver_peer *p);
+void turnserver_peer_bind(void *arg, const struct turnserver_tuple *client, uint32_t id, sv user,
+                          const struct turnserver_answer *answer);
+void turnserver_peer_close(void *arg, struct turnserver_peer *p);
+/* The client's octets; false: it cannot take them. */
+bool turnserver_splice_take(struct turnserver_splice *s, sv octets);
+/* The client has room again; it is gone. */
+void turnserver_splice_drained(struct turnserver_splice *s);
+void turnserver_splice_gone(struct turnserver_splice *s);
+void turnserver_splices_init(struct turnserver *t);
+void turnserver_splices_done(struct turnserver *t);
 
 #endif

@@ -27,6 +27,7 @@ struct turnserver_shared {
     uint8_t nonce_key[SIPHASH_KEY], hash_key[SIPHASH_KEY];
     char realm[TURNSERVER_REALM_MAX];
     size_t realm_n;
+    struct turnserver *server[LOOP_WORKERS_MAX];
     pthread_mutex_t lock;
     size_t allocations;                                /* LOCK: lock */
     struct reserved reserved[TURNSERVER_RESERVED_MAX]; /* LOCK: lock */
@@ -72,6 +73,16 @@ void turnserver_shared_free(struct turnserver_shared *sh)
     crypto_wipe(sh->secret, sizeof(sh->secret));
     crypto_wipe(sh->nonce_key, sizeof(sh->nonce_key));
     mem_free(sh);
+}
+
+void turnserver_enroll(struct turnserver_shared *sh, unsigned worker, struct turnserver *t)
+{
+    sh->server[worker] = t;
+}
+
+struct turnserver *turnserver_of(const struct turnserver_shared *sh, unsigned worker)
+{
+    return worker < LOOP_WORKERS_MAX ? sh->server[worker] : NULL;
 }
 
 struct ports *turnserver_ports(const struct turnserver_shared *sh)

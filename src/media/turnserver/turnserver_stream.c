@@ -9,17 +9,6 @@
 enum { HEADER = 4, ROOM_FIRST = 2048, QUEUE_MAX = 128 * 1024 };
 #define IDLE (30 * USEC_S)
 
-struct client {
-    struct turnserver *server;
-    struct link by_server;
-    struct stream *stream;
-    struct turnserver_tuple tuple;
-    struct timer idle;
-    uint16_t source; /* its place in by_source */
-    char *part;      /* a message that has begun, mem_take; NULL: none */
-    size_t n, room;
-};
-
 /* ---- framing ---- */
 
 enum err turnserver_frame(sv octets, sv *ret_message, size_t *ret_whole)
@@ -47,9 +36,13 @@ enum err turnserver_frame(sv octets, sv *ret_message, size_t *ret_whole)
 
 /* ---- a client ---- */
 
-static void client_free(struct client *c)
+static void client_free(struct turnserver_client *c)
 {
     struct turnserver *t = c->server;
+    struct turnserver_splice *splice = c->splice;
+    c->splice = NULL;
+    if (splice)
+        turnserver_splice_gone(splice);
     turnserver_core_gone(t->core, &c->tuple);
     loop_timer_cancel(t->loop, &c->idle);
     list_unlink(&c->by_server);
@@ -59,7 +52,7 @@ static void client_free(struct client *c)
     MEM_GIVE(c);
 }
 
-static void client_close(struct client *c)
+void turnserver_client_close(struct turnserver_client *c)
 {
     stream_close(c->stream, true);
     client_free(c);
@@ -67,13 +60,13 @@ static void client_close(struct client *c)
 
 void turnserver_client_send(void *client, const sv *pieces, size_t n)
 {
-    struct client *c = client;
+    struct turnserver_client *c = client;
     if (stream_send(c->stream, pieces, n))
         stat_turn_refuse(&c->server->loop->stats, STAT_TURN_NOT_SENT);
 }
 
 /* Room for n octets. False: no memory. */
-static bool make_room(struct client *c, size_t n)
+static bool make_room(struct turnserver_client *c, size_t n)
 {
     size_t room = c->room ? c->room : ROOM_FIRST;
     while (room < n)
@@ -92,26 +85,41 @@ static bool make_room(struct client *c, size_t n)
 }
 
 /* Whole messages at the beginning of octets are served. False: it speaks something else. */
-static bool serve(struct client *c, sv octets, size_t *ret_used)
+static bool serve(struct turnserver_client *c, sv octets, size_t *ret_used)
 {
     struct turnserver *t = c->server;
     size_t used = 0, whole;
     sv message;
-    enum err rc;
-    while (!(rc = turnserver_frame(sv_sub(octets, used, octets.n), &message, &whole))) {
+    enum err rc = ERR_MORE;
+    while (!c->binding && !c->splice &&
+           !(rc = turnserver_frame(sv_sub(octets, used, octets.n), &message, &whole))) {
         if (!turnserver_core_receive(t->core, &c->tuple, message, loop_now(t->loop),
                                      loop_wall(t->loop)))
             return false;
         used += whole;
     }
     *ret_used = used;
-    return rc == ERR_MORE;
+    return rc != ERR_SYNTAX;
+}
+
+/* What came behind a ConnectionBind, if there is one now. False: the connection is to end. */
+static bool pass_on(struct turnserver_client *c)
+{
+    bool good = !c->splice || c->n == 0 || turnserver_splice_take(c->splice, (sv){c->part, c->n});
+    if (c->splice || c->n == 0) {
+        mem_give(c->part, c->room);
+        c->part = NULL;
+        c->n = c->room = 0;
+    }
+    return good;
 }
 
 /* False: the connection is to end. */
-static bool take(struct client *c, sv octets)
+static bool take(struct turnserver_client *c, sv octets)
 {
     size_t used;
+    if (c->splice)
+        return turnserver_splice_take(c->splice, octets);
     if (c->n == 0) {
         if (!serve(c, octets, &used))
             return false;
@@ -129,18 +137,25 @@ static bool take(struct client *c, sv octets)
         memmove(c->part, c->part + used, c->n - used);
         c->n -= used;
     }
-    if (c->n == 0) {
-        mem_give(c->part, c->room);
-        c->part = NULL;
-        c->room = 0;
+    return pass_on(c);
+}
+
+void turnserver_client_resume(struct turnserver_client *c)
+{
+    size_t used;
+    bool good = serve(c, (sv){c->part ? c->part : "", c->n}, &used);
+    if (good && used > 0) {
+        memmove(c->part, c->part + used, c->n - used);
+        c->n -= used;
     }
-    return true;
+    if (!good || !pass_on(c))
+        turnserver_client_close(c);
 }
 
 static void on_data(void *arg, sv octets)
 {
     if (!take(arg, octets))
-        client_close(arg);
+        turnserver_client_close(arg);
 }
 
 static void on_close(void *arg, enum err why)
@@ -154,17 +169,24 @@ static void on_open(void *arg)
     (void)arg; /* TLS is up */
 }
 
+static void on_drain(void *arg)
+{
+    struct turnserver_client *c = arg;
+    if (c->splice)
+        turnserver_splice_drained(c->splice);
+}
+
 static const struct stream_handler client_handler = {
-    .on_open = on_open, .on_data = on_data, .on_close = on_close};
+    .on_open = on_open, .on_data = on_data, .on_drain = on_drain, .on_close = on_close};
 
 static void on_idle(struct timer *timer, void *arg)
 {
-    struct client *c = arg;
+    struct turnserver_client *c = arg;
     (void)timer;
-    if (turnserver_find(c->server->core, &c->tuple))
+    if (c->splice || turnserver_find(c->server->core, &c->tuple))
         loop_timer(c->server->loop, &c->idle, IDLE);
     else
-        client_close(c);
+        turnserver_client_close(c);
 }
 
 /* ---- coming ---- */
@@ -179,16 +201,17 @@ static uint16_t place_of(const struct turnserver *t, const struct addr *a)
 }
 
 /* NULL: too many are here. */
-static struct client *client_new(struct turnserver_port *p, const struct stream *s)
+static struct turnserver_client *client_new(struct turnserver_port *p, const struct stream *s)
 {
     struct turnserver *t = p->server;
     uint16_t source = place_of(t, &s->peer);
     if (t->clients_n >= TURNSERVER_STREAMS_MAX || t->by_source[source] >= TURN_SOURCE_STREAMS)
         return NULL;
-    struct client *c = MEM_TAKE(struct client);
+    struct turnserver_client *c = MEM_TAKE(struct turnserver_client);
     if (!c)
         return NULL;
     c->server = t;
+    c->serial = ++t->serial;
     c->source = source;
     c->tuple = (struct turnserver_tuple){s->peer, s->local, p->transport, c};
     timer_init(&c->idle, on_idle, c);
@@ -203,7 +226,7 @@ static void on_accept(void *arg, struct stream *s)
 {
     struct turnserver_port *p = arg;
     struct turnserver *t = p->server;
-    struct client *c = client_new(p, s);
+    struct turnserver_client *c = client_new(p, s);
     if (!c) {
         stat_turn_refuse(&t->loop->stats, STAT_TURN_STREAMS);
         stream_close(s, false);
@@ -224,7 +247,7 @@ const struct listener_handler turnserver_listener_handler = {.on_accept = on_acc
 
 void turnserver_clients_close(struct turnserver *t)
 {
-    LIST_EACH_SAFE (c, &t->clients, struct client, by_server) {
+    LIST_EACH_SAFE (c, &t->clients, struct turnserver_client, by_server) {
         stream_close(c->stream, false);
         client_free(c);
     }

@@ -175,7 +175,7 @@ static const struct turnserver_ops world_ops = {
     .chance = world_chance,
 };
 
-static inline struct world *world_new(void)
+static inline struct world *world_new_with(const struct turnserver_ops *ops)
 {
     static const uint8_t secret[32] = "of a test, thirty-two octets ..";
     struct world *w = MEM_NEW(struct world);
@@ -187,9 +187,14 @@ static inline struct world *world_new(void)
     assert_int_equal(turnserver_shared_new(secret, REALM, w->ports, &w->shared), ERR_OK);
     wheel_init(&w->wheel, w->now);
     assert_int_equal(
-        turnserver_core_new(w->shared, &w->limits, &world_ops, w, &w->wheel, &w->stats, &w->core),
+        turnserver_core_new(w->shared, 5, &w->limits, ops, w, &w->wheel, &w->stats, &w->core),
         ERR_OK);
     return w;
+}
+
+static inline struct world *world_new(void)
+{
+    return world_new_with(&world_ops);
 }
 
 /* For cmocka_run_group_tests. */

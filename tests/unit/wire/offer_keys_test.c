@@ -16,6 +16,9 @@ static void keys_are_offered_in_our_order(void **state)
     assert_lacks(passed, "|");
     assert_holds(passed, "a=fingerprint:");
     assert_holds(passed, "a=setup:actpass");
+    answer(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_SAVP, /* baresip with DTLS alone */
+           HEAD "m=audio 5000 RTP/SAVP 0\na=setup:active\n" DTLS);
+    assert_int_equal(plan.streams[0].leg[1].keying, OFFER_DTLS);
     ours[1]->media[0].keys_n = 1;
     pass(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_AVP);
     assert_holds(passed, "a=crypto:1 AES_CM_128_HMAC_SHA1_80");

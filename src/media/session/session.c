@@ -225,6 +225,7 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
         unsigned side = i ^ offerer;
         TRY(apply_leg(s, line, side, &o->leg[i]));
         set_map(&st->leg[side], o->map[i], o->map_n[i]);
+        TRY(session_coder_apply(s, line, side, o->map[i], o->map_n[i], &o->leg[!i]));
         st->leg[side].transport->relay.opaque = o->kind == OFFER_T38;
     }
     return ERR_OK;
@@ -337,8 +338,10 @@ static void free_session(struct session *s)
 {
     loop_timer_cancel(s->all->loop, &s->silence);
     for (unsigned side = 0; side < SESSION_SIDES; side++) {
-        for (unsigned i = 0; i < OFFER_MEDIA_MAX; i++)
+        for (unsigned i = 0; i < OFFER_MEDIA_MAX; i++) {
+            session_coder_done(&s->stream[i].leg[side]);
             close_transport(&s->transport[side][i]);
+        }
     }
     crypto_wipe(s->secret, sizeof(s->secret));
     for (unsigned side = 0; side < SESSION_SIDES; side++)

@@ -35,41 +35,42 @@ static unsigned line_of_source(const struct transport *t, uint32_t ssrc)
 }
 
 /* RFC 9143 §9.2: by its source, once that is known, else by its payload type. */
-static struct session_line *stream_of_rtp(struct transport *t, const struct rtpmsg *m)
+static unsigned line_of_rtp(struct transport *t, const struct rtpmsg *m)
 {
     struct session *s = t->session;
     if (!t->shared)
-        return &s->stream[t->line];
+        return t->line;
     unsigned line = line_of_source(t, m->ssrc);
     if (line == s->lines) {
         line = line_of_type(s, t, m->pt);
         if (line == s->lines)
-            return NULL;
+            return line;
         unsigned at = t->sources_n < SOURCES ? t->sources_n++ : m->ssrc % SOURCES;
         t->source[at].ssrc = m->ssrc;
         t->source[at].line = (uint8_t)line;
     }
-    return &s->stream[line];
+    return line;
 }
 
 /* RTCP by who sent it, or by whom it speaks of; else the line that the transport was made for. */
-static struct session_line *stream_of_rtcp(struct transport *t, sv octets)
+static unsigned line_of_rtcp(struct transport *t, sv octets)
 {
     struct session *s = t->session;
     if (!t->shared || octets.n < 8)
-        return &s->stream[t->line];
+        return t->line;
     unsigned line = s->lines;
     for (size_t at = 4; at <= 8 && at + 4 <= octets.n && line == s->lines; at += 4) {
         line = line_of_source(t, rtpmsg_u32(octets.p, at));
     }
-    return &s->stream[line == s->lines ? t->line : line];
+    return line == s->lines ? t->line : line;
 }
 
 /* ---- on ---- */
 
-static void forward(struct session_line *st, unsigned side, enum relay_component c, struct block *b)
+void session_forward(struct session *s, unsigned line, unsigned side, enum relay_component c,
+                     struct block *b)
 {
-    struct leg *from = &st->leg[side], *to = &st->leg[!side];
+    struct leg *from = &s->stream[line].leg[side], *to = &s->stream[line].leg[!side];
     if (!from->receive || !to->send || !to->transport || !to->transport->open)
         return;
     if (session_seal(to->transport, c == RELAY_RTCP, b) &&
@@ -82,12 +83,16 @@ static void take_rtp(struct transport *t, struct block *b)
     struct rtpmsg m;
     if (rtpmsg_parse(block_sv(b), &m))
         return;
-    struct session_line *st = stream_of_rtp(t, &m);
-    if (!st || st->refused)
+    unsigned line = line_of_rtp(t, &m);
+    if (line >= t->session->lines || t->session->stream[line].refused)
         return;
-    struct leg *l = &st->leg[t->side];
+    struct leg *l = &t->session->stream[line].leg[t->side];
     l->packets++;
     l->octets += b->n;
+    if (l->coder) {
+        session_coder_rtp(l, &m);
+        return;
+    }
     uint8_t to = l->to[m.pt];
     if (to == PT_NONE) {
         stat_add(stats_of(t), STAT_MEDIA_UNKNOWN_TYPE, 1);
@@ -95,7 +100,7 @@ static void take_rtp(struct transport *t, struct block *b)
     }
     if (to != m.pt)
         rtpmsg_set_pt((uint8_t *)b->p, to);
-    forward(st, t->side, RELAY_RTP, b);
+    session_forward(t->session, line, t->side, RELAY_RTP, b);
 }
 
 static void on_packet(void *arg, struct relay_transport *rt, enum relay_component c,
@@ -112,7 +117,7 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
     if (t->relay.opaque) {
         if (relay_path_hear(path, from, 0, 0, now)) {
             s->heard = now;
-            forward(&s->stream[t->line], t->side, c, b);
+            session_forward(s, t->line, t->side, c, b);
         }
         return;
     }
@@ -128,9 +133,11 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
         take_rtp(t, b);
         return;
     }
-    struct session_line *st = stream_of_rtcp(t, block_sv(b));
-    if (!st->refused)
-        forward(st, t->side, RELAY_RTCP, b);
+    unsigned line = line_of_rtcp(t, block_sv(b));
+    const struct session_line *st = &s->stream[line];
+    /* of a stream that is made anew here the other side's reports mean nothing */
+    if (!st->refused && !st->leg[SESSION_OFFERER].coder && !st->leg[SESSION_ANSWERER].coder)
+        session_forward(s, line, t->side, RELAY_RTCP, b);
 }
 
 const struct relay_handler session_packets = {.on_other = session_on_other, .on_packet = on_packet};

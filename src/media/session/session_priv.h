@@ -5,13 +5,15 @@
  *   session_packet.c  the way of a packet from one side to the other
  *   session_keys.c    keys: what stands between a port and its packets
  *   session_dtls.c    keys by DTLS
- *   session_ice.c     checks */
+ *   session_ice.c     checks
+ *   session_coder.c   payloads that change on their way */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
 #include "dtls/dtls.h"
 #include "ice/ice_lite.h"
 #include "session/session.h"
 #include "srtp/srtp.h"
+#include "transcode/transcode.h"
 
 /* SOURCES: SSRCs that a bundled transport tells apart. */
 enum { SOURCES = 8, PT_NONE = 255, PAYLOAD_TYPES = 128 };
@@ -85,6 +87,12 @@ struct leg {
     /* what comes from it leaves on the other side with this payload type; PT_NONE: not at all */
     uint8_t to[PAYLOAD_TYPES];
     uint64_t packets, octets, sent;
+    /* of what comes from it, if its payload has to change; NULL: it passes */
+    struct transcode *coder;
+    uint32_t coder_ssrc;
+    struct timer tick; /* the coder's */
+    struct session *session;
+    uint8_t line, side;
 };
 struct session_line {
     enum offer_kind kind;
@@ -116,6 +124,16 @@ struct addr session_told(const struct session_party *p);
 
 /* ---- session_packet.c ---- */
 extern const struct relay_handler session_packets;
+/* A packet of this side in clear, which may be changed, leaves on the other. */
+void session_forward(struct session *s, unsigned line, unsigned side, enum relay_component c,
+                     struct block *b);
+
+/* ---- session_coder.c ---- */
+MUST_USE enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
+                                      const struct offer_map *map, unsigned n,
+                                      const struct offer_leg *to);
+void session_coder_done(struct leg *l);
+void session_coder_rtp(struct leg *l, const struct rtpmsg *m);
 
 /* ---- session_keys.c ---- */
 void session_keys_new(struct session *s);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Directions whose payload changes on its way: sound that two sides have no codec in common for. */
+#include "session/session_priv.h"
+
+static void set_tick(struct leg *l)
+{
+    struct loop *loop = l->session->all->loop;
+    usec next = transcode_next(l->coder);
+    if (next == USEC_NEVER)
+        loop_timer_cancel(loop, &l->tick);
+    else
+        loop_timer(loop, &l->tick, next > loop_now(loop) ? next - loop_now(loop) : 0);
+}
+
+static void on_tick(struct timer *t, void *arg)
+{
+    struct leg *l = arg;
+    (void)t;
+    transcode_tick(l->coder, loop_now(l->session->all->loop));
+    set_tick(l);
+}
+
+/* What came out goes the way of any other packet. */
+static void on_send(void *arg, const struct rtpmsg *p)
+{
+    struct leg *l = arg;
+    struct buf b;
+    struct block *out =
+        block_new(l->session->all->loop->blocks, RTP_HEADER + p->payload.n + SRTP_ROOM);
+    if (!out)
+        return;
+    buf_init(&b, out->p, out->cap);
+    rtpmsg_print(&b, p);
+    out->n = (uint32_t)b.n;
+    if (!b.rc)
+        session_forward(l->session, l->line, l->side, RELAY_RTP, out);
+    block_unref(out);
+}
+
+static const struct transcode_handler handler = {.send = on_send};
+
+void session_coder_done(struct leg *l)
+{
+    if (!l->coder)
+        return;
+    loop_timer_cancel(l->session->all->loop, &l->tick);
+    transcode_free(l->coder);
+    l->coder = NULL;
+}
+
+enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
+                             const struct offer_map *map, unsigned n, const struct offer_leg *to)
+{
+    struct leg *l = &s->stream[line].leg[side];
+    struct transcode_config c;
+    l->session = s;
+    l->line = (uint8_t)line;
+    l->side = (uint8_t)side;
+    enum err rc = transcode_config_of(map, n, to, &c);
+    if (rc == ERR_NOTFOUND) {
+        session_coder_done(l);
+        return ERR_OK;
+    }
+    TRY(rc);
+    if (l->coder) { /* the receiver hears one stream go on */
+        c.ssrc = l->coder_ssrc;
+        transcode_position(l->coder, &c.seq, &c.ts);
+    } else {
+        uint64_t chance = loop_random(s->all->loop);
+        c.ssrc = l->coder_ssrc = (uint32_t)loop_random(s->all->loop);
+        c.seq = (uint16_t)chance;
+        c.ts = (uint32_t)(chance >> 32);
+    }
+    session_coder_done(l);
+    timer_init(&l->tick, on_tick, l);
+    return transcode_new(&c, &handler, l, loop_now(s->all->loop), &l->coder);
+}
+
+void session_coder_rtp(struct leg *l, const struct rtpmsg *m)
+{
+    transcode_rtp(l->coder, loop_now(l->session->all->loop), m);
+    set_tick(l);
+}

@@ -238,6 +238,7 @@ static void start(struct branch *b)
 void branch_again(struct branch *b)
 {
     loop_timer_cancel(sip_loop(b->ctx->proxy->sip), &b->silence);
+    branch_step(b)->phase = STEP_TRYING; /* nobody has said anything to what is sent now */
     b->again++;
     b->tcp_off = false;
     start(b);

@@ -22,8 +22,10 @@ struct exchanger {
     enum proxy_body offers; /* the answer to requests */
     enum proxy_body answers[7];
     struct proxy_body_new refusal;
-    const char *why; /* of the last that passed */
-    bool no_leg;     /* of the last response */
+    unsigned refused, again; /* on_refused was asked; how often it may still say yes */
+    uint32_t raise;          /* of CSeq: by as much as was sent again */
+    const char *why;         /* of the last that passed */
+    bool no_leg;             /* of the last response */
     struct addr last;
 };
 
@@ -53,7 +55,8 @@ static enum proxy_body on_request(void *arg, void **leg, const struct proxy_pass
     l->asked++;
     if (x->offers == PROXY_BODY_REFUSE)
         *ret = x->refusal;
-    else
+    ret->raise = x->raise;
+    if (x->offers != PROXY_BODY_REFUSE)
         ret->description = say_leg(x->extra, m->arena, "to", (unsigned)(l - x->leg));
     return x->offers;
 }
@@ -73,6 +76,19 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     if (m->description.p)
         ret->description = say_leg(x->back, m->arena, "from", (unsigned)(l - x->leg));
     return x->answers[m->status / 100];
+}
+
+static bool on_refused(void *arg, void **leg, uint16_t status)
+{
+    struct exchanger *x = arg;
+    assert_non_null(*leg);
+    x->refused++;
+    if (x->again == 0 || status != 488)
+        return false;
+    x->again--;
+    x->raise++;
+    x->extra++; /* another description */
+    return true;
 }
 
 static void on_leg_gone(void *arg, void *leg)
@@ -463,6 +479,147 @@ static void test_answer_refused(void **state)
     bench_quiet(b);
 }
 
+/* A server that refuses is asked again, by another request: the number of its CSeq says so, and nobody upstream sees
+ * it. */
+static void test_again(void **state)
+{
+    static const struct proxy_bodies insists = {.on_request = on_request,
+                                                .on_response = on_response,
+                                                .on_refused = on_refused,
+                                                .on_leg_gone = on_leg_gone,
+                                                .on_gone = on_gone};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    char first[MESSAGE], second[MESSAGE];
+    b->next.bodies = &insists;
+    x->again = 1;
+    ask(b, "INVITE", "again", CONTACT);
+    snprintf(first, sizeof(first), "%s", find_raw(r, BOB, "INVITE"));
+    say(r, BOB, reply(first, 180, "b1", ""));
+    rig_clear(r);
+    say(r, BOB, reply(first, 488, "b1", ""));
+    assert_string_equal(value(find_raw(r, BOB, "ACK"), "CSeq"), "1 ACK");
+    snprintf(second, sizeof(second), "%s", find_raw(r, BOB, "INVITE"));
+    assert_string_equal(value(second, "CSeq"), "2 INVITE");
+    assert_string_not_equal(value(second, "Via"), value(first, "Via"));
+    has_body(second, "v=0\r\ns=to 0\r\na=00\r\n");
+    assert_int_equal(heard(r, ALICE, ""), 0);
+    assert_int_equal(x->leg[0].gone, 0);
+    say(r, BOB, with_sdp(reply(second, 183, "b2", "")));
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 183"), "CSeq"), "1 INVITE");
+    has_body(find_raw(r, ALICE, "SIP/2.0 183"), FROM_0);
+    say(r, BOB, with_sdp(reply(second, 200, "b2", "Contact: <" THERE ">\r\n")));
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 200"), "CSeq"), "1 INVITE");
+    bench_quiet(b);
+    assert_int_equal(x->leg[0].gone, 1);
+    assert_int_equal(x->leg[0].asked, 2);
+    /* its CANCEL has the number of what it cancels */
+    x->raise = 0;
+    x->again = 1;
+    rig_clear(r);
+    ask(b, "INVITE", "cancel", CONTACT);
+    snprintf(first, sizeof(first), "%s", find_raw(r, BOB, "INVITE"));
+    rig_clear(r);
+    say(r, BOB, reply(first, 488, "b1", ""));
+    snprintf(second, sizeof(second), "%s", find_raw(r, BOB, "INVITE"));
+    assert_string_equal(value(second, "CSeq"), "2 INVITE");
+    say(r, BOB, reply(second, 180, "b2", ""));
+    say(r, ALICE, request(r, ALICE, "CANCEL", THERE, TO_BOB, "cancel", ""));
+    assert_string_equal(value(find_raw(r, BOB, "CANCEL"), "CSeq"), "2 CANCEL");
+    say(r, BOB, reply(second, 487, "b2", ""));
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 487"), "CSeq"), "1 INVITE");
+    ack(b, "cancel", find_got(r, ALICE, "SIP/2.0 487"));
+    bench_quiet(b);
+}
+
+/* So often and no more; the last refusal goes up. Who has given up meanwhile is not rung again. */
+static void test_again_and_again(void **state)
+{
+    static const struct proxy_bodies insists = {.on_request = on_request,
+                                                .on_refused = on_refused,
+                                                .on_leg_gone = on_leg_gone,
+                                                .on_gone = on_gone};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    b->next.bodies = &insists;
+    x->again = 100;
+    ask(b, "INVITE", "often", CONTACT);
+    for (unsigned i = 0; i <= PROXY_AGAIN_MAX; i++) {
+        char in[MESSAGE], cseq[32];
+        snprintf(in, sizeof(in), "%s", find_raw(r, BOB, "INVITE"));
+        snprintf(cseq, sizeof(cseq), "%u INVITE", i + 1);
+        assert_string_equal(value(in, "CSeq"), cseq);
+        rig_clear(r);
+        say(r, BOB, reply(in, 488, "b1", ""));
+    }
+    assert_int_equal(heard(r, BOB, "INVITE"), 0);
+    assert_int_equal(x->refused, PROXY_AGAIN_MAX);
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 488"), "CSeq"), "1 INVITE");
+    ack(b, "often", find_got(r, ALICE, "SIP/2.0 488"));
+    x->refused = 0;
+    rig_clear(r);
+    ask(b, "INVITE", "late", CONTACT);
+    char in[MESSAGE];
+    snprintf(in, sizeof(in), "%s", find_raw(r, BOB, "INVITE"));
+    say(r, BOB, reply(in, 180, "b1", ""));
+    say(r, ALICE, request(r, ALICE, "CANCEL", THERE, TO_BOB, "late", ""));
+    rig_clear(r);
+    say(r, BOB, reply(in, 488, "b1", ""));
+    assert_int_equal(heard(r, BOB, "INVITE"), 0);
+    assert_int_equal(x->refused, 0);
+    bench_quiet(b);
+}
+
+/* A server that says nothing to what was sent again gives way to the next one, though it spoke before. */
+static void test_again_and_silent(void **state)
+{
+    static const struct proxy_bodies insists = {.on_request = on_request,
+                                                .on_refused = on_refused,
+                                                .on_leg_gone = on_leg_gone,
+                                                .on_gone = on_gone};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    zone(b, "there.example.net NAPTR 600 10 10 \"s\" \"SIP+D2U\" \"\" _sip._udp.there.example.net\n"
+            "_sip._udp.there.example.net SRV 600 1 0 5060 one.example.net\n"
+            "_sip._udp.there.example.net SRV 600 2 0 5060 two.example.net\n"
+            "one.example.net A 600 192.0.2.12\n"
+            "two.example.net A 600 192.0.2.13\n");
+    b->target[0] = (struct proxy_target){.uri = SV(THERE)};
+    b->next.bodies = &insists;
+    x->again = 1;
+    ask(b, "INVITE", "mute", CONTACT);
+    char in[MESSAGE];
+    snprintf(in, sizeof(in), "%s", find_raw(r, BOB, "INVITE"));
+    say(r, BOB, reply(in, 180, "b1", ""));
+    say(r, BOB, reply(in, 488, "b1", ""));
+    rig_run(r, 4100 * USEC_MS); /* 8*T1 */
+    assert_string_equal(value(find_raw(r, DESK, "INVITE"), "CSeq"), "2 INVITE");
+    say(r, DESK, reply(find_raw(r, DESK, "INVITE"), 486, "d1", ""));
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 486"), "CSeq"), "1 INVITE");
+    ack(b, "mute", find_got(r, ALICE, "SIP/2.0 486"));
+    bench_quiet(b);
+}
+
+/* What follows in the dialog is raised too: the number of PRACK's RAck is an INVITE's. */
+static void test_raised(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    x->raise = 2;
+    say(r, ALICE, request(r, ALICE, "PRACK", THERE, TO_BOB, "rack", "RAck: 776656  1 INVITE\r\n"));
+    rig_run(r, 120 * USEC_MS);
+    const char *in = find_raw(r, BOB, "PRACK");
+    assert_string_equal(value(in, "CSeq"), "3 PRACK");
+    assert_string_equal(value(in, "RAck"), "776656 3 INVITE");
+    say(r, BOB, reply(in, 200, "b1", ""));
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 200"), "CSeq"), "1 PRACK");
+    bench_quiet(b);
+}
+
 /* Only the description's part of a body is exchanged; what is no description is left alone. */
 static void test_parts(void **state)
 {
@@ -628,6 +785,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_again_and_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_again_and_silent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_raised, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_in_dialog, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nobody_says_anything, setup, teardown),

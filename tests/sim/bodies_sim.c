@@ -11,6 +11,7 @@
  *
  *   - whatever a phone receives was exchanged, is whole, and was meant for it: a leg rings one phone
  *   - a refused one never arrives anywhere
+ *   - whom a phone's 488 made ask again, with a higher number, counts on from there, and its caller does not see it
  *   - a 2xx that comes again says the same
  *   - each leg is told gone once, each context too
  *   - afterwards nothing is left: no transaction, context, block, memory
@@ -46,6 +47,15 @@ static struct leg *leg_of(struct scenario *sc, void **leg)
     return l;
 }
 
+/* By how much the callee with this tag counts further than its caller. */
+static uint32_t raise_of(struct scenario *sc, sv tag)
+{
+    const struct raised *x = sc->raised;
+    while (x && !sv_eq(x->tag, tag))
+        x = x->next;
+    return x ? x->by : 0;
+}
+
 static enum proxy_body on_offer(void *arg, void **leg, const struct proxy_passing *m,
                                 struct proxy_body_new *ret)
 {
@@ -55,6 +65,8 @@ static enum proxy_body on_offer(void *arg, void **leg, const struct proxy_passin
     if (l->gone || l->refused)
         bodies_fail(sc, "a leg that is over is asked about", m->rx->msg.text);
     bool first = sipmsg_to(&m->rx->msg, &to) == ERR_OK && !to->tag.p;
+    l->first = first;
+    ret->raise = first ? l->again : to->tag.n ? raise_of(sc, to->tag) : 0;
     if (first && (l - sc->leg) % 10 == 3) {
         l->refused = true;
         sc->refused++;
@@ -74,10 +86,32 @@ static enum proxy_body on_answer(void *arg, void **leg, const struct proxy_passi
     struct leg *l = leg_of(sc, leg);
     if (l->gone || l->refused)
         bodies_fail(sc, "a leg that is over answers", m->rx->msg.text);
+    const struct sip_addr *to;
+    if (l->first && l->again && m->status < 300 && sipmsg_to(&m->rx->msg, &to) == ERR_OK &&
+        !raise_of(sc, to->tag)) {
+        struct raised *x = arena_calloc(&sc->memory, 1, sizeof(*x));
+        if (!x)
+            abort();
+        *x = (struct raised){sc->raised, bodies_keep(sc, to->tag), l->again};
+        sc->raised = x;
+    }
     if (m->description.p)
         ret->description = exchange(sc, m, l);
     /* an early one now and then stays behind */
     return m->status < 200 && (l - sc->leg) % 7 == 1 ? PROXY_BODY_REFUSE : PROXY_BODY_REPLACE;
+}
+
+static bool on_refused(void *arg, void **leg, uint16_t status)
+{
+    struct scenario *sc = arg;
+    struct leg *l = *leg;
+    if (l->gone || l->refused)
+        bodies_fail(sc, "a leg that is over is asked about", SV_NONE);
+    if (!l->first || status != 488 || bodies_chance(sc, 20))
+        return false;
+    l->again++;
+    sc->asked_again++;
+    return true;
 }
 
 static void on_leg_gone(void *arg, void *leg)
@@ -97,6 +131,7 @@ static void on_context_gone(void *arg)
 
 static const struct proxy_bodies watcher = {.on_request = on_offer,
                                             .on_response = on_answer,
+                                            .on_refused = on_refused,
                                             .on_leg_gone = on_leg_gone,
                                             .on_gone = on_context_gone};
 
@@ -168,7 +203,7 @@ static void on_server_request(void *arg, struct rx *rx)
         sc->acks++;
         bodies_need(sv_dup(&rx->arena, bodies_exchanged(0, name, mem), &description));
     }
-    struct proxy_body_new as = {.description = description};
+    struct proxy_body_new as = {.description = description, .raise = raise_of(sc, to->tag)};
     proxy_relay(sc->proxy, rx, &route, &along, &as);
 }
 static const struct sip_user server_user = {.on_request = on_server_request};
@@ -291,6 +326,7 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_count(ret, "again", sc.again);
     program_count(ret, "late", sc.late);
     program_count(ret, "refused", sc.refused);
+    program_count(ret, "asked again", sc.asked_again);
     program_count(ret, "legs", sc.legs - 1);
     stop(&sc);
     free(sc.leg);

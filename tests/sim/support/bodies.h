@@ -39,6 +39,7 @@ struct bodies_dialog {
     sv call_id, local_tag, remote_tag, target, route[ROUTES];
     unsigned routes;
     uint32_t cseq, rseq, pracked;
+    uint32_t invite_cseq, reinvite_cseq; /* as the callee got them */
     bool answered, ended, offerless, late;
     sv ok;             /* the body of its 2xx, as it came */
     struct block *ack; /* said again when the 2xx is */
@@ -59,6 +60,16 @@ struct ask {
 struct leg {
     unsigned phone; /* 1 + the one that an INVITE of it reached; 0: none */
     bool filled, gone, refused;
+    bool first; /* of an INVITE that begins a dialog */
+    uint32_t
+        again; /* how often it was sent again to who refused it: its CSeq is raised by so much */
+};
+
+/* A dialog whose caller counts other numbers than its callee. */
+struct raised {
+    struct raised *next;
+    sv tag; /* the callee's */
+    uint32_t by;
 };
 
 struct scenario {
@@ -79,6 +90,8 @@ struct scenario {
     struct caller phone[PHONES];
     struct leg *leg;
     unsigned legs, contexts, contexts_gone, serial;
+    struct raised *raised;
+    unsigned asked_again;
     unsigned bodies, answers, again, refused, late, acks, multipart, long_ones;
 };
 

@@ -126,6 +126,13 @@ static sv describe(struct caller *p, unsigned percent, sv *ret_type)
 
 /* ---- what phones write ---- */
 
+static uint32_t number_of(struct rx *rx)
+{
+    const struct sip_cseq *cseq;
+    bodies_need(sipmsg_cseq(&rx->msg, &cseq));
+    return cseq->number;
+}
+
 static struct bodies_dialog *dialog_new(struct caller *p, struct rx *rx, sv local_tag)
 {
     struct scenario *sc = p->sc;
@@ -143,7 +150,8 @@ static struct bodies_dialog *dialog_new(struct caller *p, struct rx *rx, sv loca
     d->local_tag = bodies_keep(sc, local_tag);
     d->remote_tag = bodies_keep(sc, remote->tag);
     d->target = bodies_keep(sc, contact->uri.text);
-    d->cseq = 100;
+    d->cseq = rx->msg.request ? 100 : 1;
+    d->invite_cseq = number_of(rx);
     for (; sipmsg_next(&w, &item); d->routes++) /* a caller's is reversed (§12.1.2) */
         d->route[rx->msg.request ? d->routes : total - 1 - d->routes] = bodies_keep(sc, item.text);
     list_push(&p->dialogs, &d->by_phone);
@@ -273,7 +281,7 @@ static void on_early(struct ask *a, struct rx *rx, bool body)
         sv_u64(sipmsg_value(&rx->msg, SIP_H_RSEQ), UINT32_MAX, &rseq) || d->pracked == rseq)
         return;
     d->pracked = (uint32_t)rseq;
-    snprintf(headers, sizeof(headers), "RAck: %u 1 INVITE\r\n", (unsigned)rseq);
+    snprintf(headers, sizeof(headers), "RAck: %u %u INVITE\r\n", (unsigned)rseq, a->cseq);
     ask(a->phone, NULL, d, SIP_PRACK, headers,
         (a->call->offerless && body) || bodies_chance(a->phone->sc, 30));
 }
@@ -303,6 +311,8 @@ static void on_response(void *arg, struct rx *rx)
 {
     struct ask *a = arg;
     bool body = check_body(a->phone, rx) >= 0;
+    if (number_of(rx) != a->cseq)
+        bodies_fail(a->phone->sc, "a response with another number", rx->msg.text);
     if (a->call && rx->msg.status < 200)
         on_early(a, rx, body);
     else if (a->call && rx->msg.status < 300)
@@ -464,6 +474,15 @@ static void on_invite(struct caller *p, struct rx *rx, int64_t leg)
             bodies_fail(sc, "one leg rings two phones", rx->msg.text);
         l->phone = p->index + 1;
     }
+    if (bodies_chance(sc, 15)) { /* a description that it does not like */
+        struct sip_reply no = {.status = 488, .to_tag = sv_of(tag)};
+        struct stxn *t;
+        if (stxn_new(p->sip, rx, NULL, NULL, &t))
+            return;
+        bodies_need(stxn_reply(t, &no));
+        stxn_drop(t);
+        return;
+    }
     struct bodies_dialog *d = dialog_new(p, rx, sv_of(tag));
     d->offerless = leg < 0;
     timer_init(&d->plan, on_plan, d);
@@ -472,9 +491,12 @@ static void on_invite(struct caller *p, struct rx *rx, int64_t leg)
     plan(d, bodies_between(sc, 0, USEC_S));
 }
 
-static void on_ack(struct bodies_dialog *d)
+static void on_ack(struct bodies_dialog *d, struct rx *rx)
 {
-    if (d->reinvite) {
+    uint32_t number = number_of(rx);
+    if (!d->call && number < d->invite_cseq)
+        bodies_fail(d->phone->sc, "an ACK below its INVITE", rx->msg.text);
+    if (d->reinvite && number == d->reinvite_cseq) {
         stxn_drop(d->reinvite);
         d->reinvite = NULL;
     } else if (d->server && d->answered) {
@@ -488,10 +510,13 @@ static void on_ack(struct bodies_dialog *d)
 static void on_in_dialog(struct caller *p, struct rx *rx, struct bodies_dialog *d, bool body)
 {
     struct stxn *t;
-    uint64_t rseq;
+    uint64_t rseq, of;
+    if (!d->call && number_of(rx) <= d->invite_cseq)
+        bodies_fail(p->sc, "a request not above its INVITE", rx->msg.text);
     if (rx->msg.method == SIP_INVITE) {
         if (d->reinvite || d->server || stxn_new(p->sip, rx, &reinvite_handler, d, &d->reinvite))
             return;
+        d->reinvite_cseq = number_of(rx);
         say(d, d->reinvite, 200, "", true);
         stxn_repeat_2xx(d->reinvite, true);
         return;
@@ -500,8 +525,12 @@ static void on_in_dialog(struct caller *p, struct rx *rx, struct bodies_dialog *
         return;
     if (rx->msg.method == SIP_PRACK) {
         sv rack = sipmsg_value(&rx->msg, SIP_H_RACK);
-        if (sv_u64(sv_sub(rack, 0, sv_chr(rack, ' ')), UINT32_MAX, &rseq) == ERR_OK)
+        size_t blank = sv_chr(rack, ' ');
+        sv rest = sv_sub(rack, blank + 1, rack.n);
+        if (sv_u64(sv_sub(rack, 0, blank), UINT32_MAX, &rseq) == ERR_OK)
             d->pracked = (uint32_t)rseq;
+        if (sv_u64(sv_sub(rest, 0, sv_chr(rest, ' ')), UINT32_MAX, &of) || of != d->invite_cseq)
+            bodies_fail(p->sc, "a PRACK of another INVITE", rx->msg.text);
     }
     if (rx->msg.method == SIP_BYE)
         d->ended = true;
@@ -526,7 +555,7 @@ static void on_request(void *arg, struct rx *rx)
     struct bodies_dialog *d =
         dialog_find(p, sipmsg_value(&rx->msg, SIP_H_CALL_ID), to->tag, from->tag);
     if (d && rx->msg.method == SIP_ACK) {
-        on_ack(d);
+        on_ack(d, rx);
     } else if (d) {
         on_in_dialog(p, rx, d, leg >= 0);
     } else if (rx->msg.method != SIP_ACK) {

@@ -64,8 +64,9 @@ void client_check(struct ice_agent *a, struct pair *p, usec now)
 {
     struct stun_timing timing = {rto(a), STUN_RC, STUN_RM};
     if (p->txn.running) { /* cancelled: its answer still counts */
-        p->before = p->now;
-        p->before.until = now + timing.rto * STUN_RM;
+        memmove(p->before + 1, p->before, (BEFORES - 1) * sizeof p->before[0]);
+        p->before[0] = p->now;
+        p->before[0].until = now + timing.rto * STUN_RM;
     }
     a->io.random(a->io.arg, p->now.id, STUN_ID);
     p->now.use = p->use && a->config.controlling;
@@ -212,7 +213,8 @@ void client_role(struct ice_agent *a, bool controlling)
 /* 487 (§7.2.5.1). If the role has changed since the request was sent, another's 487 or request did it. */
 static void on_conflict(struct ice_agent *a, struct pair *p, const struct asked *asked, usec now)
 {
-    if (a->role_changes >= ROLE_CHANGES_MAX) {
+    if (a->config.peer_lite ||
+        a->role_changes >= ROLE_CHANGES_MAX) { /* a lite one cannot control */
         client_fail(a, p, now);
         return;
     }
@@ -234,17 +236,23 @@ static unsigned error_of(const struct stunmsg *m)
                : 0;
 }
 
+static struct asked *asked_before(struct pair *p, const struct stunmsg *m, usec now)
+{
+    for (unsigned i = 0; i < BEFORES; i++)
+        if (now < p->before[i].until && memcmp(p->before[i].id, m->id, STUN_ID) == 0)
+            return &p->before[i];
+    return NULL;
+}
+
 /* Which request of which pair it answers. */
 static struct pair *find(struct ice_agent *a, const struct stunmsg *m, usec now,
-                         struct asked *ret_asked)
+                         struct asked **ret_asked)
 {
     PAIR_EACH(p, a)
     {
-        bool current = stun_txn_is_of(&p->txn, m);
-        if (!current && (now >= p->before.until || memcmp(p->before.id, m->id, STUN_ID) != 0))
-            continue;
-        *ret_asked = current ? p->now : p->before;
-        return p;
+        *ret_asked = stun_txn_is_of(&p->txn, m) ? &p->now : asked_before(p, m, now);
+        if (*ret_asked)
+            return p;
     }
     return NULL;
 }
@@ -252,18 +260,22 @@ static struct pair *find(struct ice_agent *a, const struct stunmsg *m, usec now,
 void client_on_response(struct ice_agent *a, unsigned stream, unsigned component, uint8_t socket,
                         const struct addr *from, const struct stunmsg *m, usec now)
 {
-    struct asked asked;
+    struct asked *request, asked;
     struct addr mapped;
     uint16_t unknown;
     if (consent_on_response(a, stream, component, socket, from, m, now))
         return;
-    struct pair *p = find(a, m, now, &asked);
+    struct pair *p = find(a, m, now, &request);
     /* RFC 8489 §9.1.4: what is not proven as it was asked for counts as never received. */
     if (!p || p->stream != stream || p->component != component || !m->fingerprint ||
         stunmsg_integrity(m) != STUN_SHA1 ||
         stunmsg_verify(m, remote_pwd(&a->stream[stream].remote), STUN_KEY_MAX))
         return;
-    p->before.until = 0;
+    asked = *request;
+    request->until = 0;
+    if (m->class == STUN_ERROR &&
+        p->state == PAIR_SUCCEEDED) /* of a request that another has overtaken */
+        return;
     if (m->class == STUN_ERROR && error_of(m) == STUN_ROLE_CONFLICT)
         on_conflict(a, p, &asked, now);
     else if (m->class == STUN_ERROR || pair_local(a, p)->socket != socket ||

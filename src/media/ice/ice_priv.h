@@ -14,7 +14,7 @@
 #include "ice/ice_agent.h"
 
 enum pair_state { PAIR_FROZEN, PAIR_WAITING, PAIR_IN_PROGRESS, PAIR_SUCCEEDED, PAIR_FAILED };
-enum { CONSENTS = 8, PAIR_NONE = -1 };
+enum { CONSENTS = 8, BEFORES = 3, PAIR_NONE = -1 };
 
 /* What a request that may still be answered said. */
 struct asked {
@@ -34,7 +34,8 @@ struct pair {
     uint32_t queued; /* in the triggered-check queue, in this order; 0: not */
     uint64_t priority, valid_priority;
     struct stun_txn txn;
-    struct asked now, before; /* of txn; and the one that was cancelled for it (§7.3.1.4) */
+    struct asked now;             /* of txn */
+    struct asked before[BEFORES]; /* that were cancelled for it (§7.3.1.4), the last first */
 };
 
 struct remote_secret {

@@ -44,6 +44,7 @@ static void one_seed(uint64_t seed)
     loss = (unsigned)chance(3) * (unsigned)chance(100);
     twice = (unsigned)chance(100);
     forging = chance(2) ? 200 : 0;
+    slow = chance(4) ? 0 : (unsigned)chance(1000);
     bool conflict = !lite && chance(4) == 0;
     make_agent(0, conflict ? chance(2) : true, lite);
     if (lite)

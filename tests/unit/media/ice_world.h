@@ -62,6 +62,7 @@ static struct flight {
 } flights[FLIGHTS];
 static unsigned flights_n;
 static unsigned loss, twice, forging; /* of 1000 */
+static unsigned slow;                 /* milliseconds more, at most */
 static unsigned sent_n;
 
 static inline bool same_mapping(const struct nat *t, const struct map *m, const struct addr *inside,
@@ -113,7 +114,7 @@ static inline void fly(const struct addr *from, const struct addr *to, sv octets
     if (flights_n == FLIGHTS || octets.n > ICE_CHECK_MAX)
         return;
     struct flight *f = &flights[flights_n++];
-    f->at = now + (usec)(5 + chance(60)) * USEC_MS;
+    f->at = now + (usec)(5 + chance(60 + slow)) * USEC_MS;
     f->from = *from;
     f->to = *to;
     f->n = octets.n;
@@ -518,7 +519,7 @@ static inline void clear(uint64_t seed)
     chance_state = seed;
     now = USEC_S;
     socks_n = flights_n = events_n = sent_n = 0;
-    loss = twice = forging = 0;
+    loss = twice = forging = slow = 0;
     streams = components = 1;
     plain = no_consent = false;
 }
@@ -591,7 +592,7 @@ static inline void ways_are_one(void)
                 struct peer *to = &peers[!from];
                 to->data[0] = 0;
                 net_send(sock_of(from, s, c, w.socket), &w.to, SV("sound"));
-                run(now + 200 * USEC_MS, never);
+                run(now + (200 + slow) * USEC_MS, never);
                 assert_string_equal(to->data, "sound");
                 assert_int_equal(to->data_socket, back.socket);
                 assert_true(addr_equal(&to->data_from, &back.to));

@@ -183,7 +183,10 @@ static int talk(const struct setup *s)
     way.tap = to_other;
     us = &way.ends[B];
     way.ends[A].way = &way;
-    end_init(&way, B, bob, &(struct dtls_config){.client = !s->client});
+    end_init(&way, B, bob,
+             &(struct dtls_config){.client = !s->client,
+                                   .cookies = s->cookies && s->client,
+                                   .peer = SV("its address")});
     other_open(s);
     trust_other();
     dtls_start(us->d, way.now);

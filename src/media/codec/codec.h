@@ -18,7 +18,7 @@
 
 enum {
     CODEC_PAYLOAD_MAX = 1500,
-    CODEC_MS_MAX = 120, /* RFC 7587 §4.2: the longest packet of Opus */
+    CODEC_MS_MAX = 200, /* RFC 3551 §4.2 */
     CODEC_RATE_MAX = 48000,
     CODEC_SAMPLES_MAX = CODEC_RATE_MAX / 1000 * CODEC_MS_MAX,
     CODEC_DYNAMIC = 255 /* no payload type of its own */

@@ -48,7 +48,7 @@ bool tones_make(struct tones *t, int16_t *pcm, size_t n);
 
 /* ---- which digit is heard ---- */
 
-enum { TONES_NEWS_MAX = 16, TONES_DETECT_MAX = 960 /* samples at 8 kHz: 120 ms */ };
+enum { TONES_NEWS_MAX = 32 };
 /* Of one call: digit begins (down) or ends. at: how many samples of this detector's life had passed. */
 struct tones_news {
     char digit;
@@ -59,7 +59,7 @@ struct tones_detector;
 /* 8, 16 or 48 kHz. Errors: ERR_NOMEM, ERR_UNSUPPORTED. */
 MUST_USE enum err tones_detector_new(uint32_t rate_hz, struct tones_detector **ret_detector);
 void tones_detector_free(struct tones_detector *d); /* NULL is fine */
-/* At most 120 ms of sound; returns how much news there is. A digit is told 25 to 40 ms after it began. */
+/* At most 200 ms of sound; returns how much news there is. A digit is told 25 to 40 ms after it began. */
 unsigned tones_detect(struct tones_detector *d, const int16_t *pcm, size_t n,
                       struct tones_news ret_news[static TONES_NEWS_MAX]);
 /* What was heard last may be the begin of a digit: earlier by a block, and now and then wrong. */

@@ -100,9 +100,7 @@ static void on_noise(struct transcode *t, usec now, const struct rtpmsg *p)
     }
     quiet_begin(t, QUIET_NOISE, now);
     if (t->c.out_cn != TRANSCODE_NO_PT) {
-        int64_t rest = line_of(t->rate_hz, (int64_t)(t->frame - t->pcm_n));
-        if (t->pcm_n > 0 && transcode_pay(t, now, us_of(rest)))
-            transcode_noise(t, rest);
+        transcode_jump(t, t->at); /* what waits goes first */
         transcode_send(t, t->c.out_cn, t->c.out.codec->clock_hz, false, t->at,
                        sv_sub(p->payload, 0, 1 + (size_t)NOISE_ORDER_MAX));
         t->marker = true;
@@ -116,6 +114,7 @@ static void on_dtx(struct transcode *t, usec now, unsigned level)
     quiet_begin(t, QUIET_DECODER, now);
     if (t->c.out_cn == TRANSCODE_NO_PT || !first)
         return;
+    transcode_jump(t, t->at);
     char payload = (char)level;
     transcode_send(t, t->c.out_cn, t->c.out.codec->clock_hz, false, t->at, (sv){&payload, 1});
     t->marker = true;

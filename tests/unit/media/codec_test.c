@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <opus/opus.h>
 #include "codec/codec.h"
 #include "mem/mem.h"
 #include "sound.h"
@@ -309,8 +310,8 @@ static void nonsense_is_refused_and_the_state_survives(void **state)
             continue;
         assert_int_equal(codec_decoder_new(codecs[c], 8000, &d), ERR_UNSUPPORTED);
     }
-    assert_int_equal(codec_ticks(&codec_pcmu, octets(large, 961), &ticks), ERR_TOOBIG);
-    assert_int_equal(codec_ticks(&codec_pcmu, octets(large, 960), &ticks), ERR_OK);
+    assert_int_equal(codec_ticks(&codec_pcmu, octets(large, CODEC_PAYLOAD_MAX), &ticks), ERR_OK);
+    assert_int_equal(ticks, CODEC_PAYLOAD_MAX); /* 187 ms */
     assert_int_equal(codec_ticks(&codec_l16_8k, octets(large, 3), &ticks), ERR_SYNTAX);
     /* RFC 6716 §3.2.5: 49 frames of 2.5 ms are more than 120 ms; 48 are not */
     uint8_t many[50] = {31 << 3 | 3, 49};
@@ -389,6 +390,64 @@ static void a_wish_for_less_is_obeyed(void **state)
     }
     assert_int_equal(sum[0], 50 * 80); /* 32 kbit/s */
     assert_int_equal(sum[1], 50 * 20);
+}
+
+/* RFC 7587 §7.1: no more bandwidth than the receiver can play; RFC 6716 §3.1 says it in the first octet. */
+static void bandwidth_is_what_the_receiver_plays(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t hz;
+        int most;
+    } wishes[] = {{8000, OPUS_BANDWIDTH_NARROWBAND},
+                  {12000, OPUS_BANDWIDTH_MEDIUMBAND},
+                  {16000, OPUS_BANDWIDTH_WIDEBAND},
+                  {24000, OPUS_BANDWIDTH_SUPERWIDEBAND}};
+    double phase = 0;
+    for (int i = 0; i < 4; i++) {
+        struct codec_wish w = {.playback_hz = wishes[i].hz};
+        struct codec_encoder *e;
+        assert_int_equal(codec_encoder_new(&codec_opus, 48000, &w, &e), ERR_OK);
+        for (int k = 0; k < 50; k++) {
+            uint8_t payload[CODEC_PAYLOAD_MAX];
+            size_t n;
+            tone(500 + 200 * k, 8000, 48000, &phase, in, 960);
+            assert_int_equal(codec_encode(e, in, 960, payload, sizeof(payload), &n), ERR_OK);
+            assert_true(opus_packet_get_bandwidth(payload) <= wishes[i].most);
+            assert_int_equal(opus_packet_get_nb_channels(payload), 1);
+        }
+        codec_encoder_free(e);
+    }
+}
+
+/* RFC 7587 §6.1: "every receiver MUST be able to receive and decode stereo signals". */
+static void two_channels_are_mixed(void **state)
+{
+    (void)state;
+    static int16_t both[2 * 960];
+    int rc;
+    OpusEncoder *e = opus_encoder_create(48000, 2, OPUS_APPLICATION_AUDIO, &rc);
+    struct codec_decoder *d;
+    double phase = 0;
+    size_t made = 0, n;
+    assert_non_null(e);
+    opus_encoder_ctl(e, OPUS_SET_BITRATE(128000));
+    assert_int_equal(codec_decoder_new(&codec_opus, 8000, &d), ERR_OK);
+    for (int k = 0; k < 50; k++) {
+        uint8_t payload[CODEC_PAYLOAD_MAX];
+        tone(1000, 16000, 48000, &phase, in, 960);
+        for (size_t i = 0; i < 960; i++)
+            both[2 * i] = in[i]; /* the left one alone */
+        int size = opus_encode(e, both, 960, payload, sizeof(payload));
+        assert_true(size > 0 && opus_packet_get_nb_channels(payload) == 2);
+        assert_int_equal(codec_decode(d, octets(payload, (size_t)size), out + made, SECOND, &n),
+                         ERR_OK);
+        made += n;
+    }
+    assert_int_equal(made, 8000);
+    assert_true(fabs(db(power_at(1000, 8000, out + 4000, 4000) / 32e6)) < 1);
+    codec_decoder_free(d);
+    opus_encoder_destroy(e);
 }
 
 /* ---- noise ---- */
@@ -476,6 +535,8 @@ int main(void)
         cmocka_unit_test(codecs_are_found_by_what_sdp_says),
         cmocka_unit_test(wishes_are_read),
         cmocka_unit_test(a_wish_for_less_is_obeyed),
+        cmocka_unit_test(bandwidth_is_what_the_receiver_plays),
+        cmocka_unit_test(two_channels_are_mixed),
         cmocka_unit_test(noise_has_the_level_that_was_said),
         cmocka_unit_test(noise_has_the_colour_that_was_said),
         cmocka_unit_test(sound_keeps_its_length_and_tone_between_rates),

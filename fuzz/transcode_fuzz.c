@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { HEADER = 8, PACKETS_MAX = 64, CN = 13, EVENT_IN = 101, EVENT_OUT = 110 };
+enum { HEADER = 8, PACKETS_MAX = 24, CN = 13, EVENT_IN = 101, EVENT_OUT = 110 };
 
 static void must(bool holds)
 {
@@ -59,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  .in_cn = CN,
                                  .in_event = EVENT_IN,
                                  .out_event = EVENT_OUT,
-                                 .out = {.pt = 97, .codec = codecs[data[0] / 5 % 4]},
+                                 .out = {.pt = 97, .codec = outs[data[0] / 5 % 8]},
                                  .out_cn = data[1] & 1 ? CN : TRANSCODE_NO_PT,
                                  .ptime_ms = (data[1] >> 1) % 70,
                                  .dtmf = (enum transcode_dtmf)((data[1] >> 1) % 3),

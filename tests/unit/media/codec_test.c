@@ -216,6 +216,33 @@ static void losses_are_concealed_without_a_click(void **state)
     }
 }
 
+/* No period of a voice is as long as this wave: what is repeated does not fit, and is bent. */
+static void a_gap_begins_where_the_sound_was(void **state)
+{
+    (void)state;
+    struct codec_decoder *d;
+    struct codec_encoder *e;
+    uint8_t payload[160];
+    double phase = 0;
+    size_t n;
+    assert_int_equal(codec_encoder_new(&codec_pcma, 8000, NULL, &e), ERR_OK);
+    for (unsigned from = 0; from < 20; from++) {
+        assert_int_equal(codec_decoder_new(&codec_pcma, 8000, &d), ERR_OK);
+        tone(31, 16000, 8000, &phase, in, 10);
+        for (int i = 0; i < 5; i++) {
+            tone(31, 16000, 8000, &phase, in, 160);
+            assert_int_equal(codec_encode(e, in, 160, payload, 160, &n), ERR_OK);
+            assert_int_equal(codec_decode(d, octets(payload, 160), out, 160, &n), ERR_OK);
+        }
+        codec_conceal(d, out + 160, 160);
+        int step = out[160] - out[159];
+        if (abs(step) > 1500) /* a step of A-law up there is 512 */
+            fail_msg("from %d to %d", out[159], out[160]);
+        codec_decoder_free(d);
+    }
+    codec_encoder_free(e);
+}
+
 static void a_long_gap_fades_to_nothing(void **state)
 {
     (void)state;
@@ -528,6 +555,7 @@ int main(void)
         cmocka_unit_test(g711_octets_come_back),
         cmocka_unit_test(a_tone_stays_one_through_every_codec_rate_and_frame),
         cmocka_unit_test(losses_are_concealed_without_a_click),
+        cmocka_unit_test(a_gap_begins_where_the_sound_was),
         cmocka_unit_test(a_long_gap_fades_to_nothing),
         cmocka_unit_test(opus_repairs_from_the_next_packet),
         cmocka_unit_test(opus_sends_nothing_in_silence_if_asked),

@@ -23,7 +23,9 @@ struct world {
     usec now, wall;
     uint64_t chance;
     struct turnserver_relay *open[OPEN_MAX];
-    struct turnserver_tuple client[2];
+    struct turnserver_peer *peer[OPEN_MAX]; /* connections under way or standing */
+    bool connecting[OPEN_MAX];
+    struct turnserver_tuple client[3]; /* UDP, TCP, and a data connection */
     char user[64], password[64], nonce[128];
     size_t user_n, password_n, nonce_n;
 };
@@ -116,6 +118,45 @@ static void relay_close(void *arg, struct turnserver_relay *r)
     r->io = NULL;
 }
 
+static bool hold(struct world *w, struct turnserver_peer *p, bool connecting)
+{
+    for (size_t i = 0; i < OPEN_MAX; i++) {
+        if (w->peer[i])
+            continue;
+        w->peer[i] = p;
+        w->connecting[i] = connecting;
+        p->io = &w->peer[i];
+        return true;
+    }
+    return false;
+}
+
+static enum err peer_connect(void *arg, struct turnserver_relay *r, struct turnserver_peer *p)
+{
+    struct world *w = arg;
+    struct addr in;
+    must(r->tcp && turnserver_peer_class(&w->limits, &p->addr, &in) == TURNSERVER_OPEN);
+    must(!is_ours(w, &in));
+    return hold(w, p, true) ? ERR_OK : ERR_BUSY;
+}
+
+static void peer_close(void *arg, struct turnserver_peer *p)
+{
+    (void)arg;
+    must(*(struct turnserver_peer **)p->io == p);
+    *(struct turnserver_peer **)p->io = NULL;
+}
+
+static void peer_bind(void *arg, const struct turnserver_tuple *client, uint32_t id, sv user,
+                      const struct turnserver_answer *answer)
+{
+    struct world *w = arg;
+    struct turnserver_peer *p;
+    unsigned code = turnserver_core_claim(w->core, id, user, &p);
+    turnserver_core_answer(w->core, client, answer, code);
+    must(code || p->id == id);
+}
+
 static bool has_account(void *arg, sv account)
 {
     (void)arg;
@@ -141,11 +182,14 @@ static const struct turnserver_ops ops = {
     .is_ours = is_ours,
     .has_account = has_account,
     .chance = chance,
+    .peer_connect = peer_connect,
+    .peer_bind = peer_bind,
+    .peer_close = peer_close,
 };
 
 static void receive(struct world *w, unsigned who, sv octets)
 {
-    turnserver_core_receive(w->core, &w->client[who & 1], octets, w->now, w->wall);
+    turnserver_core_receive(w->core, &w->client[who % 3], octets, w->now, w->wall);
 }
 
 /* A request with these attributes, as octets, by one who knows the password. */
@@ -194,6 +238,32 @@ static struct addr some_peer(sv s)
     return ip(peers[s.n > 0 ? s.p[0] & 3 : 0], (uint16_t)(9 + (s.n > 1 ? s.p[1] & 7 : 0)));
 }
 
+/* A peer connects, a connection stands, fails or ends, one is bound. */
+static void tcp(struct world *w, struct turnserver_relay *r, sv s)
+{
+    struct addr peer = some_peer(s);
+    unsigned what = s.n > 2 ? (uint8_t)s.p[2] : 0;
+    struct turnserver_peer **at = &w->peer[what / 8 % OPEN_MAX], *p = *at;
+    if (what % 4 == 0 && r && r->tcp) {
+        p = turnserver_core_accepted(w->core, r, &peer, w->now);
+        if (p && !hold(w, p, false))
+            turnserver_core_ended(w->core, p);
+    } else if (p && what % 4 == 1) {
+        char id[8] = {0, 0x2a, 0, 4};
+        for (int i = 0; i < 4; i++)
+            id[4 + i] = (char)(p->id >> (24 - 8 * i));
+        signed_request(w, 2, STUN_CONNECTION_BIND, (sv){id, 8});
+    } else if (p && w->connecting[at - w->peer]) {
+        bool stands = what % 4 == 2;
+        w->connecting[at - w->peer] = false;
+        *at = stands ? p : NULL;
+        turnserver_core_connected(w->core, p, stands ? ERR_OK : ERR_REFUSED, w->now);
+    } else if (p) {
+        *at = NULL;
+        turnserver_core_ended(w->core, p);
+    }
+}
+
 static void step(struct world *w, unsigned kind, sv s)
 {
     static const uint16_t methods[] = {STUN_ALLOCATE,        STUN_REFRESH, STUN_CREATE_PERMISSION,
@@ -226,7 +296,11 @@ static void step(struct world *w, unsigned kind, sv s)
             turnserver_core_refused(w->core, r, &peer, ERR_REFUSED, w->now);
         break;
     default:
-        if (s.n % 3 == 0)
+        if (s.n > 2) {
+            tcp(w, r, s);
+            break;
+        }
+        if (s.n == 0)
             turnserver_core_gone(w->core, &w->client[kind >> 3 & 1]);
         w->limits.quota = 1 + s.n % 7;
         turnserver_core_limits(w->core, &w->limits);
@@ -245,6 +319,7 @@ static void start(struct world *w, bool allocated)
     }
     memset(&w->stats, 0, offsetof(struct world, wheel) - offsetof(struct world, stats));
     memset(w->open, 0, sizeof(w->open));
+    memset(w->peer, 0, sizeof(w->peer));
     w->wheel = fresh;
     w->now = 1000 * USEC_S;
     w->wall = 1790000000 * USEC_S;
@@ -254,6 +329,8 @@ static void start(struct world *w, bool allocated)
                                              TURNSERVER_UDP, NULL};
     w->client[1] = (struct turnserver_tuple){ip("2001:db8::77", 5000), ip("2001:db8:ffff::1", 3478),
                                              TURNSERVER_TCP, NULL};
+    w->client[2] = w->client[1];
+    w->client[2].client.port++;
     /* What all share is large, and as new when all is given back. */
     must(w->shared || (!crypto_start() && !ports_new(FIRST, LAST, &w->ports) &&
                        !turnserver_shared_new(secret, REALM, w->ports, &w->shared)));
@@ -288,7 +365,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     turnserver_core_free(w.core);
     for (size_t i = 0; i < OPEN_MAX; i++)
-        must(w.open[i] == NULL);
+        must(w.open[i] == NULL && w.peer[i] == NULL);
     must(stat_get(&w.stats, STAT_TURN_ALLOCATIONS) == 0);
     if (ports_taken(w.ports) > 0) { /* some are held for who shows a token */
         turnserver_shared_free(w.shared);

@@ -49,6 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct codec *const codecs[] = {&codec_opus, &codec_g722, &codec_pcma, &codec_pcmu,
                                                  &codec_l16_16k};
+    /* Opus seldom: it takes all the time there is */
+    static const struct codec *const outs[] = {&codec_pcma, &codec_g722,    &codec_pcmu,
+                                               &codec_pcma, &codec_l16_16k, &codec_pcmu,
+                                               &codec_g722, &codec_opus};
     if (size < 2)
         return 0;
     struct transcode_config c = {.in = {{.pt = 96, .codec = codecs[data[0] % 5]},

@@ -9,6 +9,9 @@
 #include "offer/offer_priv.h"
 #include "uri/uri.h"
 
+/* Header extensions of a medium: each of an answer is looked for among those of the offer. */
+enum { EXTENSIONS_MAX = 32 };
+
 /* ---- which pass ---- */
 
 enum fate { PASSES, STAYS, WEB, ALIGNED };
@@ -182,9 +185,14 @@ static bool attr_passes(const struct offer_line *l, const struct sdp_attr *attr)
 
 static void put_attrs(struct buf *b, const struct offer_line *l)
 {
-    for (size_t i = 0; l->from && i < l->from->attrs.n; i++)
-        if (attr_passes(l, &l->from->attrs.v[i]))
-            put_attr(b, &l->from->attrs.v[i]);
+    unsigned extensions = 0;
+    for (size_t i = 0; l->from && i < l->from->attrs.n; i++) {
+        const struct sdp_attr *attr = &l->from->attrs.v[i];
+        if (sv_eq(attr->name, SV("extmap")) && ++extensions > EXTENSIONS_MAX)
+            continue;
+        if (attr_passes(l, attr))
+            put_attr(b, attr);
+    }
 }
 
 void offer_put_bandwidths(struct buf *b, const struct sdp_bandwidth *v, size_t n)

@@ -389,6 +389,18 @@ static void sources_and_extensions_pass_between_browsers(void **state)
         assert_lacks(answered, all[i]);
 }
 
+static void extensions_are_so_many(void **state)
+{
+    (void)state;
+    char text[8192];
+    size_t n = (size_t)snprintf(text, sizeof text, HEAD "m=audio 9 " WEB_AUDIO);
+    for (int i = 0; i < 60; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "a=extmap:%d urn:x\n", 100 + i);
+    pass(text, OFFER_WEB);
+    assert_holds(passed, "a=extmap:130 urn:x\r\n"); /* the first is urn:one */
+    assert_lacks(passed, "a=extmap:131 ");
+}
+
 static void feedback_of_video_follows_its_number(void **state)
 {
     (void)state;
@@ -618,6 +630,7 @@ int main(void)
         TEST(directions_are_those_of_rfc_3264),
         TEST(attributes_pass_unless_they_are_of_one_side),
         TEST(sources_and_extensions_pass_between_browsers),
+        TEST(extensions_are_so_many),
         TEST(feedback_of_video_follows_its_number),
         TEST(fax_passes_where_it_may),
         TEST(lines_stay_one_for_one),

@@ -112,6 +112,9 @@ static void savp_is_sdes_where_it_can_be(void **state)
     answer(HEAD "m=audio 4000 RTP/SAVP 0\n" DTLS CRYPTO("1", CM80, KEY_A), OFFER_AVP,
            HEAD "m=audio 5000 RTP/AVP 0\n");
     assert_int_equal(plan.streams[0].leg[0].keying, OFFER_SDES);
+    answer(HEAD "m=audio 4000 UDP/TLS/RTP/SAVP 0\n" DTLS CRYPTO("1", CM80, KEY_A), OFFER_AVP,
+           HEAD "m=audio 5000 RTP/AVP 0\n");
+    assert_int_equal(plan.streams[0].leg[0].keying, OFFER_DTLS);
     answer(HEAD "m=audio 4000 RTP/SAVPF 0\na=setup:actpass\n" DTLS, OFFER_AVP,
            HEAD "m=audio 5000 RTP/AVP 0\n");
     assert_int_equal(plan.streams[0].leg[0].keying, OFFER_DTLS);
@@ -400,14 +403,20 @@ static void bundles_need_no_port_of_their_own(void **state)
 static void a_bundle_offered_is_a_bundle_answered(void **state)
 {
     (void)state;
-    static const char offer[] = HEAD "m=audio 4000 RTP/AVP 0\nm=video 4002 RTP/AVP 31\n";
+    static const char offer[] =
+        HEAD "m=audio 4000 RTP/AVP 0 101\n" EVENTS "m=video 4002 RTP/AVP 31\n";
     answer(offer, OFFER_WEB,
-           HEAD "a=group:BUNDLE 0 1\nm=audio 5000 UDP/TLS/RTP/SAVPF 0\na=mid:0\n" WEB_TAIL
-                "m=video 5000 UDP/TLS/RTP/SAVPF 31\na=mid:1\n");
+           HEAD
+           "a=group:BUNDLE 0 1\nm=audio 5000 UDP/TLS/RTP/SAVPF 0 101\na=mid:0\n" EVENTS WEB_TAIL
+           "m=video 5000 UDP/TLS/RTP/SAVPF 31\na=mid:1\na=recvonly\n");
     assert_holds(passed, "a=group:BUNDLE 0 1\r\n");
     assert_holds(passed, "m=video 30004 ");
     assert_true(plan.streams[1].leg[1].bundled && plan.streams[1].leg[1].ice);
     assert_int_equal(plan.streams[1].leg[1].rtp.port, 5000);
+    /* transport is shared, and nothing else */
+    assert_true(plan.streams[0].leg[1].receive && !plan.streams[1].leg[1].receive);
+    assert_int_equal(plan.streams[0].leg[1].event_pt, 101);
+    assert_int_equal(plan.streams[1].leg[1].event_pt, OFFER_NO_PT);
     assert_lacks(answered, "mid");
     answer(offer, OFFER_WEB,
            HEAD "m=audio 5000 UDP/TLS/RTP/SAVPF 0\na=mid:0\n" WEB_TAIL

@@ -130,6 +130,15 @@ static void the_callee_orders_what_both_have(void **state)
     assert_null(map_of(0, 8)); /* not taken */
 }
 
+static void one_codec_answered_twice_is_one(void **state)
+{
+    (void)state;
+    answer(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_AVP,
+           HEAD "m=audio 5000 RTP/AVP 0 105\na=rtpmap:105 PCMU/8000\n");
+    assert_holds(answered, "m=audio 30000 RTP/AVP 0\r\n");
+    assert_int_equal(plan.streams[0].map_n[0], 1);
+}
+
 static void nothing_in_common_is_transcoded(void **state)
 {
     (void)state;
@@ -619,6 +628,7 @@ int main(void)
         TEST(the_callee_may_number_as_it_likes),
         TEST(what_was_told_goes_before_what_may_be),
         TEST(the_callee_orders_what_both_have),
+        TEST(one_codec_answered_twice_is_one),
         TEST(nothing_in_common_is_transcoded),
         TEST(what_was_appended_is_transcoded_beside_what_passes),
         TEST(events_go_by_their_clock),

@@ -64,7 +64,7 @@ static void without_the_cookie_little_is_sent(void **state)
 static void a_way_with_loss_gives_keys_with_cookies_too(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 200; seed++) {
+    for (uint64_t seed = 1; seed <= 100; seed++) {
         with_cookies(seed);
         way.loss = 40;
         way.twice = 20;

@@ -5,7 +5,7 @@
 #include <malloc.h>
 #include "mem/mem.h"
 
-enum { SEEDS = 300, KEPT = 64, HEAD = 13 };
+enum { SEEDS = 200, KEPT = 64, HEAD = 13 };
 
 /* Datagrams that were seen. */
 static struct packet kept[KEPT];

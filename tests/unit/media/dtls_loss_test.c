@@ -2,7 +2,7 @@
 /* DTLS-SRTP on a bad way: loss, repetition, disorder, by seeds; and when what is sent again. */
 #include "dtls_rig.h"
 
-enum { SEEDS = 1000, BAD_SEEDS = 300 };
+enum { SEEDS = 1000, BAD_SEEDS = 200 };
 
 /* Every run ends: in the same keys on both sides, or in a reason. A client that gave up has a server that
  * may have keys: its last flight was lost, and it cannot know. */
@@ -20,10 +20,11 @@ static void check_end(uint64_t seed, unsigned *failed)
     *failed += a->failed;
 }
 
-static unsigned run_seeds(uint64_t seeds, unsigned loss, unsigned twice, unsigned late, bool early)
+static unsigned run_seeds(uint64_t first, uint64_t last, unsigned loss, unsigned twice,
+                          unsigned late, bool early)
 {
     unsigned failed = 0;
-    for (uint64_t seed = 1; seed <= seeds; seed++) {
+    for (uint64_t seed = first; seed <= last; seed++) {
         way_init(&way, seed);
         way.loss = loss;
         way.twice = twice;
@@ -46,19 +47,19 @@ static void a_way_with_loss_gives_keys(void **state)
 {
     (void)state;
     /* a tenth: four losses of a flight in a row, in one run of 3,000 */
-    assert_in_range(run_seeds(SEEDS, 26, 26, 128, false), 0, 3);
+    assert_in_range(run_seeds(1, SEEDS / 2, 26, 26, 128, false), 0, 3);
 }
 
 static void the_client_hello_may_come_before_the_answer(void **state)
 {
     (void)state;
-    assert_in_range(run_seeds(SEEDS, 26, 13, 64, true), 0, 3);
+    assert_in_range(run_seeds(SEEDS / 2 + 1, SEEDS, 26, 13, 64, true), 0, 3);
 }
 
 static void a_very_bad_way_ends_in_keys_or_a_reason(void **state)
 {
     (void)state;
-    unsigned failed = run_seeds(BAD_SEEDS, 128, 64, 128, false);
+    unsigned failed = run_seeds(1, BAD_SEEDS, 128, 64, 128, false);
     printf("half of all lost: %u of %u gave up\n", failed, BAD_SEEDS);
     assert_in_range(failed, BAD_SEEDS / 50, BAD_SEEDS / 2);
 }

@@ -218,6 +218,9 @@ struct answer_call *answer_take(struct answer *a, struct stxn *txn, sv caller,
     buf_init(&headers, mem, sizeof(mem));
     uint16_t status = not_understood(&rx->msg, &headers, &d);
     struct answer_call *c = NULL;
+    const struct sip_addr *to;
+    if (!status && (sipmsg_to(&rx->msg, &to) || to->tag.p))
+        status = 481; /* §12.2.2: of a dialog that is none of ours */
     if (!status && a->calls.count >= a->cap) {
         stat_refuse(&sip_loop(a->sip)->stats, STAT_LIMIT_ANSWERED);
         status = 503;

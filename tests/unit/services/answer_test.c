@@ -492,6 +492,11 @@ static void test_refused(void **state)
                       i);
     invite(d, "far", text);
     assert_int_equal(heard(r, ALICE, "SIP/2.0 513"), 1);
+    say(r, ALICE,
+        request(r, ALICE, "INVITE", ECHO,
+                "From: <sip:alice@example.com>;tag=a1\r\nTo: <" ECHO ">;tag=old\r\n", "old",
+                CONTACT));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 481"), 1);
     assert_int_equal(d->calls, 0);
     say(r, ALICE, request(r, ALICE, "MESSAGE", ECHO, PARTIES, "text", ""));
     assert_int_equal(heard(r, ALICE, "SIP/2.0 405"), 1);

@@ -12,6 +12,8 @@
  *         offer_way       whether we are needed at all
  *         A description of ours has the m= lines of the offer, one for one. Nothing in it shows the other
  *         side's addresses, keys, fingerprints or ICE credentials.
+ *         Caller is who offers, callee who answers: in a later offer, or one in a 200, that may be the called
+ *         one. Reasons name them so.
  * Life    texts, candidates and fingerprints are views into the descriptions and the arena; the plan's too.
  * Limits  the OFFER_..._MAX. What is over them is counted in .lost and refused or left out with a reason; it
  *         never changes what the rest means.

@@ -20,8 +20,9 @@
  * Forgery what is not proven by the passwords changes nothing (D21): not the role, not a pair, not a timer.
  * Limits  ICE_STREAMS_MAX; ICE_CANDIDATES_MAX a side and stream, of them ICE_REFLEXIVE_MAX of the peer learned
  *         from checks; ICE_PAIRS_MAX pairs, or fewer (§6.1.2.5); one check each 50 ms, each of them sent 7 times at most.
- * Threads one at a time. Allocates in ice_agent_new() alone. Callbacks come within calls of ice_agent_set_remote(),
- *         add_, on_datagram() and timer(), and must not call the agent.
+ * Times   ask ice_agent_next() after every call, and call ice_agent_timer() when it is due.
+ * Threads one at a time. Allocates in ice_agent_new() alone. io.send comes within ice_agent_on_datagram() and
+ *         ice_agent_timer() alone, and must not call the agent.
  */
 #ifndef ICE_ICE_AGENT_H
 #define ICE_ICE_AGENT_H
@@ -72,7 +73,7 @@ void ice_agent_end_local(struct ice_agent *a, unsigned stream, usec now);
  * Errors: ERR_SYNTAX (their grammar), ERR_STATE (others are set). */
 MUST_USE enum err ice_agent_set_remote(struct ice_agent *a, unsigned stream, sv ufrag, sv pwd,
                                        usec now);
-/* Errors: ERR_EXISTS, ERR_TOOBIG, ERR_STATE. None need be told to the peer. */
+/* Errors: ERR_EXISTS, ERR_TOOBIG, ERR_STATE. None of them matters to the session: the others are checked. */
 MUST_USE enum err ice_agent_add_remote(struct ice_agent *a, unsigned stream,
                                        const struct ice_candidate *c, usec now);
 void ice_agent_end_remote(struct ice_agent *a, unsigned stream, usec now);

@@ -142,6 +142,31 @@ static unsigned learn(struct ice_lite *l, struct ice_lite_component *c, const st
 
 /* ---- datagrams ---- */
 
+/* A peer that asks for consent is measured by that alone. */
+static void shows_life(struct ice_lite_component *c, usec now)
+{
+    if (c->selected >= 0 && !c->pair[c->selected].repeats)
+        c->pair[c->selected].heard = now;
+}
+
+void ice_lite_data(struct ice_lite *l, unsigned component, usec now)
+{
+    struct ice_lite_component *c = component_of(l, component);
+    if (c)
+        shows_life(c, now);
+}
+
+/* RFC 8445 §11: what keeps the way open while no data comes. It is not proven, and no more than data is. */
+static void keepalive(struct ice_lite_component *c, uint8_t socket, const struct addr *from,
+                      sv octets, usec now)
+{
+    struct stunmsg m;
+    const struct ice_lite_pair *p = c->selected >= 0 ? &c->pair[c->selected] : NULL;
+    if (p && p->socket == socket && addr_equal(&p->remote, from) && !stunmsg_parse(octets, &m) &&
+        m.class == STUN_INDICATION && m.method == STUN_BINDING && m.fingerprint)
+        shows_life(c, now);
+}
+
 /* A check under the credentials of before the restart: it keeps its pair alive, no more. */
 static bool former_check(struct ice_lite *l, struct ice_lite_component *c, sv octets,
                          uint8_t socket, const struct addr *from, usec now,
@@ -162,8 +187,12 @@ unsigned ice_lite_on_datagram(struct ice_lite *l, unsigned component, uint8_t so
     struct ice_lite_component *c = component_of(l, component);
     const struct ice_secret *secret = &l->ours;
     unsigned changed = 0;
-    if (!c || !ice_check_read(octets, secret, &k))
+    if (!c)
         return 0;
+    if (!ice_check_read(octets, secret, &k)) {
+        keepalive(c, socket, from, octets, now);
+        return 0;
+    }
     if (k.code == STUN_UNAUTHENTICATED && former_check(l, c, octets, socket, from, now, &k))
         secret = &l->former;
     else if (k.code == 0 && k.role == ICE_CONTROLLED)
@@ -207,8 +236,9 @@ bool ice_lite_ready(const struct ice_lite *l)
 static usec pair_ends(const struct ice_lite *l, const struct ice_lite_component *c, int at)
 {
     const struct ice_lite_pair *p = &c->pair[at];
-    return l->silence == 0 || (at == c->selected && !p->repeats) ? USEC_NEVER
-                                                                 : p->heard + l->silence;
+    return l->silence == 0 || (at == c->selected && !p->repeats && !l->data_told)
+               ? USEC_NEVER
+               : p->heard + l->silence;
 }
 
 usec ice_lite_next(const struct ice_lite *l)

@@ -193,6 +193,51 @@ static void a_peer_without_consent_is_not_measured(void **state)
     selected_is(1, &alice);
 }
 
+static void indicate(const struct addr *from)
+{
+    char mem[64];
+    struct buf b, none;
+    buf_init(&b, mem, sizeof mem);
+    buf_init(&none, NULL, 0);
+    struct stun_out o =
+        stunmsg_begin(&b, STUN_BINDING, STUN_INDICATION, (const uint8_t *)"transaction.");
+    stunmsg_put_fingerprint(&o);
+    assert_int_equal(ice_lite_on_datagram(&lite, 1, 0, from, buf_sv(&b), now, &none), 0);
+}
+
+/* Where the owner tells of data, it is; and so a nomination whose source was forged ends by itself. */
+static void a_peer_without_consent_is_measured_by_its_data(void **state)
+{
+    (void)state;
+    ice_lite_watch_data(&lite);
+    check(CHECK(.use = true), &alice);
+    for (int i = 0; i < 10; i++) {
+        now += 20 * USEC_S;
+        if (i % 2)
+            ice_lite_data(&lite, 1, now);
+        else
+            indicate(&alice);
+        assert_int_equal(ice_lite_timer(&lite, now), 0);
+    }
+    now += 29 * USEC_S;
+    indicate(&mallory); /* not from there */
+    ice_lite_data(&lite, 2, now);
+    assert_int_equal(ice_lite_timer(&lite, now), 0);
+    now += USEC_S;
+    assert_int_equal(ice_lite_timer(&lite, now), 1);
+    selected_is(1, NULL);
+    ice_lite_data(&lite, 1, now);
+
+    check(CHECK(.use = true), &alice); /* who asks for consent is measured by that */
+    now += 5 * USEC_S;
+    check(CHECK(.use = true), &alice);
+    now += 29 * USEC_S;
+    ice_lite_data(&lite, 1, now);
+    indicate(&alice);
+    now += USEC_S;
+    assert_int_equal(ice_lite_timer(&lite, now), 1);
+}
+
 static void silence_may_be_ignored(void **state)
 {
     (void)state;
@@ -312,6 +357,7 @@ int main(void)
         cmocka_unit_test_setup(a_peer_that_is_controlled_must_change, setup),
         cmocka_unit_test_setup(a_peer_that_kept_consent_is_lost_by_silence, setup),
         cmocka_unit_test_setup(a_peer_without_consent_is_not_measured, setup),
+        cmocka_unit_test_setup(a_peer_without_consent_is_measured_by_its_data, setup),
         cmocka_unit_test_setup(silence_may_be_ignored, setup),
         cmocka_unit_test_setup(a_restart_keeps_the_old_way_until_the_new_one_stands, setup),
         cmocka_unit_test_setup(a_restart_concludes_component_by_component, setup),

@@ -270,16 +270,15 @@ static void what_cannot_be_reached_has_failed(void **state)
 
 /* ---- answers, one by one ---- */
 
-/* The request of this pair is answered by its peer. code 0: success. */
-static void answer(struct pair *p, unsigned code)
+/* A request of this pair is answered by its peer. code 0: success. */
+static void answer_to(struct pair *p, const uint8_t *id, unsigned code)
 {
     char mem[ICE_CHECK_MAX];
     struct buf b;
     struct ice_agent *a = peers[0].ice;
     struct addr mapped = pair_local(a, p)->addr, from = pair_remote(a, p)->addr;
     buf_init(&b, mem, sizeof mem);
-    struct stun_out o =
-        stunmsg_begin(&b, STUN_BINDING, code ? STUN_ERROR : STUN_SUCCESS, p->now.id);
+    struct stun_out o = stunmsg_begin(&b, STUN_BINDING, code ? STUN_ERROR : STUN_SUCCESS, id);
     if (code)
         stunmsg_put_error(&o, code, SV(""));
     else
@@ -288,6 +287,11 @@ static void answer(struct pair *p, unsigned code)
     stunmsg_put_fingerprint(&o);
     ice_agent_on_datagram(a, p->stream, p->component, pair_local(a, p)->socket, &from, buf_sv(&b),
                           now);
+}
+
+static void answer(struct pair *p, unsigned code)
+{
+    answer_to(p, p->now.id, code);
 }
 
 /* n streams with a pair each, all of one foundation. */
@@ -370,6 +374,43 @@ static void a_conflict_changes_the_role_once(void **state)
     assert_true(ice_agent_event(peers[0].ice, &e));
     assert_int_equal(e.kind, ICE_ROLE);
     assert_false(ice_agent_event(peers[0].ice, &e));
+}
+
+static void a_lite_peer_cannot_control(void **state)
+{
+    (void)state;
+    alike(1);
+    peers[0].ice->config.peer_lite = true;
+    PAIR_EACH(p, peers[0].ice)
+    answer(p, 487);
+    assert_true(ice_agent_controlling(peers[0].ice));
+    assert_int_equal(pairs(PAIR_FAILED), 1);
+}
+
+/* Each check of the peer cancels ours; the answers to what was cancelled still count (§7.3.1.4). */
+static void overtaken_requests_may_be_answered(void **state)
+{
+    struct addr from = at("192.0.2.1:100");
+    uint8_t id[3][STUN_ID];
+    (void)state;
+    alike(1);
+    struct pair *p = peers[0].ice->pair;
+    for (int i = 0; i < 3; i++) {
+        memcpy(id[i], p->now.id, STUN_ID);
+        if (i == 2)
+            break;
+        request("remoteuf", &from, pwd_of(0));
+        assert_int_equal(p->state, PAIR_WAITING);
+        now += ICE_TA_MS * USEC_MS;
+        ice_agent_timer(peers[0].ice, now);
+        assert_int_equal(p->state, PAIR_IN_PROGRESS);
+        assert_memory_not_equal(id[i], p->now.id, STUN_ID);
+    }
+    answer_to(p, id[0], 0);
+    assert_int_equal(p->state, PAIR_SUCCEEDED);
+    answer_to(p, id[1], 400); /* says nothing any more */
+    assert_int_equal(p->state, PAIR_SUCCEEDED);
+    assert_true(p->valid);
 }
 
 /* §7.3.1.1: the larger controls, and equal ones count as ours being larger. */
@@ -521,6 +562,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(failure_gives_the_next_of_its_foundation_its_turn, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_conflict_changes_the_role_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lite_peer_cannot_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(overtaken_requests_may_be_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(the_larger_tiebreaker_controls, setup, teardown),
         cmocka_unit_test_setup_teardown(a_nomination_that_fails_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(forgers_change_no_octet, setup, teardown),

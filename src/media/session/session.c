@@ -9,7 +9,7 @@
 
 /* ---- ids ---- */
 
-static struct session *find(const struct sessions *m, struct session_id id)
+struct session *session_find(const struct sessions *m, struct session_id id)
 {
     if (id.generation == 0 || id.slot >= m->slots || m->slot[id.slot].generation != id.generation)
         return NULL;
@@ -91,12 +91,18 @@ static enum err open_transport(struct session *s, unsigned side, unsigned line)
     return ERR_OK;
 }
 
+/* One that is alone has the first side. */
+static unsigned sides(const struct session *s)
+{
+    return s->alone ? 1 : SESSION_SIDES;
+}
+
 static enum err set_lines(struct session *s, unsigned lines)
 {
     if (lines > OFFER_MEDIA_MAX)
         return ERR_TOOBIG;
     for (; s->lines < lines; s->lines++) {
-        for (unsigned side = 0; side < SESSION_SIDES; side++) {
+        for (unsigned side = 0; side < sides(s); side++) {
             enum err rc = open_transport(s, side, s->lines);
             if (rc) {
                 close_transport(&s->transport[SESSION_OFFERER][s->lines]);
@@ -109,14 +115,14 @@ static enum err set_lines(struct session *s, unsigned lines)
 
 enum err session_lines(struct sessions *m, struct session_id id, unsigned lines)
 {
-    struct session *s = find(m, id);
+    struct session *s = session_find(m, id);
     return s ? set_lines(s, lines) : ERR_NOTFOUND;
 }
 
 enum err session_source(struct sessions *m, struct session_id id, unsigned side,
                         const struct addr *source)
 {
-    struct session *s = find(m, id);
+    struct session *s = session_find(m, id);
     if (!s)
         return ERR_NOTFOUND;
     s->party[side].source = *source;
@@ -136,7 +142,7 @@ static struct offer_ip told_port(const struct session_party *p, uint16_t port)
 enum err session_ours(struct sessions *m, struct session_id id, unsigned side, unsigned flags,
                       struct offer_ours *ret_ours)
 {
-    struct session *s = find(m, id);
+    struct session *s = session_find(m, id);
     if (!s)
         return ERR_NOTFOUND;
     struct offer_ours *o = ret_ours;
@@ -221,11 +227,12 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
     st->refused = o->refused;
     if (o->refused)
         return ERR_OK;
-    for (unsigned i = 0; i < SESSION_SIDES; i++) {
+    for (unsigned i = 0; i < sides(s); i++) {
         unsigned side = i ^ offerer;
         TRY(apply_leg(s, line, side, &o->leg[i]));
         set_map(&st->leg[side], o->map[i], o->map_n[i]);
-        TRY(session_coder_apply(s, line, side, o->map[i], o->map_n[i], &o->leg[!i]));
+        if (!s->alone)
+            TRY(session_coder_apply(s, line, side, o->map[i], o->map_n[i], &o->leg[!i]));
         st->leg[side].transport->relay.opaque = o->kind == OFFER_T38;
     }
     return ERR_OK;
@@ -234,12 +241,16 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
 enum err session_apply(struct sessions *m, struct session_id id, unsigned offerer,
                        const struct offer_plan *plan)
 {
-    struct session *s = find(m, id);
+    struct session *s = session_find(m, id);
     if (!s)
         return ERR_NOTFOUND;
+    if (s->alone && offerer != SESSION_OFFERER)
+        return ERR_STATE;
     TRY(set_lines(s, plan->n));
     for (unsigned i = 0; i < plan->n; i++)
         TRY(apply_stream(s, i, offerer, &plan->streams[i]));
+    if (s->alone)
+        session_sound_of(s, plan);
     if (!s->applied) {
         s->applied = true;
         s->heard = loop_now(m->loop);
@@ -265,7 +276,7 @@ struct telling {
 static void on_telling(struct deferred *deferred, void *arg)
 {
     struct telling *x = arg;
-    struct session *s = find(x->all, x->id);
+    struct session *s = session_find(x->all, x->id);
     (void)deferred;
     if (s && s->h->on_event)
         s->h->on_event(s->arg, x->id, x->event, x->side, (sv){x->why, x->n});
@@ -312,7 +323,7 @@ static void on_silence(struct timer *timer, void *arg)
 enum err session_figures(struct sessions *m, struct session_id id, unsigned line, unsigned side,
                          struct session_figures *ret)
 {
-    const struct session *s = find(m, id);
+    const struct session *s = session_find(m, id);
     if (!s || line >= s->lines)
         return ERR_NOTFOUND;
     const struct session_line *st = &s->stream[line];
@@ -337,6 +348,7 @@ enum err session_figures(struct sessions *m, struct session_id id, unsigned line
 static void free_session(struct session *s)
 {
     loop_timer_cancel(s->all->loop, &s->silence);
+    session_play_done(s);
     for (unsigned side = 0; side < SESSION_SIDES; side++) {
         for (unsigned i = 0; i < OFFER_MEDIA_MAX; i++) {
             session_coder_done(&s->stream[i].leg[side]);
@@ -363,6 +375,8 @@ enum err session_new(struct sessions *m, const struct session_party party[SESSIO
     s->h = h;
     s->arg = arg;
     memcpy(s->party, party, sizeof(s->party));
+    s->alone = party[SESSION_ANSWERER].local.family == 0;
+    s->ssrc = (uint32_t)loop_random(m->loop);
     s->number = loop_random(m->loop) >> 2; /* RFC 3264 §5: fits a signed number of 64 bits */
     timer_init(&s->silence, on_silence, s);
     session_keys_new(s);
@@ -379,7 +393,7 @@ enum err session_new(struct sessions *m, const struct session_party party[SESSIO
 
 void session_end(struct sessions *m, struct session_id id)
 {
-    struct session *s = find(m, id);
+    struct session *s = session_find(m, id);
     if (!s)
         return;
     leave(m, s);

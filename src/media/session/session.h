@@ -8,11 +8,13 @@
  *         ours toward each side (session_ours, for offer_pass and offer_answer), and starts, or changes,
  *         by a plan (session_apply). What happens is told by struct session_handler. Services hold a struct session_id,
  *         which may name one that is gone: everything asked of it is then ERR_NOTFOUND.
+ *         A session may have one side alone: then what comes from it goes back to it (an echo).
  * Life    until session_end. Media flows only between session_apply and session_end.
  * Limits  OFFER_MEDIA_MAX streams; session_config.most sessions of a worker (STAT_LIMIT_MEDIA_SESSIONS); ports (relay.h).
  * Threads the loop's. Handlers come in turns, never from within a call. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
+#include "file/file.h"
 #include "mem/arena.h"
 #include "offer/offer.h"
 #include "relay/relay.h"
@@ -53,6 +55,7 @@ enum session_event {
     SESSION_SILENT, /* nothing from either side for session_config.silence; told again after as long */
     SESSION_SECURED,   /* a side's keys are there (DTLS) */
     SESSION_KEY_FAULT, /* DTLS failed: why says how */
+    SESSION_PLAYED,    /* session_play has come to its end */
     SESSION_LOST       /* the consent of a side has ended (ICE): nothing is sent there any more */
 };
 struct session_handler {
@@ -60,6 +63,7 @@ struct session_handler {
 };
 
 /* A session for so many m= lines. Ports are taken on both sides, and nothing is sent or taken yet.
+ *   party  of SESSION_ANSWERER without a local address (family 0): there is no such side
  * Errors: ERR_BUSY (no ports, over the cap), ERR_UNREACHABLE (a local address is not ours), ERR_NOMEM. */
 MUST_USE enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
                               unsigned lines, const struct session_handler *h, void *arg,
@@ -80,6 +84,13 @@ MUST_USE enum err session_ours(struct sessions *m, struct session_id id, unsigne
  * as far as it is needed. Errors: ERR_NOTFOUND, ERR_NOMEM; nothing has changed then. */
 MUST_USE enum err session_apply(struct sessions *m, struct session_id id, unsigned offerer,
                                 const struct offer_plan *plan);
+/* Of one side: the rate of the codec that was agreed on, which a sound to be played should have. Errors: ERR_NOTFOUND
+ * (no session, or no sound in it). */
+MUST_USE enum err session_sound(struct sessions *m, struct session_id id, uint32_t *ret_hz);
+/* Of one side: instead of an echo it hears this, which is the session's from here on, also on failure; loop: over and
+ * over. SESSION_PLAYED tells its end. Errors: ERR_NOTFOUND, ERR_NOMEM, ERR_UNSUPPORTED (its rate). */
+MUST_USE enum err session_play(struct sessions *m, struct session_id id, struct file_sound *sound,
+                               bool loop);
 void session_end(struct sessions *m, struct session_id id);
 
 /* Figures of one direction of a stream: what came from a side, and went to the other. */

@@ -89,6 +89,10 @@ static void take_rtp(struct transport *t, struct block *b)
     struct leg *l = &t->session->stream[line].leg[t->side];
     l->packets++;
     l->octets += b->n;
+    if (t->session->alone) {
+        session_echo(t->session, line, b);
+        return;
+    }
     if (l->coder) {
         session_coder_rtp(l, &m);
         return;
@@ -136,7 +140,8 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
     unsigned line = line_of_rtcp(t, block_sv(b));
     const struct session_line *st = &s->stream[line];
     /* of a stream that is made anew here the other side's reports mean nothing */
-    if (!st->refused && !st->leg[SESSION_OFFERER].coder && !st->leg[SESSION_ANSWERER].coder)
+    if (!s->alone && !st->refused && !st->leg[SESSION_OFFERER].coder &&
+        !st->leg[SESSION_ANSWERER].coder)
         session_forward(s, line, t->side, RELAY_RTCP, b);
 }
 

@@ -6,6 +6,7 @@
  *   session_keys.c    keys: what stands between a port and its packets
  *   session_dtls.c    keys by DTLS
  *   session_ice.c     checks
+ *   session_end.c     sessions of one side
  *   session_coder.c   payloads that change on their way */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
@@ -19,6 +20,7 @@
 enum { SOURCES = 8, PT_NONE = 255, PAYLOAD_TYPES = 128 };
 
 struct session;
+struct playing;
 
 struct session_shared {
     struct ports *ports;
@@ -115,9 +117,17 @@ struct session {
     struct transport *transport[SESSION_SIDES][OFFER_MEDIA_MAX]; /* own ones */
     uint8_t secret[32];                                          /* our keys of SDES come from it */
     struct ice_secret ice[SESSION_SIDES];
+    /* of one side alone: what we send is of this SSRC; the codec and what is played in it */
+    bool alone;
+    uint32_t ssrc;
+    const struct codec *sound; /* NULL: none */
+    struct codec_wish sound_wish;
+    uint8_t sound_pt, sound_line;
+    struct playing *playing; /* NULL: an echo */
 };
 
 /* ---- session.c ---- */
+struct session *session_find(const struct sessions *m, struct session_id id); /* or NULL */
 void session_tell(struct session *s, enum session_event e, unsigned side, sv why);
 /* Our address there, as the side is told. */
 struct addr session_told(const struct session_party *p);
@@ -127,6 +137,11 @@ extern const struct relay_handler session_packets;
 /* A packet of this side in clear, which may be changed, leaves on the other. */
 void session_forward(struct session *s, unsigned line, unsigned side, enum relay_component c,
                      struct block *b);
+
+/* ---- session_end.c ---- */
+void session_echo(struct session *s, unsigned line, struct block *b);
+void session_sound_of(struct session *s, const struct offer_plan *plan);
+void session_play_done(struct session *s);
 
 /* ---- session_coder.c ---- */
 MUST_USE enum err session_coder_apply(struct session *s, unsigned line, unsigned side,

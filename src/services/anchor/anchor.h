@@ -27,6 +27,10 @@ MUST_USE enum err anchor_new(struct sip *s, struct session_shared *shared, struc
 void anchor_free(struct anchor *a); /* NULL is fine */
 void anchor_settings(struct anchor *a, struct settings *set);
 struct sessions *anchor_sessions(struct anchor *a);
+/* Who sent rx, for a session with him. */
+void anchor_sender(struct anchor *a, const struct rx *rx, struct session_party *ret_party);
+/* media.* as wire/offer asks for it. */
+struct offer_policy anchor_policy(const struct settings *set);
 /* Dialogs whose media passes through us. */
 size_t anchor_count(const struct anchor *a);
 

@@ -117,7 +117,7 @@ static enum err pass(struct dialog *d, const struct settings *set, unsigned from
                      struct offer_reasons *why)
 {
     struct offer_ours *ours = ARENA_NEW(a, struct offer_ours);
-    struct offer_policy p = policy_of(set);
+    struct offer_policy p = anchor_policy(set);
     if (!ours)
         return ERR_NOMEM;
     TRY(session_of(d, offer->n));
@@ -145,7 +145,7 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
         d->direct = true;
         return PROXY_BODY_PASS;
     }
-    party_profile(&d->party[from], &r->offer, policy_of(set).srtp);
+    party_profile(&d->party[from], &r->offer, anchor_policy(set).srtp);
     rc = pass(d, set, from, &r->offer, a, &passed, &why);
     log_reasons(d, "media.offer", &why);
     if (!rc)
@@ -170,7 +170,7 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
     struct offer_ours *ours_a = ARENA_NEW(a, struct offer_ours),
                       *ours_b = ARENA_NEW(a, struct offer_ours);
     struct offer_plan *plan = ARENA_NEW(a, struct offer_plan);
-    struct offer_policy p = policy_of(set);
+    struct offer_policy p = anchor_policy(set);
     if (!ours_a || !ours_b || !plan)
         return ERR_NOMEM;
     TRY(read_text(a, text_sv(&d->offer), &offer, fault));

@@ -78,7 +78,7 @@ void party_profile(struct party *p, const struct offer_session *own, enum offer_
     }
 }
 
-struct offer_policy policy_of(const struct settings *set)
+struct offer_policy anchor_policy(const struct settings *set)
 {
     static const enum offer_codec_id codec[SETTINGS_CODECS] = {[SETTINGS_OPUS] = CODEC_OPUS,
                                                                [SETTINGS_G722] = CODEC_G722,
@@ -94,4 +94,11 @@ struct offer_policy policy_of(const struct settings *set)
     for (unsigned i = 0; i < p.codecs_n; i++)
         p.codecs[i] = codec[set->media.codecs[i]];
     return p;
+}
+
+void anchor_sender(struct anchor *a, const struct rx *rx, struct session_party *ret_party)
+{
+    struct party p;
+    party_of_sender(a, rx, &p);
+    *ret_party = p.media;
 }

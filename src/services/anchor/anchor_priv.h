@@ -88,7 +88,6 @@ MUST_USE enum err party_of_dest(struct anchor *a, const struct settings *set,
                                 struct party *ret);
 /* How this side wants offers to be put, by its own description. */
 void party_profile(struct party *p, const struct offer_session *own, enum offer_srtp srtp);
-struct offer_policy policy_of(const struct settings *set);
 
 /* ---- anchor_offer.c ---- */
 /* What a message that carries a description of side `from` is to carry to the other side. */

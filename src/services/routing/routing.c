@@ -237,6 +237,12 @@ static void on_http(void *arg, struct http *h, const struct http_request *rq, co
 static const struct sip_user user = {
     .on_request = on_request, .on_flow_gone = on_flow_gone, .on_http = on_http};
 
+static void on_announce(void *arg, struct answer_call *call, const struct settings_target *what)
+{
+    announce_call(arg, call, what);
+}
+static const struct routing_media announcing = {.on_call = on_announce};
+
 enum err routing_new(struct loop *l, const struct routing_shared *sh, struct settings *set,
                      struct routing **ret_routing)
 {
@@ -266,6 +272,10 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
     if (!rc && sh->media)
         rc = anchor_new(r->sip, sh->media, set, &r->anchor);
+    if (!rc && r->anchor)
+        rc = announce_new(l, r->anchor, set, &r->announce);
+    if (!rc && r->announce)
+        routing_media(r, &announcing, r->announce);
     if (!rc)
         rc = answer_new(r->sip, r->accounting, set->calls_max, &r->answer);
     if (rc) {
@@ -292,8 +302,9 @@ void routing_free(struct routing *r)
         pending_free(p);
     }
     proxy_free(r->proxy);
-    anchor_free(r->anchor);
     answer_free(r->answer);
+    announce_free(r->announce);
+    anchor_free(r->anchor);
     push_free(r->push);
     keepalive_free(r->keepalive);
     overload_probe_done(&r->probe);
@@ -340,6 +351,8 @@ void routing_settings(struct routing *r, struct settings *set)
     keepalive_settings(r->keepalive, set);
     if (r->anchor)
         anchor_settings(r->anchor, set);
+    if (r->announce)
+        announce_settings(r->announce, set);
     settings_unref(old);
 }
 

@@ -15,6 +15,7 @@
 #define ROUTING_PRIV_H
 #include "accounting/accounting.h"
 #include "anchor/anchor.h"
+#include "announce/announce.h"
 #include "ds/hash.h"
 #include "location/location.h"
 #include "keepalive/keepalive.h"
@@ -49,7 +50,8 @@ struct routing {
     struct overload overload;
     struct overload_probe probe;
     struct accounting *accounting;
-    struct anchor *anchor; /* NULL: media never passes through us */
+    struct anchor *anchor;     /* NULL: media never passes through us */
+    struct announce *announce; /* NULL with it */
     struct link pending;
     struct hash unproved; /* those of them that wait for their sender's account, by Call-ID */
     bool draining;

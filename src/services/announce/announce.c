@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls that end here with sound. Dialogs are answer's, media is session's; this is what lies between. */
+#include "announce/announce.h"
+
+#include "log/log.h"
+
+enum { SCRATCH_MAX = 1024 * 1024 };
+
+struct announce {
+    struct loop *loop;
+    struct anchor *anchor;
+    struct settings *set;
+    struct link calls;
+    size_t count;
+};
+
+struct spoken {
+    struct announce *all;
+    struct link by_all;
+    struct answer_call *call; /* NULL: it has ended */
+    struct session_id session;
+    struct file_loading *loading; /* NULL: nothing is being read */
+    bool play;
+    sv text; /* our answer, until it is given; of our own memory */
+};
+
+static void spoken_free(struct spoken *x)
+{
+    if (x->loading)
+        file_load_cancel(x->loading);
+    session_end(anchor_sessions(x->all->anchor), x->session);
+    mem_give((void *)(uintptr_t)x->text.p, x->text.n);
+    list_unlink(&x->by_all);
+    x->all->count--;
+    MEM_GIVE(x);
+}
+
+/* ---- descriptions ---- */
+
+/* What we answer to this offer, in a; the session does it from now on. */
+static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
+                      struct offer_reasons *why)
+{
+    struct sessions *m = anchor_sessions(x->all->anchor);
+    struct offer_policy p = anchor_policy(x->all->set);
+    struct sdp *sdp = ARENA_NEW(a, struct sdp);
+    struct offer_session *read = ARENA_NEW(a, struct offer_session);
+    struct offer_ours *ours = ARENA_NEW(a, struct offer_ours);
+    struct offer_plan *plan = ARENA_NEW(a, struct offer_plan);
+    if (!sdp || !read || !ours || !plan)
+        return ERR_NOMEM;
+    TRY(sdp_parse(offer, a, sdp, NULL));
+    TRY(offer_read(sdp, a, read, NULL));
+    TRY(session_lines(m, x->session, read->n));
+    TRY(session_ours(m, x->session, SESSION_OFFERER, SESSION_NEXT, ours));
+    TRY(offer_accept(read, &p, ours, a, ret_text, plan, why));
+    return session_apply(m, x->session, SESSION_OFFERER, plan);
+}
+
+static void refuse(struct spoken *x, enum err rc, const struct offer_reasons *why)
+{
+    bool ours = rc == ERR_NOMEM || rc == ERR_BUSY;
+    LOG_INFO("announce", "call.refused", F_SV("call", answer_call_id(x->call)), F_ERR(rc),
+             F_SV("why", why->n > 0 ? why->line[why->n - 1] : SV("")));
+    answer_reject(x->call, ours ? 503 : 488, SV_NONE, SV_NONE);
+}
+
+/* ---- the call ---- */
+
+static void on_offer(void *arg, struct answer_call *c, struct rx *rx, sv offer,
+                     struct answer_reply *ret)
+{
+    struct spoken *x = arg;
+    struct arena a;
+    struct offer_reasons why = {.n = 0};
+    sv text;
+    (void)c;
+    arena_init(&a, NULL, 0, SCRATCH_MAX);
+    /* one that asks for an offer of ours: what we have said already is one */
+    enum err rc =
+        sv_present(offer) && offer.n > 0 ? agree(x, offer, &a, &text, &why) : ERR_UNSUPPORTED;
+    if (!rc)
+        rc = sv_dup(&rx->arena, text, &ret->description);
+    ret->status = rc ? 488 : 0;
+    arena_done(&a);
+}
+
+static uint16_t on_info(void *arg, struct answer_call *c, struct rx *rx)
+{
+    (void)arg, (void)c, (void)rx;
+    return 200; /* a digit, most likely: nobody asks for one here */
+}
+
+static void on_end(void *arg, struct answer_call *c, enum answer_end why)
+{
+    (void)c, (void)why;
+    spoken_free(arg);
+}
+
+static const struct answer_handler call_handler = {
+    .on_offer = on_offer, .on_info = on_info, .on_end = on_end};
+
+static void on_event(void *arg, struct session_id id, enum session_event e, unsigned side, sv why)
+{
+    struct spoken *x = arg;
+    (void)id, (void)side;
+    LOG_DEBUG("announce", "media", F_SV("call", answer_call_id(x->call)), F_INT("event", e),
+              F_SV("why", why));
+    if (e == SESSION_SILENT || e == SESSION_PLAYED || e == SESSION_KEY_FAULT)
+        answer_end(x->call);
+}
+static const struct session_handler media_handler = {.on_event = on_event};
+
+static void on_loaded(void *arg, enum err rc, struct file_sound *sound)
+{
+    struct spoken *x = arg;
+    x->loading = NULL;
+    if (!rc)
+        rc = session_play(anchor_sessions(x->all->anchor), x->session, sound, false);
+    if (rc) {
+        LOG_WARN("announce", "file", F_SV("call", answer_call_id(x->call)), F_ERR(rc));
+        answer_reject(x->call, 480, SV("Announcement Not Available"), SV_NONE);
+    } else if (answer_accept(x->call, x->text)) {
+        answer_end(x->call);
+    }
+}
+
+static enum err load(struct spoken *x, sv file)
+{
+    uint32_t hz;
+    TRY(session_sound(anchor_sessions(x->all->anchor), x->session, &hz));
+    return file_load_start(x->all->loop, file, hz, on_loaded, x, &x->loading);
+}
+
+static enum err begin(struct spoken *x, const struct settings_target *what, struct arena *a,
+                      struct offer_reasons *why)
+{
+    struct session_party party[SESSION_SIDES] = {{.trusted = false}};
+    sv text;
+    anchor_sender(x->all->anchor, answer_rx(x->call), &party[SESSION_OFFERER]);
+    TRY(session_new(anchor_sessions(x->all->anchor), party, 1, &media_handler, x, &x->session));
+    if (!sv_present(answer_offer(x->call)))
+        return ERR_UNSUPPORTED; /* DEVIATES: RFC 3261 §13.2.1 lets us make the offer */
+    TRY(agree(x, answer_offer(x->call), a, &text, why));
+    if (!x->play)
+        return answer_accept(x->call, text);
+    char *kept = mem_take(text.n);
+    if (!kept)
+        return ERR_NOMEM;
+    memcpy(kept, text.p, text.n);
+    x->text = (sv){kept, text.n};
+    return load(x, what->file);
+}
+
+void announce_call(struct announce *a, struct answer_call *call, const struct settings_target *what)
+{
+    struct offer_reasons why = {.n = 0};
+    struct spoken *x = MEM_TAKE(struct spoken);
+    struct arena scratch;
+    if (!x) {
+        answer_reject(call, 503, SV_NONE, SV_NONE);
+        return;
+    }
+    x->all = a;
+    x->call = call;
+    x->play = what->kind == TARGET_PLAY;
+    list_push(&a->calls, &x->by_all);
+    a->count++;
+    answer_handle(call, &call_handler, x);
+    arena_init(&scratch, NULL, 0, SCRATCH_MAX);
+    enum err rc = begin(x, what, &scratch, &why);
+    if (rc)
+        refuse(x, rc, &why);
+    arena_done(&scratch);
+}
+
+/* ---- life ---- */
+
+enum err announce_new(struct loop *l, struct anchor *anchor, struct settings *set,
+                      struct announce **ret_announce)
+{
+    struct announce *a = MEM_NEW(struct announce);
+    if (!a)
+        return ERR_NOMEM;
+    a->loop = l;
+    a->anchor = anchor;
+    a->set = set;
+    list_init(&a->calls);
+    *ret_announce = a;
+    return ERR_OK;
+}
+
+void announce_free(struct announce *a)
+{
+    if (!a)
+        return;
+    LIST_EACH_SAFE (x, &a->calls, struct spoken, by_all)
+        answer_end(x->call);
+    mem_free(a);
+}
+
+void announce_settings(struct announce *a, struct settings *set)
+{
+    a->set = set;
+}
+
+size_t announce_count(const struct announce *a)
+{
+    return a->count;
+}

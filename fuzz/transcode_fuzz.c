@@ -61,7 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                         {.pt = 18, .pass = true, .as = 18, .clock_hz = 8000}},
                                  .in_n = 4,
                                  .in_cn = CN,
-                                 .in_event = EVENT_IN,
+                                 .in_event = {{.pt = EVENT_IN}, {.pt = EVENT_IN + 1, .hz = 48000}},
+                                 .in_event_n = 2,
                                  .out_event = EVENT_OUT,
                                  .out = {.pt = 97, .codec = outs[data[0] / 5 % 8]},
                                  .out_cn = data[1] & 1 ? CN : TRANSCODE_NO_PT,
@@ -81,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t at = 2;
     for (int i = 0; i < PACKETS_MAX && size - at >= HEADER; i++) {
         const uint8_t *d = data + at;
-        static const uint8_t types[] = {96, 96, 0, 9, CN, EVENT_IN, 1, 18};
+        static const uint8_t types[] = {96, 96, 0, 9, CN, EVENT_IN, EVENT_IN + 1, 18};
         p.pt = types[d[0] & 7];
         p.seq = (uint16_t)(p.seq + (d[0] & 8 ? (int8_t)d[1] * (d[0] & 16 ? 97 : 1) : 1));
         p.ts += (uint32_t)(int16_t)(d[2] << 8 | d[3]) * (d[0] & 32 ? 4099U : 1U);

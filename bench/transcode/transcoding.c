@@ -91,7 +91,6 @@ static struct transcode *direction(const struct codec *from, const struct codec 
     struct transcode_config c = {.in = {{.pt = 96, .codec = from}},
                                  .in_n = 1,
                                  .in_cn = TRANSCODE_NO_PT,
-                                 .in_event = TRANSCODE_NO_PT,
                                  .out = {.pt = 97, .codec = to},
                                  .out_cn = TRANSCODE_NO_PT,
                                  .out_event = TRANSCODE_NO_PT};

@@ -132,6 +132,14 @@ static const struct transcode_format *format_of(const struct transcode *t, uint8
     return NULL;
 }
 
+static const struct transcode_event *event_of(const struct transcode *t, uint8_t pt)
+{
+    for (unsigned i = 0; i < t->c.in_event_n; i++)
+        if (t->c.in_event[i].pt == pt)
+            return &t->c.in_event[i];
+    return NULL;
+}
+
 /* A fresh decoder of f, in the same memory. */
 static bool take_format(struct transcode *t, const struct transcode_format *f)
 {
@@ -316,7 +324,8 @@ void transcode_rtp(struct transcode *t, usec now, const struct rtpmsg *p)
     unsigned lost;
     t->stats.in++;
     const struct transcode_format *f = format_of(t, p->pt);
-    bool event = p->pt == t->c.in_event, noise = p->pt == t->c.in_cn;
+    const struct transcode_event *event = event_of(t, p->pt);
+    bool noise = p->pt == t->c.in_cn;
     if ((!f && !noise && !event) || p->pt > RTP_PT_MAX) {
         t->stats.odd++;
         return;
@@ -325,7 +334,7 @@ void transcode_rtp(struct transcode *t, usec now, const struct rtpmsg *p)
         return;
     t->next_seq = (uint16_t)(p->seq + 1);
     if (event)
-        transcode_on_event(t, now, p);
+        transcode_on_event(t, now, p, event->hz);
     else if (t->event_in.on) /* RFC 4733 §2.5.2.2: "render only the telephone-event payload" */
         return;
     else if (noise)

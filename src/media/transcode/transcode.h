@@ -29,6 +29,7 @@
 
 enum {
     TRANSCODE_FORMATS_MAX = 8,
+    TRANSCODE_EVENTS_MAX = 4,
     TRANSCODE_NO_PT = 255,
     TRANSCODE_CONCEAL_MS = 120, /* of a gap */
     TRANSCODE_CREDIT_MS = 1000  /* of sound may come at once */
@@ -49,6 +50,12 @@ enum transcode_dtmf {
     TRANSCODE_DTMF_TOLD    /* not in this stream: on_digit is for that */
 };
 
+/* Events that come. Their timestamps are those of the sound (RFC 4733 §2.1), whatever their own rate is. */
+struct transcode_event {
+    uint8_t pt;
+    uint32_t hz; /* of durations; 0: 8000 */
+};
+
 struct transcode_handler {
     /* To be sent: marker, pt, seq, ts, ssrc and payload are set (rtpmsg_put_header). Valid during the call. */
     void (*send)(void *arg, const struct rtpmsg *p);
@@ -60,14 +67,14 @@ struct transcode_config {
     /* What may come: the codecs of our answer to the sender. The first decides the rate of the sound. */
     struct transcode_format in[TRANSCODE_FORMATS_MAX];
     unsigned in_n;
-    uint8_t in_cn, in_event; /* TRANSCODE_NO_PT: none */
-    uint32_t
-        in_event_hz; /* of durations; timestamps are those of the sound (RFC 4733 §2.1). 0: 8000 */
-    bool listen;     /* tones in the sound are digits: for a sender without events */
+    uint8_t in_cn; /* TRANSCODE_NO_PT: none */
+    struct transcode_event in_event[TRANSCODE_EVENTS_MAX];
+    unsigned in_event_n;
+    bool listen; /* tones in the sound are digits: for a sender without events */
     /* What is to go out. */
     struct transcode_format out;
     uint8_t out_cn, out_event;
-    uint32_t out_event_hz;
+    uint32_t out_event_hz; /* 0: 8000 */
     enum transcode_dtmf dtmf;
     uint32_t ptime_ms; /* wished: what the codec can make of it is used; 0: 20 */
     struct codec_wish wish;

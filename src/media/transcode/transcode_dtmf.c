@@ -93,7 +93,8 @@ static void begins(struct transcode *t, const struct dtmf_news *n)
 {
     struct event_in *in = &t->event_in;
     int64_t ahead = t->anchor + line_of(clock_now(t), (int32_t)(n->ts - t->next_ts)) - t->at;
-    if (ahead < 0 || ahead > line_ms(AHEAD_MAX_MS))
+    in->placed = ahead > -line_ms(AHEAD_MAX_MS) && ahead <= line_ms(AHEAD_MAX_MS);
+    if (ahead < 0 || !in->placed)
         ahead = 0;
     if (ahead > 0 || t->c.dtmf != TRANSCODE_DTMF_TONES)
         transcode_jump(t, t->at + ahead);
@@ -108,7 +109,7 @@ static void begins(struct transcode *t, const struct dtmf_news *n)
 static void ends(struct transcode *t, usec now, const struct dtmf_news *n)
 {
     struct event_in *in = &t->event_in;
-    int64_t line = line_of(t->c.in_event_hz, n->duration), end = in->at + line;
+    int64_t line = line_of(t->event_in.hz, n->duration), end = in->at + line;
     uint32_t hz = clock_now(t);
     in->on = false;
     if (t->c.dtmf == TRANSCODE_DTMF_TONES) {
@@ -123,9 +124,11 @@ static void ends(struct transcode *t, usec now, const struct dtmf_news *n)
     }
     if (end > t->at)
         transcode_jump(t, end);
-    t->next_ts = n->ts + (uint32_t)(line / (LINE_HZ / (int64_t)hz));
-    t->next_hz = hz;
-    t->anchor = end;
+    if (in->placed) {
+        t->next_ts = n->ts + (uint32_t)(line / (LINE_HZ / (int64_t)hz));
+        t->next_hz = hz;
+        t->anchor = end;
+    }
     tell(t, n->event, line);
 }
 
@@ -136,10 +139,10 @@ static void on_news(struct transcode *t, usec now, const struct dtmf_news *n)
     if (n->what == DTMF_ENDED)
         ends(t, now, n);
     else if (t->c.dtmf == TRANSCODE_DTMF_TONES)
-        play(t, now, t->event_in.at + line_of(t->c.in_event_hz, n->duration));
+        play(t, now, t->event_in.at + line_of(t->event_in.hz, n->duration));
 }
 
-void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p)
+void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p, uint32_t hz)
 {
     struct dtmf_event events[DTMF_EVENTS_MAX];
     struct dtmf_rx *rx = &t->event_in.rx;
@@ -151,6 +154,9 @@ void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p)
     }
     if (!transcode_pay(t, now, 0))
         return;
+    if (hz != t->event_in.hz)
+        transcode_event_forget(t, now);
+    t->event_in.hz = hz;
     for (unsigned i = 0; i < events_n; i++) {
         struct dtmf_news news[DTMF_NEWS_MAX];
         unsigned n = dtmf_rx_step(rx, ts, p->marker && events_n == 1, &events[i], now, news);
@@ -162,7 +168,7 @@ void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p)
         if (events_go_out(t) && rx->ts == ts && rx->event == events[i].event &&
             events[i].duration > 0)
             pass_event(t, events[i], new,
-                       line_of(t->c.in_event_hz, (uint32_t)(ts - rx->begun) + events[i].duration));
+                       line_of(hz, (uint32_t)(ts - rx->begun) + events[i].duration));
         ts += events[i].duration;
     }
     t->due = now;

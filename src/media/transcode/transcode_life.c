@@ -35,14 +35,19 @@ static const struct codec *first_codec(const struct transcode_config *c)
 
 static enum err check(struct transcode_config *c)
 {
-    if (c->in_n == 0 || c->in_n > TRANSCODE_FORMATS_MAX || !c->out.codec)
+    if (c->in_n == 0 || c->in_n > TRANSCODE_FORMATS_MAX || !c->out.codec ||
+        c->in_event_n > TRANSCODE_EVENTS_MAX)
         return ERR_RANGE;
-    if (!c->in_event_hz)
-        c->in_event_hz = EVENT_HZ;
     if (!c->out_event_hz)
         c->out_event_hz = EVENT_HZ;
-    if (!divides(c->in_event_hz) || !divides(c->out_event_hz))
+    if (!divides(c->out_event_hz))
         return ERR_UNSUPPORTED;
+    for (unsigned i = 0; i < c->in_event_n; i++) {
+        if (!c->in_event[i].hz)
+            c->in_event[i].hz = EVENT_HZ;
+        if (!divides(c->in_event[i].hz))
+            return ERR_UNSUPPORTED;
+    }
     for (unsigned i = 0; i < c->in_n; i++)
         if ((!c->in[i].codec && !c->in[i].pass) || !divides(transcode_clock_of(&c->in[i])))
             return ERR_UNSUPPORTED;
@@ -148,7 +153,6 @@ enum err transcode_config_of(const struct offer_map *map, unsigned n, const stru
                              struct transcode_config *ret)
 {
     struct transcode_config c = {.in_cn = TRANSCODE_NO_PT,
-                                 .in_event = TRANSCODE_NO_PT,
                                  .out_cn = to->cn_pt,
                                  .out_event = to->event_pt,
                                  .ssrc = ret->ssrc,
@@ -159,11 +163,12 @@ enum err transcode_config_of(const struct offer_map *map, unsigned n, const stru
         if (m->in.id == CODEC_CN) {
             c.in_cn = m->from;
         } else if (m->in.id == CODEC_EVENT) {
-            c.in_event = m->from;
-            c.in_event_hz = m->in.clock_hz;
+            if (c.in_event_n == TRANSCODE_EVENTS_MAX)
+                return ERR_TOOBIG;
+            c.in_event[c.in_event_n++] = (struct transcode_event){m->from, m->in.clock_hz};
             if (m->to == OFFER_NO_PT)
                 c.dtmf = TRANSCODE_DTMF_TONES;
-            else
+            else if (m->to == c.out_event)
                 c.out_event_hz = m->out.clock_hz;
         } else if (m->to != OFFER_NO_PT) {
             TRY(read_sound(m, to, &c));
@@ -171,7 +176,7 @@ enum err transcode_config_of(const struct offer_map *map, unsigned n, const stru
     }
     if (!c.out.codec)
         return ERR_NOTFOUND;
-    if (c.in_event == TRANSCODE_NO_PT && c.out_event != TRANSCODE_NO_PT) {
+    if (c.in_event_n == 0 && c.out_event != TRANSCODE_NO_PT) {
         c.listen = true;
         c.out_event_hz = c.out.codec->clock_hz;
     }

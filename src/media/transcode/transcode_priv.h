@@ -19,7 +19,9 @@ enum quiet { QUIET_NOT, QUIET_NOISE, QUIET_DECODER, QUIET_DIGITS };
 /* A key of the sender's events. */
 struct event_in {
     struct dtmf_rx rx;
+    uint32_t hz; /* of durations */
     bool on;
+    bool placed;      /* its timestamp fits to those of the sound */
     int64_t at;       /* where it began */
     unsigned segment; /* of what goes out */
     struct tones tone;
@@ -132,8 +134,8 @@ void transcode_dtmf_init(struct transcode *t);
 void transcode_event_forget(struct transcode *t, usec now);
 /* The tone that is heard has ended, as no more is to come. */
 void transcode_hear_end(struct transcode *t);
-/* A packet of events, in order. */
-void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p);
+/* A packet of events, in order. hz: of their durations. */
+void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p, uint32_t hz);
 /* Sound of the sender before it goes on: tones in it are digits. */
 void transcode_hear(struct transcode *t, int16_t *pcm, size_t n);
 /* A frame that is full: true, an event went out in its place. Tones are put into it. */

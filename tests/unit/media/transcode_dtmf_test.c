@@ -129,7 +129,7 @@ static void events_pass_into_the_other_clock(void **state)
         struct speaker s;
         char sent[64];
         uint32_t ms[64];
-        c.in_event_hz = clocks[k][0];
+        c.in_event[0].hz = clocks[k][0];
         c.out_event_hz = clocks[k][1];
         t = start_with(&c);
         speaker_init(&s, c.in[0].codec, c.in[0].pt, 20);
@@ -148,6 +148,47 @@ static void events_pass_into_the_other_clock(void **state)
         /* the whole time has passed here too: 16 keys of 7 packets */
         assert_in_range(heard_end, rate / 1000 * (16 * 220 + 180), rate / 1000 * (16 * 220 + 220));
         assert_int_equal(transcode_stats(t)->concealed_ms, 0);
+        transcode_free(t);
+        codec_encoder_free(s.e);
+    }
+}
+
+/* A browser knows events of two clocks, and keeps the sound's timestamps or not. */
+static void events_of_either_clock_are_known(void **state)
+{
+    (void)state;
+    for (int odd = 0; odd < 2; odd++) {
+        struct transcode_config c = config(&codec_opus, 111, &codec_pcma, 8, 20, 255);
+        struct transcode *t = start_with(&c);
+        struct speaker s;
+        speaker_init(&s, &codec_opus, 111, 20);
+        for (unsigned k = 0; k < 6; k++) {
+            uint32_t shift = odd ? 0x40000000 : 0;
+            speak(t, &s, 5, 1000);
+            for (unsigned i = 0; i < 6; i++) { /* a key of 100 ms, its end twice */
+                unsigned units = k % 2 ? 960 : 160;
+                uint8_t payload[DTMF_EVENT];
+                struct dtmf_event e = {(uint8_t)k, i >= 4, 10,
+                                       (uint16_t)((i < 4 ? i + 1 : 5) * units)};
+                dtmf_put(payload, &e);
+                struct rtpmsg p = {.pt = (uint8_t)(EVENT_IN + k % 2),
+                                   .marker = i == 0,
+                                   .seq = s.seq++,
+                                   .ts = s.timestamp + shift,
+                                   .ssrc = s.ssrc,
+                                   .payload = {(const char *)payload, DTMF_EVENT}};
+                s.now += 20000;
+                transcode_rtp(t, s.now, &p);
+            }
+            s.timestamp += 4800;
+        }
+        speak(t, &s, 5, 1000);
+        assert_string_equal(digits, "012345");
+        near_ms("told", digit_ms, 6, 100);
+        for (unsigned i = 0; i < got.n; i++) /* the end twice is enough for this once */
+            assert_true(got.v[i].pt == 8 || got.v[i].pt == EVENT_OUT);
+        listen_from(&codec_pcma, 8, 20);
+        assert_in_range(heard_end, 8 * (6 * 200 + 60), 8 * (6 * 200 + 140));
         transcode_free(t);
         codec_encoder_free(s.e);
     }
@@ -410,6 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_pass_into_the_other_clock),
+        cmocka_unit_test(events_of_either_clock_are_known),
         cmocka_unit_test(a_long_key_has_segments_in_a_faster_clock),
         cmocka_unit_test(events_become_tones),
         cmocka_unit_test(tones_become_events),

@@ -107,19 +107,21 @@ static inline struct transcode_config config(const struct codec *from, uint8_t f
                                              const struct codec *to, uint8_t to_pt, uint32_t ms,
                                              uint8_t cn)
 {
-    return (struct transcode_config){.in = {{.pt = from_pt, .codec = from},
-                                            {.pt = 0, .codec = &codec_pcmu},
-                                            {.pt = 9, .codec = &codec_g722}},
-                                     .in_n = 3,
-                                     .in_cn = CN,
-                                     .in_event = EVENT_IN,
-                                     .out = {.pt = to_pt, .codec = to},
-                                     .out_cn = cn,
-                                     .out_event = EVENT_OUT,
-                                     .ptime_ms = ms,
-                                     .ssrc = SSRC,
-                                     .ts = FIRST_TS,
-                                     .seq = FIRST_SEQ};
+    return (struct transcode_config){
+        .in = {{.pt = from_pt, .codec = from},
+               {.pt = 0, .codec = &codec_pcmu},
+               {.pt = 9, .codec = &codec_g722}},
+        .in_n = 3,
+        .in_cn = CN,
+        .in_event = {{.pt = EVENT_IN}, {.pt = EVENT_IN + 1, .hz = 48000}},
+        .in_event_n = 2,
+        .out = {.pt = to_pt, .codec = to},
+        .out_cn = cn,
+        .out_event = EVENT_OUT,
+        .ptime_ms = ms,
+        .ssrc = SSRC,
+        .ts = FIRST_TS,
+        .seq = FIRST_SEQ};
 }
 
 static inline struct transcode *start_with(const struct transcode_config *c)

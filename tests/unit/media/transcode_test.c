@@ -385,12 +385,13 @@ static void a_plan_becomes_a_configuration(void **state)
     assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
     assert_true(c.in_n == 2 && c.in[0].codec == &codec_pcmu && !c.in[0].pass && c.in[1].pass);
     assert_true(c.out.codec == &codec_opus && c.out.pt == 111 && c.wish.fec && c.ptime_ms == 40);
-    assert_true(c.in_event == 101 && c.in_event_hz == 8000 && c.out_event == 110 &&
-                c.out_event_hz == 48000 && !c.listen && c.dtmf == TRANSCODE_DTMF_EVENTS);
+    assert_true(c.in_event_n == 1 && c.in_event[0].pt == 101 && c.in_event[0].hz == 8000 &&
+                c.out_event == 110 && c.out_event_hz == 48000 && !c.listen &&
+                c.dtmf == TRANSCODE_DTMF_EVENTS);
     assert_true(c.in_cn == TRANSCODE_NO_PT && c.out_cn == TRANSCODE_NO_PT);
     assert_true(c.ssrc == 9 && c.seq == 8 && c.ts == 7);
     assert_int_equal(transcode_config_of(map, 2, &to, &c), ERR_OK);
-    assert_true(c.listen && c.in_event == TRANSCODE_NO_PT);
+    assert_true(c.listen && c.in_event_n == 0);
     map[2].to = to.event_pt = OFFER_NO_PT;
     assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
     assert_true(c.dtmf == TRANSCODE_DTMF_TONES && !c.listen);

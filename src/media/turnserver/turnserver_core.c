@@ -133,21 +133,7 @@ void turnserver_allocation_end(struct turnserver_allocation *a)
     mem_give(a, sizeof(*a) + a->user_n);
 }
 
-/* §8.1: what belongs to the other family stays. */
-static void forget_family(struct turnserver_allocation *a, unsigned family)
-{
-    for (unsigned i = 0; i < a->permissions;)
-        if (a->permission[i].ip.family == family)
-            a->permission[i] = a->permission[--a->permissions];
-        else
-            i++;
-    for (unsigned i = 0; i < a->channels;)
-        if (a->channel[i].peer.family == family)
-            a->channel[i] = a->channel[--a->channels];
-        else
-            i++;
-}
-
+/* §8.1: permissions and channels of its family lead nowhere now; those of the other are not touched. */
 void turnserver_slot_close(struct turnserver_slot *s)
 {
     struct turnserver_allocation *a = s->of;
@@ -158,7 +144,6 @@ void turnserver_slot_close(struct turnserver_slot *s)
     turnserver_connections_end(a, s->relay.bound.family); /* RFC 6062 §5.5 */
     c->ops->relay_close(c->arg, &s->relay);
     ports_give(turnserver_ports(c->shared), s->relay.bound.port, 1);
-    forget_family(a, s->relay.bound.family);
 }
 
 void turnserver_allocation_arm(struct turnserver_allocation *a)

@@ -30,6 +30,7 @@ struct turnserver_shared {
     struct turnserver *server[LOOP_WORKERS_MAX];
     pthread_mutex_t lock;
     size_t allocations;                                /* LOCK: lock */
+    size_t held;                                       /* LOCK: lock; of the next */
     struct reserved reserved[TURNSERVER_RESERVED_MAX]; /* LOCK: lock */
     struct counted counted[COUNTED];                   /* LOCK: lock; open addressing */
 };
@@ -152,12 +153,13 @@ static void close_gap(struct turnserver_shared *sh, size_t gap)
 /* Those for whom nobody came are given back; a free place, or NULL. Locked. */
 static struct reserved *sweep(struct turnserver_shared *sh, usec now)
 {
-    struct reserved *vacant = NULL;
-    for (size_t i = 0; i < TURNSERVER_RESERVED_MAX; i++) {
+    struct reserved *vacant = sh->held == 0 ? &sh->reserved[0] : NULL;
+    for (size_t i = 0; i < TURNSERVER_RESERVED_MAX && sh->held > 0; i++) {
         struct reserved *x = &sh->reserved[i];
         if (x->token && x->until <= now) {
             ports_give(sh->ports, x->relay.bound.port, 1);
             x->token = 0;
+            sh->held--;
         }
         vacant = x->token ? vacant : x;
     }
@@ -206,8 +208,10 @@ enum err turnserver_reserve(struct turnserver_shared *sh, uint64_t token,
 {
     pthread_mutex_lock(&sh->lock);
     struct reserved *vacant = sweep(sh, now);
-    if (vacant)
+    if (vacant) {
         *vacant = (struct reserved){token, now + TURNSERVER_RESERVED_LIFE, *r};
+        sh->held++;
+    }
     pthread_mutex_unlock(&sh->lock);
     return vacant ? ERR_OK : ERR_BUSY;
 }
@@ -223,6 +227,7 @@ bool turnserver_claim(struct turnserver_shared *sh, uint64_t token, usec now,
         if (found) {
             *ret_relay = x->relay;
             x->token = 0;
+            sh->held--;
         }
     }
     pthread_mutex_unlock(&sh->lock);

@@ -128,6 +128,9 @@ static void step(struct ice_agent *a, struct ice_lite *l, uint8_t what, sv octet
         add_candidates(a, stream);
     } else if ((what & 0x1f) == 0x1c) {
         ice_lite_restart(l, &(struct ice_secret){"newufrag", "0123456789abcdefghijkl+/"});
+    } else if ((what & 0x1f) == 0x1a) {
+        ice_lite_watch_data(l);
+        ice_lite_data(l, component, now);
     } else if ((what & 0x18) == 0x10) {
         now += (usec)(1 + (what & 7)) * 700 * USEC_MS;
     }

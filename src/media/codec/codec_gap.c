@@ -39,7 +39,7 @@ static float likeness(const struct gap *g, size_t lag, size_t step)
 static size_t find_period(const struct gap *g)
 {
     size_t least = samples(g, GAP_PERIOD_MIN_US), most = samples(g, GAP_PERIOD_MAX_US);
-    size_t step = g->rate_hz / 8000, best = most; /* of what is like nothing, as much as there is */
+    size_t step = g->rate_hz / 4000, best = most; /* of what is like nothing, as much as there is */
     float found = 0.3F;
     for (size_t lag = least; lag <= most; lag += step) {
         float l = likeness(g, lag, step);
@@ -48,12 +48,11 @@ static size_t find_period(const struct gap *g)
             best = lag;
         }
     }
-    if (step == 1)
-        return best;
     size_t from = best - least < step ? least : best - step + 1;
     size_t to = best + step > most ? most : best + step - 1;
+    found = 0;
     for (size_t lag = from; lag <= to; lag++) {
-        float l = likeness(g, lag, 2);
+        float l = likeness(g, lag, step / 2);
         if (l > found) {
             found = l;
             best = lag;

@@ -49,7 +49,7 @@ static void to_client(void *arg, const struct turnserver_tuple *client, const sv
     struct world *w = arg;
     struct stunmsg m;
     struct stun_attr a;
-    char mem[70000];
+    static char mem[70000];
     size_t at = 0;
     (void)client;
     for (size_t i = 0; i < n; i++) {
@@ -58,8 +58,9 @@ static void to_client(void *arg, const struct turnserver_tuple *client, const sv
             memcpy(mem + at, pieces[i].p, pieces[i].n);
         at += pieces[i].n;
     }
+    must(at >= 4);
     if ((mem[0] & 0xc0) == 0x40) {
-        must(n >= 2 && at >= 4);
+        must(n >= 2);
         return;
     }
     must(stunmsg_parse((sv){mem, at}, &m) == ERR_OK);

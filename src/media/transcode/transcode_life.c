@@ -176,10 +176,9 @@ enum err transcode_config_of(const struct offer_map *map, unsigned n, const stru
     }
     if (!c.out.codec)
         return ERR_NOTFOUND;
-    if (c.in_event_n == 0 && c.out_event != TRANSCODE_NO_PT) {
-        c.listen = true;
+    c.listen = c.in_event_n == 0 && c.out_event != TRANSCODE_NO_PT;
+    if (c.out_event_hz == 0) /* no map leads to it: it goes with the codec */
         c.out_event_hz = c.out.codec->clock_hz;
-    }
     *ret = c;
     return ERR_OK;
 }

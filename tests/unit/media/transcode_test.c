@@ -392,6 +392,10 @@ static void a_plan_becomes_a_configuration(void **state)
     assert_true(c.ssrc == 9 && c.seq == 8 && c.ts == 7);
     assert_int_equal(transcode_config_of(map, 2, &to, &c), ERR_OK);
     assert_true(c.listen && c.in_event_n == 0);
+    map[2].to = 126; /* it takes events of two clocks: those of the sound's are sent */
+    map[2].out.clock_hz = 8000;
+    assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
+    assert_true(c.out_event == 110 && c.out_event_hz == 48000 && !c.listen);
     map[2].to = to.event_pt = OFFER_NO_PT;
     assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
     assert_true(c.dtmf == TRANSCODE_DTMF_TONES && !c.listen);

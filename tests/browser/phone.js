@@ -3,7 +3,7 @@
  * driver binds, in the words of the other phone of the tests (CALL_INCOMING, CALL_ESTABLISHED, ...). */
 import JsSIP from 'jssip';
 
-let ua, call, sound, address;
+let ua, call, sound;
 
 function say(type, param) {
     window.tell(JSON.stringify({ type, param: String(param ?? '') }));
@@ -16,24 +16,42 @@ function watch(session) {
     session.on('confirmed', (e) => say('CALL_ESTABLISHED', e.originator));
     session.on('ended', (e) => say('CALL_CLOSED', `${e.originator}: ${e.cause}`));
     session.on('failed', (e) => say('CALL_CLOSED', `${e.originator}: ${e.cause} ${e.message?.status_code ?? ''}`));
-    session.on('sdp', (e) => { e.sdp = e.originator === 'remote' ? towardsBrowser(e.sdp) : towardsPhone(e.sdp); });
+    heard = [];
+    if (session.connection)
+        hear(session.connection);
+    else
+        session.on('peerconnection', (e) => hear(e.peerconnection));
+    for (const over of ['ended', 'failed'])
+        session.on(over, () => listening?.suspend());
     for (const wrong of ['getusermediafailed', 'peerconnection:createofferfailed', 'peerconnection:createanswerfailed',
         'peerconnection:setlocaldescriptionfailed', 'peerconnection:setremotedescriptionfailed'])
         session.on(wrong, (e) => say('WRONG', `${wrong}: ${e}`));
 }
 
-// A phone without ICE is given some, that of nobody: the browser then takes its description, and the
-// signalling is as it would be. Sound does not come this way.
-function towardsBrowser(sdp) {
-    if (sdp.includes('a=ice-ufrag:'))
-        return sdp;
-    return sdp.replace(/^m=.*\r\n/gm, '$&a=ice-ufrag:none\r\na=ice-pwd:nonenonenonenonenonenone\r\n');
+// What comes from the other side, as numbers, of the last RECORDED seconds.
+const RATE = 16000, RECORDED = 4;
+let heard = [], listening;
+
+async function listen(stream) {
+    const player = new Audio(); // without one that plays it, a stream from afar is silent
+    player.muted = true;
+    player.srcObject = stream;
+    await player.play();
+    if (listening)
+        listening.close();
+    const context = listening = new AudioContext({ sampleRate: RATE });
+    const ear = context.createScriptProcessor(2048, 1, 1);
+    ear.onaudioprocess = (e) => {
+        heard.push(Int16Array.from(e.inputBuffer.getChannelData(0), (v) => Math.max(-1, Math.min(1, v)) * 32767));
+        if (heard.length > RATE * RECORDED / 2048)
+            heard.shift();
+    };
+    context.createMediaStreamSource(stream).connect(ear);
+    ear.connect(context.destination);
 }
 
-// A phone without ICE looks at the address of the description, for its family at least.
-function towardsPhone(sdp) {
-    const family = address.includes(':') ? 'IP6' : 'IP4';
-    return sdp.replace(/^(o=.*|c=)IN IP[46] .*\r$/gm, `$1IN ${family} ${address}\r`);
+function hear(connection) {
+    connection.addEventListener('track', (e) => listen(new MediaStream([e.track])).catch((x) => say('WRONG', x)));
 }
 
 // A tone instead of a microphone: no device is needed.
@@ -50,7 +68,6 @@ const media = () => ({ mediaStream: sound, pcConfig: { iceServers: [] } });
 
 window.phone = {
     async start({ socket, user, password, domain, hz, trace }) {
-        address = new URL(socket).hostname.replace(/[\[\]]/g, '');
         sound = await tone(hz);
         if (trace)
             JsSIP.debug.enable('JsSIP:*');
@@ -78,6 +95,10 @@ window.phone = {
     hangUp() {
         call.terminate();
     },
+    forget() {
+        heard = [];
+    },
+    recorded: () => ({ rate: RATE, values: heard.flatMap((part) => Array.from(part)) }),
     isRegistered: () => ua.isRegistered(),
     stop() {
         ua.stop();

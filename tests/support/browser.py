@@ -27,6 +27,8 @@ import tempfile
 import threading
 import time
 
+from . import tone
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "tests/browser"
 MADE = ROOT / "build/browser"
@@ -290,6 +292,15 @@ class BrowserPhone:
 
     def is_idle(self, timeout=8, since=0):
         return self.event("CALL_CLOSED", timeout, since) is not None
+
+    def forget(self):
+        self.evaluate("phone.forget()")
+
+    def heard(self, hz):
+        """The share of the tone in what the last call brought here; only after that call."""
+        recorded = self.evaluate("phone.recorded()")
+        values, rate = [v / 32768 for v in recorded["values"]], recorded["rate"]
+        return tone.share(tone.last_second(values, rate), rate, hz)
 
     def registers(self, timeout=8):
         return self.wait(lambda: self.evaluate("phone.isRegistered()"), timeout)

@@ -98,12 +98,15 @@ class Phone:
     proxy None: no server, no registration; another phone dials self.address().
     ca: a file in PEM; what a TLS server shows must end in it (without, nothing is verified).
     browsers: it offers and answers encrypted sound as browsers do (DTLS-SRTP, without ICE).
+    mediaenc, medianat: baresip's own words, such as srtp-mand, and ice; codecs: its own words too, such as
+    opus/48000/2; without, G.711 of both kinds.
     """
 
     def __init__(self, user, password="", domain="", proxy=None, ip="127.0.0.1", hz=440, ca=None,
-                 browsers=False):
+                 browsers=False, mediaenc=None, medianat=None, codecs=()):
         self.user, self.password, self.domain, self.proxy = user, password, domain, proxy
-        self.ip, self.hz, self.ca, self.browsers = ip, hz, ca, browsers
+        self.ip, self.hz, self.ca = ip, hz, ca
+        self.mediaenc, self.medianat, self.codecs = mediaenc or (browsers and "dtls_srtp"), medianat, codecs
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="phone-"))
         self.events, self.replies, self.changed = [], {}, threading.Condition()
         self.process = self.control = None
@@ -133,15 +136,20 @@ class Phone:
             more += "sip_cafile %s\n" % self.ca
             (self.folder / "openssl.cnf").write_text(OPENSSL)
             environment["OPENSSL_CONF"] = str(self.folder / "openssl.cnf")
-        if self.browsers:
-            more += "rtcp_mux yes\nmodule srtp.so\nmodule dtls_srtp.so\n"
+        if self.mediaenc == "dtls_srtp":
+            more += "rtcp_mux yes\n"
+        wanted = {"srtp", "dtls_srtp"} if self.mediaenc else set()
+        wanted |= {self.medianat} if self.medianat else set()
+        wanted |= {codec.split("/")[0].lower() for codec in self.codecs} & {"opus", "g722"}
+        more += "".join("module %s.so\n" % module for module in sorted(wanted))
         (self.folder / "config").write_text(CONFIG.format(
             more=more,
             sip=join(self.ip, self.port), ip=self.ip, six="yes" if ":" in self.ip else "no",
             folder=self.folder, tone=self.hz, control=join("127.0.0.1", control), modules=modules))
         account = "<sip:%s@%s>;answermode=manual" % (self.user, self.domain or join(self.ip, self.port))
-        if self.browsers:
-            account += ";mediaenc=dtls_srtp"
+        for name, value in (("mediaenc", self.mediaenc), ("medianat", self.medianat),
+                            ("audio_codecs", ",".join(self.codecs))):
+            account += ";%s=%s" % (name, value) if value else ""
         if self.proxy:
             account += ';auth_user=%s;auth_pass=%s;outbound="%s";regint=300' % (
                 self.user, self.password, self.proxy)
@@ -261,6 +269,11 @@ class Phone:
                 return True
             time.sleep(0.05)
         return False
+
+    def forget(self):
+        """What was recorded before is not what is heard from now on."""
+        for file in self.folder.glob("*.wav"):
+            file.unlink()
 
     def heard(self, hz):
         """The share of the tone in what the last call brought here; only after that call."""

@@ -46,19 +46,25 @@ def free_port(addresses=("127.0.0.1", "::1")):
                 probe.close()
 
 
+def bracketed(address):
+    return "[%s]" % address if ":" in address else address
+
+
 class Server:
     """with Server() as server: ... ; `more` is YAML that follows the common configuration, `environment`
     what the process is told besides. UDP and TCP are at .port; `doors` are more transports (tls, ws, wss), at
-    .ports[transport]; `origins` whose pages may open a WebSocket."""
+    .ports[transport]; `origins` whose pages may open a WebSocket; `addresses`: where it listens."""
 
-    def __init__(self, more="", port=None, environment=(), doors=(), origins=()):
+    def __init__(self, more="", port=None, environment=(), doors=(), origins=(),
+                 addresses=("127.0.0.1", "::1")):
+        self.addresses = addresses
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TANDEM_")}
         self.environment.update(environment)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tandem-"))
-        self.port = port or free_port()
+        self.port = port or free_port(addresses)
         self.ports = {"udp": self.port, "tcp": self.port}
         for door in doors:
-            self.ports[door] = free_port()
+            self.ports[door] = free_port(addresses)
         self.origins = origins
         self.file = self.folder / "tandem.yaml"
         self.configure(more)
@@ -67,7 +73,7 @@ class Server:
 
     def configure(self, more=""):
         listen = ", ".join(self.listener(transport, address, port)
-                           for address in ("127.0.0.1", "[::1]")
+                           for address in map(bracketed, self.addresses)
                            for transport, port in self.ports.items())
         self.file.write_text(CONFIG.format(domain=DOMAIN, listen=listen, folder=self.folder, more=more))
 

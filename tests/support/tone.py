@@ -36,6 +36,12 @@ def middle_second(values, rate):
     return values[middle - half:middle + half]
 
 
+def last_second(values, rate):
+    """The last second but for its end, where the call may have ended already."""
+    end = len(values) - rate // 5
+    return values[max(0, end - rate):max(0, end)]
+
+
 def heard(path, hz):
     """The share of hz in the middle second of a recording."""
     values, rate = samples(path)

@@ -42,6 +42,7 @@ static void dialog_release(struct dialog *d)
     if (--d->users > 0)
         return;
     hash_remove(&d->anchor->dialogs, &d->by_call_id);
+    loop_timer_cancel(d->anchor->loop, &d->late);
     session_end(d->anchor->sessions, d->session);
     d->anchor->count--;
     text_done(&d->call_id);
@@ -59,11 +60,30 @@ void dialog_end(struct dialog *d)
     if (d->ended)
         return;
     d->ended = true;
+    loop_timer_cancel(d->anchor->loop, &d->late);
     session_end(d->anchor->sessions, d->session);
     d->session = (struct session_id){0, 0};
     hash_remove(&d->anchor->dialogs, &d->by_call_id);
     if (d->stands)
         dialog_release(d);
+}
+
+static void on_late(struct timer *t, void *arg)
+{
+    (void)t;
+    dialog_end(arg);
+}
+
+void dialog_mute(struct dialog *d)
+{
+    if (d->raise == 0 || !d->stands) {
+        dialog_end(d);
+        return;
+    }
+    session_end(d->anchor->sessions, d->session);
+    d->session = (struct session_id){0, 0};
+    d->direct = true; /* what is offered from now on passes */
+    loop_timer(d->anchor->loop, &d->late, USEC_DAY);
 }
 
 static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
@@ -76,6 +96,7 @@ static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
     d->anchor = p->anchor;
     d->users = 1;
     d->anchor->count++;
+    timer_init(&d->late, on_late, d);
     d->party[CALLER] = p->caller;
     if (sipmsg_from(&rx->msg, &from) || sipmsg_call_id(&rx->msg, &call_id) ||
         text_set(&d->call_id, call_id) || text_set(&d->tag[CALLER], from->tag)) {

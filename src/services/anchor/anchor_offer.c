@@ -91,7 +91,7 @@ static void on_event(void *arg, struct session_id id, enum session_event e, unsi
     LOG_INFO("anchor", name[e], F_SV("call", text_sv(&d->call_id)),
              F_STR("side", side == CALLER ? "caller" : "callee"), F_SV("why", why));
     if (e == SESSION_SILENT)
-        dialog_end(d);
+        dialog_mute(d);
 }
 static const struct session_handler handler = {.on_event = on_event};
 

@@ -43,7 +43,8 @@ struct dialog {
     struct text offer, passed;
     /* the last answer as it came and as it went on: the same comes again in every 18x and 2xx */
     struct text answer, told;
-    unsigned users; /* passages and legs that hold it */
+    struct timer late; /* what is kept for its numbers alone is not kept for ever */
+    unsigned users;    /* passages and legs that hold it */
     bool ended;
 };
 
@@ -78,6 +79,8 @@ static inline sv text_sv(const struct text *t)
 }
 /* Its media does not pass through us any more; the dialog goes when nobody holds it. */
 void dialog_end(struct dialog *d);
+/* Likewise, but the callee goes on counting as he was taught to: so it is known until BYE, or for a day. */
+void dialog_mute(struct dialog *d);
 
 /* ---- anchor_party.c ---- */
 /* Who sent rx. */

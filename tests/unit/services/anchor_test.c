@@ -349,6 +349,9 @@ static void who_refuses_a_description_is_asked_again(void **state)
     rig_clear(m->r);
     say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "c11", heard_ok, 1));
     assert_non_null(strstr(find_raw(m->r, BOB, "ACK"), "\r\nCSeq: 3 ACK\r\n"));
+    rig_run(m->r, 2 * USEC_MIN); /* their media ends, their dialog does not */
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    rig_clear(m->r);
     say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, "c11", heard_ok, 2));
     const char *bye = find_raw(m->r, BOB, "BYE");
     assert_non_null(strstr(bye, "\r\nCSeq: 4 BYE\r\n"));

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from support import browser
+from support import browser, media, tone
 from support.phone import Phone
 from support.server import DOMAIN, Server
 
@@ -25,6 +25,13 @@ KINDS = {
     "ice": {"medianat": "ice"},
     "browser": None,
 }
+CODECS = {
+    "opus": {"codecs": ("opus/48000/2",)},
+    "g722": {"codecs": ("G722/16000/1",)},
+    "pcmu": {"codecs": ("PCMU/8000/1",)},
+    "pcma": {"codecs": ("PCMA/8000/1",)},
+}
+ANNOUNCED = 620  # Hz, in the file that is played
 
 
 def uri(user):
@@ -38,10 +45,13 @@ def pages():
 
 
 @pytest.fixture(scope="module")
-def house(pages):
+def house(pages, tmp_path_factory):
     """A server with nothing said of media, and accounts for a caller and a callee of each kind."""
-    with Server(doors=("wss",), origins=[pages.origin]) as server:
-        server.add_users(["%s-%d" % (kind, n) for kind in KINDS for n in (1, 2)] + ["one", "two"], PASSWORD)
+    file = tmp_path_factory.mktemp("sounds") / "closed.wav"
+    tone.write(file, ANNOUNCED, 2.5)
+    routes = "routes: [{name: closed, when: {user: [closed]}, to: ['play:%s']}]\n" % file
+    with Server(routes, doors=("wss",), origins=[pages.origin]) as server:
+        server.add_users(["%s-%d" % (kind, n) for kind in [*KINDS, *CODECS] for n in (1, 2)], PASSWORD)
         yield server
         assert server.is_alive(), "the server died: " + server.log()[-4000:]
 
@@ -57,7 +67,7 @@ def phones(server, pages, ip, kinds):
             user = "%s-%d" % (kind, number)
             if kind == "browser":
                 return chromium.phone(user, PASSWORD, DOMAIN, server.socket("wss", ip), next(tones))
-            return Phone(user, PASSWORD, DOMAIN, server.proxy("udp", ip), ip, next(tones), **KINDS[kind])
+            return Phone(user, PASSWORD, DOMAIN, server.proxy("udp", ip), ip, next(tones), **{**KINDS, **CODECS}[kind])
         made = {kind: tuple(stack.enter_context(phone(kind, n)) for n in (1, 2)) for kind in kinds}
         for pair in made.values():
             for one in pair:
@@ -93,25 +103,27 @@ def call(caller, callee, to=None):
     return wrong
 
 
-def call_at_once(pairs):
-    """All of the pairs call at the same time; {pair: what went wrong}."""
+def at_once(what, groups):
+    """what(*group) of all of the groups of phones at the same time; {group: what went wrong}."""
     said = {}
 
-    def one(pair):
+    def one(group):
         try:
-            said[pair] = call(*pair)
+            said[group] = what(*group)
         except Exception as wrong:  # what a thread raises, nobody sees
-            said[pair] = repr(wrong)
-        if said[pair]:
-            for phone in pair:  # nothing of it may be in the way of the next
+            said[group] = repr(wrong)
+        if said[group]:
+            for phone in group:  # nothing of it may be in the way of the next
                 with contextlib.suppress(RuntimeError):
                     phone.hang_up()
-    threads = [threading.Thread(target=one, args=(pair,)) for pair in pairs]
+    threads = [threading.Thread(target=one, args=(group,)) for group in groups]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {pair: text for pair, text in said.items() if text}
+    return ["%s: %s\n%s" % (" calls ".join(p.user for p in group), text,
+                            "\n----\n".join(p.log()[-1500:] for p in group))
+            for group, text in said.items() if text]
 
 
 def can_hear(kind, other):
@@ -125,9 +137,7 @@ def each_with_each(made):
     for shift in range(len(kinds)):
         turned = kinds[shift:] + kinds[:shift]
         pairs = [(made[a][0], made[b][1]) for a, b in zip(kinds, turned) if can_hear(a, b)]
-        for (caller, callee), text in call_at_once(pairs).items():
-            wrong.append("%s calls %s: %s\n%s\n----\n%s" % (
-                caller.user, callee.user, text, caller.log()[-1500:], callee.log()[-1500:]))
+        wrong += at_once(call, pairs)
     return wrong
 
 
@@ -137,3 +147,56 @@ def test_each_kind_hears_each(house, pages, ip, kinds):
     with phones(house, pages, ip, kinds) as made:
         wrong = each_with_each(made)
     assert not wrong, "\n".join(wrong)
+
+
+def test_who_has_no_codec_in_common_hears_each_other(house, pages):
+    with phones(house, pages, "127.0.0.1", CODECS) as made:
+        wrong = at_once(call, [(made[a][0], made[b][1]) for a, b in (("opus", "pcmu"), ("g722", "opus"),
+                                                                    ("pcma", "g722"), ("pcmu", "pcma"))])
+    assert not wrong, "\n".join(wrong)
+
+
+def listen(phone, to, hz):
+    """A call to a sound of the server's; "" or what went wrong. hz None: the call is ours to end."""
+    since = len(phone.events)
+    phone.forget()
+    phone.dial("sip:%s@%s" % (to, DOMAIN))
+    if not phone.talks(since=since):
+        return "nobody answers"
+    if not hz:
+        time.sleep(TALK)
+        phone.hang_up()
+    if not phone.is_idle(since=since):
+        return "it does not end"
+    share = phone.heard(hz or phone.hz)
+    return "" if share > PURE else "%.2f of the tone" % share
+
+
+def test_an_echo_and_a_file_are_heard(house, pages):
+    with phones(house, pages, "127.0.0.1", KINDS) as made:
+        ones = [(pair[0],) for pair in made.values()]
+        wrong = at_once(lambda phone: listen(phone, "*43", None), ones)
+        wrong += at_once(lambda phone: listen(phone, "closed", ANNOUNCED), ones)
+    assert not wrong, "\n".join(wrong)
+    assert house.metric("tandem_media_sessions") == 0
+
+
+# --- what is refused, and says why -------------------------------------------------------------------
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+def test_where_encryption_is_demanded_plain_sound_is_refused(mode):
+    with media.house("media: {srtp: require, mode: %s}\n" % mode) as (server, alice, bob):
+        answer, _ = media.call(alice, bob)
+        assert answer.status == 488, answer
+        assert answer["warning"].startswith("399 ") and "SRTP is required" in answer["warning"], answer.octets
+        assert server.metric("tandem_media_sessions") == 0
+
+
+def test_where_nothing_is_transcoded_no_codec_in_common_is_refused():
+    with media.house("media: {transcode: never, mode: always}\n") as (server, alice, _):
+        server.add_user("carol", PASSWORD)
+        with Phone("carol", PASSWORD, DOMAIN, server.proxy("udp"), **CODECS["opus"]) as carol:
+            assert carol.registers()
+            answer, made = media.dial(alice, "carol")
+            assert made is None and answer.status == 488, answer
+            assert server.metric("tandem_media_sessions") == 0

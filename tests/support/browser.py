@@ -300,7 +300,7 @@ class BrowserPhone:
         """The share of the tone in what the last call brought here; only after that call."""
         recorded = self.evaluate("phone.recorded()")
         values, rate = [v / 32768 for v in recorded["values"]], recorded["rate"]
-        return tone.share(tone.last_second(values, rate), rate, hz)
+        return tone.share_in_pieces(tone.last_second(values, rate), rate, hz)
 
     def registers(self, timeout=8):
         return self.wait(lambda: self.evaluate("phone.isRegistered()"), timeout)

@@ -3,6 +3,7 @@
 
 The program is $TANDEM, else build/release/tandem.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -12,6 +13,8 @@ import socket
 import subprocess
 import tempfile
 import time
+
+from . import turn
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TANDEM = pathlib.Path(os.environ.get("TANDEM", ROOT / "build/release/tandem")).resolve()
@@ -152,6 +155,16 @@ class Server:
             if line.startswith("Pss:"):
                 return int(line.split()[1])
         raise RuntimeError("no Pss")
+
+    def metric(self, name):
+        """The sum of what the metrics say of that name, over all labels."""
+        with contextlib.closing(turn.Unix(self.folder / "data/control.sock")) as connection:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        return sum(float(row.split()[-1]) for row in text.splitlines() if row.startswith(name))
+
+    def descriptors(self):
+        return len(os.listdir("/proc/%d/fd" % self.process.pid))
 
     # --- its log ---------------------------------------------------------------------------------
     def log_file(self):

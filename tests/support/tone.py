@@ -16,6 +16,14 @@ def samples(path):
     return [v / 32768 for v in values[::channels]], rate
 
 
+def write(path, hz, seconds, rate=8000):
+    """A WAV file of that tone."""
+    with wave.open(str(path), "wb") as wav:
+        wav.setparams((1, 2, rate, 0, "NONE", ""))
+        wav.writeframes(b"".join(struct.pack("<h", int(12000 * math.sin(2 * math.pi * hz * i / rate)))
+                                 for i in range(int(seconds * rate))))
+
+
 def share(values, rate, hz):
     """How much of the sound's energy is at hz: 1.0 for that pure tone, near 0 for another."""
     energy = sum(v * v for v in values)
@@ -40,6 +48,13 @@ def last_second(values, rate):
     """The last second but for its end, where the call may have ended already."""
     end = len(values) - rate // 5
     return values[max(0, end - rate):max(0, end)]
+
+
+def share_in_pieces(values, rate, hz):
+    """The mean of the shares of each tenth of a second: a jump in the sound, where it was late, spoils one of them."""
+    length = rate // 10
+    shares = [share(values[at:at + length], rate, hz) for at in range(0, len(values) - length + 1, length)]
+    return sum(shares) / len(shares) if shares else 0.0
 
 
 def heard(path, hz):

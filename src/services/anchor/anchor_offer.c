@@ -95,6 +95,20 @@ static void on_event(void *arg, struct session_id id, enum session_event e, unsi
 }
 static const struct session_handler handler = {.on_event = on_event};
 
+/* What media.srtp says of who passes by us, too: a phone that demands SRTP is answered with it. */
+static bool keys_as_wanted(enum settings_media_srtp srtp, const struct offer_session *offer)
+{
+    for (unsigned i = 0; i < offer->n; i++) {
+        const struct offer_media *m = &offer->media[i];
+        if (m->refused || m->kind > OFFER_TEXT)
+            continue;
+        if ((srtp == MEDIA_SRTP_REQUIRE && !m->secure) ||
+            (srtp == MEDIA_SRTP_NEVER && m->keying != OFFER_PLAIN))
+            return false;
+    }
+    return true;
+}
+
 /* Both sides can hear each other by themselves. */
 static bool stays_out(struct dialog *d, const struct settings *set, unsigned from,
                       const struct offer_session *offer)
@@ -104,6 +118,9 @@ static bool stays_out(struct dialog *d, const struct settings *set, unsigned fro
     if (set->media.mode == MEDIA_ALWAYS) {
         way = OFFER_RELAY;
         why = SV("media.mode is always");
+    } else if (set->media.mode == MEDIA_AUTO && !keys_as_wanted(set->media.srtp, offer)) {
+        way = OFFER_RELAY;
+        why = SV("relay: media.srtp says otherwise than the offer");
     } else if (set->media.mode == MEDIA_AUTO) {
         way = offer_way(offer, &d->party[from].facts, &d->party[!from].facts, &why);
     }

@@ -57,7 +57,7 @@ def house():
 
 
 @contextlib.contextmanager
-def attackers(server, octets=None):
+def attackers(server, octets=None, together=1):
     """One on another address and one on the phones' own; spray(times) sends to every media port."""
     strangers = [Sound("127.0.0.9", 0xE9), Sound("127.0.0.1", 0xE1)]
 
@@ -65,7 +65,8 @@ def attackers(server, octets=None):
         for _ in range(times):
             for stranger in strangers:
                 for port in server.media:
-                    stranger.send(("127.0.0.1", port), octets)
+                    for _ in range(together):
+                        stranger.send(("127.0.0.1", port), octets)
                 time.sleep(0.005)
     try:
         yield strangers, spray
@@ -84,7 +85,7 @@ def clean(*phones):
 def test_who_sprays_all_ports_hears_nothing_and_says_nothing(house):
     server, alice, bob = house
     clean(alice, bob)
-    with attackers(server) as (strangers, spray):
+    with attackers(server, together=4) as (strangers, spray):  # as a sender would, one packet after the other
         def during():
             spray(4)
             media.talk((alice, bob), 0.3)

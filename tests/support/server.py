@@ -146,15 +146,16 @@ class Server:
     def is_alive(self):
         return self.process is not None and self.process.poll() is None
 
-    def memory(self):
-        """KiB of proportional set size: what the process has for itself of the machine's memory.
+    def memory(self, kind="Pss"):
+        """KiB of proportional set size: what the process has for itself of the machine's memory; or of another
+        kind, such as Private_Dirty, which does not depend on how many others run the same program.
         0 of a sanitized one, whose own bookkeeping is most of it."""
         if SANITIZED:
             return 0
         for line in pathlib.Path("/proc/%d/smaps_rollup" % self.process.pid).read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(kind + ":"):
                 return int(line.split()[1])
-        raise RuntimeError("no Pss")
+        raise RuntimeError("no " + kind)
 
     def metric(self, name):
         """The sum of what the metrics say of that name, over all labels."""

@@ -13,7 +13,7 @@ SOUND = 0.06  # seconds of sound in a call
 
 def test_calls_with_media_leave_nothing_behind(heavy):
     rounds, calls = (20, 1000) if heavy else (3, 200)
-    warm = 2000 if heavy else 1000  # until every table and pool has its size
+    warm = 2000 if heavy else 1500  # until every table and pool has its size
     with media.house(CONFIG) as (server, alice, bob):
         def a_round(calls):
             with media.SoundCallee(bob):
@@ -35,4 +35,4 @@ def test_calls_with_media_leave_nothing_behind(heavy):
             last = a_round(calls)
         print("descriptors and KiB:", first, last)
         assert last[0] <= first[0], "descriptors: %d, then %d" % (first[0], last[0])
-        assert SANITIZED or last[1] <= first[1] * 1.05, "KiB: %d, then %d" % (first[1], last[1])
+        assert SANITIZED or last[1] <= first[1] * (1.05 if heavy else 1.025), "KiB: %d, then %d" % (first[1], last[1])

@@ -29,7 +29,7 @@ function watch(session) {
 }
 
 // What comes from the other side, as numbers, of the last RECORDED seconds.
-const RATE = 16000, RECORDED = 4;
+const RATE = 16000, RECORDED = 4, BLOCK = 8192;
 let heard = [], listening;
 
 async function listen(stream) {
@@ -39,11 +39,11 @@ async function listen(stream) {
     await player.play();
     if (listening)
         listening.close();
-    const context = listening = new AudioContext({ sampleRate: RATE });
-    const ear = context.createScriptProcessor(2048, 1, 1);
+    const context = listening = new AudioContext({ sampleRate: RATE, latencyHint: 'playback' });
+    const ear = context.createScriptProcessor(BLOCK, 1, 1);
     ear.onaudioprocess = (e) => {
         heard.push(Int16Array.from(e.inputBuffer.getChannelData(0), (v) => Math.max(-1, Math.min(1, v)) * 32767));
-        if (heard.length > RATE * RECORDED / 2048)
+        if (heard.length > RATE * RECORDED / BLOCK)
             heard.shift();
     };
     context.createMediaStreamSource(stream).connect(ear);
@@ -56,7 +56,7 @@ function hear(connection) {
 
 // A tone instead of a microphone: no device is needed.
 async function tone(hz) {
-    const context = new AudioContext();
+    const context = new AudioContext({ latencyHint: 'playback' });
     const source = new OscillatorNode(context, { frequency: hz });
     const out = context.createMediaStreamDestination();
     source.connect(out);

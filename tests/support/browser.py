@@ -299,8 +299,7 @@ class BrowserPhone:
     def heard(self, hz):
         """The share of the tone in what the last call brought here; only after that call."""
         recorded = self.evaluate("phone.recorded()")
-        values, rate = [v / 32768 for v in recorded["values"]], recorded["rate"]
-        return tone.share_in_pieces(tone.last_second(values, rate), rate, hz)
+        return tone.best_half_second([v / 32768 for v in recorded["values"]], recorded["rate"], hz)
 
     def registers(self, timeout=8):
         return self.wait(lambda: self.evaluate("phone.isRegistered()"), timeout)

@@ -44,17 +44,12 @@ def middle_second(values, rate):
     return values[middle - half:middle + half]
 
 
-def last_second(values, rate):
-    """The last second but for its end, where the call may have ended already."""
-    end = len(values) - rate // 5
-    return values[max(0, end - rate):max(0, end)]
-
-
-def share_in_pieces(values, rate, hz):
-    """The mean of the shares of each tenth of a second: a jump in the sound, where it was late, spoils one of them."""
+def best_half_second(values, rate, hz):
+    """The share in the half second that has most of it: a busy machine records with gaps, and a jump in the sound
+    is no tone."""
     length = rate // 10
     shares = [share(values[at:at + length], rate, hz) for at in range(0, len(values) - length + 1, length)]
-    return sum(shares) / len(shares) if shares else 0.0
+    return max((sum(shares[at:at + 5]) / 5 for at in range(len(shares) - 4)), default=0.0)
 
 
 def heard(path, hz):

@@ -4,7 +4,6 @@ what he did not ask for. Every phone and every attacker here is two sockets: wha
 import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import socket
@@ -19,8 +18,7 @@ import pytest
 from support import media, nat
 from support.media import Sound
 from support.phone import Phone
-from support.server import DOMAIN, Server
-from support.sip import Client
+from support.server import DOMAIN
 
 PASSWORD = "a-long-password"
 PORTS = 200

@@ -215,6 +215,30 @@ struct round {
     bool any;
 };
 
+/* What each side hears of the other, while media passes through us: by the listener's reports or our own count. */
+static void put_quality(struct round *r, const struct call_view *c)
+{
+    static const char *const heard[] = {"caller", "callee"};
+    struct anchor *a = routing_anchor(r->env->routing[r->at]);
+    struct session_id id;
+    struct session_figures f;
+    bool any = false;
+    if (!a || !anchor_find(a, c->call_id, c->legs[0].tag, c->legs[1].tag, &id))
+        return;
+    for (unsigned side = 0; side < SESSION_SIDES; side++) {
+        if (session_figures(anchor_sessions(a), id, 0, side, &f) || f.span.mos <= 0)
+            continue;
+        buf_printf(
+            &r->b,
+            "%s\"%s\": {\"mos\": %.2f, \"worst_mos\": %.2f, \"packets\": %llu, \"lost\": %llu, "
+            "\"loss\": %.4f, \"jitter\": %.6f, \"round_trip\": %.6f}",
+            any ? ", " : "", heard[!side], f.span.mos, f.worst.mos > 0 ? f.worst.mos : f.span.mos,
+            (unsigned long long)f.span.expected, (unsigned long long)f.span.lost, f.span.loss,
+            (double)f.span.jitter_us / 1e6, (double)f.span.rtt_us / 1e6);
+        any = true;
+    }
+}
+
 static bool put_call(const struct call_view *c, void *arg)
 {
     static const char *const states[] = {"calling", "ringing", "up", "ending"};
@@ -249,7 +273,9 @@ static bool put_call(const struct call_view *c, void *arg)
         addr_print(&r->b, &leg->dest->addr);
         buf_str(&r->b, "\"}");
     }
-    buf_str(&r->b, "], \"quality\": {}}");
+    buf_str(&r->b, "], \"quality\": {");
+    put_quality(r, c);
+    buf_str(&r->b, "}}");
     return r->b.rc == ERR_OK;
 }
 

@@ -77,25 +77,55 @@ static void print_turn(const struct loop_group *g, struct buf *b)
     }
 }
 
-static void print_setup(const struct loop_group *g, struct buf *b)
+struct histogram {
+    const char *name, *help;
+    const double *bounds; /* n; the last is +Inf */
+    unsigned n;
+};
+
+/* counts: of each bucket, by itself. The count is what the buckets hold: the workers' own may have moved on
+ * meanwhile. */
+static void print_histogram(struct buf *b, const struct histogram *h, const uint64_t *counts,
+                            double sum)
 {
-    static const char name[] = "tandem_call_setup_seconds";
-    uint64_t total = 0, us = 0;
-    head(b, name, "From INVITE to its 2xx", "histogram");
-    for (unsigned i = 0; i < STAT_SETUP_BUCKETS; i++) {
-        for (unsigned w = 0; w < g->n; w++)
-            total += atomic_load_explicit(&g->loop[w]->stats.setup[i], memory_order_relaxed);
-        if (i + 1 < STAT_SETUP_BUCKETS)
-            buf_printf(b, "%s_bucket{le=\"%g\"} %llu\n", name, stat_setup_bounds_s[i],
+    uint64_t total = 0;
+    head(b, h->name, h->help, "histogram");
+    for (unsigned i = 0; i < h->n; i++) {
+        total += counts[i];
+        if (i + 1 < h->n)
+            buf_printf(b, "%s_bucket{le=\"%g\"} %llu\n", h->name, h->bounds[i],
                        (unsigned long long)total);
         else
-            buf_printf(b, "%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)total);
+            buf_printf(b, "%s_bucket{le=\"+Inf\"} %llu\n", h->name, (unsigned long long)total);
     }
-    /* The count is what the buckets hold: the workers' own may have moved on meanwhile. */
-    for (unsigned w = 0; w < g->n; w++)
+    buf_printf(b, "%s_sum %.6f\n%s_count %llu\n", h->name, sum, h->name, (unsigned long long)total);
+}
+
+static void print_setup(const struct loop_group *g, struct buf *b)
+{
+    static const struct histogram h = {"tandem_call_setup_seconds", "From INVITE to its 2xx",
+                                       stat_setup_bounds_s, STAT_SETUP_BUCKETS};
+    uint64_t counts[STAT_SETUP_BUCKETS] = {0}, us = 0;
+    for (unsigned w = 0; w < g->n; w++) {
+        for (unsigned i = 0; i < h.n; i++)
+            counts[i] += atomic_load_explicit(&g->loop[w]->stats.setup[i], memory_order_relaxed);
         us += atomic_load_explicit(&g->loop[w]->stats.setup_sum_us, memory_order_relaxed);
-    buf_printf(b, "%s_sum %.6f\n%s_count %llu\n", name, (double)us / 1e6, name,
-               (unsigned long long)total);
+    }
+    print_histogram(b, &h, counts, (double)us / 1e6);
+}
+
+static void print_mos(const struct loop_group *g, struct buf *b)
+{
+    static const struct histogram h = {
+        "tandem_call_mos", "What each direction of a relayed call was like (ITU-T G.107), 1 to 4.5",
+        stat_mos_bounds, STAT_MOS_BUCKETS};
+    uint64_t counts[STAT_MOS_BUCKETS] = {0}, milli = 0;
+    for (unsigned w = 0; w < g->n; w++) {
+        for (unsigned i = 0; i < h.n; i++)
+            counts[i] += atomic_load_explicit(&g->loop[w]->stats.mos[i], memory_order_relaxed);
+        milli += atomic_load_explicit(&g->loop[w]->stats.mos_sum_milli, memory_order_relaxed);
+    }
+    print_histogram(b, &h, counts, (double)milli / 1e3);
 }
 
 void metrics_print(const struct loop_group *g, const struct metrics_extra *x, struct buf *b)
@@ -111,6 +141,7 @@ void metrics_print(const struct loop_group *g, const struct metrics_extra *x, st
     print_refusals(g, b);
     print_turn(g, b);
     print_setup(g, b);
+    print_mos(g, b);
     head(b, "tandem_config_reload_success", "Whether the last reload took effect", "gauge");
     buf_printf(b, "tandem_config_reload_success %d\n", x->reload_ok);
     if (x->certificate_expires) {

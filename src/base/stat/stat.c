@@ -62,6 +62,18 @@ static void bump(_Atomic uint64_t *v, uint64_t by)
                           memory_order_relaxed);
 }
 
+const double stat_mos_bounds[STAT_MOS_BUCKETS] = {2, 2.5, 3, 3.3, 3.6, 4, 4.3, INFINITY};
+
+void stat_mos(struct stats *s, double mos)
+{
+    unsigned bucket = 0;
+    while (bucket < STAT_MOS_BUCKETS - 1 && mos > stat_mos_bounds[bucket])
+        bucket++;
+    bump(&s->mos[bucket], 1);
+    bump(&s->mos_count, 1);
+    bump(&s->mos_sum_milli, (uint64_t)(mos * 1000));
+}
+
 void stat_setup_time(struct stats *s, int64_t us)
 {
     int bucket = 0;

@@ -47,7 +47,13 @@ enum stat_turn {
         STAT_TURN_COUNT
 };
 
-enum { STAT_METHODS = 16, STAT_TRANSPORTS = 6, STAT_LIMITS = 32, STAT_SETUP_BUCKETS = 12 };
+enum {
+    STAT_METHODS = 16,
+    STAT_TRANSPORTS = 6,
+    STAT_LIMITS = 32,
+    STAT_SETUP_BUCKETS = 12,
+    STAT_MOS_BUCKETS = 8
+};
 
 struct stats {
     _Atomic int64_t v[STAT_COUNT];
@@ -57,6 +63,9 @@ struct stats {
     _Atomic uint64_t setup[STAT_SETUP_BUCKETS]; /* tandem_call_setup_seconds: each call in one, by
                                                    stat_setup_bounds_s */
     _Atomic uint64_t setup_count, setup_sum_us;
+    _Atomic uint64_t mos[STAT_MOS_BUCKETS]; /* tandem_call_mos: each direction of a call in one, by
+                                               stat_mos_bounds */
+    _Atomic uint64_t mos_count, mos_sum_milli;
 };
 
 /* Limits with a metric: X(id, label). A refusal because of a cap counts here. */
@@ -95,6 +104,7 @@ enum stat_limit {
 };
 
 extern const double stat_setup_bounds_s[STAT_SETUP_BUCKETS]; /* upper bounds; last is +Inf */
+extern const double stat_mos_bounds[STAT_MOS_BUCKETS];       /* likewise */
 const char *stat_name(enum stat_id id);
 const char *stat_help(enum stat_id id);
 enum stat_kind stat_kind(enum stat_id id);
@@ -128,5 +138,6 @@ static inline void stat_turn_refuse(struct stats *s, enum stat_turn id)
 }
 /* A call's set-up took so many microseconds (INVITE in to final 2xx out). */
 void stat_setup_time(struct stats *s, int64_t us);
+void stat_mos(struct stats *s, double mos); /* 1 to 4.5 */
 
 #endif

@@ -87,6 +87,9 @@ static enum err open_transport(struct session *s, unsigned side, unsigned line)
     }
     s->transport[side][line] = t;
     s->stream[line].leg[side].transport = t;
+    s->stream[line].leg[side].session = s;
+    s->stream[line].leg[side].line = (uint8_t)line;
+    s->stream[line].leg[side].side = (uint8_t)side;
     memset(s->stream[line].leg[side].to, PT_NONE, PAYLOAD_TYPES);
     return ERR_OK;
 }
@@ -231,6 +234,7 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
         unsigned side = i ^ offerer;
         TRY(apply_leg(s, line, side, &o->leg[i]));
         set_map(&st->leg[side], o->map[i], o->map_n[i]);
+        session_quality_apply(s, line, side, o->map[i], o->map_n[i]);
         if (!s->alone)
             TRY(session_coder_apply(s, line, side, o->map[i], o->map_n[i], &o->leg[!i]));
         st->leg[side].transport->relay.opaque = o->kind == OFFER_T38;
@@ -253,6 +257,7 @@ enum err session_apply(struct sessions *m, struct session_id id, unsigned offere
         session_sound_of(s, plan);
     if (!s->applied) {
         s->applied = true;
+        session_quality_begin(s);
         s->heard = loop_now(m->loop);
         if (m->config.silence > 0)
             loop_timer(m->loop, &s->silence, m->config.silence);
@@ -334,6 +339,8 @@ enum err session_figures(struct sessions *m, struct session_id id, unsigned line
                                     .sent = l->sent,
                                     .from = l->receive,
                                     .to = st->leg[!side].send};
+    if (l->clock_hz > 0)
+        quality_direction(&l->quality, &st->leg[!side].quality, &ret->span, &ret->worst);
     if (l->transport) {
         ret->remote = l->transport->relay.path[RELAY_RTP].to;
         ret->keying = l->transport->keying;
@@ -349,6 +356,7 @@ static void free_session(struct session *s)
 {
     loop_timer_cancel(s->all->loop, &s->silence);
     session_play_done(s);
+    session_quality_end(s);
     for (unsigned side = 0; side < SESSION_SIDES; side++) {
         for (unsigned i = 0; i < OFFER_MEDIA_MAX; i++) {
             session_coder_done(&s->stream[i].leg[side]);
@@ -359,6 +367,16 @@ static void free_session(struct session *s)
     for (unsigned side = 0; side < SESSION_SIDES; side++)
         ice_secret_wipe(&s->ice[side]);
     MEM_GIVE(s);
+}
+
+static void make_cname(struct session *s)
+{
+    uint8_t chance[12];
+    struct buf b;
+    loop_random_bytes(s->all->loop, chance, sizeof(chance));
+    buf_init(&b, s->cname, sizeof(s->cname));
+    crypto_base64url(&b, chance, sizeof(chance));
+    s->cname_n = (uint8_t)b.n;
 }
 
 enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
@@ -379,6 +397,8 @@ enum err session_new(struct sessions *m, const struct session_party party[SESSIO
     s->ssrc = (uint32_t)loop_random(m->loop);
     s->number = loop_random(m->loop) >> 2; /* RFC 3264 §5: fits a signed number of 64 bits */
     timer_init(&s->silence, on_silence, s);
+    timer_init(&s->interval, session_on_interval, s);
+    make_cname(s);
     session_keys_new(s);
     enum err rc = set_lines(s, lines);
     if (!rc)

@@ -17,6 +17,7 @@
 #include "file/file.h"
 #include "mem/arena.h"
 #include "offer/offer.h"
+#include "quality/quality_leg.h"
 #include "relay/relay.h"
 
 struct sessions;
@@ -103,7 +104,8 @@ struct session_figures {
     bool from, to;            /* the direction is meant to carry something */
     struct addr remote;       /* where the side is; family 0: not known */
     enum offer_keying keying;
-    sv codec; /* last heard; a literal or of the plan, lives with the session */
+    /* what it was like for the other side: the call so far, and its worst interval; mos 0: nothing to judge */
+    struct quality_span span, worst;
 };
 /* Errors: ERR_NOTFOUND (session, or stream). */
 MUST_USE enum err session_figures(struct sessions *m, struct session_id id, unsigned line,

@@ -32,8 +32,11 @@ static void on_send(void *arg, const struct rtpmsg *p)
     buf_init(&b, out->p, out->cap);
     rtpmsg_print(&b, p);
     out->n = (uint32_t)b.n;
-    if (!b.rc)
+    if (!b.rc) {
+        session_quality_sent(l->session, &l->session->stream[l->line].leg[!l->side], out->p, out->n,
+                             l->coder_hz);
         session_forward(l->session, l->line, l->side, RELAY_RTP, out);
+    }
     block_unref(out);
 }
 
@@ -53,9 +56,6 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
 {
     struct leg *l = &s->stream[line].leg[side];
     struct transcode_config c;
-    l->session = s;
-    l->line = (uint8_t)line;
-    l->side = (uint8_t)side;
     enum err rc = transcode_config_of(map, n, to, &c);
     if (rc == ERR_NOTFOUND) {
         session_coder_done(l);
@@ -72,6 +72,7 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
         c.ts = (uint32_t)(chance >> 32);
     }
     session_coder_done(l);
+    l->coder_hz = c.out.codec ? c.out.codec->clock_hz : c.out.clock_hz;
     timer_init(&l->tick, on_tick, l);
     return transcode_new(&c, &handler, l, loop_now(s->all->loop), &l->coder);
 }

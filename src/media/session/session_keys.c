@@ -14,14 +14,23 @@ static const enum srtp_suite srtp_suites[SUITES] = {
 
 /* ---- our own keys of SDES ---- */
 
-/* Of the session's secret, for one line of one side and one suite: nothing has to be kept, and no two streams
- * ever have the same. */
+/* Of the session's secret, for one line of one side and one suite: nothing has to be kept, and no two streams ever have
+ * the same; a sender that begins anew has another (a key stream is never used twice). */
 static void own_key(const struct session *s, unsigned side, unsigned line, enum offer_suite suite,
                     struct offer_key *ret_key)
 {
     const struct srtp_suite_info *info = srtp_suite_info(srtp_suites[suite]);
     uint8_t mac[2][SHA256_LEN];
-    char what[4] = {(char)side, (char)line, (char)suite, 0};
+    const struct transport *t = s->transport[side][line];
+    uint32_t generation = t ? t->generation : 0;
+    char what[8] = {(char)side,
+                    (char)line,
+                    (char)suite,
+                    0,
+                    (char)generation,
+                    (char)(generation >> 8),
+                    (char)(generation >> 16),
+                    (char)(generation >> 24)};
     sv piece = {what, sizeof(what)};
     for (; what[3] < 2; what[3]++)
         crypto_hmac_sha256((sv){(const char *)s->secret, sizeof(s->secret)}, &piece, 1,
@@ -72,6 +81,7 @@ static void drop_contexts(struct transport *t)
         }
         t->in[c] = t->out[c] = NULL;
     }
+    t->generation++;
 }
 
 enum err session_context(struct transport *t, struct srtp_context **c, enum srtp_role role,

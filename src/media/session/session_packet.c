@@ -89,6 +89,9 @@ static void take_rtp(struct transport *t, struct block *b)
     struct leg *l = &t->session->stream[line].leg[t->side];
     l->packets++;
     l->octets += b->n;
+    if (l->clock_hz > 0)
+        quality_rx_packet(&l->quality.in, m.ssrc, m.seq, m.ts, m.payload.n,
+                          loop_now(t->session->all->loop));
     if (t->session->alone) {
         session_echo(t->session, line, b);
         return;
@@ -138,10 +141,7 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
         return;
     }
     unsigned line = line_of_rtcp(t, block_sv(b));
-    const struct session_line *st = &s->stream[line];
-    /* of a stream that is made anew here the other side's reports mean nothing */
-    if (!s->alone && !st->refused && !st->leg[SESSION_OFFERER].coder &&
-        !st->leg[SESSION_ANSWERER].coder)
+    if (!s->stream[line].refused && session_quality_rtcp(s, line, t->side, block_sv(b)))
         session_forward(s, line, t->side, RELAY_RTCP, b);
 }
 

@@ -6,12 +6,15 @@
  *   session_keys.c    keys: what stands between a port and its packets
  *   session_dtls.c    keys by DTLS
  *   session_ice.c     checks
+ *   session_quality.c what each side hears
  *   session_end.c     sessions of one side
  *   session_coder.c   payloads that change on their way */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
 #include "dtls/dtls.h"
 #include "ice/ice_lite.h"
+#include "quality/quality_leg.h"
+#include "rtpmsg/rtpmsg.h"
 #include "session/session.h"
 #include "srtp/srtp.h"
 #include "transcode/transcode.h"
@@ -59,6 +62,7 @@ struct transport {
     enum offer_keying keying;
     /* of SDES and DTLS; NULL: no keys yet. RTCP has its own where DTLS made them for its own port */
     struct srtp_context *in[RELAY_COMPONENTS], *out[RELAY_COMPONENTS];
+    uint32_t generation; /* of our keys of SDES: how often contexts were dropped */
 
     struct dtls *dtls[RELAY_COMPONENTS];
     struct addr dtls_peer[RELAY_COMPONENTS]; /* whose datagrams are its */
@@ -91,10 +95,15 @@ struct leg {
     uint64_t packets, octets, sent;
     /* of what comes from it, if its payload has to change; NULL: it passes */
     struct transcode *coder;
-    uint32_t coder_ssrc;
+    uint32_t coder_ssrc, coder_hz;
     struct timer tick; /* the coder's */
     struct session *session;
     uint8_t line, side;
+
+    struct quality_leg quality; /* of what comes from it, and what it says it hears */
+    uint32_t clock_hz;          /* of what comes; 0: quality is not set up */
+    uint64_t lost_told;         /* in the counter already */
+    struct timer report;        /* RTCP of ours */
 };
 struct session_line {
     enum offer_kind kind;
@@ -112,7 +121,9 @@ struct session {
     bool applied;
     uint64_t number, version[SESSION_SIDES]; /* o= */
     usec heard;                              /* last packet of either side */
-    struct timer silence;
+    struct timer silence, interval;
+    char cname[24]; /* of our own streams (RFC 7022 §4.2: by chance) */
+    uint8_t cname_n;
     struct session_line stream[OFFER_MEDIA_MAX];
     struct transport *transport[SESSION_SIDES][OFFER_MEDIA_MAX]; /* own ones */
     uint8_t secret[32];                                          /* our keys of SDES come from it */
@@ -137,6 +148,18 @@ extern const struct relay_handler session_packets;
 /* A packet of this side in clear, which may be changed, leaves on the other. */
 void session_forward(struct session *s, unsigned line, unsigned side, enum relay_component c,
                      struct block *b);
+
+/* ---- session_quality.c ---- */
+void session_quality_apply(struct session *s, unsigned line, unsigned side,
+                           const struct offer_map *map, unsigned n);
+void session_quality_begin(struct session *s);
+void session_quality_end(struct session *s);
+void session_on_interval(struct timer *t, void *arg);
+/* RTCP of this side, in clear. True: it goes on to the other. */
+bool session_quality_rtcp(struct session *s, unsigned line, unsigned side, sv datagram);
+/* A packet of a stream of ours leaves toward l. */
+void session_quality_sent(struct session *s, struct leg *l, const void *rtp, size_t n,
+                          uint32_t clock_hz);
 
 /* ---- session_end.c ---- */
 void session_echo(struct session *s, unsigned line, struct block *b);

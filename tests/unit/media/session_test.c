@@ -354,6 +354,40 @@ static void bundled_lines_are_told_apart(void **state)
     end();
 }
 
+/* ---- quality ---- */
+
+static void what_is_lost_on_the_way_is_counted_and_judged(void **state)
+{
+    struct session_figures f;
+    (void)state;
+    begin(&config);
+    for (unsigned i = 0; i < SESSION_SIDES; i++) {
+        struct offer_map *map = &plan->streams[0].map[i][0];
+        map->in = map->out =
+            (struct offer_codec){.id = CODEC_PCMU, .clock_hz = 8000, .channels = 1};
+    }
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+    for (uint16_t seq = 1; seq <= 40; seq++) {
+        if (seq % 10) /* a tenth is lost */
+            send_rtp(phone[0], 0, 0, seq);
+    }
+    send_rtp(phone[0], 0, 0, 41);
+    send_rtp(phone[1], 1, 0, 1);
+    send_rtp(phone[1], 1, 0, 2);
+    run_for(0);
+    assert_int_equal(session_figures(sessions, id, 0, 0, &f), ERR_OK);
+    assert_in_range(f.span.lost, 3, 4); /* the last packets may still come */
+    assert_true(f.span.mos > 1 && f.span.mos < 4.2);
+    assert_int_equal(session_figures(sessions, id, 0, 1, &f), ERR_OK);
+    assert_int_equal(f.span.lost, 0);
+    assert_true(f.span.mos > 4.2);
+    uint64_t judged = at->stats.mos_count;
+    session_end(sessions, id);
+    assert_int_equal(at->stats.mos_count, judged + 2);
+    assert_int_equal(stat_get(&at->stats, STAT_MEDIA_LOST), 4);
+    end();
+}
+
 /* ---- silence, limits ---- */
 
 static void silence_is_told(void **state)
@@ -406,6 +440,7 @@ int main(void)
         cmocka_unit_test(encrypted_on_one_side_plain_on_the_other),
         cmocka_unit_test(keys_of_sides_lines_and_sessions_differ),
         cmocka_unit_test(bundled_lines_are_told_apart),
+        cmocka_unit_test(what_is_lost_on_the_way_is_counted_and_judged),
         cmocka_unit_test(silence_is_told),
         cmocka_unit_test(what_does_not_fit_changes_nothing),
     };

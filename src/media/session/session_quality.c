@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* What each side hears: counted as it passes, told by its RTCP; and RTCP of ours where a stream ends here. */
+#include "session/session_priv.h"
+
+#define INTERVAL     (5 * USEC_S)
+#define BANDWIDTH    8000 /* octets a second of a stream that ends here: of sound */
+#define RTCP_PACKET  1200
+#define RTCP_AT_ONCE USEC_MS
+
+/* ---- what codec is heard ---- */
+
+static const struct quality_codec *quality_of(enum offer_codec_id id)
+{
+    switch (id) {
+    case CODEC_PCMU:
+    case CODEC_PCMA:
+        return &quality_g711;
+    case CODEC_G722:
+        return &quality_g722;
+    case CODEC_OPUS:
+        return &quality_opus;
+    default:
+        return &quality_unknown;
+    }
+}
+
+void session_quality_apply(struct session *s, unsigned line, unsigned side,
+                           const struct offer_map *map, unsigned n)
+{
+    struct leg *l = &s->stream[line].leg[side];
+    if (n == 0 || map[0].in.clock_hz == 0)
+        return;
+    const struct quality_codec *told = l->quality.codec_out; /* by the other side's map */
+    if (l->clock_hz == 0) {
+        quality_leg_init(&l->quality, map[0].in.clock_hz);
+        l->quality.codec_out = told ? told : l->quality.codec_out;
+    } else if (l->clock_hz != map[0].in.clock_hz) {
+        quality_rx_clock(&l->quality.in, map[0].in.clock_hz);
+    }
+    l->clock_hz = map[0].in.clock_hz;
+    l->quality.codec_in = quality_of(map[0].out.id);
+    s->stream[line].leg[!side].quality.codec_out = quality_of(map[0].out.id);
+}
+
+/* ---- intervals ---- */
+
+static void end_interval(struct session *s, struct leg *l, const struct leg *other)
+{
+    struct stats *stats = &s->all->loop->stats;
+    const struct quality_counts *c = &l->quality.in.total;
+    if (l->clock_hz == 0)
+        return;
+    uint64_t lost = c->expected > c->received ? c->expected - c->received : 0;
+    if (lost > l->lost_told) {
+        stat_add(stats, STAT_MEDIA_LOST, (int64_t)(lost - l->lost_told));
+        l->lost_told = lost;
+    }
+    quality_interval(&l->quality, other->clock_hz ? &other->quality : NULL, loop_now(s->all->loop));
+}
+
+void session_on_interval(struct timer *t, void *arg)
+{
+    struct session *s = arg;
+    for (unsigned i = 0; i < s->lines; i++) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++)
+            end_interval(s, &s->stream[i].leg[side], &s->stream[i].leg[!side]);
+    }
+    loop_timer_about(s->all->loop, t, INTERVAL);
+}
+
+void session_quality_begin(struct session *s)
+{
+    loop_timer_about(s->all->loop, &s->interval, INTERVAL);
+}
+
+/* The call's own score joins those of others. */
+void session_quality_end(struct session *s)
+{
+    loop_timer_cancel(s->all->loop, &s->interval);
+    for (unsigned i = 0; i < s->lines; i++) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++) {
+            struct leg *l = &s->stream[i].leg[side], *other = &s->stream[i].leg[!side];
+            struct quality_span all, worst;
+            loop_timer_cancel(s->all->loop, &l->report);
+            if (l->clock_hz == 0 || s->stream[i].kind != OFFER_AUDIO)
+                continue;
+            end_interval(s, l, other);
+            quality_direction(&l->quality, &other->quality, &all, &worst);
+            if (all.mos > 0)
+                stat_mos(&s->all->loop->stats, all.mos);
+        }
+    }
+}
+
+/* ---- RTCP ---- */
+
+/* A stream that is made anew here, or ends here, has reports of ours. */
+static bool ends_here(const struct session *s, const struct leg *l)
+{
+    const struct session_line *st = &s->stream[l->line];
+    return s->alone || st->leg[SESSION_OFFERER].coder || st->leg[SESSION_ANSWERER].coder;
+}
+
+bool session_quality_rtcp(struct session *s, unsigned line, unsigned side, sv datagram)
+{
+    struct leg *l = &s->stream[line].leg[side], *other = &s->stream[line].leg[!side];
+    usec now = loop_now(s->all->loop);
+    enum err rc = ERR_OK;
+    if (l->clock_hz == 0)
+        return !ends_here(s, l);
+    if (ends_here(s, l)) {
+        rc = quality_received(&l->quality, datagram, now);
+        struct quality_span heard;
+        if (!rc && other->coder && quality_out(&l->quality, NULL, &heard))
+            transcode_set_loss(other->coder, (unsigned)(100 * heard.loss));
+        return false;
+    }
+    rc = quality_passed(&l->quality, &other->quality, datagram, now);
+    return !rc; /* what is no RTCP goes no further */
+}
+
+static void set_report(struct session *s, struct leg *l)
+{
+    struct loop *loop = s->all->loop;
+    usec due = quality_rtcp_due(&l->quality);
+    if (due == USEC_NEVER)
+        loop_timer_cancel(loop, &l->report);
+    else
+        loop_timer(loop, &l->report, due > loop_now(loop) ? due - loop_now(loop) : RTCP_AT_ONCE);
+}
+
+static void on_report(struct timer *t, void *arg)
+{
+    struct leg *l = arg;
+    struct session *s = l->session;
+    struct loop *loop = s->all->loop;
+    struct block *b = block_new(loop->blocks, RTCP_PACKET + SRTCP_ROOM);
+    struct buf out;
+    struct quality_rtcp r = {.ssrc = l->quality.tx.ssrc,
+                             .cname = s->cname_n ? (sv){s->cname, s->cname_n} : SV("-")};
+    (void)t;
+    if (!b)
+        return;
+    buf_init(&out, b->p, RTCP_PACKET);
+    quality_rtcp_put(&l->quality, &out, &r, loop_now(loop), loop_wall(loop),
+                     (uint32_t)loop_random(loop));
+    b->n = (uint32_t)out.n;
+    if (!out.rc && l->transport && l->transport->open && session_seal(l->transport, true, b) &&
+        !relay_send(&l->transport->relay, RELAY_RTCP, block_ref(b)))
+        stat_inc(&loop->stats, STAT_MEDIA_UNSENT);
+    block_unref(b);
+    set_report(s, l);
+}
+
+void session_quality_sent(struct session *s, struct leg *l, const void *rtp, size_t n,
+                          uint32_t clock_hz)
+{
+    usec now = loop_now(s->all->loop);
+    bool first = l->quality.tx.clock_hz == 0;
+    if (l->clock_hz == 0 || n < RTP_HEADER)
+        return;
+    quality_sent_packet(&l->quality, rtpmsg_ssrc(rtp), clock_hz, rtpmsg_ts(rtp), n - RTP_HEADER,
+                        now);
+    if (!first)
+        return;
+    timer_init(&l->report, on_report, l);
+    quality_rtcp_start(&l->quality, BANDWIDTH, now, (uint32_t)loop_random(s->all->loop));
+    set_report(s, l);
+}

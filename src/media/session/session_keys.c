@@ -79,9 +79,10 @@ static void drop_contexts(struct transport *t)
             if (both[i])
                 MEM_GIVE(both[i]);
         }
+        if (t->out[c]) /* what it has sent is never sent again under the same key */
+            t->generation++;
         t->in[c] = t->out[c] = NULL;
     }
-    t->generation++;
 }
 
 enum err session_context(struct transport *t, struct srtp_context **c, enum srtp_role role,

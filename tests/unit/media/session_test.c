@@ -306,6 +306,16 @@ static void encrypted_on_one_side_plain_on_the_other(void **state)
     struct session_figures f;
     assert_int_equal(session_figures(sessions, id, 0, 1, &f), ERR_OK);
     assert_int_equal(f.refused, 3);
+    /* a description again has the keys that are in use; one after others were used has new ones */
+    const struct offer_key *key = &ours[1]->media[0].keys[SUITE_AES_CM_128_HMAC_SHA1_80];
+    uint8_t was[16];
+    memcpy(was, key->key, 16);
+    assert_int_equal(session_ours(sessions, id, 1, SESSION_NEXT, ours[1]), ERR_OK);
+    assert_memory_equal(was, key->key, 16);
+    plan->streams[0].leg[1].keying = OFFER_PLAIN;
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+    assert_int_equal(session_ours(sessions, id, 1, SESSION_NEXT, ours[1]), ERR_OK);
+    assert_memory_not_equal(was, key->key, 16);
     srtp_context_done(&out);
     srtp_context_done(&in);
     end();

@@ -4,12 +4,7 @@
 
 static void set_tick(struct leg *l)
 {
-    struct loop *loop = l->session->all->loop;
-    usec next = transcode_next(l->coder);
-    if (next == USEC_NEVER)
-        loop_timer_cancel(loop, &l->tick);
-    else
-        loop_timer(loop, &l->tick, next > loop_now(loop) ? next - loop_now(loop) : 0);
+    loop_timer_at(l->session->all->loop, &l->tick, transcode_next(l->coder));
 }
 
 static void on_tick(struct timer *t, void *arg)

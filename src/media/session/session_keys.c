@@ -184,13 +184,8 @@ void session_on_other(void *arg, struct relay_transport *rt, enum relay_componen
 
 void session_timer(struct transport *t)
 {
-    struct loop *l = t->session->all->loop;
     usec next = session_dtls_next(t), ice = t->ice ? ice_lite_next(t->ice) : USEC_NEVER;
-    next = next < ice ? next : ice;
-    if (next == USEC_NEVER)
-        loop_timer_cancel(l, &t->timer);
-    else
-        loop_timer(l, &t->timer, next > loop_now(l) ? next - loop_now(l) : 0);
+    loop_timer_at(t->session->all->loop, &t->timer, next < ice ? next : ice);
 }
 
 void session_on_timer(struct timer *timer, void *arg)

@@ -2,10 +2,9 @@
 /* What each side hears: counted as it passes, told by its RTCP; and RTCP of ours where a stream ends here. */
 #include "session/session_priv.h"
 
-#define INTERVAL     (5 * USEC_S)
-#define BANDWIDTH    8000 /* octets a second of a stream that ends here: of sound */
-#define RTCP_PACKET  1200
-#define RTCP_AT_ONCE USEC_MS
+#define INTERVAL    (5 * USEC_S)
+#define BANDWIDTH   8000 /* octets a second of a stream that ends here: of sound */
+#define RTCP_PACKET 1200
 
 /* ---- what codec is heard ---- */
 
@@ -121,12 +120,7 @@ bool session_quality_rtcp(struct session *s, unsigned line, unsigned side, sv da
 
 static void set_report(struct session *s, struct leg *l)
 {
-    struct loop *loop = s->all->loop;
-    usec due = quality_rtcp_due(&l->quality);
-    if (due == USEC_NEVER)
-        loop_timer_cancel(loop, &l->report);
-    else
-        loop_timer(loop, &l->report, due > loop_now(loop) ? due - loop_now(loop) : RTCP_AT_ONCE);
+    loop_timer_at(s->all->loop, &l->report, quality_rtcp_due(&l->quality));
 }
 
 static void on_report(struct timer *t, void *arg)

@@ -114,6 +114,14 @@ static inline void loop_timer_cancel(struct loop *l, struct timer *t)
 {
     wheel_cancel(&l->wheel, t);
 }
+/* For a machine that says when it wants to be called again: at that time, which may be past; USEC_NEVER: not at all. */
+static inline void loop_timer_at(struct loop *l, struct timer *t, usec at)
+{
+    if (at == USEC_NEVER)
+        loop_timer_cancel(l, t);
+    else
+        loop_timer(l, t, at > l->now ? at - l->now : 0);
+}
 /* Seeded in the simulation, the kernel's in the real backend: fit for tags, branches and nonces. */
 uint64_t loop_random(struct loop *l);
 void loop_random_bytes(struct loop *l, void *p, size_t n);

@@ -64,6 +64,8 @@ void buf_str(struct buf *b, const char *cstr);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_i64(struct buf *b, int64_t v);
 void buf_hex(struct buf *b, const void *p, size_t n);
+/* An IPv4 (n 4) or IPv6 (n 16) address in network order, as RFC 5952 §4 writes it, without brackets. */
+void buf_ip(struct buf *b, const uint8_t *ip, size_t n);
 /* A piece of 256 octets or more needs room for one octet beyond it. */
 __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *b, const char *fmt, ...);
 /* s as the inside of a JSON string: quotes, backslash, controls and invalid UTF-8 escaped. (D25) */

@@ -22,43 +22,10 @@ static bool same_host(const struct offer_ip *a, const struct offer_ip *b)
     return a->n == b->n && memcmp(a->ip, b->ip, a->n) == 0;
 }
 
-/* RFC 5952: lower case, the longest run of two or more zero groups as "::". */
-static void put_ip6(struct buf *b, const uint8_t ip[16])
-{
-    unsigned group[8], best = 8, best_n = 1;
-    for (unsigned i = 0; i < 8; i++)
-        group[i] = (unsigned)ip[2 * i] << 8 | ip[2 * i + 1];
-    for (unsigned i = 0; i < 8; i++) {
-        unsigned n = 0;
-        while (i + n < 8 && group[i + n] == 0)
-            n++;
-        if (n > best_n) {
-            best = i;
-            best_n = n;
-        }
-    }
-    for (unsigned i = 0; i < 8; i++) {
-        if (i == best) {
-            buf_str(b, "::");
-            i += best_n - 1;
-            continue;
-        }
-        buf_printf(b, "%s%x", i == 0 || i == best + best_n ? "" : ":", group[i]);
-    }
-}
-
-static void put_ip(struct buf *b, const struct offer_ip *ip)
-{
-    if (ip->n == 16)
-        put_ip6(b, ip->ip);
-    else
-        buf_printf(b, "%u.%u.%u.%u", ip->ip[0], ip->ip[1], ip->ip[2], ip->ip[3]);
-}
-
 static void put_conn(struct buf *b, const struct offer_ip *ip)
 {
     buf_str(b, ip->n == 16 ? "IN IP6 " : "IN IP4 ");
-    put_ip(b, ip);
+    buf_ip(b, ip->ip, ip->n);
 }
 
 /* ---- transport ---- */
@@ -69,7 +36,7 @@ static void put_candidate(struct buf *b, const struct offer_ip *ip, unsigned ind
 {
     uint32_t priority = (uint32_t)ICE_TYPE_HOST << 24 | (65535u - index) << 8 | (256u - component);
     buf_printf(b, "a=candidate:%u %u UDP %u ", index + 1, component, (unsigned)priority);
-    put_ip(b, ip);
+    buf_ip(b, ip->ip, ip->n);
     buf_printf(b, " %u typ host\r\n", ip->port);
 }
 

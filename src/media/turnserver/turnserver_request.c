@@ -180,21 +180,20 @@ static unsigned read_peers(struct turnserver_request *rq, struct addr *ret_peers
 {
     struct stun_walk w = {0};
     struct addr to;
-    size_t n = 0;
     unsigned code = 0;
+    *ret_n = 0;
     for (struct stun_attr a; stunmsg_next(rq->m, &w, &a) && !code;) {
         if (a.type != STUN_XOR_PEER_ADDRESS)
             continue;
-        if (n == PEERS_MAX)
+        if (*ret_n == PEERS_MAX)
             return STUN_INSUFFICIENT_CAPACITY;
-        enum err rc = turnserver_peer_read(rq->m, a.value, &ret_peers[n]);
+        struct addr *peer = &ret_peers[(*ret_n)++];
+        enum err rc = turnserver_peer_read(rq->m, a.value, peer);
         code = rc == ERR_UNSUPPORTED ? STUN_PEER_FAMILY_MISMATCH
                : rc                  ? STUN_BAD_REQUEST
-                                     : turnserver_check_peer(rq, &ret_peers[n], &to);
-        n++;
+                                     : turnserver_check_peer(rq, peer, &to);
     }
-    *ret_n = n;
-    return code ? code : n ? 0 : STUN_BAD_REQUEST;
+    return code ? code : *ret_n ? 0 : STUN_BAD_REQUEST;
 }
 
 static void serve_create_permission(struct turnserver_request *rq)

@@ -138,7 +138,7 @@ static struct bodies_dialog *dialog_new(struct caller *p, struct rx *rx, sv loca
     struct scenario *sc = p->sc;
     struct bodies_dialog *d = take(sc, sizeof(*d));
     struct sip_walk w = {.m = &rx->msg, .id = SIP_H_RECORD_ROUTE};
-    const struct sip_addr *remote, *contact;
+    const struct sip_addr *remote = NULL, *contact = NULL;
     struct sip_item item;
     size_t total = sipmsg_count(&rx->msg, SIP_H_RECORD_ROUTE), n;
     if (total > ROUTES)

@@ -35,12 +35,15 @@ static void info(sv body, enum dtmf_info form)
     struct buf b;
     uint8_t event, event2 = 0;
     uint32_t ms, ms2 = 0;
-    if (dtmf_info_parse(form, body, &event, &ms))
+    unsigned line;
+    if (dtmf_info_parse(form, body, &event, &ms, &line)) {
+        must(line <= body.n);
         return;
+    }
     must(event < DTMF_KEYS && ms <= DTMF_INFO_LONGEST_MS);
     buf_init(&b, mem, sizeof mem);
     dtmf_info_print(&b, form, event, ms);
-    must(b.rc == ERR_OK && dtmf_info_parse(form, buf_sv(&b), &event2, &ms2) == ERR_OK);
+    must(b.rc == ERR_OK && dtmf_info_parse(form, buf_sv(&b), &event2, &ms2, &line) == ERR_OK);
     must(event == event2 && ms == ms2);
 }
 

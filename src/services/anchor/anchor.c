@@ -124,7 +124,7 @@ static struct dialog *dialog_of(struct anchor *a, sv call_id, sv tag, sv other, 
     return NULL;
 }
 
-static struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_side)
+struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_side)
 {
     const struct sip_addr *from, *to;
     sv call_id;

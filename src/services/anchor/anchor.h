@@ -39,6 +39,9 @@ size_t anchor_count(const struct anchor *a);
  *   set  the snapshot that the request goes by */
 struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set);
 extern const struct proxy_bodies anchor_bodies;
+/* A request within a dialog, any but ACK and CANCEL, before it goes on; txn: its transaction. True: it was for us (keys by
+ * INFO), and txn is answered and let go of. */
+bool anchor_request(struct anchor *a, struct rx *rx, struct stxn *txn);
 /* How an ACK is to go on: with another description, in its arena, or as it came. */
 void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret);
 

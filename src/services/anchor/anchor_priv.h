@@ -3,7 +3,9 @@
  *
  *   anchor.c          dialogs, and what the proxy asks about each message
  *   anchor_offer.c    an offer on its way, and its answer
- *   anchor_party.c    what is known of a side, and how offers are put to it */
+ *   anchor_party.c    what is known of a side, and how offers are put to it
+ *   anchor_info.c     INFO that is for us
+ *   anchor_digit.c    keys that a side presses */
 #ifndef ANCHOR_PRIV_H
 #define ANCHOR_PRIV_H
 #include "anchor/anchor.h"
@@ -81,6 +83,23 @@ static inline sv text_sv(const struct text *t)
 void dialog_end(struct dialog *d);
 /* Likewise, but the callee goes on counting as he was taught to: so it is known until BYE, or for a day. */
 void dialog_mute(struct dialog *d);
+
+/* The dialog of rx, and who of it sent it; NULL: none of ours. */
+struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_side);
+
+/* ---- anchor_info.c ---- */
+/* What an INFO is answered with. */
+struct info_answer {
+    uint16_t status; /* 200 at first */
+    sv reason;       /* SV_NONE: the usual one */
+    sv headers;      /* whole lines with CRLF */
+};
+/* rx is an INFO of this side (RFC 6086). True: it is for us, and answered with *ret; else the next one is asked, and what
+ * nobody takes goes on. Texts: static, or in rx's arena. */
+typedef bool info_fn(struct dialog *d, unsigned from, struct rx *rx, struct info_answer *ret);
+
+/* ---- anchor_digit.c ---- */
+info_fn anchor_digit_info;
 
 /* ---- anchor_party.c ---- */
 /* Who sent rx. */

@@ -251,7 +251,8 @@ static void on_proved(struct pending *p)
     } else if (!hop.known && p->route.next && !routing_may_follow(p, p->route.next)) {
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
     } else {
-        forward_in_dialog(p->r, p->txn, p->rx, &p->route, &hop);
+        if (!p->r->anchor || !anchor_request(p->r->anchor, p->rx, p->txn))
+            forward_in_dialog(p->r, p->txn, p->rx, &p->route, &hop);
         pending_free(p);
     }
 }
@@ -310,5 +311,6 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
         return;
     if (call)
         accounting_request(r->accounting, call, rx, leg);
-    forward_in_dialog(r, txn, rx, route, &hop);
+    if (!r->anchor || !anchor_request(r->anchor, rx, txn))
+        forward_in_dialog(r, txn, rx, route, &hop);
 }

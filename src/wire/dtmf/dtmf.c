@@ -114,12 +114,14 @@ static bool take_line(sv *text, sv *ret_line)
     return true;
 }
 
-static enum err parse_relay(sv body, uint8_t *ret_event, uint32_t *ret_ms)
+static enum err parse_relay(sv body, uint8_t *ret_event, uint32_t *ret_ms, unsigned *reterr_line)
 {
     bool signal = false;
     uint8_t event = 0;
     uint64_t ms = 0;
+    *reterr_line = 0;
     for (sv line; take_line(&body, &line);) {
+        ++*reterr_line;
         size_t equals = sv_chr(line, '=');
         sv name = sv_trim(sv_sub(line, 0, equals));
         sv value = sv_trim(sv_sub(line, equals + 1, line.n));
@@ -133,6 +135,7 @@ static enum err parse_relay(sv body, uint8_t *ret_event, uint32_t *ret_ms)
                 return rc == ERR_RANGE ? ERR_TOOBIG : ERR_SYNTAX;
         }
     }
+    *reterr_line = 0;
     if (!signal)
         return ERR_SYNTAX;
     *ret_event = event;
@@ -140,12 +143,15 @@ static enum err parse_relay(sv body, uint8_t *ret_event, uint32_t *ret_ms)
     return ERR_OK;
 }
 
-enum err dtmf_info_parse(enum dtmf_info form, sv body, uint8_t *ret_event, uint32_t *ret_ms)
+enum err dtmf_info_parse(enum dtmf_info form, sv body, uint8_t *ret_event, uint32_t *ret_ms,
+                         unsigned *reterr_line)
 {
+    *reterr_line = 0;
     if (body.n > DTMF_INFO_MAX)
         return ERR_TOOBIG;
     if (form == DTMF_INFO_RELAY)
-        return parse_relay(body, ret_event, ret_ms);
+        return parse_relay(body, ret_event, ret_ms, reterr_line);
+    *reterr_line = 1;
     if (!key_of(sv_trim(body), ret_event))
         return ERR_SYNTAX;
     *ret_ms = 0;

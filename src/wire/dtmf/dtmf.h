@@ -59,10 +59,11 @@ enum { DTMF_INFO_MAX = 256, DTMF_INFO_LONGEST_MS = 60000 };
 /* Which one a Content-Type means; parameters do not matter. */
 bool dtmf_info_of(sv content_type, enum dtmf_info *ret_form);
 /* A key by its character or by its number (10: '*', …). Lines in any order, unknown ones are passed over.
- *   ret_ms  0: not said (always of DTMF_INFO_PLAIN)
+ *   ret_ms       0: not said (always of DTMF_INFO_PLAIN)
+ *   reterr_line  which line of the body, 1 the first; 0: what is missing, or the whole
  * Errors: ERR_SYNTAX, ERR_TOOBIG (body, duration). */
 MUST_USE enum err dtmf_info_parse(enum dtmf_info form, sv body, uint8_t *ret_event,
-                                  uint32_t *ret_ms);
+                                  uint32_t *ret_ms, unsigned *reterr_line);
 /* Errors are b's: ERR_TOOBIG; ERR_SYNTAX: no key. */
 void dtmf_info_print(struct buf *b, enum dtmf_info form, uint8_t event, uint32_t ms);
 

@@ -103,51 +103,57 @@ static void info_bodies_are_read(void **state)
         enum err rc;
         uint8_t event;
         uint32_t ms;
+        unsigned line; /* that is wrong */
     } rows[] = {
-        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=160\r\n", ERR_OK, 5, 160},
-        {DTMF_INFO_RELAY, "Signal= #\nDuration = 250", ERR_OK, 11, 250},
-        {DTMF_INFO_RELAY, "duration=100\r\nsignal=d\r\n\r\n", ERR_OK, 15, 100},
-        {DTMF_INFO_RELAY, "Signal=10\r\n", ERR_OK, 10, 0},
-        {DTMF_INFO_RELAY, "Signal=16\r\nDuration=0\r\n", ERR_OK, 16, 0},
-        {DTMF_INFO_RELAY, "Signal=!\r\nVolume=3\r\nwhat is this\r\n", ERR_OK, 16, 0},
-        {DTMF_INFO_RELAY, "Signal=17\r\n", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_RELAY, "Signal=\r\n", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_RELAY, "Signal=55\r\n", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_RELAY, "Signal=5\r\nSignal=6\r\n", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_RELAY, "Duration=160\r\n", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=-1\r\n", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=60001\r\n", ERR_TOOBIG, 0, 0},
-        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=99999999999999999999999\r\n", ERR_TOOBIG, 0, 0},
-        {DTMF_INFO_RELAY, "", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_PLAIN, "5", ERR_OK, 5, 0},
-        {DTMF_INFO_PLAIN, " *\r\n", ERR_OK, 10, 0},
-        {DTMF_INFO_PLAIN, "11", ERR_OK, 11, 0},
-        {DTMF_INFO_PLAIN, "", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_PLAIN, "E", ERR_SYNTAX, 0, 0},
-        {DTMF_INFO_PLAIN, "1 2", ERR_SYNTAX, 0, 0},
+        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=160\r\n", ERR_OK, 5, 160, 0},
+        {DTMF_INFO_RELAY, "Signal= #\nDuration = 250", ERR_OK, 11, 250, 0},
+        {DTMF_INFO_RELAY, "duration=100\r\nsignal=d\r\n\r\n", ERR_OK, 15, 100, 0},
+        {DTMF_INFO_RELAY, "Signal=10\r\n", ERR_OK, 10, 0, 0},
+        {DTMF_INFO_RELAY, "Signal=16\r\nDuration=0\r\n", ERR_OK, 16, 0, 0},
+        {DTMF_INFO_RELAY, "Signal=!\r\nVolume=3\r\nwhat is this\r\n", ERR_OK, 16, 0, 0},
+        {DTMF_INFO_RELAY, "Signal=17\r\n", ERR_SYNTAX, 0, 0, 1},
+        {DTMF_INFO_RELAY, "Signal=\r\n", ERR_SYNTAX, 0, 0, 1},
+        {DTMF_INFO_RELAY, "Signal=55\r\n", ERR_SYNTAX, 0, 0, 1},
+        {DTMF_INFO_RELAY, "Signal=5\r\nSignal=6\r\n", ERR_SYNTAX, 0, 0, 2},
+        {DTMF_INFO_RELAY, "Duration=160\r\n", ERR_SYNTAX, 0, 0, 0},
+        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=-1\r\n", ERR_SYNTAX, 0, 0, 2},
+        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=60001\r\n", ERR_TOOBIG, 0, 0, 2},
+        {DTMF_INFO_RELAY, "Signal=5\r\nDuration=99999999999999999999999\r\n", ERR_TOOBIG, 0, 0, 2},
+        {DTMF_INFO_RELAY, "", ERR_SYNTAX, 0, 0, 0},
+        {DTMF_INFO_PLAIN, "5", ERR_OK, 5, 0, 0},
+        {DTMF_INFO_PLAIN, " *\r\n", ERR_OK, 10, 0, 0},
+        {DTMF_INFO_PLAIN, "11", ERR_OK, 11, 0, 0},
+        {DTMF_INFO_PLAIN, "", ERR_SYNTAX, 0, 0, 1},
+        {DTMF_INFO_PLAIN, "E", ERR_SYNTAX, 0, 0, 1},
+        {DTMF_INFO_PLAIN, "1 2", ERR_SYNTAX, 0, 0, 1},
     };
     uint8_t event;
     uint32_t ms;
+    unsigned line;
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         event = 99;
         ms = 99;
-        assert_int_equal(dtmf_info_parse(rows[i].form, sv_of(rows[i].body), &event, &ms),
+        assert_int_equal(dtmf_info_parse(rows[i].form, sv_of(rows[i].body), &event, &ms, &line),
                          rows[i].rc);
         assert_true(rows[i].rc ? event == 99 && ms == 99
                                : event == rows[i].event && ms == rows[i].ms);
+        assert_true(!rows[i].rc || line == rows[i].line);
     }
     memset(mem, '\n', sizeof mem);
     memcpy(mem, "Signal=5", 8);
-    assert_int_equal(dtmf_info_parse(DTMF_INFO_RELAY, (sv){mem, 256}, &event, &ms), ERR_OK);
-    assert_int_equal(dtmf_info_parse(DTMF_INFO_RELAY, (sv){mem, 257}, &event, &ms), ERR_TOOBIG);
-    assert_int_equal(dtmf_info_parse(DTMF_INFO_PLAIN, (sv){mem, 257}, &event, &ms), ERR_TOOBIG);
+    assert_int_equal(dtmf_info_parse(DTMF_INFO_RELAY, (sv){mem, 256}, &event, &ms, &line), ERR_OK);
+    assert_int_equal(dtmf_info_parse(DTMF_INFO_RELAY, (sv){mem, 257}, &event, &ms, &line),
+                     ERR_TOOBIG);
+    assert_int_equal(dtmf_info_parse(DTMF_INFO_PLAIN, (sv){mem, 257}, &event, &ms, &line),
+                     ERR_TOOBIG);
 }
 
 static void info_bodies_are_written(void **state)
 {
     uint8_t event;
     uint32_t ms;
+    unsigned line;
     (void)state;
     dtmf_info_print(&b, DTMF_INFO_RELAY, 11, 160);
     assert_true(sv_eq(buf_sv(&b), SV("Signal=#\r\nDuration=160\r\n")));
@@ -155,7 +161,7 @@ static void info_bodies_are_written(void **state)
         for (int form = 0; form < 2; form++) {
             buf_reset(&b);
             dtmf_info_print(&b, (enum dtmf_info)form, i, 100000);
-            assert_int_equal(dtmf_info_parse((enum dtmf_info)form, buf_sv(&b), &event, &ms),
+            assert_int_equal(dtmf_info_parse((enum dtmf_info)form, buf_sv(&b), &event, &ms, &line),
                              ERR_OK);
             assert_true(event == i && ms == (form == DTMF_INFO_RELAY ? 60000 : 0));
         }

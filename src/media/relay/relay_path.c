@@ -4,11 +4,14 @@
 
 enum {
     CONSISTENT = 3, /* packets in order, before a source is learned without keys */
-    IN_ORDER = 16,  /* sequence numbers that a packet may be ahead of the one before */
+    OTHER_CONSISTENT =
+        25,        /* and before a second port of a host that is not behind a NAT is heard */
+    IN_ORDER = 16, /* sequence numbers that a packet may be ahead of the one before */
     UNPROVED_MAX =
         500, /* packets to a public address that is not its signalling's, until it answers */
 };
-/* A sender that uses another port than it told is heard if nothing has come from the one told for so long. */
+/* A sender that uses another port than it told is heard if nothing has come from the one told for so long, and until
+ * something comes from there: then it is no such sender, and the other port is somebody else's. */
 #define OTHER_AFTER (1 * USEC_S)
 
 static bool is_local(enum addr_class c)
@@ -128,6 +131,7 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
     if (addr_equal(from, &p->to)) {
         p->proved = true;
         p->unproved = 0;
+        p->other = (struct addr){0};
         return true;
     }
     if (p->secure) {
@@ -146,13 +150,14 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
     p->candidate = *from;
     p->ssrc = ssrc;
     p->seq = seq;
-    if (p->consistent < CONSISTENT)
+    if (p->consistent < (behind_nat(p) ? CONSISTENT : OTHER_CONSISTENT))
         return false;
     if (behind_nat(p)) {
         learn(p, from);
         return true;
     }
     /* one host, two ports: what it told stays where it is sent to */
+    p->consistent = OTHER_CONSISTENT; /* a count that stays in its octet */
     if (now < p->since + OTHER_AFTER)
         return false;
     p->other = *from;

@@ -62,13 +62,24 @@ static void a_sender_with_two_ports_is_heard_but_not_sent_to(void **state)
     struct relay_path p = path_of(PHONE, "198.51.100.7:5060", false, ME);
     (void)state;
     usec late = USEC_S + 1500 * USEC_MS;
-    assert_false(hear(&p, "198.51.100.7:5000", 3, 1, USEC_S));
-    assert_false(hear(&p, "198.51.100.7:5000", 3, 2, USEC_S));
-    assert_false(
-        hear(&p, "198.51.100.7:5000", 3, 3, USEC_S)); /* too early: the one told may come yet */
-    assert_true(hear(&p, "198.51.100.7:5000", 3, 4, late));
-    assert_true(hear(&p, "198.51.100.7:5000", 3, 5, 60 * USEC_S));
+    for (uint16_t i = 1; i <= 300; i++) /* too early: the one told may come yet */
+        assert_false(hear(&p, "198.51.100.7:5000", 3, i, USEC_S));
+    assert_true(hear(&p, "198.51.100.7:5000", 3, 301, late));
+    assert_true(hear(&p, "198.51.100.7:5000", 3, 302, 60 * USEC_S));
     assert_true(sends_to(&p, PHONE));
+}
+
+static void a_second_port_is_given_up_when_the_one_told_speaks(void **state)
+{
+    struct relay_path p = path_of(PHONE, "198.51.100.7:5060", false, ME);
+    (void)state;
+    usec late = 3 * USEC_S;
+    for (uint16_t i = 1; i < 25; i++) /* half a second of sound, not a handful of packets */
+        assert_false(hear(&p, "198.51.100.7:5000", 3, i, late));
+    assert_true(hear(&p, "198.51.100.7:5000", 3, 25, late));
+    assert_true(hear(&p, PHONE, 1, 1, late));
+    assert_false(hear(&p, "198.51.100.7:5000", 3, 26, late));
+    assert_true(hear(&p, PHONE, 1, 2, late));
 }
 
 /* ---- behind a NAT ---- */
@@ -308,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_told_his_address_is_heard_there_and_nobody_else),
         cmocka_unit_test(a_sender_with_two_ports_is_heard_but_not_sent_to),
+        cmocka_unit_test(a_second_port_is_given_up_when_the_one_told_speaks),
         cmocka_unit_test(behind_a_nat_the_port_is_learned_from_where_the_signalling_comes),
         cmocka_unit_test(packets_that_do_not_belong_together_teach_nothing),
         cmocka_unit_test(after_the_window_nothing_is_learned),

@@ -135,6 +135,22 @@ static void write_again(struct srtp_context *c)
     must(sv_eq(buf_sv(&b), buf_sv(&again)));
 }
 
+/* Its writer is gone: who reads has never sent, or taken, what is still to come. */
+static void write_ahead(struct srtp_context *c)
+{
+    char one[SRTP_SAVED_MAX];
+    uint16_t seq;
+    bool behind;
+    struct buf b;
+    buf_init(&b, one, sizeof one);
+    srtp_context_save_ahead(c, &b);
+    must(b.rc == ERR_OK);
+    srtp_context_done(c);
+    must(srtp_context_load(c, now.engine, buf_sv(&b)) == ERR_OK);
+    for (uint32_t ssrc = 0; ssrc < 8; ssrc++)
+        must(!srtp_context_next(c, ssrc, &seq, &behind) || behind);
+}
+
 static void change(void)
 {
     uint8_t what = next();
@@ -151,8 +167,9 @@ static void change(void)
         now.anew |= srtp_context_forget(&now.rx, what / 4 % 8) == ERR_OK;
         break;
     case 2:
-        write_again(&now.tx);
-        write_again(&now.rx);
+        (what & 4 ? write_ahead : write_again)(&now.tx);
+        (what & 8 ? write_ahead : write_again)(&now.rx);
+        must(srtp_context_fresh(&now.tx, what / 16) != ERR_STATE);
         break;
     default:
         (void)srtp_context_worn(&now.tx, what);

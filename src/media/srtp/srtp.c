@@ -22,15 +22,10 @@ static size_t rtp_header(const uint8_t *p, size_t n)
 
 /* ---- windows (RFC 3711 §3.3.2) ---- */
 
-static bool window_empty(const struct srtp_window *w)
-{
-    return !(w->seen[0] & 1);
-}
-
 /* index was not there yet and is not too old to tell. */
 static bool window_allows(const struct srtp_window *w, uint64_t index)
 {
-    if (index > w->top || window_empty(w))
+    if (index > w->top || srtp_window_empty(w))
         return true;
     uint64_t back = w->top - index;
     return back < SRTP_WINDOW && !(w->seen[back / 64] >> back % 64 & 1);
@@ -51,12 +46,24 @@ static void window_move(struct srtp_window *w, uint64_t by)
 
 static void window_take(struct srtp_window *w, uint64_t index)
 {
-    if (window_empty(w) || index > w->top) {
-        window_move(w, window_empty(w) ? SRTP_WINDOW : index - w->top);
+    if (srtp_window_empty(w) || index > w->top) {
+        window_move(w, srtp_window_empty(w) ? SRTP_WINDOW : index - w->top);
         w->top = index;
     }
     uint64_t back = w->top - index;
     w->seen[back / 64] |= 1ULL << back % 64;
+}
+
+/* One of a receiver that was read from a form which is behind: what lies before the first packet that comes now may
+ * have come in between, so that it is too old to tell. */
+static void window_take_behind(struct srtp_window *w, uint64_t index, bool *behind)
+{
+    bool newer = *behind && index > w->top;
+    window_take(w, index);
+    if (newer) {
+        w->seen[0] = w->seen[1] = UINT64_MAX;
+        *behind = false;
+    }
 }
 
 /* Only this one was seen. */
@@ -71,7 +78,7 @@ static void window_begin(struct srtp_window *w, uint64_t index)
  * zero: then the first round counts. May be one more than there are. */
 static uint64_t estimate(const struct srtp_window *w, uint16_t seq)
 {
-    if (window_empty(w))
+    if (srtp_window_empty(w))
         return seq;
     uint64_t roc = w->top >> 16;
     uint16_t newest = (uint16_t)w->top;
@@ -87,7 +94,7 @@ static uint64_t estimate(const struct srtp_window *w, uint16_t seq)
 static bool before_first(const struct srtp_window *w, uint16_t seq)
 {
     uint16_t back = (uint16_t)((uint16_t)w->top - seq);
-    return !window_empty(w) && w->top < SRTP_WINDOW && back > (uint16_t)w->top &&
+    return !srtp_window_empty(w) && w->top < SRTP_WINDOW && back > (uint16_t)w->top &&
            back < SRTP_WINDOW;
 }
 
@@ -109,13 +116,15 @@ enum err srtp_rtp_protect(struct srtp_context *c, uint8_t *p, size_t *n, size_t 
     uint64_t index = estimate(w, seq);
     if (index > SRTP_INDEX_MAX || c->keys.packets >= SRTP_PACKETS_MAX)
         return ERR_STATE;
-    if (!window_allows(w, index) || before_first(w, seq))
+    /* an SSRC that a form which is behind does not know may have been used by who wrote it */
+    if (s ? index > s->rtp_end || !window_allows(w, index) || before_first(w, seq) : c->behind)
         return ERR_EXISTS;
     if (!s && !(s = srtp_stream_add(c, ssrc)))
         return ERR_NOMEM;
     struct srtp_packet q = {&c->keys, c->engine, p, header, *n, ssrc, index};
     *n += srtp_seal_rtp(&q);
     window_take(&s->rtp, index);
+    s->rtp_behind = false;
     srtp_stream_used(c, s);
     c->keys.packets++;
     return ERR_OK;
@@ -132,9 +141,11 @@ enum err srtp_rtcp_protect(struct srtp_context *c, uint8_t *p, size_t *n, size_t
     uint32_t ssrc = rtpmsg_u32(p, 4);
     struct srtp_stream *s = srtp_stream_find(c, ssrc);
     /* §3.4: zero before the first, one more with each, not reset by new keys. */
-    uint64_t index = s && !window_empty(&s->rtcp) ? s->rtcp.top + 1 : 0;
+    uint64_t index = s && !srtp_window_empty(&s->rtcp) ? s->rtcp.top + 1 : 0;
     if (index > SRTCP_INDEX_MAX || c->keys.rtcp_packets >= SRTCP_PACKETS_MAX)
         return ERR_STATE;
+    if (s ? index > s->rtcp_end : c->behind)
+        return ERR_EXISTS;
     if (!s && !(s = srtp_stream_add(c, ssrc)))
         return ERR_NOMEM;
     struct srtp_packet q = {&c->keys, c->engine, p, IN_CLEAR, *n, ssrc, index};
@@ -179,7 +190,7 @@ static enum err attempts(struct srtp_context *c, const struct srtp_stream *s, ui
     uint64_t index = estimate(w, seq);
     bool fits = index <= SRTP_INDEX_MAX, fresh = fits && window_allows(w, index);
     unsigned n = 0;
-    if (!window_empty(w) && s->rtp_key == c->keys.number) {
+    if (!srtp_window_empty(w) && s->rtp_key == c->keys.number) {
         if (!fresh)
             return fits ? ERR_EXISTS : ERR_STATE;
         n = add_attempt(a, n, &c->keys, index, false);
@@ -190,7 +201,7 @@ static enum err attempts(struct srtp_context *c, const struct srtp_stream *s, ui
             n = add_attempt(a, n, c->old, index, true);
         if (fits)
             n = add_attempt(a, n, &c->keys, index, false);
-        uint64_t other = window_empty(w) && seq < SEQ_HALF ? 0x10000U | seq : seq;
+        uint64_t other = srtp_window_empty(w) && seq < SEQ_HALF ? 0x10000U | seq : seq;
         n = add_attempt(a, n, &c->keys, other, false);
     }
     *ret_n = n;
@@ -202,11 +213,11 @@ static enum err attempts(struct srtp_context *c, const struct srtp_stream *s, ui
 static void rtp_received(struct srtp_context *c, struct srtp_stream *s, const struct attempt *a)
 {
     bool first = s->rtp_key != a->keys->number;
-    bool anew = first && !a->old && !window_empty(&s->rtp) && a->index <= s->rtp.top;
+    bool anew = first && !a->old && !srtp_window_empty(&s->rtp) && a->index <= s->rtp.top;
     if (anew)
         window_begin(&s->rtp, a->index);
     else
-        window_take(&s->rtp, a->index);
+        window_take_behind(&s->rtp, a->index, &s->rtp_behind);
     if (!a->old || s->rtp_key == 0)
         s->rtp_key = a->keys->number;
     srtp_stream_used(c, s);
@@ -293,11 +304,11 @@ enum err srtp_rtcp_unprotect(struct srtp_context *c, uint8_t *p, size_t *n)
         return ERR_NOMEM;
     *n = q.n;
     struct srtp_keys *k = old ? c->old : &c->keys;
-    bool anew = first && !old && !window_empty(&s->rtcp) && q.index <= s->rtcp.top;
+    bool anew = first && !old && !srtp_window_empty(&s->rtcp) && q.index <= s->rtcp.top;
     if (anew)
         window_begin(&s->rtcp, q.index);
     else
-        window_take(&s->rtcp, q.index);
+        window_take_behind(&s->rtcp, q.index, &s->rtcp_behind);
     if (!old || s->rtcp_key == 0)
         s->rtcp_key = k->number;
     srtp_stream_used(c, s);

@@ -40,6 +40,7 @@ enum {
     SRTP_WINDOW = 128,       /* packets behind the newest that may still come (RFC 3711 §3.3.2) */
     SRTP_SSRCS_MAX = 256,
     SRTP_SAVED_MAX = 16384, /* octets of a written form: less */
+    SRTP_AHEAD = 16384,     /* indices that a form keeps for who wrote it */
 };
 
 struct srtp_suite_info {
@@ -75,6 +76,11 @@ struct srtp_stream {
     struct srtp_window rtcp; /* of 31 bits */
     uint32_t ssrc;
     uint32_t rtp_key, rtcp_key; /* the number of the keys that its newest packet had */
+    /* of a sender: no index beyond these while a form that says so may be read elsewhere */
+    uint64_t rtp_end;
+    uint32_t rtcp_end;
+    /* nothing has been sent, or taken, since it was read from a form that may be older than the last packet */
+    bool rtp_behind, rtcp_behind;
 };
 
 struct srtp_hmac {
@@ -98,6 +104,7 @@ struct srtp_context {
     struct srtp_keys *old; /* of a receiver after new keys, for what is still under way; or NULL */
     struct srtp_stream *more;
     uint8_t role;
+    bool behind;            /* it was read from a form that may be older than the last packet */
     uint16_t streams, room; /* SSRCs; for how many more than the first there is memory */
     uint16_t recent;        /* the SSRC that the newest packet had */
     struct srtp_stream first;
@@ -132,6 +139,14 @@ bool srtp_context_worn(const struct srtp_context *c, uint64_t lifetime);
  * Errors: ERR_STATE (a sender), ERR_NOTFOUND. */
 MUST_USE enum err srtp_context_forget(struct srtp_context *c, uint32_t ssrc);
 
+/* A sender takes an SSRC, made of chance, for a stream that is new: for one that cannot go on under the SSRC it had.
+ * Errors: ERR_STATE (a receiver), ERR_EXISTS (it has that one: another), ERR_NOMEM (none more). */
+MUST_USE enum err srtp_context_fresh(struct srtp_context *c, uint32_t ssrc);
+/* The sequence number behind the newest of this SSRC, with which its stream may go on. False: it has sent
+ * nothing, or may send no more.
+ *   ret_behind  it was read from a form ahead (below), and has not sent since */
+bool srtp_context_next(struct srtp_context *c, uint32_t ssrc, uint16_t *ret_seq, bool *ret_behind);
+
 /* ---- packets ----
  *
  *   p, n   the packet; n is what it has become, on success only
@@ -139,7 +154,8 @@ MUST_USE enum err srtp_context_forget(struct srtp_context *c, uint32_t ssrc);
  *
  * ERR_SYNTAX  no RTP or RTCP of version 2, or cut off; SRTCP that is not encrypted
  * ERR_TOOBIG  more octets than cap or SRTP_PACKET_MAX
- * ERR_EXISTS  received or sent already, or too old to tell
+ * ERR_EXISTS  received or sent already, or too old to tell; perhaps sent by who wrote this one's form, or by who
+ *             has read one of it
  * ERR_AUTH    not of who has the key
  * ERR_STATE   the keys are used up, or the sequence of indices is: nothing goes on without new ones
  * ERR_NOMEM   an SSRC too many, or no memory for another; the octets of a received packet are lost */
@@ -150,12 +166,24 @@ MUST_USE enum err srtp_rtcp_unprotect(struct srtp_context *c, uint8_t *p, size_t
 
 /* ---- written form ----
  *
- * A context in octets of our own, with its keys in clear. What is loaded goes on as what was saved would have,
- * so a sender's form that is older than its last packet must not be loaded: indices would come twice. */
+ * A context in octets of our own, with its keys in clear. Of a sender no index may ever be used by two: by who
+ * goes on after writing, and by who reads. So there are two forms.
+ *
+ * The last    its writer sends no more. Who reads it, once, goes on as its writer would have.
+ * One ahead   its writer goes on. Up to SRTP_AHEAD indices of each SSRC are its writer's, and of SRTCP as many; beyond
+ *             them it gets ERR_EXISTS, until it has written again (and the form before is gone). SSRCs that are new to
+ *             it are its as well. Who reads it has the indices behind those, and no SSRC that the form does not
+ *             have but by srtp_context_fresh: each stream is to go on at srtp_context_next. A peer finds its
+ *             index as long as it is less than 2^15 ahead of the last that came (RFC 3711 §3.3.1). An SSRC made of
+ *             chance that both have drawn is what is left: 2^-32 for each pair of them.
+ *             Of a receiver, what came after writing could be played to its reader again: but only before the
+ *             stream's first packet, which closes the window behind it. */
 
-/* Errors are b's. */
+/* The last. Errors are b's. */
 void srtp_context_save(const struct srtp_context *c, struct buf *b);
-/* All of octets. Errors: ERR_CORRUPT (not such a form, or of a later version), ERR_NOMEM; c is not set up then. */
+/* One ahead. Errors are b's; c keeps the bounds then too. */
+void srtp_context_save_ahead(struct srtp_context *c, struct buf *b);
+/* All of octets. Errors: ERR_CORRUPT (not such a form, or of another version), ERR_NOMEM; c is not set up then. */
 MUST_USE enum err srtp_context_load(struct srtp_context *c, struct srtp_engine *e, sv octets);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* srtp/srtp_context.c: suites, engines, keys; a context's life and its written form. */
+/* srtp/srtp_context.c: suites, engines, keys; a context's life. Its written form is srtp_form.c's. */
 #include "srtp/srtp_priv.h"
 #include <assert.h>
 
@@ -239,18 +239,18 @@ bool srtp_context_worn(const struct srtp_context *c, uint64_t lifetime)
 
 /* ---- SSRCs ---- */
 
-static struct srtp_stream *stream_at(const struct srtp_context *c, unsigned i)
+struct srtp_stream *srtp_stream_at(const struct srtp_context *c, unsigned i)
 {
     return i == 0 ? (struct srtp_stream *)&c->first : &c->more[i - 1];
 }
 
 struct srtp_stream *srtp_stream_find(struct srtp_context *c, uint32_t ssrc)
 {
-    if (c->recent < c->streams && stream_at(c, c->recent)->ssrc == ssrc)
-        return stream_at(c, c->recent);
+    if (c->recent < c->streams && srtp_stream_at(c, c->recent)->ssrc == ssrc)
+        return srtp_stream_at(c, c->recent);
     for (unsigned i = 0; i < c->streams; i++)
-        if (stream_at(c, i)->ssrc == ssrc)
-            return stream_at(c, i);
+        if (srtp_stream_at(c, i)->ssrc == ssrc)
+            return srtp_stream_at(c, i);
     return NULL;
 }
 
@@ -270,8 +270,8 @@ struct srtp_stream *srtp_stream_add(struct srtp_context *c, uint32_t ssrc)
         c->more = more;
         c->room = (uint16_t)room;
     }
-    struct srtp_stream *s = stream_at(c, c->streams++);
-    *s = (struct srtp_stream){.ssrc = ssrc};
+    struct srtp_stream *s = srtp_stream_at(c, c->streams++);
+    *s = (struct srtp_stream){.ssrc = ssrc, .rtp_end = SRTP_INDEX_MAX, .rtcp_end = SRTCP_INDEX_MAX};
     return s;
 }
 
@@ -287,154 +287,25 @@ enum err srtp_context_forget(struct srtp_context *c, uint32_t ssrc)
     struct srtp_stream *s = srtp_stream_find(c, ssrc);
     if (!s)
         return ERR_NOTFOUND;
-    *s = *stream_at(c, --c->streams);
+    *s = *srtp_stream_at(c, --c->streams);
     return ERR_OK;
 }
 
-/* ---- written form: version, role, keys, old keys or none, SSRCs; numbers with the high octet first ---- */
-
-enum { FORM = 1 };
-
-static void put(struct buf *b, uint64_t v, unsigned octets)
+enum err srtp_context_fresh(struct srtp_context *c, uint32_t ssrc)
 {
-    while (octets-- > 0)
-        buf_char(b, (char)(v >> (8 * octets)));
+    if (c->role == SRTP_RECEIVER)
+        return ERR_STATE;
+    if (srtp_stream_find(c, ssrc))
+        return ERR_EXISTS;
+    return srtp_stream_add(c, ssrc) ? ERR_OK : ERR_NOMEM;
 }
 
-static void put_keys(struct buf *b, const struct srtp_keys *k)
+bool srtp_context_next(struct srtp_context *c, uint32_t ssrc, uint16_t *ret_seq, bool *ret_behind)
 {
-    put(b, k->suite, 1);
-    put(b, k->number, 4);
-    put(b, k->packets, 8);
-    put(b, k->rtcp_packets, 8);
-    buf_mem(b, k->master, suites[k->suite].key + suites[k->suite].salt);
-}
-
-static void put_window(struct buf *b, const struct srtp_window *w)
-{
-    put(b, w->top, 8);
-    put(b, w->seen[0], 8);
-    put(b, w->seen[1], 8);
-}
-
-void srtp_context_save(const struct srtp_context *c, struct buf *b)
-{
-    assert(c->engine);
-    put(b, FORM, 1);
-    put(b, c->role, 1);
-    put_keys(b, &c->keys);
-    put(b, c->old != NULL, 1);
-    if (c->old)
-        put_keys(b, c->old);
-    put(b, c->streams, 2);
-    for (unsigned i = 0; i < c->streams; i++) {
-        const struct srtp_stream *s = stream_at(c, i);
-        put(b, s->ssrc, 4);
-        put(b, s->rtp_key, 4);
-        put(b, s->rtcp_key, 4);
-        put_window(b, &s->rtp);
-        put_window(b, &s->rtcp);
-    }
-}
-
-struct reader {
-    const uint8_t *p, *end;
-    bool bad;
-};
-
-static uint64_t get(struct reader *r, unsigned octets, uint64_t max)
-{
-    uint64_t v = 0;
-    if ((size_t)(r->end - r->p) < octets) {
-        r->bad = true;
-        return 0;
-    }
-    while (octets-- > 0)
-        v = v << 8 | *r->p++;
-    if (v > max) {
-        r->bad = true;
-        return 0;
-    }
-    return v;
-}
-
-static enum err get_keys(struct reader *r, struct srtp_keys *k, struct srtp_engine *e,
-                         enum srtp_role role)
-{
-    enum srtp_suite suite = (enum srtp_suite)get(r, 1, SRTP_SUITES - 1);
-    uint32_t number = (uint32_t)get(r, 4, UINT32_MAX);
-    uint64_t packets = get(r, 8, SRTP_PACKETS_MAX);
-    uint64_t rtcp_packets = get(r, 8, SRTCP_PACKETS_MAX);
-    size_t n = suites[suite].key + suites[suite].salt;
-    if (r->bad || (size_t)(r->end - r->p) < n)
-        return ERR_CORRUPT;
-    TRY(srtp_keys_init(k, e, role, suite, r->p));
-    r->p += n;
-    k->number = number;
-    k->packets = packets;
-    k->rtcp_packets = rtcp_packets;
-    return ERR_OK;
-}
-
-/* The newest one was seen; nothing was seen before the first. */
-static void get_window(struct reader *r, struct srtp_window *w, uint64_t max)
-{
-    w->top = get(r, 8, max);
-    w->seen[0] = get(r, 8, UINT64_MAX);
-    w->seen[1] = get(r, 8, UINT64_MAX);
-    bool none = w->top == 0 && w->seen[0] == 0 && w->seen[1] == 0;
-    if (!none && !(w->seen[0] & 1))
-        r->bad = true;
-}
-
-static enum err get_old(struct srtp_context *c, struct reader *r)
-{
-    if (get(r, 1, c->role == SRTP_RECEIVER) == 0)
-        return ERR_OK;
-    c->old = MEM_TAKE(struct srtp_keys);
-    if (!c->old)
-        return ERR_NOMEM;
-    enum err rc = get_keys(r, c->old, c->engine, (enum srtp_role)c->role);
-    if (rc) {
-        MEM_GIVE(c->old);
-        c->old = NULL;
-    }
-    return rc;
-}
-
-static enum err get_streams(struct srtp_context *c, struct reader *r)
-{
-    for (uint64_t left = get(r, 2, SRTP_SSRCS_MAX); left > 0 && !r->bad; left--) {
-        uint32_t ssrc = (uint32_t)get(r, 4, UINT32_MAX);
-        if (r->bad || srtp_stream_find(c, ssrc))
-            return ERR_CORRUPT;
-        struct srtp_stream *s = srtp_stream_add(c, ssrc);
-        if (!s)
-            return ERR_NOMEM;
-        s->rtp_key = (uint32_t)get(r, 4, c->keys.number);
-        s->rtcp_key = (uint32_t)get(r, 4, c->keys.number);
-        get_window(r, &s->rtp, SRTP_INDEX_MAX);
-        get_window(r, &s->rtcp, SRTCP_INDEX_MAX);
-    }
-    return r->bad || r->p != r->end ? ERR_CORRUPT : ERR_OK;
-}
-
-enum err srtp_context_load(struct srtp_context *c, struct srtp_engine *e, sv octets)
-{
-    struct reader r = {(const uint8_t *)octets.p, (const uint8_t *)octets.p + octets.n, false};
-    *c = (struct srtp_context){0};
-    uint64_t form = get(&r, 1, FORM);
-    c->role = (uint8_t)get(&r, 1, SRTP_RECEIVER);
-    if (r.bad || form != FORM)
-        return ERR_CORRUPT;
-    enum err rc = get_keys(&r, &c->keys, e, (enum srtp_role)c->role);
-    if (rc)
-        return rc;
-    c->engine = e;
-    rc = get_old(c, &r);
-    if (!rc)
-        rc = get_streams(c, &r);
-    if (rc)
-        srtp_context_done(c);
-    return rc;
+    const struct srtp_stream *s = srtp_stream_find(c, ssrc);
+    if (!s || c->role == SRTP_RECEIVER || srtp_window_empty(&s->rtp) || s->rtp.top >= s->rtp_end)
+        return false;
+    *ret_seq = (uint16_t)(s->rtp.top + 1);
+    *ret_behind = s->rtp_behind;
+    return true;
 }

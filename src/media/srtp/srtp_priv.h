@@ -45,6 +45,13 @@ void srtp_keys_done(struct srtp_keys *k);
 /* A packet was authentic with the present keys: those before may have to go. */
 void srtp_keys_proven(struct srtp_context *c, bool began_anew);
 
+static inline bool srtp_window_empty(const struct srtp_window *w)
+{
+    return !(w->seen[0] & 1);
+}
+
+/* The ith of those that are here. */
+struct srtp_stream *srtp_stream_at(const struct srtp_context *c, unsigned i);
 /* NULL: not here. */
 struct srtp_stream *srtp_stream_find(struct srtp_context *c, uint32_t ssrc);
 /* One that is not here. NULL: over the cap, no memory. */

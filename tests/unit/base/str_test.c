@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include "mem/arena.h"
 #include "str/buf.h"
+#include "str/form.h"
 #include "str/scan.h"
 
 #define assert_sv(got, want) assert_true(sv_eq((got), (want)))
@@ -266,6 +267,42 @@ static void text_is_quoted_for_sip_without_control_octets(void **state)
     }
 }
 
+static void a_written_form_is_read_as_far_as_it_is_one(void **state)
+{
+    char mem[64];
+    struct buf b;
+    (void)state;
+    buf_init(&b, mem, sizeof mem);
+    form_put(&b, 0x0102, 2);
+    form_put(&b, UINT64_MAX, 8);
+    form_put(&b, 1, 1);
+    form_put_octets(&b, SV("text"));
+    form_put(&b, 7, 1);
+    assert_int_equal(b.n, 2 + 8 + 1 + 2 + 4 + 1);
+    assert_sv(sv_sub(buf_sv(&b), 0, 2), SV("\x01\x02"));
+    struct form_reader r = form_reader(buf_sv(&b));
+    assert_int_equal(form_get(&r, 2, 0x0102), 0x0102);
+    assert_true(form_get(&r, 8, UINT64_MAX) == UINT64_MAX);
+    assert_true(form_get_bool(&r));
+    assert_sv(form_get_octets(&r, 4), SV("text"));
+    assert_int_equal(form_left(&r), 1);
+    assert_false(r.bad);
+    assert_int_equal(form_get(&r, 1, 6), 0); /* too large */
+    assert_true(r.bad);
+    r = form_reader(buf_sv(&b));
+    assert_int_equal(form_get(&r, 8, UINT64_MAX) >> 48, 0x0102);
+    assert_null(form_get_octets(&r, 64).p); /* a length beyond the end */
+    assert_true(r.bad);
+    assert_int_equal(form_get(&r, 1, 255), 0);   /* nothing behind what was bad */
+    r = form_reader(sv_sub(buf_sv(&b), 11, 14)); /* cut off */
+    assert_null(form_get_octets(&r, 64).p);
+    r = form_reader(sv_sub(buf_sv(&b), 11, 17));
+    assert_null(form_get_octets(&r, 3).p);
+    buf_init(&b, mem, sizeof mem);
+    form_put_octets(&b, (sv){mem, UINT16_MAX + 1});
+    assert_int_equal(b.rc, ERR_TOOBIG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +317,7 @@ int main(void)
         cmocka_unit_test(text_is_escaped_for_json),
         cmocka_unit_test(text_is_escaped_for_a_log_line),
         cmocka_unit_test(text_is_quoted_for_sip_without_control_octets),
+        cmocka_unit_test(a_written_form_is_read_as_far_as_it_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,79 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* srtp_test.c: which packets are taken, refused, remembered; keys that change, contexts that are written down. */
-#include "srtp_ends.h"
+/* srtp_test.c: which packets are taken, refused, remembered; keys that change. */
+#include "srtp_wire.h"
 #define ERR_STATE openssl_err_state /* OpenSSL has a type of this name, we a value */
 #include <openssl/err.h>
 #undef ERR_STATE
-
-#define EACH_SUITE(suite) for (enum srtp_suite suite = 0; suite < SRTP_SUITES; suite++)
-
-/* One protected packet. */
-struct wire {
-    uint8_t p[PACKET];
-    size_t n;
-};
-
-static struct wire send_rtp(struct srtp_context *tx, uint32_t ssrc, uint16_t seq)
-{
-    struct wire w;
-    w.n = sound(w.p, ssrc, seq, 160);
-    assert_int_equal(srtp_rtp_protect(tx, w.p, &w.n, sizeof w.p), ERR_OK);
-    return w;
-}
-
-static struct wire send_rtcp(struct srtp_context *tx, uint32_t ssrc)
-{
-    struct wire w;
-    w.n = report(w.p, ssrc, 20);
-    assert_int_equal(srtp_rtcp_protect(tx, w.p, &w.n, sizeof w.p), ERR_OK);
-    return w;
-}
-
-/* By value: what arrives can arrive again. An authentic packet must be what was sent. */
-static enum err take_rtp(struct srtp_context *rx, struct wire w)
-{
-    uint8_t was[PACKET];
-    struct wire before = w;
-    enum err rc = srtp_rtp_unprotect(rx, w.p, &w.n);
-    if (rc) {
-        assert_int_equal(w.n, before.n);
-        assert_memory_equal(w.p, before.p, w.n);
-        return rc;
-    }
-    uint32_t ssrc =
-        (uint32_t)w.p[8] << 24 | (uint32_t)w.p[9] << 16 | (uint32_t)w.p[10] << 8 | w.p[11];
-    assert_int_equal(w.n, sound(was, ssrc, (uint16_t)(w.p[2] << 8 | w.p[3]), w.n - 12));
-    assert_memory_equal(w.p, was, w.n);
-    return rc;
-}
-
-static enum err take_rtcp(struct srtp_context *rx, struct wire w)
-{
-    uint8_t was[PACKET];
-    struct wire before = w;
-    enum err rc = srtp_rtcp_unprotect(rx, w.p, &w.n);
-    if (rc) {
-        assert_int_equal(w.n, before.n);
-        assert_memory_equal(w.p, before.p, w.n);
-        return rc;
-    }
-    assert_int_equal(w.n, report(was,
-                                 (uint32_t)w.p[4] << 24 | (uint32_t)w.p[5] << 16 |
-                                     (uint32_t)w.p[6] << 8 | w.p[7],
-                                 w.n - 8));
-    assert_memory_equal(w.p, was, w.n);
-    return rc;
-}
-
-static void rekey_both(struct ends *e, enum srtp_suite suite, uint64_t seed)
-{
-    struct test_key k = test_key(seed);
-    assert_int_equal(srtp_context_rekey(&e->tx, suite, key_of(&k, suite), salt_of(&k, suite)),
-                     ERR_OK);
-    assert_int_equal(srtp_context_rekey(&e->rx, suite, key_of(&k, suite), salt_of(&k, suite)),
-                     ERR_OK);
-    e->suite = suite;
-}
 
 static void suites_have_their_names_numbers_and_lengths(void **state)
 {
@@ -596,134 +526,6 @@ static void keys_are_used_up_one_day(void **state)
     ends_done(&e);
 }
 
-/* ---- written form ---- */
-
-static void written_again(struct srtp_context *c, struct srtp_engine *e)
-{
-    struct buf b, again;
-    buf_init_heap(&b, SRTP_SAVED_MAX);
-    buf_init_heap(&again, SRTP_SAVED_MAX);
-    srtp_context_save(c, &b);
-    assert_int_equal(b.rc, ERR_OK);
-    srtp_context_done(c);
-    assert_int_equal(srtp_context_load(c, e, buf_sv(&b)), ERR_OK);
-    srtp_context_save(c, &again);
-    assert_true(sv_eq(buf_sv(&b), buf_sv(&again)));
-    buf_done(&b);
-    buf_done(&again);
-}
-
-struct turn {
-    struct wire w;
-    bool rtcp;
-    enum err sent, taken;
-};
-
-/* One course of events, hanging on nothing but seed; written down at every how-manieth packet. */
-static void course(enum srtp_suite suite, uint64_t seed, unsigned written, struct turn *turns,
-                   unsigned n)
-{
-    struct ends e = ends_new(suite, seed);
-    uint16_t seq[3] = {65500, 10, 32760};
-    memset(turns, 0, n * sizeof *turns);
-    for (unsigned i = 0; i < n; i++) {
-        struct turn *t = &turns[i];
-        uint32_t ssrc = (uint32_t)(chance(&seed) % 3);
-        t->rtcp = chance(&seed) % 8 == 0;
-        uint16_t back = (uint16_t)(chance(&seed) % 10 == 0 ? chance(&seed) % 200 : 0);
-        if (!t->rtcp)
-            t->w.n = sound(t->w.p, ssrc, (uint16_t)(++seq[ssrc] - back), 20);
-        else
-            t->w.n = report(t->w.p, ssrc, 20);
-        t->sent = (t->rtcp ? srtp_rtcp_protect : srtp_rtp_protect)(&e.tx, t->w.p, &t->w.n, PACKET);
-        struct turn *arrives = &turns[chance(&seed) % 6 ? i : i - chance(&seed) % (i + 1) % 150];
-        if (arrives->sent == ERR_OK && chance(&seed) % 10 != 0)
-            t->taken = arrives->rtcp ? take_rtcp(&e.rx, arrives->w) : take_rtp(&e.rx, arrives->w);
-        if (i % 130 == 129)
-            rekey_both(&e, (e.suite + 1) % SRTP_SUITES, seed);
-        if (written && i % written == 0) {
-            written_again(&e.tx, e.engine);
-            written_again(&e.rx, e.engine);
-        }
-    }
-    ends_done(&e);
-}
-
-static void written_down_and_read_at_any_packet_nothing_changes(void **state)
-{
-    (void)state;
-    enum { TURNS = 400 };
-    static struct turn plain[TURNS], with[TURNS];
-    EACH_SUITE(suite)
-    for (unsigned written = 1; written < 8; written += 3) {
-        course(suite, 100 + suite, 0, plain, TURNS);
-        course(suite, 100 + suite, written, with, TURNS);
-        unsigned kinds[ERR_COUNT] = {0};
-        for (unsigned i = 0; i < TURNS; i++) {
-            assert_int_equal(plain[i].sent, with[i].sent);
-            assert_int_equal(plain[i].taken, with[i].taken);
-            assert_int_equal(plain[i].w.n, with[i].w.n);
-            assert_memory_equal(plain[i].w.p, with[i].w.p, plain[i].w.n);
-            kinds[plain[i].sent]++;
-            kinds[plain[i].taken]++;
-        }
-        assert_true(kinds[ERR_EXISTS] > 20 && kinds[ERR_OK] > TURNS); /* the course has both */
-    }
-}
-
-static void what_was_not_written_is_not_read(void **state)
-{
-    (void)state;
-    struct ends e = ends_new(SRTP_AES_256_CM_HMAC_SHA1_80, 51);
-    struct srtp_context c;
-    struct buf b;
-    for (uint32_t ssrc = 1; ssrc < 5; ssrc++) {
-        assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, ssrc, 7)), ERR_OK);
-        assert_int_equal(take_rtcp(&e.rx, send_rtcp(&e.tx, ssrc)), ERR_OK);
-    }
-    rekey_both(&e, SRTP_AEAD_AES_256_GCM, 52);
-    buf_init_heap(&b, SRTP_SAVED_MAX);
-    srtp_context_save(&e.rx, &b);
-    for (size_t n = 0; n < b.n; n++)
-        assert_int_equal(srtp_context_load(&c, e.engine, (sv){b.p, n}), ERR_CORRUPT);
-    buf_char(&b, 0);
-    assert_int_equal(srtp_context_load(&c, e.engine, buf_sv(&b)), ERR_CORRUPT);
-    b.n--;
-    for (size_t bit = 0; bit < 8 * b.n; bit++) {
-        b.p[bit / 8] ^= (char)(1 << bit % 8);
-        if (srtp_context_load(&c, e.engine, buf_sv(&b)) == ERR_OK) {
-            struct buf again;
-            buf_init_heap(&again, SRTP_SAVED_MAX);
-            srtp_context_save(&c, &again);
-            assert_true(sv_eq(buf_sv(&b), buf_sv(&again)));
-            buf_done(&again);
-            srtp_context_done(&c);
-        } else {
-            assert_null(c.engine);
-        }
-        b.p[bit / 8] ^= (char)(1 << bit % 8);
-    }
-    enum { STREAM = 60 }; /* the last SSRC is that of the one before it */
-    memcpy(b.p + b.n - STREAM, b.p + b.n - 2 * STREAM, 4);
-    assert_int_equal(srtp_context_load(&c, e.engine, buf_sv(&b)), ERR_CORRUPT);
-    b.p[0] = 2; /* a later version */
-    assert_int_equal(srtp_context_load(&c, e.engine, buf_sv(&b)), ERR_CORRUPT);
-    buf_done(&b);
-    ends_done(&e);
-}
-
-static void a_full_context_can_be_written(void **state)
-{
-    (void)state;
-    struct ends e = ends_new(SRTP_AES_256_CM_HMAC_SHA1_80, 53);
-    for (uint32_t ssrc = 0; ssrc < SRTP_SSRCS_MAX; ssrc++)
-        assert_int_equal(take_rtp(&e.rx, send_rtp(&e.tx, ssrc, 7)), ERR_OK);
-    rekey_both(&e, SRTP_AES_256_CM_HMAC_SHA1_80, 54);
-    written_again(&e.rx, e.engine);
-    assert_int_equal(e.rx.streams, SRTP_SSRCS_MAX);
-    ends_done(&e);
-}
-
 /* ---- memory ---- */
 
 static void packets_ask_for_no_memory(void **state)
@@ -820,9 +622,6 @@ int main(void)
         cmocka_unit_test(a_peer_may_begin_anew_with_new_keys),
         cmocka_unit_test(the_same_keys_again_change_nothing),
         cmocka_unit_test(keys_are_used_up_one_day),
-        cmocka_unit_test(written_down_and_read_at_any_packet_nothing_changes),
-        cmocka_unit_test(what_was_not_written_is_not_read),
-        cmocka_unit_test(a_full_context_can_be_written),
         cmocka_unit_test(packets_ask_for_no_memory),
         cmocka_unit_test(without_memory_all_is_as_before),
         cmocka_unit_test(the_end_leaves_nothing),

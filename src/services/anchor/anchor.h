@@ -28,7 +28,7 @@ void anchor_free(struct anchor *a); /* NULL is fine */
 void anchor_settings(struct anchor *a, struct settings *set);
 struct sessions *anchor_sessions(struct anchor *a);
 /* Who sent rx, for a session with him. */
-void anchor_sender(struct anchor *a, const struct rx *rx, struct session_party *ret_party);
+void anchor_sender(struct anchor *a, struct rx *rx, struct session_party *ret_party);
 /* media.* as wire/offer asks for it. */
 struct offer_policy anchor_policy(const struct settings *set);
 /* Dialogs whose media passes through us. */

@@ -139,6 +139,7 @@ static enum err pass(struct dialog *d, const struct settings *set, unsigned from
         return ERR_NOMEM;
     TRY(session_of(d, offer->n));
     TRY(session_ours(d->anchor->sessions, d->session, !from, SESSION_NEXT, ours));
+    ours->ice_wanted = d->party[!from].facts.ice;
     return offer_pass(offer, &p, d->party[!from].profile, ours, a, ret_text, why);
 }
 
@@ -163,6 +164,7 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
         return PROXY_BODY_PASS;
     }
     party_profile(&d->party[from], &r->offer, anchor_policy(set).srtp);
+    party_ice(&d->party[from], &r->offer);
     rc = pass(d, set, from, &r->offer, a, &passed, &why);
     log_reasons(d, "media.offer", &why);
     if (!rc)
@@ -199,6 +201,7 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
                      plan, why));
     if (!d->party[from].profiled)
         party_profile(&d->party[from], &answer->offer, p.srtp);
+    party_ice(&d->party[from], &answer->offer);
     return session_apply(m, d->session, !from, plan);
 }
 

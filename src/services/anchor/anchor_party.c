@@ -46,9 +46,13 @@ static void of_flow(struct anchor *a, const struct settings *set, const struct f
     };
 }
 
-void party_of_sender(struct anchor *a, const struct rx *rx, struct party *ret)
+void party_of_sender(struct anchor *a, struct rx *rx, struct party *ret)
 {
+    const struct sip_addr *contact;
+    size_t n;
     of_flow(a, a->set, &rx->flow, &rx->source, ret);
+    ret->facts.ice = !sipmsg_addrs(&rx->msg, SIP_H_CONTACT, &contact, &n) && n == 1 &&
+                     sip_feature(contact->params, SV("+sip.ice"));
 }
 
 enum err party_of_dest(struct anchor *a, const struct settings *set, const struct proxy_target *t,
@@ -60,6 +64,7 @@ enum err party_of_dest(struct anchor *a, const struct settings *set, const struc
     struct addr source = dest->flow.transport != SIP_T_NONE ? dest->flow.remote : dest->addr;
     of_flow(a, set, &f, &source, ret);
     ret->media.trusted = t && t->trusted;
+    ret->facts.ice = t && t->ice;
     return ERR_OK;
 }
 
@@ -76,6 +81,12 @@ void party_profile(struct party *p, const struct offer_session *own, enum offer_
                                                                : OFFER_AVP;
         return;
     }
+}
+
+void party_ice(struct party *p, const struct offer_session *own)
+{
+    for (unsigned i = 0; i < own->n; i++)
+        p->facts.ice = p->facts.ice || (!own->media[i].refused && own->media[i].ice);
 }
 
 struct offer_policy anchor_policy(const struct settings *set)
@@ -96,7 +107,7 @@ struct offer_policy anchor_policy(const struct settings *set)
     return p;
 }
 
-void anchor_sender(struct anchor *a, const struct rx *rx, struct session_party *ret_party)
+void anchor_sender(struct anchor *a, struct rx *rx, struct session_party *ret_party)
 {
     struct party p;
     party_of_sender(a, rx, &p);

@@ -103,13 +103,15 @@ info_fn anchor_digit_info;
 
 /* ---- anchor_party.c ---- */
 /* Who sent rx. */
-void party_of_sender(struct anchor *a, const struct rx *rx, struct party *ret);
+void party_of_sender(struct anchor *a, struct rx *rx, struct party *ret);
 /* Who is reached at dest. Errors: ERR_UNREACHABLE. */
 MUST_USE enum err party_of_dest(struct anchor *a, const struct settings *set,
                                 const struct proxy_target *t, const struct dest *dest,
                                 struct party *ret);
 /* How this side wants offers to be put, by its own description. */
 void party_profile(struct party *p, const struct offer_session *own, enum offer_srtp srtp);
+/* Whether it speaks ICE, by its own description. */
+void party_ice(struct party *p, const struct offer_session *own);
 
 /* ---- anchor_offer.c ---- */
 /* What a message that carries a description of side `from` is to carry to the other side. */

@@ -50,6 +50,7 @@ struct proxy_target {
     bool alternative;
     /* not to be sent to yet: proxy_watch.on_held finds out where to (RFC 8599: a phone that sleeps) */
     bool held;
+    bool ice;   /* its Contact says that it speaks ICE (RFC 5768); not looked at here */
     sv account; /* the watcher's own: whose phone it is; not looked at here */
     /* the configuration names it: no address is refused, whoever calls (threats D16) */
     bool trusted;

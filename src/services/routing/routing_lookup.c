@@ -74,6 +74,7 @@ static size_t meant(struct lookup *k, const struct settings_target *t)
 
 void routing_phone_target(struct proxy_target *ret, const struct location_target *phone, sv aor)
 {
+    sv params = phone->binding->params;
     *ret = (struct proxy_target){
         .uri = phone->uri,
         .parsed = phone->parsed,
@@ -83,6 +84,7 @@ void routing_phone_target(struct proxy_target *ret, const struct location_target
         .flow_only = phone->flow_only,
         .alternative = phone->alternative,
         .held = phone->asleep,
+        .ice = sip_feature(sv_sub(params, 1, params.n), SV("+sip.ice")), /* behind its first ';' */
         .account = aor,
     };
 }

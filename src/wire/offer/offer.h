@@ -153,7 +153,7 @@ struct offer_policy {
 /* How a description is put to a side: the first that it does not refuse with 488 is the one. */
 enum offer_profile {
     /* RTP/AVP with a=crypto and a=fingerprint (RFC 8643) unless never. A medium that was itself offered with ICE gets
-     * ours. With require it is OFFER_SAVP. */
+     * ours, and so does a side that speaks ICE (ice_wanted). With require it is OFFER_SAVP. */
     OFFER_AVP,
     /* RTP/SAVP with both; ICE as above. */
     OFFER_SAVP,
@@ -182,6 +182,8 @@ struct offer_ours {
     sv ufrag, pwd;                /* ICE, of this side; n 0: no ICE */
     enum sdp_setup setup; /* in an answer: our role once it is fixed (SDP_ACTPASS: not yet) */
     bool ice_full;        /* not lite: no a=ice-lite (trunks, own user agent) */
+    bool
+        ice_wanted; /* in an offer: this side speaks ICE, so it is offered ours whatever the other side did */
 };
 
 /* ---- what comes out ---- */
@@ -278,11 +280,13 @@ struct offer_party {
     struct offer_ip source; /* network address of its signalling; n 0: unknown */
     bool web;               /* reached by a WebSocket */
     bool local;             /* its source is in local_networks (or loopback) */
+    bool ice; /* it speaks ICE: by its Contact (RFC 5768), or by a description of before */
 };
 enum offer_way { OFFER_DIRECT, OFFER_RELAY };
 /* media.mode auto: may B hear A's offer as it is? Direct when both are alike enough: A offers nothing that only
  * some understand (no DTLS-only or WEB profile to a phone, no plain to a browser), its addresses are those it
- * signals from (no NAT), both stand in one kind of network, neither is web unless both are.
+ * signals from (no NAT), both stand in one kind of network, neither is web unless both are. Phones with ICE exist
+ * that stay silent where the other side has none: so both have it, or neither.
  *   ret_why: the reason, static text */
 enum offer_way offer_way(const struct offer_session *offer, const struct offer_party *from,
                          const struct offer_party *to, sv *ret_why);

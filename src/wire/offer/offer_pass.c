@@ -220,7 +220,7 @@ static void pass_transport(struct passing *s, const struct offer_media *m,
         offer_keys(l, mine);
     l->dtls = is_dtls(s->profile) || (srtp && s->ours->fingerprint.n > 0);
     l->setup = SDP_ACTPASS; /* RFC 8842 §5.2 */
-    l->ice = s->ours->ufrag.n > 0 && (is_dtls(s->profile) || m->ice);
+    l->ice = s->ours->ufrag.n > 0 && (is_dtls(s->profile) || s->ours->ice_wanted || m->ice);
     l->mux_only = l->rtcp.n == 0;
     l->mux = l->mux_only || is_dtls(s->profile) || m->mux;
 }

@@ -36,6 +36,9 @@ enum offer_way offer_way(const struct offer_session *offer, const struct offer_p
             why = "relayed: the callee may not know the SRTP that is offered";
         else if (from->web && !m->dtls_only && m->kind != OFFER_OTHER)
             why = "relayed: a browser needs DTLS-SRTP";
+        else if (m->kind <= OFFER_TEXT && !from->web && m->ice != to->ice)
+            why = to->ice ? "relayed: the callee speaks ICE, the caller does not"
+                          : "relayed: the caller speaks ICE, the callee may not";
         else if (m->kind != OFFER_OTHER && !knows_itself(m, from))
             why = "relayed: the caller stands behind a NAT";
     }

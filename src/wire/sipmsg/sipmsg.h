@@ -341,6 +341,8 @@ MUST_USE enum err sip_auth_parse(sv value, struct sip_auth *ret_auth);
 bool sip_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc);
 /* Value of one; absent: false; flag: p set, n == 0. */
 bool sip_param(sv params, sv name, sv *ret_value);
+/* A feature tag that is there and is no number, no string and not FALSE (RFC 3840 §9): "+sip.ice". */
+bool sip_feature(sv params, sv name);
 /* "name=value, name=value" of challenges and credentials. */
 bool sip_auth_param_next(sv *rest, sv *ret_name, sv *ret_value, enum err *ret_rc);
 /* quoted (with its quotes), or something unquoted → octets, escapes undone; folds become one SP. A view into

@@ -114,6 +114,12 @@ bool sip_param(sv params, sv name, sv *ret_value)
     return false;
 }
 
+bool sip_feature(sv params, sv name)
+{
+    sv value;
+    return sip_param(params, name, &value) && (value.n == 0 || sv_ieq(value, SV("\"TRUE\"")));
+}
+
 /* 1*DIGIT, 1..65535, as far as there are digits. */
 static enum err read_port(const char **pp, const char *end, uint16_t *ret_port)
 {

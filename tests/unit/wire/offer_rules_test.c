@@ -535,6 +535,37 @@ static void we_answer_by_the_policys_order(void **state)
     assert_int_equal(try_accept(HEAD "m=message 4000 TCP/MSRP *\n"), ERR_UNSUPPORTED);
 }
 
+/* ---- ICE ---- */
+
+static void who_speaks_ice_is_offered_it(void **state)
+{
+    (void)state;
+    static const char plain[] = HEAD "m=audio 4000 RTP/AVP 0\n";
+    static const char ice[] = HEAD "m=audio 4000 RTP/AVP 0\n" ICE;
+    const struct {
+        const char *offer;
+        enum offer_profile profile;
+        bool wanted, offered;
+    } rows[] = {
+        {plain, OFFER_AVP, false, false}, {plain, OFFER_AVP, true, true},
+        {plain, OFFER_SAVP, true, true},  {ice, OFFER_AVP, false, true},
+        {plain, OFFER_WEB, false, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        ours[1]->ice_wanted = rows[i].wanted;
+        pass(rows[i].offer, rows[i].profile);
+        const struct offer_media *m = &world_read(passed)->media[0];
+        assert_int_equal(m->ice, rows[i].offered);
+        assert_int_equal(m->candidates_n > 0, rows[i].offered);
+    }
+    /* what it answers is its own affair: the caller has none */
+    ours[1]->ice_wanted = true;
+    answer(plain, OFFER_AVP, ice);
+    assert_true(plan.streams[0].leg[1].ice);
+    assert_false(plan.streams[0].leg[0].ice);
+    assert_false(world_read(answered)->media[0].ice);
+}
+
 /* ---- whether we are needed ---- */
 
 static void the_way_is_direct_between_alike_neighbours(void **state)
@@ -551,6 +582,9 @@ static void the_way_is_direct_between_alike_neighbours(void **state)
     struct offer_party near = {.source = world_ip("192.0.2.1", 5060), .local = true};
     struct offer_party tab = {.source = world_ip("192.0.2.1", 443), .web = true};
     struct offer_party unknown = {0};
+    struct offer_party checks = {.source = world_ip("192.0.2.2", 5060), .ice = true};
+    static const char ice[] = HEAD "m=audio 4000 RTP/AVP 0\n" ICE;
+    static const char fax[] = HEAD "m=image 4000 udptl t38\n";
     static const char secure[] = HEAD "m=audio 4000 RTP/SAVP 0\n" CRYPTO("1", CM80, KEY_A);
     const struct {
         const char *offer;
@@ -566,6 +600,10 @@ static void the_way_is_direct_between_alike_neighbours(void **state)
         {plain, &a, &unknown, OFFER_RELAY},
         {plain, &tab, &tab, OFFER_RELAY},
         {secure, &a, &b, OFFER_RELAY},
+        {plain, &a, &checks, OFFER_RELAY},
+        {ice, &a, &b, OFFER_RELAY},
+        {ice, &a, &checks, OFFER_DIRECT},
+        {fax, &a, &checks, OFFER_DIRECT},
         {web, &tab, &tab, OFFER_DIRECT},
         {web, &tab, &b, OFFER_RELAY},
         {HEAD "m=audio 0 RTP/AVP 0\n", &at_nat, &b, OFFER_DIRECT},
@@ -647,6 +685,7 @@ int main(void)
         TEST(the_times_are_the_offers),
         TEST(an_answer_that_does_not_fit_is_none),
         TEST(we_answer_by_the_policys_order),
+        TEST(who_speaks_ice_is_offered_it),
         TEST(the_way_is_direct_between_alike_neighbours),
         TEST(memory_may_end_anywhere),
     };

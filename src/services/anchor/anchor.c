@@ -24,7 +24,7 @@ enum err text_set(struct text *t, sv from)
     return ERR_OK;
 }
 
-static void text_done(struct text *t)
+void text_done(struct text *t)
 {
     mem_give(t->p, t->n);
     *t = (struct text){NULL, 0};
@@ -46,10 +46,9 @@ static void dialog_release(struct dialog *d)
     session_end(d->anchor->sessions, d->session);
     d->anchor->count--;
     text_done(&d->call_id);
-    text_done(&d->offer);
-    text_done(&d->passed);
-    text_done(&d->answer);
-    text_done(&d->told);
+    exchange_hold(&d->exchange, NULL);
+    exchange_hold(&d->before, NULL);
+    exchange_hold(&d->first, NULL);
     for (unsigned i = 0; i < SIDES; i++)
         text_done(&d->tag[i]);
     MEM_GIVE(d);
@@ -138,6 +137,7 @@ struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_
 
 static void passage_free(struct anchor_passage *p)
 {
+    exchange_hold(&p->exchange, NULL);
     if (p->dialog)
         dialog_release(p->dialog);
     settings_unref(p->set);
@@ -147,8 +147,9 @@ static void passage_free(struct anchor_passage *p)
 struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set)
 {
     const struct sip_addr *to;
+    const struct sip_cseq *cseq;
     unsigned side = CALLER;
-    if (sipmsg_to(&rx->msg, &to))
+    if (sipmsg_to(&rx->msg, &to) || sipmsg_cseq(&rx->msg, &cseq))
         return NULL;
     bool inside = to->tag.n > 0;
     struct dialog *d = inside ? dialog_of_request(a, rx, &side) : NULL;
@@ -160,6 +161,7 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
     p->anchor = a;
     p->set = settings_ref(set);
     p->method = rx->msg.method;
+    p->cseq = cseq->number;
     p->sender = side;
     if (d) {
         p->dialog = d;
@@ -181,7 +183,7 @@ static enum err meet(struct dialog *d, const struct settings *set, const struct 
         !addr_equal_ip(&callee.media.local, &d->party[CALLEE].media.local)) {
         session_end(d->anchor->sessions, d->session);
         d->session = (struct session_id){0, 0};
-        text_done(&d->offer);
+        exchange_hold(&d->first, NULL);
     }
     if (d->raise > 0)
         callee.profile = d->party[CALLEE].profile;
@@ -202,7 +204,8 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
     if (!sv_present(m->description))
         return PROXY_BODY_PASS;
     p->offered = true;
-    enum proxy_body act = anchor_offer(d, p->set, CALLER, m->description, m->arena, ret);
+    enum proxy_body act =
+        anchor_offer(d, p->set, CALLER, m->description, &d->first, p->cseq, m->arena, ret);
     ret->raise = d->raise;
     return act;
 }
@@ -213,13 +216,15 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
 {
     struct dialog *d = p->dialog;
     enum proxy_body act = PROXY_BODY_PASS;
+    if (!p->exchange && p->method == SIP_PRACK && d->exchange && !d->exchange->answered &&
+        d->exchange->offerer != p->sender)
+        exchange_hold(&p->exchange, d->exchange);
     if (sv_present(m->description) && !d->ended) {
-        if (p->method == SIP_PRACK && d->offer.n > 0 && !d->answered && d->offerer != p->sender) {
-            act = anchor_answer(d, p->set, p->sender, m->description, m->arena, ret);
-        } else {
-            p->offered = true;
-            act = anchor_offer(d, p->set, p->sender, m->description, m->arena, ret);
-        }
+        p->offered = !p->exchange || p->exchange->offerer == p->sender;
+        act = p->offered
+                  ? anchor_offer(d, p->set, p->sender, m->description, &p->exchange, p->cseq,
+                                 m->arena, ret)
+                  : anchor_answer(d, p->set, p->sender, m->description, p->exchange, m->arena, ret);
     }
     ret->raise = p->sender == CALLER ? d->raise : 0;
     return act;
@@ -265,9 +270,11 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     }
     enum proxy_body act = PROXY_BODY_PASS;
     unsigned from = p->dialog ? !p->sender : CALLEE;
+    struct exchange **slot = p->dialog ? &p->exchange : &d->first;
     if (sv_present(m->description) && m->status < 300 && p->method != SIP_BYE)
-        act = p->offered ? anchor_answer(d, p->set, from, m->description, m->arena, ret)
-                         : anchor_offer(d, p->set, from, m->description, m->arena, ret);
+        act = p->offered
+                  ? anchor_answer(d, p->set, from, m->description, *slot, m->arena, ret)
+                  : anchor_offer(d, p->set, from, m->description, slot, p->cseq, m->arena, ret);
     if (p->method == SIP_BYE && m->status >= 200 && m->status != 401 && m->status != 407)
         dialog_end(d);
     return act;
@@ -298,8 +305,7 @@ static bool on_refused(void *arg, void **leg, uint16_t status)
     bool sdp = status == 488 || status == 606 || status == 415;
     if (!sdp || p->dialog || !p->offered || !next_way(d, p->set))
         return false;
-    if (text_set(&d->offer, SV(""))) /* what was made of it is not what is sent now */
-        return false;
+    exchange_hold(&d->first, NULL); /* what was made of it is not what is sent now */
     d->raise++;
     LOG_DEBUG("anchor", "media.again", F_SV("call", text_sv(&d->call_id)), F_INT("status", status));
     return true;
@@ -309,6 +315,7 @@ static void on_leg_gone(void *arg, void *leg)
 {
     struct dialog *d = leg;
     (void)arg;
+    exchange_hold(&d->first, NULL);
     if (!d->stands)
         dialog_end(d);
     dialog_release(d);
@@ -328,17 +335,30 @@ const struct proxy_bodies anchor_bodies = {.on_request = on_request,
                                            .on_leg_gone = on_leg_gone,
                                            .on_gone = on_gone};
 
+/* The one that this ACK of side answers, if it brings a description: that of the 2xx before it. */
+static struct exchange *acknowledged(const struct dialog *d, unsigned side, uint32_t cseq)
+{
+    struct exchange *known[] = {d->exchange, d->before, d->first};
+    for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (known[i] && known[i]->offerer != side && known[i]->cseq == cseq)
+            return known[i];
+    }
+    return NULL;
+}
+
 void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
 {
     struct sip_description found;
+    const struct sip_cseq *cseq;
     unsigned side;
     struct dialog *d = dialog_of_request(a, ack, &side);
-    if (!d)
+    if (!d || sipmsg_cseq(&ack->msg, &cseq))
         return;
     sipmsg_description(&ack->msg, &found);
-    if (sv_present(found.text) && !d->ended && d->offer.n > 0 && d->offerer != side) {
+    if (sv_present(found.text) && !d->ended) {
         arena_reset(&a->scratch);
-        if (anchor_answer(d, a->set, side, found.text, &ack->arena, ret) != PROXY_BODY_REPLACE)
+        if (anchor_answer(d, a->set, side, found.text, acknowledged(d, side, cseq->number),
+                          &ack->arena, ret) != PROXY_BODY_REPLACE)
             ret->description = SV_NONE;
     }
     ret->raise = side == CALLER ? d->raise : 0;

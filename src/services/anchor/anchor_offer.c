@@ -143,8 +143,48 @@ static enum err pass(struct dialog *d, const struct settings *set, unsigned from
     return offer_pass(offer, &p, d->party[!from].profile, ours, a, ret_text, why);
 }
 
+/* ---- exchanges ---- */
+
+void exchange_hold(struct exchange **slot, struct exchange *x)
+{
+    struct exchange *former = *slot;
+    *slot = x;
+    if (x)
+        x->users++;
+    if (!former || --former->users > 0)
+        return;
+    text_done(&former->offer);
+    text_done(&former->passed);
+    text_done(&former->answer);
+    text_done(&former->told);
+    MEM_GIVE(former);
+}
+
+/* It is the dialog's last, and its transaction's. */
+static enum err exchange_begin(struct dialog *d, unsigned from, sv text, sv passed, uint32_t cseq,
+                               struct exchange **slot)
+{
+    struct exchange *made = MEM_TAKE(struct exchange), *x = NULL;
+    if (!made)
+        return ERR_NOMEM;
+    exchange_hold(&x, made);
+    x->offerer = from;
+    x->cseq = cseq;
+    enum err rc = text_set(&x->offer, text);
+    if (!rc)
+        rc = text_set(&x->passed, passed);
+    if (!rc) {
+        exchange_hold(&d->before, d->exchange);
+        exchange_hold(&d->exchange, x);
+        exchange_hold(slot, x);
+    }
+    exchange_hold(&x, NULL);
+    return rc;
+}
+
 enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsigned from, sv text,
-                             struct arena *out, struct proxy_body_new *ret)
+                             struct exchange **slot, uint32_t cseq, struct arena *out,
+                             struct proxy_body_new *ret)
 {
     struct arena *a = &d->anchor->scratch;
     struct offer_reasons why = {.n = 0};
@@ -153,8 +193,8 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     sv passed;
     if (d->direct)
         return PROXY_BODY_PASS;
-    if (d->offer.n > 0 && d->offerer == from && sv_eq(text_sv(&d->offer), text) && !d->answered)
-        return replace(out, text_sv(&d->passed), ret); /* the same, to the next server */
+    if (*slot && (*slot)->offerer == from && sv_eq(text_sv(&(*slot)->offer), text))
+        return replace(out, text_sv(&(*slot)->passed), ret); /* the same, to the next server */
     enum err rc = read_text(a, text, &r, &fault);
     if (rc) /* what cannot be read cannot be exchanged; to whom it may mean something it goes on */
         return set->media.mode == MEDIA_ALWAYS ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
@@ -168,21 +208,17 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     rc = pass(d, set, from, &r->offer, a, &passed, &why);
     log_reasons(d, "media.offer", &why);
     if (!rc)
-        rc = text_set(&d->offer, text);
-    if (!rc)
-        rc = text_set(&d->passed, passed);
+        rc = exchange_begin(d, from, text, passed, cseq, slot);
     if (rc)
         return refuse(d, rc, rc == ERR_BUSY ? SV("no media ports") : last_reason(&why), out, ret);
-    d->offerer = from;
-    d->answered = false;
     return replace(out, passed, ret);
 }
 
 /* ---- answers ---- */
 
 static enum err answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
-                       struct arena *a, sv *ret_text, struct offer_reasons *why,
-                       struct sdp_fault *fault)
+                       const struct exchange *x, struct arena *a, sv *ret_text,
+                       struct offer_reasons *why, struct sdp_fault *fault)
 {
     struct reading *offer, *passed, *answer;
     struct sessions *m = d->anchor->sessions;
@@ -192,8 +228,8 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
     struct offer_policy p = anchor_policy(set);
     if (!ours_a || !ours_b || !plan)
         return ERR_NOMEM;
-    TRY(read_text(a, text_sv(&d->offer), &offer, fault));
-    TRY(read_text(a, text_sv(&d->passed), &passed, fault));
+    TRY(read_text(a, text_sv(&x->offer), &offer, fault));
+    TRY(read_text(a, text_sv(&x->passed), &passed, fault));
     TRY(read_text(a, text, &answer, fault));
     TRY(session_ours(m, d->session, !from, SESSION_NEXT, ours_a));
     TRY(session_ours(m, d->session, from, 0, ours_b));
@@ -206,25 +242,27 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
 }
 
 enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
-                              struct arena *out, struct proxy_body_new *ret)
+                              struct exchange *x, struct arena *out, struct proxy_body_new *ret)
 {
     struct offer_reasons why = {.n = 0};
     struct sdp_fault fault = {0};
     sv told;
-    if (d->direct || d->offer.n == 0)
+    if (d->direct || !x || x->offerer == from)
         return PROXY_BODY_PASS;
-    if (d->answered && sv_eq(text_sv(&d->answer), text))
-        return replace(out, text_sv(&d->told), ret);
-    enum err rc = answer(d, set, from, text, &d->anchor->scratch, &told, &why, &fault);
+    if (x->answered && (x != d->exchange || sv_eq(text_sv(&x->answer), text)))
+        return replace(out, text_sv(&x->told), ret);
+    if (x != d->exchange)
+        return refuse(d, ERR_STATE, SV("another offer has come behind this one"), out, ret);
+    enum err rc = answer(d, set, from, text, x, &d->anchor->scratch, &told, &why, &fault);
     log_reasons(d, "media.answer", &why);
     if (!rc)
-        rc = text_set(&d->answer, text);
+        rc = text_set(&x->answer, text);
     if (!rc)
-        rc = text_set(&d->told, told);
+        rc = text_set(&x->told, told);
     if (rc)
         return refuse(d, rc,
                       fault.why ? fault_text(&d->anchor->scratch, rc, &fault) : last_reason(&why),
                       out, ret);
-    d->answered = true;
+    x->answered = true;
     return replace(out, told, ret);
 }

@@ -19,6 +19,17 @@ struct text {
 
 enum { CALLER, CALLEE, SIDES };
 
+/* One offer and its answer (RFC 3264 §5, §6). What comes again on the way of either is exchanged as it was the first time,
+ * also when another offer has come since: its transaction holds it. */
+struct exchange {
+    unsigned users;
+    unsigned offerer;
+    uint32_t cseq; /* of its request, as that one's sender counts */
+    bool answered;
+    struct text offer, passed; /* as it came, as it went on */
+    struct text answer, told;  /* likewise: the same comes again in every 18x and 2xx */
+};
+
 /* What is known of one side of a dialog. */
 struct party {
     struct session_party media;
@@ -39,12 +50,10 @@ struct dialog {
     uint32_t
         raise;   /* of the CSeq of the caller's requests, by how often the callee was asked again */
     bool stands; /* a 2xx went up */
-    /* the last offer as it came and as it went on, and who made it; empty: none */
-    unsigned offerer;
-    bool answered;
-    struct text offer, passed;
-    /* the last answer as it came and as it went on: the same comes again in every 18x and 2xx */
-    struct text answer, told;
+    /* the last one, and the one before it, whose messages may come again; NULL: none */
+    struct exchange *exchange, *before;
+    struct exchange
+        *first;        /* of the INVITE that begins it, as long as that may be answered again */
     struct timer late; /* what is kept for its numbers alone is not kept for ever */
     unsigned users;    /* passages and legs that hold it */
     bool ended;
@@ -58,7 +67,9 @@ struct anchor_passage {
     struct dialog *dialog; /* it is inside of; NULL: an initial INVITE, each leg has its own */
     unsigned sender;       /* side of the dialog that it comes from */
     enum sip_method method;
-    bool offered; /* the request has a description, which is an offer */
+    uint32_t cseq;
+    bool offered;              /* the request has a description, which is an offer */
+    struct exchange *exchange; /* of a request inside of a dialog: the one that it belongs to */
 };
 
 struct anchor {
@@ -75,6 +86,7 @@ struct anchor {
 /* ---- anchor.c ---- */
 /* Copies; an empty one frees. Errors: ERR_NOMEM: as before. */
 MUST_USE enum err text_set(struct text *t, sv from);
+void text_done(struct text *t);
 static inline sv text_sv(const struct text *t)
 {
     return (sv){t->p, t->n};
@@ -114,10 +126,16 @@ void party_profile(struct party *p, const struct offer_session *own, enum offer_
 void party_ice(struct party *p, const struct offer_session *own);
 
 /* ---- anchor_offer.c ---- */
-/* What a message that carries a description of side `from` is to carry to the other side. */
+/* What a message that carries a description of side `from` is to carry to the other side.
+ *   slot  where its transaction keeps the exchange
+ *   cseq  of the request */
 enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsigned from, sv text,
-                             struct arena *out, struct proxy_body_new *ret);
+                             struct exchange **slot, uint32_t cseq, struct arena *out,
+                             struct proxy_body_new *ret);
+/*   x     the exchange that it answers; NULL: none */
 enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
-                              struct arena *out, struct proxy_body_new *ret);
+                              struct exchange *x, struct arena *out, struct proxy_body_new *ret);
+/* *slot is x from now on, which may be NULL. */
+void exchange_hold(struct exchange **slot, struct exchange *x);
 
 #endif

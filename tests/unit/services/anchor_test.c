@@ -86,6 +86,30 @@ static void either_side_may_offer_again(void **state)
     hang_up(m, "c3", ok);
 }
 
+/* Its ACK was lost, and the caller has offered anew since: the answer to that is another one. */
+static void a_2xx_that_comes_again_says_the_same(void **state)
+{
+    struct media_rig *m = *state;
+    char invited[MESSAGE], ok[MESSAGE], again[MESSAGE];
+    const char *body = sdp("192.0.2.12", "0", "");
+    invite(m, "c14", sdp("192.0.2.11", "0", ""));
+    snprintf(invited, sizeof(invited), "%s", find_raw(m->r, BOB, "INVITE"));
+    snprintf(ok, sizeof(ok), "%s", answer(m, body));
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "c14", ok, 2),
+             sdp("192.0.2.11", "0", "a=sendonly\r\n")));
+    snprintf(again, sizeof(again), "%s", find_raw(m->r, BOB, "INVITE"));
+    say(m->r, BOB, with(reply(invited, 200, "b", "Contact: <" BOB_AT ">\r\n"), body));
+    assert_string_equal(body_of(find_raw(m->r, ALICE, "SIP/2.0 200 ")), body_of(ok));
+    rig_clear(m->r);
+    say(m->r, BOB,
+        with(reply(again, 200, "b", "Contact: <" BOB_AT ">\r\n"),
+             sdp("192.0.2.12", "0", "a=recvonly\r\n")));
+    assert_non_null(strstr(body_of(find_raw(m->r, ALICE, "SIP/2.0 200 ")), "a=recvonly"));
+    hang_up(m, "c14", ok);
+}
+
 static void each_branch_has_its_own_and_losers_give_it_back(void **state)
 {
     struct media_rig *m = *state;
@@ -247,6 +271,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_side_is_told_of_us_and_sound_crosses, setup, teardown),
         cmocka_unit_test_setup_teardown(without_an_offer_the_callee_makes_it, setup, teardown),
         cmocka_unit_test_setup_teardown(either_side_may_offer_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_2xx_that_comes_again_says_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(each_branch_has_its_own_and_losers_give_it_back, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_call_that_fails_leaves_nothing, setup, teardown),

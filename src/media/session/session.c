@@ -79,6 +79,7 @@ static enum err open_transport(struct session *s, unsigned side, unsigned line)
     t->session = s;
     t->side = (uint8_t)side;
     t->line = (uint8_t)line;
+    t->generation = loop_random(s->all->loop);
     timer_init(&t->timer, session_on_timer, t);
     enum err rc = relay_open(s->all->relay, &s->party[side].local, &session_packets, t, &t->relay);
     if (rc) {

@@ -22,15 +22,9 @@ static void own_key(const struct session *s, unsigned side, unsigned line, enum 
     const struct srtp_suite_info *info = srtp_suite_info(srtp_suites[suite]);
     uint8_t mac[2][SHA256_LEN];
     const struct transport *t = s->transport[side][line];
-    uint32_t generation = t ? t->generation : 0;
-    char what[8] = {(char)side,
-                    (char)line,
-                    (char)suite,
-                    0,
-                    (char)generation,
-                    (char)(generation >> 8),
-                    (char)(generation >> 16),
-                    (char)(generation >> 24)};
+    uint64_t generation = t ? t->generation : 0;
+    char what[12] = {(char)side, (char)line, (char)suite, 0};
+    memcpy(what + 4, &generation, sizeof(generation));
     sv piece = {what, sizeof(what)};
     for (; what[3] < 2; what[3]++)
         crypto_hmac_sha256((sv){(const char *)s->secret, sizeof(s->secret)}, &piece, 1,
@@ -80,7 +74,7 @@ static void drop_contexts(struct transport *t)
                 MEM_GIVE(both[i]);
         }
         if (t->out[c]) /* what it has sent is never sent again under the same key */
-            t->generation++;
+            t->generation = loop_random(t->session->all->loop);
         t->in[c] = t->out[c] = NULL;
     }
 }
@@ -130,6 +124,7 @@ void session_keys_done(struct transport *t)
     drop_contexts(t);
     session_dtls_done(t);
     session_ice_done(t);
+    session_source_done(t);
 }
 
 /* ---- packets ---- */
@@ -154,17 +149,33 @@ bool session_unseal(struct transport *t, enum relay_component c, bool rtcp, stru
     return true;
 }
 
-bool session_seal(struct transport *t, bool rtcp, struct block *b)
+static enum err protect(struct transport *t, bool rtcp, struct block *b)
 {
     size_t n = b->n;
     if (t->keying == OFFER_PLAIN)
-        return true;
+        return ERR_OK;
     struct srtp_context *out = rtcp && t->out[RELAY_RTCP] ? t->out[RELAY_RTCP] : t->out[RELAY_RTP];
     if (!out)
-        return false;
-    enum err rc = rtcp ? srtp_rtcp_protect(out, (uint8_t *)b->p, &n, b->cap)
-                       : srtp_rtp_protect(out, (uint8_t *)b->p, &n, b->cap);
+        return ERR_STATE;
+    TRY(rtcp ? srtp_rtcp_protect(out, (uint8_t *)b->p, &n, b->cap)
+             : srtp_rtp_protect(out, (uint8_t *)b->p, &n, b->cap));
     b->n = (uint32_t)n;
+    return ERR_OK;
+}
+
+bool session_seal(struct transport *t, bool rtcp, struct block *b)
+{
+    if (t->relay.opaque)
+        return protect(t, rtcp, b) == ERR_OK;
+    uint32_t ssrc = rtpmsg_u32(b->p, rtcp ? 4 : 8);
+    uint16_t seq = rtpmsg_seq(b->p);
+    if (t->outgoing)
+        session_source_rename(t, rtcp, b);
+    enum err rc = protect(t, rtcp, b);
+    if (!rc && !rtcp)
+        t->stuck.n = 0;
+    else if (rc == ERR_EXISTS && session_source_renew(t, rtcp, ssrc, seq, b))
+        rc = protect(t, rtcp, b);
     return rc == ERR_OK;
 }
 

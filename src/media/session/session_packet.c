@@ -89,6 +89,8 @@ static void take_rtp(struct transport *t, struct block *b)
     struct leg *l = &t->session->stream[line].leg[t->side];
     l->packets++;
     l->octets += b->n;
+    if (!l->heard || l->ssrc != m.ssrc)
+        session_source_heard(l, m.ssrc);
     if (l->clock_hz > 0)
         quality_rx_packet(&l->quality.in, m.ssrc, m.seq, m.ts, m.payload.n,
                           loop_now(t->session->all->loop));
@@ -140,6 +142,7 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
         take_rtp(t, b);
         return;
     }
+    session_source_restore(t, b);
     unsigned line = line_of_rtcp(t, block_sv(b));
     if (!s->stream[line].refused && session_quality_rtcp(s, line, t->side, block_sv(b)))
         session_forward(s, line, t->side, RELAY_RTCP, b);

@@ -3,6 +3,7 @@
  *
  *   session.c         sessions and their ids, lines, what was agreed on
  *   session_packet.c  the way of a packet from one side to the other
+ *   session_source.c  under which SSRC it leaves
  *   session_keys.c    keys: what stands between a port and its packets
  *   session_dtls.c    keys by DTLS
  *   session_ice.c     checks
@@ -52,6 +53,25 @@ struct trusted {
     uint8_t hash_n, n, digest[DTLS_DIGEST_MAX];
 };
 
+/* A source that leaves toward a side under another SSRC, or with its numbers moved. See session_source.c. */
+struct outgoing {
+    uint32_t in, out;
+    uint16_t ahead; /* added to sequence numbers */
+    uint64_t used;  /* the higher the later */
+};
+enum { OUTGOING = 16 };
+struct outgoings {
+    uint64_t used;
+    unsigned n;
+    struct outgoing e[OUTGOING];
+};
+/* The last packet that our keys refused to send, and how many in order. */
+struct stuck {
+    uint32_t ssrc;
+    uint16_t seq;
+    uint8_t n;
+};
+
 /* What one side has for one m= line, or for all that are bundled with it. */
 struct transport {
     struct relay_transport relay;
@@ -62,7 +82,9 @@ struct transport {
     enum offer_keying keying;
     /* of SDES and DTLS; NULL: no keys yet. RTCP has its own where DTLS made them for its own port */
     struct srtp_context *in[RELAY_COMPONENTS], *out[RELAY_COMPONENTS];
-    uint32_t generation; /* of our keys of SDES: how often contexts were dropped */
+    uint64_t generation; /* of our keys of SDES: made of chance, anew when contexts are dropped */
+    struct outgoings *outgoing; /* NULL: all leave as they came */
+    struct stuck stuck;
 
     struct dtls *dtls[RELAY_COMPONENTS];
     struct addr dtls_peer[RELAY_COMPONENTS]; /* whose datagrams are its */
@@ -93,6 +115,8 @@ struct leg {
     /* what comes from it leaves on the other side with this payload type; PT_NONE: not at all */
     uint8_t to[PAYLOAD_TYPES];
     uint64_t packets, octets, sent;
+    uint32_t ssrc; /* of what came last from it, if it was heard */
+    bool heard;
     /* of what comes from it, if its payload has to change; NULL: it passes */
     struct transcode *coder;
     uint32_t coder_ssrc, coder_hz;
@@ -148,6 +172,18 @@ extern const struct relay_handler session_packets;
 /* A packet of this side in clear, which may be changed, leaves on the other. */
 void session_forward(struct session *s, unsigned line, unsigned side, enum relay_component c,
                      struct block *b);
+
+/* ---- session_source.c ---- */
+void session_source_done(struct transport *t);
+/* Another SSRC than before comes from l, or the first. */
+void session_source_heard(struct leg *l, uint32_t ssrc);
+/* A packet, in clear, is about to leave: under the SSRC that the side knows. */
+void session_source_rename(struct transport *t, bool rtcp, struct block *b);
+/* It was refused, as what came with this SSRC and number. True: it may be tried again. */
+bool session_source_renew(struct transport *t, bool rtcp, uint32_t ssrc, uint16_t seq,
+                          struct block *b);
+/* RTCP of the side, in clear, speaks of streams under the SSRC that they came with. */
+void session_source_restore(struct transport *t, struct block *b);
 
 /* ---- session_quality.c ---- */
 void session_quality_apply(struct session *s, unsigned line, unsigned side,

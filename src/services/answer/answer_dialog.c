@@ -3,11 +3,10 @@
  * word that no other URI of ours has. */
 #include "answer/answer_priv.h"
 #include "location/location.h"
+#include "within/within.h"
 
-enum { ROOM = 1024 };
 static const char word[] = "-here";
 enum { WORD = sizeof(word) - 1 };
-enum { SEPARATOR = 1 }; /* of routes: an octet that no header has */
 
 /* ---- our Contact ---- */
 
@@ -160,7 +159,7 @@ enum err answer_dialog_learn(struct answer_call *c, struct rx *rx)
     size_t at = b.n;
     for (w = (struct sip_walk){.m = &rx->msg, .id = SIP_H_RECORD_ROUTE}; sipmsg_next(&w, &item);) {
         buf_put(&b, item.text);
-        buf_char(&b, SEPARATOR);
+        buf_char(&b, WITHIN_END);
     }
     c->routes = sv_sub(buf_sv(&b), at, b.n);
     c->invite_cseq = c->remote_cseq = cseq->number;
@@ -179,84 +178,17 @@ void answer_dialog_forget(struct answer_call *c)
 
 /* ---- our BYE ---- */
 
-static bool next_route(sv *rest, sv *ret)
-{
-    size_t n = sv_chr(*rest, SEPARATOR);
-    *ret = sv_sub(*rest, 0, n);
-    *rest = sv_sub(*rest, n + 1, rest->n);
-    return ret->n > 0;
-}
-
-/* §12.2.1.1: a strict router on top gets its own URI as the Request-URI, and the target at the end. */
-static void put_head(const struct answer_call *c, struct buf *b, sv via)
-{
-    sv rest = c->routes, first = SV_NONE, route, flag;
-    struct sip_addr addr;
-    bool strict = next_route(&rest, &first) && sip_addr_parse(first, false, &addr) == ERR_OK &&
-                  !uri_param(&addr.uri, SV("lr"), &flag);
-    rest = strict ? rest : c->routes;
-    buf_str(b, "BYE ");
-    buf_put(b, strict ? addr.uri.text : c->target);
-    buf_str(b, " SIP/2.0\r\n");
-    buf_put(b, via);
-    while (next_route(&rest, &route)) {
-        buf_str(b, "Route: ");
-        buf_put(b, route);
-        buf_str(b, "\r\n");
-    }
-    if (strict) {
-        buf_str(b, "Route: <");
-        buf_put(b, c->target);
-        buf_str(b, ">\r\n");
-    }
-}
-
-static void put_bye(struct answer_call *c, struct buf *b, const struct flow *f,
-                    struct txn_key *ret_key)
-{
-    struct sip *s = c->answer->sip;
-    char mem[512];
-    struct buf via;
-    sv branch = SV_NONE;
-    buf_init(&via, mem, sizeof(mem));
-    buf_str(&via, "Via: ");
-    sip_put_via(s, &via, f, c->slot, SV_NONE, &branch);
-    *ret_key = ctxn_key(s, branch, SIP_BYE, SV("BYE"));
-    buf_str(&via, "\r\nMax-Forwards: 70\r\n");
-    if (via.rc && !b->rc)
-        b->rc = via.rc;
-    put_head(c, b, buf_sv(&via));
-    buf_str(b, "From: ");
-    buf_put(b, c->local);
-    buf_str(b, ";tag=");
-    buf_put(b, c->local_tag);
-    buf_str(b, "\r\nTo: ");
-    buf_put(b, c->remote);
-    buf_str(b, "\r\nCall-ID: ");
-    buf_put(b, c->call_id);
-    buf_str(b, "\r\nCSeq: ");
-    buf_u64(b, ++c->local_cseq);
-    buf_str(b, " BYE\r\nContent-Length: 0\r\n\r\n");
-}
-
 void answer_dialog_bye(struct answer_call *c)
 {
-    static const struct ctxn_handler nobody = {.on_gone = NULL};
-    struct sip *s = c->answer->sip;
-    struct txn_key key;
-    struct ctxn *txn;
-    struct flow f;
-    struct buf b;
-    if (sip_flow_for(s, &c->dest, &f))
-        return; /* §15.1.1: it is over all the same */
-    struct block *octets = sip_block(s, ROOM + c->call_id.n + c->remote.n + c->local.n +
-                                            2 * c->routes.n + 2 * c->target.n);
-    if (!octets)
-        return;
-    buf_init(&b, octets->p, octets->cap);
-    put_bye(c, &b, &f, &key);
-    octets->n = (uint32_t)b.n;
-    if (b.rc == ERR_OK && ctxn_new(s, &c->dest, octets, &key, &nobody, NULL, &txn) == ERR_OK)
-        ctxn_drop(txn);
-    block_unref(octets);
+    struct within_dialog d = {.call_id = c->call_id,
+                              .local = c->local,
+                              .local_tag = c->local_tag,
+                              .remote = c->remote,
+                              .target = c->target,
+                              .routes = c->routes,
+                              .dest = &c->dest,
+                              .slot = c->slot};
+    struct within_request bye = {.method = SIP_BYE, .cseq = ++c->local_cseq};
+    enum err rc = within_send(c->answer->sip, &d, &bye, NULL, NULL, NULL);
+    (void)rc; /* §15.1.1: it is over all the same */
 }

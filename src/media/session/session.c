@@ -256,10 +256,12 @@ enum err session_apply(struct sessions *m, struct session_id id, unsigned offere
         TRY(apply_stream(s, i, offerer, &plan->streams[i]));
     if (s->alone)
         session_sound_of(s, plan);
+    /* what was on hold has its time to speak again */
+    for (unsigned i = 0; i < SESSION_SIDES; i++)
+        s->heard[i] = loop_now(m->loop);
     if (!s->applied) {
         s->applied = true;
         session_quality_begin(s);
-        s->heard = loop_now(m->loop);
         if (m->config.silence > 0)
             loop_timer(m->loop, &s->silence, m->config.silence);
     }
@@ -308,11 +310,37 @@ void session_tell(struct session *s, enum session_event e, unsigned side, sv why
     loop_defer(s->all->loop, &x->deferred);
 }
 
+/* Who is meant to send, as a mask of sides. */
+static unsigned speakers(const struct session *s)
+{
+    unsigned mask = 0;
+    for (unsigned i = 0; i < s->lines; i++) {
+        const struct leg *l = s->stream[i].leg;
+        for (unsigned side = 0; !s->stream[i].refused && side < SESSION_SIDES; side++) {
+            if (l[side].receive && (s->alone || l[!side].send))
+                mask |= 1u << side;
+        }
+    }
+    return mask;
+}
+
+/* How long nobody has spoken who is meant to. */
+static usec silent_for(const struct session *s, unsigned who, usec now)
+{
+    usec heard = who ? 0 : now;
+    for (unsigned side = 0; side < SESSION_SIDES; side++) {
+        if (who >> side & 1 && s->heard[side] > heard)
+            heard = s->heard[side];
+    }
+    return now - heard;
+}
+
 static void on_silence(struct timer *timer, void *arg)
 {
     struct session *s = arg;
     struct sessions *m = s->all;
-    usec now = loop_now(m->loop), silent = now - s->heard, most = m->config.silence;
+    unsigned who = speakers(s);
+    usec most = m->config.silence, silent = silent_for(s, who, loop_now(m->loop));
     if (most == 0)
         return;
     if (silent < most) {
@@ -321,7 +349,20 @@ static void on_silence(struct timer *timer, void *arg)
     }
     loop_timer(m->loop, timer, most);
     stat_add(&m->loop->stats, STAT_MEDIA_SILENT, 1);
-    session_tell(s, SESSION_SILENT, SESSION_OFFERER, SV("no packet from either side"));
+    session_tell(s, SESSION_SILENT,
+                 who == 1u << SESSION_OFFERER    ? SESSION_OFFERER
+                 : who == 1u << SESSION_ANSWERER ? SESSION_ANSWERER
+                                                 : SESSION_SIDES,
+                 SV("no packet from who is meant to send"));
+}
+
+enum err session_heard(struct sessions *m, struct session_id id, unsigned side, usec *ret_at)
+{
+    const struct session *s = session_find(m, id);
+    if (!s)
+        return ERR_NOTFOUND;
+    *ret_at = s->heard[side];
+    return ERR_OK;
 }
 
 /* ---- figures ---- */

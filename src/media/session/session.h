@@ -24,7 +24,7 @@ struct sessions;
 struct session_shared;
 struct session_config {
     struct relay_config relay;
-    usec silence; /* media.silence: no packet from either side for so long; 0: never told */
+    usec silence; /* media.silence; 0: SESSION_SILENT is never told */
     size_t most;  /* sessions; 0: what the ports allow */
 };
 /* What the workers of a process have in common: ports (borrowed), our DTLS certificate. Errors: ERR_NOMEM, ERR_IO. */
@@ -53,7 +53,9 @@ struct session_party {
 };
 
 enum session_event {
-    SESSION_SILENT, /* nothing from either side for session_config.silence; told again after as long */
+    /* Nothing for session_config.silence from who is meant to send; told again after as long. Not of a session in
+     * which nobody is (hold). side: who that is, SESSION_SIDES: both */
+    SESSION_SILENT,
     SESSION_SECURED,   /* a side's keys are there (DTLS) */
     SESSION_KEY_FAULT, /* DTLS failed: why says how */
     SESSION_PLAYED,    /* session_play has come to its end */
@@ -93,6 +95,9 @@ MUST_USE enum err session_sound(struct sessions *m, struct session_id id, uint32
 MUST_USE enum err session_play(struct sessions *m, struct session_id id, struct file_sound *sound,
                                bool loop);
 void session_end(struct sessions *m, struct session_id id);
+/* When the last packet of this side was taken (loop_now); since session_apply. Errors: ERR_NOTFOUND. */
+MUST_USE enum err session_heard(struct sessions *m, struct session_id id, unsigned side,
+                                usec *ret_at);
 
 /* Figures of one direction of a stream: what came from a side, and went to the other. */
 struct session_figures {

@@ -74,7 +74,7 @@ static void on_frame(struct timer *t, void *arg)
         more = file_next(&x->player, pcm, n);
         send_frame(x, pcm, n);
     }
-    s->heard = loop_now(l); /* who listens need not speak */
+    s->heard[SESSION_OFFERER] = loop_now(l); /* who listens need not speak */
     if (more)
         loop_timer(l, t, x->due - loop_now(l));
     else

@@ -125,7 +125,7 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
     const uint8_t *p = (const uint8_t *)b->p;
     if (t->relay.opaque) {
         if (relay_path_hear(path, from, 0, 0, now)) {
-            s->heard = now;
+            s->heard[t->side] = now;
             session_forward(s, t->line, t->side, c, b);
         }
         return;
@@ -137,7 +137,7 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
         stat_add(stats_of(t), STAT_MEDIA_FOREIGN, 1);
         return;
     }
-    s->heard = now;
+    s->heard[t->side] = now;
     if (!rtcp) {
         take_rtp(t, b);
         return;

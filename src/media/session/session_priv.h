@@ -144,7 +144,7 @@ struct session {
     unsigned lines;
     bool applied;
     uint64_t number, version[SESSION_SIDES]; /* o= */
-    usec heard;                              /* last packet of either side */
+    usec heard[SESSION_SIDES];               /* last packet of each side */
     struct timer silence, interval;
     char cname[24]; /* of our own streams (RFC 7022 §4.2: by chance) */
     uint8_t cname_n;

@@ -410,6 +410,22 @@ struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret
     return NULL;
 }
 
+void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv callee_tag,
+                             sv ended_by)
+{
+    struct home_key key = home_key(a->home, call_id);
+    HASH_EACH (c, &a->calls, key.a, struct call, by_call_id) {
+        if (c->state != CALL_UP || !sv_eq(text_of(c, CALL_ID), call_id) ||
+            !sv_eq(text_of(c, TAG), caller_tag) || !sv_eq(text_of(c, CALLEE_TAG), callee_tag))
+            continue;
+        if (c->in_setup)
+            close_call(a, c, ended_by);
+        else
+            end(a, c, ended_by);
+        return;
+    }
+}
+
 struct call_leg accounting_leg(const struct call *c, unsigned leg)
 {
     enum text first = TAG + leg * LEG_TEXTS;

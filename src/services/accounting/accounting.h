@@ -45,6 +45,9 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
  * are not followed), another final one ends it. */
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,
                          const struct dest *via);
+/* The standing call of this dialog is over. One that is not in the books: nothing. */
+void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv callee_tag,
+                             sv ended_by);
 /* A call that this server answers itself: it stands, its callee has this tag; and it is over. Until
  * accounting_setup_gone it is not forgotten for others. ended_by: as in records. */
 void accounting_answered(struct accounting *a, struct call *c, sv tag);

@@ -49,8 +49,10 @@ static void dialog_release(struct dialog *d)
     exchange_hold(&d->exchange, NULL);
     exchange_hold(&d->before, NULL);
     exchange_hold(&d->first, NULL);
-    for (unsigned i = 0; i < SIDES; i++)
+    for (unsigned i = 0; i < SIDES; i++) {
         text_done(&d->tag[i]);
+        reach_done(&d->reach[i]);
+    }
     MEM_GIVE(d);
 }
 
@@ -67,24 +69,6 @@ void dialog_end(struct dialog *d)
         dialog_release(d);
 }
 
-static void on_late(struct timer *t, void *arg)
-{
-    (void)t;
-    dialog_end(arg);
-}
-
-void dialog_mute(struct dialog *d)
-{
-    if (d->raise == 0 || !d->stands) {
-        dialog_end(d);
-        return;
-    }
-    session_end(d->anchor->sessions, d->session);
-    d->session = (struct session_id){0, 0};
-    d->direct = true; /* what is offered from now on passes */
-    loop_timer(d->anchor->loop, &d->late, USEC_DAY);
-}
-
 static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
 {
     const struct sip_addr *from;
@@ -94,8 +78,9 @@ static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
         return NULL;
     d->anchor = p->anchor;
     d->users = 1;
+    d->slot = rx->slot;
     d->anchor->count++;
-    timer_init(&d->late, on_late, d);
+    timer_init(&d->late, dialog_on_late, d);
     d->party[CALLER] = p->caller;
     if (sipmsg_from(&rx->msg, &from) || sipmsg_call_id(&rx->msg, &call_id) ||
         text_set(&d->call_id, call_id) || text_set(&d->tag[CALLER], from->tag)) {
@@ -185,7 +170,7 @@ static enum err meet(struct dialog *d, const struct settings *set, const struct 
         d->session = (struct session_id){0, 0};
         exchange_hold(&d->first, NULL);
     }
-    if (d->raise > 0)
+    if (d->reach[CALLER].raise > 0)
         callee.profile = d->party[CALLEE].profile;
     d->party[CALLEE] = callee;
     if (d->session.generation == 0)
@@ -201,12 +186,14 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
         d = *leg = dialog_new(p, m->rx);
     if (!d || meet(d, p->set, m))
         return PROXY_BODY_PASS;
-    if (!sv_present(m->description))
-        return PROXY_BODY_PASS;
-    p->offered = true;
-    enum proxy_body act =
-        anchor_offer(d, p->set, CALLER, m->description, &d->first, p->cseq, m->arena, ret);
-    ret->raise = d->raise;
+    enum proxy_body act = PROXY_BODY_PASS;
+    if (sv_present(m->description)) {
+        p->offered = true;
+        act = anchor_offer(d, p->set, CALLER, m->description, &d->first, p->cseq, m->arena, ret);
+    }
+    if (!d->direct)
+        reach_heard(d, CALLER, m->rx, NULL);
+    ret->raise = d->reach[CALLER].invite_raise = d->reach[CALLER].raise;
     return act;
 }
 
@@ -226,7 +213,13 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
                                  m->arena, ret)
                   : anchor_answer(d, p->set, p->sender, m->description, p->exchange, m->arena, ret);
     }
-    ret->raise = p->sender == CALLER ? d->raise : 0;
+    struct reach *r = &d->reach[p->sender];
+    if (!d->ended && !d->direct)
+        reach_heard(d, p->sender, m->rx, NULL);
+    reach_counts(d, p->sender, p->cseq + r->raise);
+    if (p->method == SIP_INVITE)
+        r->invite_raise = r->raise;
+    ret->raise = r->raise;
     return act;
 }
 
@@ -252,6 +245,22 @@ static void note_tag(struct dialog *d, struct rx *rx)
         LOG_WARN("anchor", "memory");
 }
 
+/* What the callee has seen of the caller's numbers. */
+static void note_number(struct dialog *d, struct rx *rx)
+{
+    const struct sip_cseq *cseq;
+    if (sipmsg_cseq(&rx->msg, &cseq) == ERR_OK)
+        reach_counts(d, CALLER, cseq->number);
+}
+
+/* The response is of this dialog, and not of another one that its branch brought (RFC 3261 §12.1.2). */
+static bool is_of(const struct dialog *d, struct rx *rx)
+{
+    const struct sip_addr *to;
+    return sipmsg_to(&rx->msg, &to) == ERR_OK &&
+           (sv_eq(to->tag, text_sv(&d->tag[CALLEE])) || sv_eq(to->tag, text_sv(&d->tag[CALLER])));
+}
+
 static enum proxy_body on_response(void *arg, void **leg, const struct proxy_passing *m,
                                    struct proxy_body_new *ret)
 {
@@ -263,11 +272,16 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     bool success = m->status >= 200 && m->status < 300;
     if (!p->dialog && m->status < 300 && !d->stands) {
         note_tag(d, m->rx);
-        if (success && (!d->direct || d->raise)) { /* held by the dialog itself from now on */
+        note_number(d, m->rx);
+        if (success && (!d->direct || d->reach[CALLER].raise)) { /* held by the dialog itself now */
             d->stands = true;
             d->users++;
+            if (d->direct)
+                loop_timer(d->anchor->loop, &d->late, USEC_DAY);
         }
     }
+    if (success && !d->direct && d->stands && is_of(d, m->rx))
+        reach_heard(d, p->dialog ? !p->sender : CALLEE, m->rx, m->dest);
     enum proxy_body act = PROXY_BODY_PASS;
     unsigned from = p->dialog ? !p->sender : CALLEE;
     struct exchange **slot = p->dialog ? &p->exchange : &d->first;
@@ -306,7 +320,7 @@ static bool on_refused(void *arg, void **leg, uint16_t status)
     if (!sdp || p->dialog || !p->offered || !next_way(d, p->set))
         return false;
     exchange_hold(&d->first, NULL); /* what was made of it is not what is sent now */
-    d->raise++;
+    d->reach[CALLER].raise++;
     LOG_DEBUG("anchor", "media.again", F_SV("call", text_sv(&d->call_id)), F_INT("status", status));
     return true;
 }
@@ -361,7 +375,7 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
                           &ack->arena, ret) != PROXY_BODY_REPLACE)
             ret->description = SV_NONE;
     }
-    ret->raise = side == CALLER ? d->raise : 0;
+    ret->raise = d->reach[side].invite_raise;
 }
 
 bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,
@@ -438,6 +452,12 @@ void anchor_settings(struct anchor *a, struct settings *set)
 struct sessions *anchor_sessions(struct anchor *a)
 {
     return a->sessions;
+}
+
+void anchor_on_ended(struct anchor *a, anchor_ended_fn *fn, void *arg)
+{
+    a->ended = fn;
+    a->ended_arg = arg;
 }
 
 size_t anchor_count(const struct anchor *a)

@@ -8,7 +8,9 @@
  *         told of our ports alone. A phone that refuses the description (488) is asked again: with media that passes
  *         through us, then with the next way to encrypt it; its dialog's requests have higher numbers from then on. A branch of a forked call has a session of its own, since each phone may answer.
  *         What was decided for a dialog holds until it ends.
- * Life    a dialog's session ends with BYE, when its branch fails, or when nothing is heard for media.silence.
+ * Life    a dialog's session ends with BYE or when its branch fails. When nothing is heard for media.silence of who is
+ *         meant to send, or a side's keys or its consent (RFC 7675) are gone and it stays silent, we end the call: BYE
+ *         to both, with a Reason.
  * Limits  those of media (session.h); ANCHOR_TEXT_MAX octets of a description.
  * Threads the home's worker. */
 #ifndef ANCHOR_ANCHOR_H
@@ -27,6 +29,10 @@ MUST_USE enum err anchor_new(struct sip *s, struct session_shared *shared, struc
 void anchor_free(struct anchor *a); /* NULL is fine */
 void anchor_settings(struct anchor *a, struct settings *set);
 struct sessions *anchor_sessions(struct anchor *a);
+/* A call was ended by us (its media fell silent, its keys failed): both sides were told. Called in turns of the worker,
+ * never within a call of the anchor's. */
+typedef void anchor_ended_fn(void *arg, sv call_id, sv caller_tag, sv callee_tag);
+void anchor_on_ended(struct anchor *a, anchor_ended_fn *fn, void *arg);
 /* Who sent rx, for a session with him. */
 void anchor_sender(struct anchor *a, struct rx *rx, struct session_party *ret_party);
 /* media.* as wire/offer asks for it. */

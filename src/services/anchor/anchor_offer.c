@@ -89,9 +89,11 @@ static void on_event(void *arg, struct session_id id, enum session_event e, unsi
     struct dialog *d = arg;
     (void)id;
     LOG_INFO("anchor", name[e], F_SV("call", text_sv(&d->call_id)),
-             F_STR("side", side == CALLER ? "caller" : "callee"), F_SV("why", why));
-    if (e == SESSION_SILENT)
-        dialog_mute(d);
+             F_STR("side", side == CALLER   ? "caller"
+                           : side == CALLEE ? "callee"
+                                            : "either"),
+             F_SV("why", why));
+    dialog_on_media(d, e, side);
 }
 static const struct session_handler handler = {.on_event = on_event};
 

@@ -4,12 +4,14 @@
  *   anchor.c          dialogs, and what the proxy asks about each message
  *   anchor_offer.c    an offer on its way, and its answer
  *   anchor_party.c    what is known of a side, and how offers are put to it
+ *   anchor_own.c      requests of ours within a dialog, and how it ends by us
  *   anchor_info.c     INFO that is for us
  *   anchor_digit.c    keys that a side presses */
 #ifndef ANCHOR_PRIV_H
 #define ANCHOR_PRIV_H
 #include "anchor/anchor.h"
 #include "ds/hash.h"
+#include "within/within.h"
 
 /* Octets of our own. */
 struct text {
@@ -38,6 +40,16 @@ struct party {
     bool profiled; /* by its own description */
 };
 
+/* How a side of a dialog is spoken to, in the name of the other one (RFC 3261 §12.2.1.1). */
+struct reach {
+    struct text party;          /* From or To of it, as the value stands, with its tag */
+    struct text target, routes; /* its Contact; route set toward it, as in within.h */
+    struct dest dest;
+    /* Of its own requests: the highest CSeq that went on to the other side, as it left; by how much those to come are
+     * raised, and by how much its last INVITE was, whose number its ACK has. */
+    uint32_t seen, raise, invite_raise;
+};
+
 /* A dialog, or what may become one: a branch of a forwarded INVITE. */
 struct dialog {
     struct anchor *anchor;
@@ -47,15 +59,20 @@ struct dialog {
     struct session_id session; /* generation 0: none (yet) */
     bool direct;               /* decided: its media does not pass through us */
     bool relay;                /* it has to: directly the callee refused */
-    uint32_t
-        raise;   /* of the CSeq of the caller's requests, by how often the callee was asked again */
-    bool stands; /* a 2xx went up */
+    struct reach reach[SIDES];
+    uint16_t slot;
+    uint8_t upstream; /* Record-Routes that the INVITE came with */
+    bool stands;      /* a 2xx went up */
     /* the last one, and the one before it, whose messages may come again; NULL: none */
     struct exchange *exchange, *before;
     struct exchange
-        *first;        /* of the INVITE that begins it, as long as that may be answered again */
-    struct timer late; /* what is kept for its numbers alone is not kept for ever */
-    unsigned users;    /* passages and legs that hold it */
+        *first; /* of the INVITE that begins it, as long as that may be answered again */
+    /* Asks later about a side whose keys or consent are gone. Ends what is kept for its numbers alone. */
+    struct timer late;
+    unsigned lost; /* the side, since when, and whether it is keys */
+    usec lost_at;
+    bool lost_keys;
+    unsigned users; /* passages and legs that hold it */
     bool ended;
 };
 
@@ -81,6 +98,8 @@ struct anchor {
     uint8_t key[SIPHASH_KEY];
     struct arena scratch; /* of one message's work */
     size_t count;
+    anchor_ended_fn *ended;
+    void *ended_arg;
 };
 
 /* ---- anchor.c ---- */
@@ -93,8 +112,6 @@ static inline sv text_sv(const struct text *t)
 }
 /* Its media does not pass through us any more; the dialog goes when nobody holds it. */
 void dialog_end(struct dialog *d);
-/* Likewise, but the callee goes on counting as he was taught to: so it is known until BYE, or for a day. */
-void dialog_mute(struct dialog *d);
 
 /* The dialog of rx, and who of it sent it; NULL: none of ours. */
 struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_side);
@@ -112,6 +129,24 @@ typedef bool info_fn(struct dialog *d, unsigned from, struct rx *rx, struct info
 
 /* ---- anchor_digit.c ---- */
 info_fn anchor_digit_info;
+
+/* ---- anchor_own.c ---- */
+/* A message of this side passed: where it is, and, of one that refreshes it, its Contact (§12.2). via: of a response,
+ * how its sender was reached. */
+void reach_heard(struct dialog *d, unsigned side, struct rx *rx, const struct dest *via);
+/* A request of this side has gone on with this number. */
+void reach_counts(struct dialog *d, unsigned side, uint32_t number);
+void reach_done(struct reach *r);
+/* A request of ours to this side, in the name of the other one, which has the next higher number; those of the other one
+ * go on above it from then on. r: all but cseq. Errors: ERR_STATE: the dialog does not stand, or not enough of it is
+ * known; else as within_send. */
+MUST_USE enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
+                              const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn);
+/* The call ends by us: BYE to both with this Reason (RFC 3326), its media is given back. The dialog may be gone then. */
+void dialog_hang_up(struct dialog *d, uint16_t cause, sv why);
+/* What its session tells. The dialog may be gone then. */
+void dialog_on_media(struct dialog *d, enum session_event e, unsigned side);
+void dialog_on_late(struct timer *t, void *arg);
 
 /* ---- anchor_party.c ---- */
 /* Who sent rx. */

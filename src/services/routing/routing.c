@@ -243,6 +243,13 @@ static void on_announce(void *arg, struct answer_call *call, const struct settin
 }
 static const struct routing_media announcing = {.on_call = on_announce};
 
+/* A call whose media failed: the anchor has said BYE to both. */
+static void on_ended(void *arg, sv call_id, sv caller_tag, sv callee_tag)
+{
+    struct routing *r = arg;
+    accounting_ended_dialog(r->accounting, call_id, caller_tag, callee_tag, SV("media"));
+}
+
 enum err routing_new(struct loop *l, const struct routing_shared *sh, struct settings *set,
                      struct routing **ret_routing)
 {
@@ -272,8 +279,10 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
     if (!rc && sh->media)
         rc = anchor_new(r->sip, sh->media, set, &r->anchor);
-    if (!rc && r->anchor)
+    if (!rc && r->anchor) {
+        anchor_on_ended(r->anchor, on_ended, r);
         rc = announce_new(l, r->anchor, set, &r->announce);
+    }
     if (!rc && r->announce)
         routing_media(r, &announcing, r->announce);
     if (!rc)

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests of ours within a dialog that passes by us, and how it ends by us. Each side takes them for the other one's
+ * (RFC 3261 §12.2.1.1): they carry its From, and the next number behind those that it has seen. */
+#include "anchor/anchor_priv.h"
+#include "log/log.h"
+
+/* WORDS: of a Reason. A phone whose address changed checks anew from there, or offers again, within LOST_WAIT. */
+enum { WORDS = 160 };
+#define LOST_WAIT (30 * USEC_S)
+#define KEY_WAIT  (2 * USEC_S)
+
+/* ---- what is known of a side ---- */
+
+void reach_done(struct reach *r)
+{
+    text_done(&r->party);
+    text_done(&r->target);
+    text_done(&r->routes);
+}
+
+/* Its name and the way to it are of the dialog's beginning, for good (§12.2.1.1). */
+static enum err learn(struct dialog *d, struct reach *r, struct sipmsg *m)
+{
+    char mem[WITHIN_ROUTES_MAX];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    if (m->request)
+        d->upstream = (uint8_t)sipmsg_count(m, SIP_H_RECORD_ROUTE);
+    within_routes(d->anchor->sip, m, d->upstream, &b);
+    TRY(b.rc);
+    TRY(text_set(&r->routes, buf_sv(&b)));
+    return text_set(&r->party, sipmsg_value(m, m->request ? SIP_H_FROM : SIP_H_TO));
+}
+
+void reach_heard(struct dialog *d, unsigned side, struct rx *rx, const struct dest *via)
+{
+    struct reach *r = &d->reach[side];
+    struct sipmsg *m = &rx->msg;
+    const struct sip_cseq *cseq;
+    enum err rc = r->party.n > 0 ? ERR_OK : learn(d, r, m);
+    if (sipmsg_cseq(m, &cseq) || (cseq->method != SIP_INVITE && cseq->method != SIP_UPDATE))
+        return;
+    sv target = within_target(m);
+    if (!rc && target.n > 0 && !sv_eq(target, text_sv(&r->target)))
+        rc = text_set(&r->target, target);
+    r->dest = within_dest(d->anchor->sip, m, &rx->flow, via, r->routes.n > 0);
+    if (rc)
+        LOG_WARN("anchor", "memory", F_ERR(rc));
+}
+
+void reach_counts(struct dialog *d, unsigned side, uint32_t number)
+{
+    struct reach *r = &d->reach[side];
+    r->seen = number > r->seen ? number : r->seen;
+}
+
+/* ---- requests of ours ---- */
+
+enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
+                     const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn)
+{
+    struct reach *there = &d->reach[to], *name = &d->reach[!to];
+    if (!d->stands || d->ended || there->target.n == 0 || name->party.n == 0)
+        return ERR_STATE;
+    struct within_dialog w = {.call_id = text_sv(&d->call_id),
+                              .local = text_sv(&name->party),
+                              .remote = text_sv(&there->party),
+                              .target = text_sv(&there->target),
+                              .routes = text_sv(&there->routes),
+                              .dest = &there->dest,
+                              .slot = d->slot};
+    r->cseq = ++name->seen;
+    name->raise++; /* what it says next is behind ours */
+    return within_send(d->anchor->sip, &w, r, h, arg, ret_txn);
+}
+
+/* ---- the end ---- */
+
+/* "Reason: SIP;cause=408;text="…"" (RFC 3326 §2). */
+static void put_reason(struct buf *b, uint16_t cause, sv why)
+{
+    buf_printf(b, "Reason: SIP;cause=%u;text=\"", cause);
+    for (size_t i = 0; i < why.n && i < WORDS; i++) {
+        char c = why.p[i];
+        buf_char(b, c == '"' || c == '\\' || (unsigned char)c < ' ' || c == 0x7f ? '\'' : c);
+    }
+    buf_str(b, "\"\r\n");
+}
+
+void dialog_hang_up(struct dialog *d, uint16_t cause, sv why)
+{
+    static const char *const name[] = {"caller", "callee"};
+    struct anchor *a = d->anchor;
+    char mem[WORDS + 64];
+    struct buf reason;
+    buf_init(&reason, mem, sizeof(mem));
+    put_reason(&reason, cause, why);
+    for (unsigned to = 0; to < SIDES; to++) {
+        struct within_request bye = {.method = SIP_BYE,
+                                     .headers = reason.rc ? SV_NONE : buf_sv(&reason)};
+        enum err rc = dialog_send(d, to, &bye, NULL, NULL, NULL);
+        if (rc) /* it is over all the same (§15.1.1) */
+            LOG_INFO("anchor", "media.bye", F_SV("call", text_sv(&d->call_id)),
+                     F_STR("side", name[to]), F_ERR(rc));
+    }
+    if (a->ended)
+        a->ended(a->ended_arg, text_sv(&d->call_id), text_sv(&d->tag[CALLER]),
+                 text_sv(&d->tag[CALLEE]));
+    dialog_end(d);
+}
+
+/* A side whose keys or consent are gone: was it heard of since? */
+void dialog_on_late(struct timer *t, void *arg)
+{
+    struct dialog *d = arg;
+    struct anchor *a = d->anchor;
+    usec heard;
+    if (d->direct) { /* known for its numbers alone */
+        dialog_end(d);
+        return;
+    }
+    if (!d->stands) {
+        loop_timer(a->loop, t, KEY_WAIT);
+        return;
+    }
+    if (session_heard(a->sessions, d->session, d->lost, &heard) || heard > d->lost_at)
+        return;
+    if (d->lost_keys)
+        dialog_hang_up(d, 488,
+                       d->lost == CALLER ? SV("no keys with the caller: DTLS failed")
+                                         : SV("no keys with the callee: DTLS failed"));
+    else
+        dialog_hang_up(d, 408,
+                       d->lost == CALLER ? SV("the caller's media is gone: no consent")
+                                         : SV("the callee's media is gone: no consent"));
+}
+
+static void lose(struct dialog *d, unsigned side, bool keys)
+{
+    struct anchor *a = d->anchor;
+    if (a->set->media.silence == 0 || timer_armed(&d->late))
+        return;
+    d->lost = side;
+    d->lost_keys = keys;
+    d->lost_at = loop_now(a->loop);
+    loop_timer(a->loop, &d->late, keys ? KEY_WAIT : LOST_WAIT);
+}
+
+void dialog_on_media(struct dialog *d, enum session_event e, unsigned side)
+{
+    switch (e) {
+    case SESSION_SILENT: /* of one that rings only: nothing has to be heard yet; it is told again */
+        if (d->stands)
+            dialog_hang_up(d, 408,
+                           side == CALLER   ? SV("no media from the caller")
+                           : side == CALLEE ? SV("no media from the callee")
+                                            : SV("no media from either side"));
+        return;
+    case SESSION_KEY_FAULT:
+    case SESSION_LOST:
+        lose(d, side, e == SESSION_KEY_FAULT);
+        return;
+    case SESSION_SECURED:
+    case SESSION_PLAYED:
+        return;
+    }
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* anchor_end_test.c: relayed calls that we end: which, when, and what each side is told. */
+#include "anchor_rig.h"
+
+#define FINGERPRINT                                                                               \
+    "a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:" \
+    "77:88:99:AA:BB:CC:DD:EE:FF\r\na=setup:passive\r\n"
+
+static bool lives(const struct media_rig *m)
+{
+    return sessions_live(anchor_sessions(m->anchor)) > 0;
+}
+
+/* A call that stands; ret_ok: its 200, as alice has it. */
+static void call_up(struct media_rig *m, const char *call, const char *offer, const char *told,
+                    char ret_ok[static MESSAGE])
+{
+    invite(m, call, offer);
+    snprintf(ret_ok, MESSAGE, "%s", answer(m, told));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, ret_ok, 1));
+    rig_clear(m->r);
+}
+
+static void has(const char *message, const char *line)
+{
+    if (!strstr(message, line))
+        print_error("no '%s' in\n%s\n", line, message);
+    assert_non_null(strstr(message, line));
+}
+
+/* Both were told, by a request of the dialog that each of them knows; nothing is left. */
+static void ended(struct media_rig *m, const char *reason, const char *cseq_alice,
+                  const char *cseq_bob)
+{
+    const char *alice = find_raw(m->r, ALICE, "BYE " ALICE_AT " SIP/2.0\r\n");
+    has(alice, "\r\nFrom: <sip:bob@example.com>;tag=b\r\n");
+    has(alice, "\r\nTo: <sip:alice@example.com>;tag=a1\r\n");
+    has(alice, reason);
+    has(alice, cseq_alice);
+    const char *bob = find_raw(m->r, BOB, "BYE " BOB_AT " SIP/2.0\r\n");
+    has(bob, "\r\nFrom: <sip:alice@example.com>;tag=a1\r\n");
+    has(bob, "\r\nTo: <sip:bob@example.com>;tag=b\r\n");
+    has(bob, reason);
+    has(bob, cseq_bob);
+    say(m->r, ALICE, reply(alice, 200, NULL, ""));
+    say(m->r, BOB, reply(bob, 481, NULL, ""));
+    assert_false(lives(m));
+    assert_int_equal(ports_taken(m->r->ports), 0);
+    assert_int_equal(m->r->dir.records, 1);
+    assert_string_equal(m->r->dir.ended_by, "media");
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+    assert_int_equal(accounting_count(routing_accounting(m->r->routing)), 0);
+}
+
+static void silence_ends_it(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    call_up(m, "e1", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    rig_run(m->r, 50 * USEC_S);
+    say_rtp(m, ALICE, our_port(ok), 0, 1);
+    rig_run(m->r, 50 * USEC_S); /* one side is enough: the other may have nothing to say */
+    assert_true(lives(m));
+    rig_run(m->r, 11 * USEC_S);
+    ended(m, "\r\nReason: SIP;cause=408;text=\"no media from either side\"\r\n",
+          "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 2 BYE\r\n");
+}
+
+/* Numbers go on behind what passed, in each direction, and behind what the callee was asked again with. */
+static void our_number_is_the_next(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    call_up(m, "e2", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    say(m->r, ALICE, inside(m, ALICE, "OPTIONS", BOB_AT, DIALOG, "e2", ok, 7));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "OPTIONS"), 200, NULL, ""));
+    say(m->r, BOB, inside(m, BOB, "OPTIONS", ALICE_AT, REVERSED, "e2", ok, 5));
+    say(m->r, ALICE, reply(find_raw(m->r, ALICE, "OPTIONS"), 200, NULL, ""));
+    rig_clear(m->r);
+    rig_run(m->r, 61 * USEC_S);
+    ended(m, "text=\"no media from either side\"", "\r\nCSeq: 6 BYE\r\n", "\r\nCSeq: 8 BYE\r\n");
+}
+
+/* Neither is to send on hold; who is, is named when he does not. */
+static void hold_is_no_silence(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    call_up(m, "e3", sdp("192.0.2.11", "0", "a=inactive\r\n"),
+            sdp("192.0.2.12", "0", "a=inactive\r\n"), ok);
+    rig_run(m->r, 5 * USEC_MIN);
+    assert_true(lives(m));
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "e3", ok, 2),
+             sdp("192.0.2.11", "0", "a=recvonly\r\n")));
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, NULL, "Contact: <" BOB_AT ">\r\n"),
+             sdp("192.0.2.12", "0", "a=sendonly\r\n")));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "e3", ok, 2));
+    rig_clear(m->r);
+    rig_run(m->r, 55 * USEC_S); /* his minute begins now */
+    assert_true(lives(m));
+    rig_run(m->r, 66 * USEC_S);
+    ended(m, "text=\"no media from the callee\"", "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 3 BYE\r\n");
+}
+
+static void a_call_that_rings_need_not_be_heard(void **state)
+{
+    struct media_rig *m = *state;
+    m->r->set->ringing = 10 * USEC_MIN;
+    invite(m, "e4", sdp("192.0.2.11", "0", ""));
+    const char *body = sdp("192.0.2.12", "0", "");
+    char rq[MESSAGE];
+    snprintf(rq, sizeof(rq), "%s", find_raw(m->r, BOB, "INVITE"));
+    say(m->r, BOB, with(reply(rq, 183, "b", ""), body));
+    rig_run(m->r, 3 * USEC_MIN);
+    assert_true(lives(m));
+    say(m->r, BOB, with(reply(rq, 200, "b", "Contact: <" BOB_AT ">\r\n"), body));
+    char ok[MESSAGE];
+    snprintf(ok, sizeof(ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    say_rtp(m, ALICE, our_port(ok), 0, 1);
+    assert_int_equal(m->port[BOB].n, 1);
+    hang_up(m, "e4", ok);
+}
+
+static void never_is_never(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    m->r->set->media.silence = 0;
+    anchor_settings(m->anchor, m->r->set);
+    call_up(m, "e5", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    rig_run(m->r, 60 * USEC_MIN);
+    assert_true(lives(m));
+    hang_up(m, "e5", ok);
+}
+
+/* Proxies on both sides, of which one is a strict router (RFC 3261 §12.2.1.1): each BYE takes their way. */
+static void route_sets_are_followed(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE], lines[MESSAGE];
+    const char *rq = request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, "e6",
+                             "Record-Route: <sip:near@192.0.2.11;lr>\r\n"
+                             "Record-Route: <sip:far@192.0.2.11;lr>\r\n" CONTACT);
+    rig_clear(m->r);
+    say(m->r, ALICE, with(rq, sdp("192.0.2.11", "0", "")));
+    char in[MESSAGE];
+    snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+    /* what the callee's proxies put above ours; they stand in the 200 as in his request */
+    char *at = strstr(in, "Record-Route: ");
+    snprintf(lines, sizeof(lines),
+             "%.*sRecord-Route: <sip:phone@192.0.2.12;lr>, <sip:strict@192.0.2.12>\r\n%s",
+             (int)(at - in), in, at);
+    say(m->r, BOB,
+        with(reply(lines, 200, "b", "Contact: <" BOB_AT ">\r\n"), sdp("192.0.2.12", "0", "")));
+    snprintf(ok, sizeof(ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    rig_clear(m->r);
+    rig_run(m->r, 61 * USEC_S);
+    const char *alice = find_raw(m->r, ALICE, "BYE " ALICE_AT " SIP/2.0\r\n");
+    has(alice, "\r\nRoute: <sip:near@192.0.2.11;lr>\r\nRoute: <sip:far@192.0.2.11;lr>\r\nFrom: ");
+    const char *bob = find_raw(m->r, BOB, "BYE sip:strict@192.0.2.12 SIP/2.0\r\n");
+    has(bob, "\r\nRoute: <sip:phone@192.0.2.12;lr>\r\nRoute: <" BOB_AT ">\r\nFrom: ");
+    say(m->r, ALICE, reply(alice, 200, NULL, ""));
+    say(m->r, BOB, reply(bob, 200, NULL, ""));
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+/* The target is the last one that was told (§12.2). */
+static void targets_may_change(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    call_up(m, "e7", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "e7", ok, 2), sdp("192.0.2.11", "0", "")));
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, NULL,
+                   "Contact: <sip:moved@192.0.2.12:5060>\r\n"),
+             sdp("192.0.2.12", "0", "")));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "e7", ok, 2));
+    rig_clear(m->r);
+    rig_run(m->r, 61 * USEC_S);
+    const char *bob = find_raw(m->r, BOB, "BYE sip:moved@192.0.2.12:5060 SIP/2.0\r\n");
+    has(bob, "\r\nCSeq: 3 BYE\r\n");
+    say(m->r, BOB, reply(bob, 200, NULL, ""));
+    say(m->r, ALICE, reply(find_raw(m->r, ALICE, "BYE"), 200, NULL, ""));
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+/* She offers DTLS alone, and never shakes hands. */
+static void without_keys_it_ends(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE], offer[MESSAGE];
+    snprintf(offer, sizeof(offer),
+             "v=0\r\no=- 1 1 IN IP4 192.0.2.11\r\ns=-\r\nc=IN IP4 192.0.2.11\r\nt=0 0\r\n"
+             "m=audio 4000 UDP/TLS/RTP/SAVP 0\r\n" FINGERPRINT);
+    m->r->set->media.silence = 10 * USEC_MIN;
+    anchor_settings(m->anchor, m->r->set);
+    call_up(m, "e8", offer, sdp("192.0.2.12", "0", ""), ok);
+    rig_run(m->r, 5 * USEC_MIN);
+    ended(m, "\r\nReason: SIP;cause=488;text=\"no keys with the caller: DTLS failed\"\r\n",
+          "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 2 BYE\r\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(silence_ends_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(our_number_is_the_next, setup, teardown),
+        cmocka_unit_test_setup_teardown(hold_is_no_silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_call_that_rings_need_not_be_heard, setup, teardown),
+        cmocka_unit_test_setup_teardown(never_is_never, setup, teardown),
+        cmocka_unit_test_setup_teardown(route_sets_are_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(targets_may_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_keys_it_ends, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

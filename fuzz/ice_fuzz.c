@@ -129,8 +129,8 @@ static void step(struct ice_agent *a, struct ice_lite *l, uint8_t what, sv octet
     } else if ((what & 0x1f) == 0x1c) {
         ice_lite_restart(l, &(struct ice_secret){"newufrag", "0123456789abcdefghijkl+/"});
     } else if ((what & 0x1f) == 0x1a) {
-        ice_lite_watch_data(l);
-        ice_lite_data(l, component, now);
+        ice_lite_watch_data(l, octets.n & 1, now);
+        ice_lite_data(l, component, &from, now);
     } else if ((what & 0x18) == 0x10) {
         now += (usec)(1 + (what & 7)) * 700 * USEC_MS;
     }

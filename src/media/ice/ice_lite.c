@@ -6,7 +6,7 @@
 
 /* SETTLE_S: as long as a nomination may be one of several that were sent at once (RFC 5245 §8.1.1.2). REPEATS_S: a
  * check that comes later after a nomination is no repetition of the one that nominated. */
-enum { SETTLE_S = 1, REPEATS_S = 3 };
+enum { SETTLE_S = 1, REPEATS_S = 10 };
 
 void ice_lite_init(struct ice_lite *l, const struct ice_secret *ours, unsigned components,
                    usec silence)
@@ -28,8 +28,22 @@ void ice_lite_mux(struct ice_lite *l)
     l->components = 1;
 }
 
+/* A pair that is in use is of before the restart that is still under way. */
+static bool is_of_former(const struct ice_lite *l)
+{
+    for (size_t i = 0; i < l->components; i++) {
+        const struct ice_lite_component *c = &l->component[i];
+        if (c->selected >= 0 && c->pair[c->selected].former)
+            return true;
+    }
+    return false;
+}
+
 void ice_lite_restart(struct ice_lite *l, const struct ice_secret *ours)
 {
+    /* what nobody has taken up, because its description did not arrive, is skipped */
+    if (!is_of_former(l))
+        l->former = l->ours;
     l->restarting = false;
     for (size_t i = 0; i < l->components; i++) {
         struct ice_lite_component *c = &l->component[i];
@@ -43,7 +57,6 @@ void ice_lite_restart(struct ice_lite *l, const struct ice_secret *ours)
         c->selected = 0;
         l->restarting = true;
     }
-    l->former = l->ours;
     l->ours = *ours;
     if (!l->restarting)
         ice_secret_wipe(&l->former);
@@ -91,11 +104,8 @@ static void pair_drop(struct ice_lite_component *c, int at)
 
 static void restart_concludes(struct ice_lite *l)
 {
-    for (size_t i = 0; i < l->components; i++) {
-        const struct ice_lite_component *c = &l->component[i];
-        if (c->selected >= 0 && c->pair[c->selected].former)
-            return;
-    }
+    if (is_of_former(l))
+        return;
     l->restarting = false;
     ice_secret_wipe(&l->former);
 }
@@ -142,29 +152,57 @@ static unsigned learn(struct ice_lite *l, struct ice_lite_component *c, const st
 
 /* ---- datagrams ---- */
 
-/* A peer that asks for consent is measured by that alone. */
-static void shows_life(struct ice_lite_component *c, usec now)
+static struct ice_lite_pair *selected_of(struct ice_lite_component *c)
 {
-    if (c->selected >= 0 && !c->pair[c->selected].repeats)
-        c->pair[c->selected].heard = now;
+    return c->selected >= 0 ? &c->pair[c->selected] : NULL;
 }
 
-void ice_lite_data(struct ice_lite *l, unsigned component, usec now)
+void ice_lite_watch_data(struct ice_lite *l, bool on, usec now)
+{
+    for (size_t i = 0; i < l->components && on && !l->watched; i++) {
+        struct ice_lite_pair *p = selected_of(&l->component[i]);
+        if (p)
+            p->heard = now;
+    }
+    l->watched = on;
+}
+
+unsigned ice_lite_data(struct ice_lite *l, unsigned component, const struct addr *from, usec now)
 {
     struct ice_lite_component *c = component_of(l, component);
-    if (c)
-        shows_life(c, now);
+    if (!c)
+        return 0;
+    struct ice_lite_pair *p = selected_of(c);
+    bool back = !p && c->lost.remote.family && addr_equal(&c->lost.remote, from);
+    if (back) {
+        p = pair_find(c, c->lost.socket, from, c->lost.former);
+        if (!p) {
+            p = pair_new(c);
+            *p = c->lost;
+        }
+        c->selected = (int8_t)(p - c->pair);
+        c->lost.remote.family = 0;
+    }
+    if (!p || !addr_equal(&p->remote, from))
+        return 0;
+    for (size_t i = 0; i < l->components; i++) {
+        struct ice_lite_pair *one = selected_of(&l->component[i]);
+        if (one == p || (one && addr_equal_ip(&one->remote, from)))
+            one->heard = now;
+    }
+    return back ? ICE_LITE_SELECTED : 0;
 }
 
-/* RFC 8445 §11: what keeps the way open while no data comes. It is not proven, and no more than data is. */
+/* RFC 8445 §11: what keeps the way open while no data comes. It is not proven, and no substitute for consent. */
 static void keepalive(struct ice_lite_component *c, uint8_t socket, const struct addr *from,
                       sv octets, usec now)
 {
     struct stunmsg m;
-    const struct ice_lite_pair *p = c->selected >= 0 ? &c->pair[c->selected] : NULL;
-    if (p && p->socket == socket && addr_equal(&p->remote, from) && !stunmsg_parse(octets, &m) &&
-        m.class == STUN_INDICATION && m.method == STUN_BINDING && m.fingerprint)
-        shows_life(c, now);
+    struct ice_lite_pair *p = selected_of(c);
+    if (p && !p->repeats && p->socket == socket && addr_equal(&p->remote, from) &&
+        !stunmsg_parse(octets, &m) && m.class == STUN_INDICATION && m.method == STUN_BINDING &&
+        m.fingerprint)
+        p->heard = now;
 }
 
 /* A check under the credentials of before the restart: it keeps its pair alive, no more. */
@@ -236,7 +274,7 @@ bool ice_lite_ready(const struct ice_lite *l)
 static usec pair_ends(const struct ice_lite *l, const struct ice_lite_component *c, int at)
 {
     const struct ice_lite_pair *p = &c->pair[at];
-    return l->silence == 0 || (at == c->selected && !p->repeats && !l->data_told)
+    return l->silence == 0 || (at == c->selected && !p->repeats && !l->watched)
                ? USEC_NEVER
                : p->heard + l->silence;
 }
@@ -261,8 +299,11 @@ unsigned ice_lite_timer(struct ice_lite *l, usec now)
         for (int k = c->n - 1; k >= 0; k--) {
             if (now < pair_ends(l, c, k))
                 continue;
-            if (k == c->selected)
+            if (k == c->selected) {
                 lost |= 1U << i;
+                c->lost = c->pair[k];
+                c->lost.former = false;
+            }
             pair_drop(c, k);
         }
     }

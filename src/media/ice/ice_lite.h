@@ -14,9 +14,10 @@
  *         controls). Two lite agents send no checks: data goes to the peer's candidate of the same family (§8.2), and
  *         nothing of this is needed.
  * Consent a peer that checks its selected pair again and again (RFC 7675, all browsers) shows by its silence that it
- *         is gone: after `silence` the pair is lost, sending stops, and a new nomination brings it back. A peer that
- *         never repeats a check (RFC 5245) is measured by its data and keepalives, if the owner tells of data:
- *         ice_lite_watch_data(). Else it is not, and one forged nomination has us send for as long as the call lasts.
+ *         is gone: after `silence` without check or data the pair is lost, sending stops, and a new nomination, or data
+ *         from there, brings it back. A peer that never repeats a check (RFC 5245) is measured by its data and
+ *         keepalives while it is sent to: ice_lite_watch_data(). Else it is not, and one forged nomination would have us
+ *         send for as long as the call lasts.
  * Forgery without our password nothing changes (D21): no pair, no time, no role; the answer is smaller than the request.
  *         An insider can have us send to an address that he has forged as his check's source, for no answer is needed
  *         (§19.5): the owner's rules for addresses (D16) come before what it is fed with.
@@ -43,12 +44,13 @@ struct ice_lite_component {
     uint8_t n;
     int8_t selected; /* -1: none */
     struct ice_lite_pair pair[ICE_LITE_PAIRS];
+    struct ice_lite_pair lost; /* was selected, and fell silent; remote.family 0: none */
 };
 struct ice_lite {
     struct ice_secret ours, former;
     bool restarting; /* former still answers for the selected pairs of before */
     uint8_t components;
-    bool data_told;
+    bool watched; /* data has to come, or consent */
     usec silence; /* 0: nobody is lost by silence */
     struct ice_lite_component component[ICE_COMPONENTS_MAX];
 };
@@ -63,13 +65,13 @@ void ice_lite_restart(struct ice_lite *l, const struct ice_secret *ours);
 /* The peer has no second component (rtcp-mux was agreed on): ice_lite_ready() may be true from now on. */
 void ice_lite_mux(struct ice_lite *l);
 
-/* From now on the owner says when data comes over a selected pair, at least every few seconds while it does. */
-static inline void ice_lite_watch_data(struct ice_lite *l)
-{
-    l->data_told = true;
-}
-/* Data came from the selected pair of this component. */
-void ice_lite_data(struct ice_lite *l, unsigned component, usec now);
+/* Whether the owner sends to the peer, and says when data comes (ice_lite_data), at least every few seconds while it
+ * does. While nothing is sent to it, a peer without consent owes no sign of life. */
+void ice_lite_watch_data(struct ice_lite *l, bool on, usec now);
+/* Data that its owner believes came for this component from there: a sign of life of a selected pair, and of the
+ * other component's on the same host (who only listens sends RTCP alone). A mask of enum ice_lite_change: SELECTED, that
+ * of a pair that was lost selects it again. */
+unsigned ice_lite_data(struct ice_lite *l, unsigned component, const struct addr *from, usec now);
 
 /* What a datagram changed: a mask. */
 enum ice_lite_change {

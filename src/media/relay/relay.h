@@ -77,7 +77,7 @@ bool relay_peer_may_name(const struct relay_peer *peer, const struct addr *a,
                          const struct addr *mine, struct ports *ports);
 /* A check has proved this address (RFC 8445 §7.3); selected: data goes there from now on. */
 void relay_path_validate(struct relay_path *p, const struct addr *a, bool selected);
-/* The peer has gone (RFC 7675): nothing is sent any more. */
+/* The peer has gone (RFC 7675): nothing is sent any more. What it may still say is heard. */
 void relay_path_lose(struct relay_path *p);
 /* A packet, proved if the path is secure. True: it is taken. ssrc, seq: of RTP; of RTCP ssrc and 0. */
 bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssrc, uint16_t seq,

@@ -89,7 +89,6 @@ void relay_path_validate(struct relay_path *p, const struct addr *a, bool select
 void relay_path_lose(struct relay_path *p)
 {
     p->to = (struct addr){0};
-    p->valid_n = 0;
 }
 
 bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec now)

@@ -254,6 +254,7 @@ enum err session_apply(struct sessions *m, struct session_id id, unsigned offere
     TRY(set_lines(s, plan->n));
     for (unsigned i = 0; i < plan->n; i++)
         TRY(apply_stream(s, i, offerer, &plan->streams[i]));
+    session_ice_watch(s);
     if (s->alone)
         session_sound_of(s, plan);
     /* what was on hold has its time to speak again */

@@ -78,11 +78,16 @@ MUST_USE enum err session_source(struct sessions *m, struct session_id id, unsig
                                  const struct addr *source);
 /* What is ours toward a side. Texts live as long as the session.
  *   SESSION_NEXT     for a description that differs from the last one: its version (RFC 3264 §8) is one higher
- *   SESSION_RESTART  with new ICE credentials (RFC 8445 §9)
+ *   SESSION_RESTART  with new ICE credentials (RFC 8445 §9): until there is a new way, media goes on by the old one,
+ *                    where checks with the former credentials are still answered
  * Errors: ERR_NOTFOUND. */
 enum { SESSION_NEXT = 1, SESSION_RESTART = 2 };
 MUST_USE enum err session_ours(struct sessions *m, struct session_id id, unsigned side,
                                unsigned flags, struct offer_ours *ret_ours);
+/* theirs is a later description of this side: it has other ICE credentials than the one that was applied last, so that
+ * an answer to it needs SESSION_RESTART (RFC 8839 §4.4.2.1). */
+bool session_restarts(const struct sessions *m, struct session_id id, unsigned side,
+                      const struct offer_session *theirs);
 /* What was agreed on, first or anew. offerer: the side whose offer it was (leg 0 of the plan). The plan is copied
  * as far as it is needed. Errors: ERR_NOTFOUND, ERR_NOMEM; nothing has changed then. */
 MUST_USE enum err session_apply(struct sessions *m, struct session_id id, unsigned offerer,

@@ -1,6 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* Checks: a side that speaks ICE shows by them where it is, and where it wants its packets (RFC 8445, lite). */
+#include "crypto/crypto.h"
 #include "session/session_priv.h"
+
+/* Their credentials are not kept: they are to be told apart, no more. */
+static uint64_t mark_of(const struct session *s, sv ufrag, sv pwd)
+{
+    const sv both[] = {ufrag, pwd};
+    return crypto_siphash_list(s->secret, both, 2) | 1;
+}
+
+bool session_restarts(const struct sessions *m, struct session_id id, unsigned side,
+                      const struct offer_session *theirs)
+{
+    const struct session *s = session_find(m, id);
+    for (unsigned i = 0; s && i < theirs->n && i < s->lines; i++) {
+        const struct offer_media *o = &theirs->media[i];
+        const struct transport *t = s->stream[i].leg[side].transport;
+        if (!o->refused && o->ice && t && t->ice_theirs &&
+            t->ice_theirs != mark_of(s, o->ufrag, o->pwd))
+            return true;
+    }
+    return false;
+}
 
 static enum err ice_of(struct session *s, unsigned side, unsigned flags, struct transport *t)
 {
@@ -37,8 +59,38 @@ void session_ice_apply(struct transport *t, const struct offer_leg *o)
 {
     bool ice = o->ice && !o->ice_lite; /* two lite ones: nobody checks (RFC 8445 §8.2) */
     t->relay.path[RELAY_RTP].ice = t->relay.path[RELAY_RTCP].ice = ice;
+    if (o->ice)
+        t->ice_theirs = mark_of(t->session, o->ufrag, o->pwd);
     if (ice && o->mux && t->ice)
         ice_lite_mux(t->ice);
+}
+
+void session_ice_heard(struct transport *t, enum relay_component c, const struct addr *from)
+{
+    if (!t->ice ||
+        !(ice_lite_data(t->ice, c + 1, from, loop_now(t->session->all->loop)) & ICE_LITE_SELECTED))
+        return;
+    relay_path_validate(&t->relay.path[c], from, true);
+    session_timer(t);
+}
+
+/* A side that nothing is sent to owes no proof that it is there. */
+void session_ice_watch(struct session *s)
+{
+    for (unsigned side = 0; side < SESSION_SIDES; side++) {
+        for (unsigned i = 0; i < s->lines; i++) {
+            struct transport *t = s->transport[side][i];
+            bool sends = false;
+            if (!t || !t->ice)
+                continue;
+            for (unsigned k = 0; k < s->lines; k++) {
+                const struct leg *l = &s->stream[k].leg[side];
+                sends = sends || (!s->stream[k].refused && l->transport == t && l->send);
+            }
+            ice_lite_watch_data(t->ice, sends, loop_now(s->all->loop));
+            session_timer(t);
+        }
+    }
 }
 
 void session_ice_done(struct transport *t)

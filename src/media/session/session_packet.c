@@ -138,6 +138,8 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
         return;
     }
     s->heard[t->side] = now;
+    if (path->ice)
+        session_ice_heard(t, t->relay.mux ? RELAY_RTP : c, from);
     if (!rtcp) {
         take_rtp(t, b);
         return;

@@ -97,6 +97,7 @@ struct transport {
     uint8_t trust_n;
 
     struct ice_lite *ice; /* NULL: the side has not been told of ours */
+    uint64_t ice_theirs;  /* tells their credentials apart; 0: none yet */
     struct timer timer;   /* of DTLS and ICE */
 
     uint64_t foreign; /* from nobody that is believed */
@@ -242,6 +243,10 @@ void session_dtls_timer(struct transport *t, usec now);
 MUST_USE enum err session_ice_offer(struct session *s, unsigned side, unsigned flags,
                                     struct offer_ours *o);
 void session_ice_apply(struct transport *t, const struct offer_leg *o);
+/* A packet of who is believed came from there. */
+void session_ice_heard(struct transport *t, enum relay_component c, const struct addr *from);
+/* Something has been agreed on. */
+void session_ice_watch(struct session *s);
 void session_ice_done(struct transport *t);
 void session_ice_receive(struct transport *t, enum relay_component c, struct block *b,
                          const struct addr *from);

@@ -233,7 +233,8 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
     TRY(read_text(a, text_sv(&x->offer), &offer, fault));
     TRY(read_text(a, text_sv(&x->passed), &passed, fault));
     TRY(read_text(a, text, &answer, fault));
-    TRY(session_ours(m, d->session, !from, SESSION_NEXT, ours_a));
+    unsigned flags = session_restarts(m, d->session, !from, &offer->offer) ? SESSION_RESTART : 0;
+    TRY(session_ours(m, d->session, !from, SESSION_NEXT | flags, ours_a));
     TRY(session_ours(m, d->session, from, 0, ours_b));
     TRY(offer_answer(&offer->offer, &passed->offer, &answer->offer, &p, ours_a, ours_b, a, ret_text,
                      plan, why));

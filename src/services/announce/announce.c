@@ -52,7 +52,8 @@ static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
     TRY(sdp_parse(offer, a, sdp, NULL));
     TRY(offer_read(sdp, a, read, NULL));
     TRY(session_lines(m, x->session, read->n));
-    TRY(session_ours(m, x->session, SESSION_OFFERER, SESSION_NEXT, ours));
+    unsigned flags = session_restarts(m, x->session, SESSION_OFFERER, read) ? SESSION_RESTART : 0;
+    TRY(session_ours(m, x->session, SESSION_OFFERER, SESSION_NEXT | flags, ours));
     TRY(offer_accept(read, &p, ours, a, ret_text, plan, why));
     return session_apply(m, x->session, SESSION_OFFERER, plan);
 }

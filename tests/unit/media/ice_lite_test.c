@@ -209,33 +209,74 @@ static void indicate(const struct addr *from)
 static void a_peer_without_consent_is_measured_by_its_data(void **state)
 {
     (void)state;
-    ice_lite_watch_data(&lite);
+    ice_lite_watch_data(&lite, true, now);
     check(CHECK(.use = true), &alice);
     for (int i = 0; i < 10; i++) {
         now += 20 * USEC_S;
         if (i % 2)
-            ice_lite_data(&lite, 1, now);
+            assert_int_equal(ice_lite_data(&lite, 1, &alice, now), 0);
         else
             indicate(&alice);
         assert_int_equal(ice_lite_timer(&lite, now), 0);
     }
     now += 29 * USEC_S;
     indicate(&mallory); /* not from there */
-    ice_lite_data(&lite, 2, now);
+    ice_lite_data(&lite, 1, &mallory, now);
+    ice_lite_data(&lite, 2, &alice, now);
     assert_int_equal(ice_lite_timer(&lite, now), 0);
     now += USEC_S;
     assert_int_equal(ice_lite_timer(&lite, now), 1);
     selected_is(1, NULL);
-    ice_lite_data(&lite, 1, now);
-
-    check(CHECK(.use = true), &alice); /* who asks for consent is measured by that */
-    now += 5 * USEC_S;
-    check(CHECK(.use = true), &alice);
-    now += 29 * USEC_S;
-    ice_lite_data(&lite, 1, now);
+    assert_int_equal(ice_lite_data(&lite, 1, &mallory, now), 0);
     indicate(&alice);
+    selected_is(1, NULL);
+    assert_int_equal(ice_lite_data(&lite, 1, &alice, now), ICE_LITE_SELECTED); /* it speaks again */
+    selected_is(1, &alice);
+    now += 30 * USEC_S;
+    assert_int_equal(ice_lite_timer(&lite, now), 1);
+}
+
+static void who_asks_for_consent_is_lost_without_it_unless_it_speaks(void **state)
+{
+    (void)state;
+    ice_lite_watch_data(&lite, true, now);
+    check(CHECK(.use = true), &alice);
+    now += 10 * USEC_S;
+    check(CHECK(.use = true), &alice);
+    assert_true(lite.component[0].pair[0].repeats);
+    now += 29 * USEC_S;
+    indicate(&alice); /* it is no substitute */
+    assert_int_equal(ice_lite_timer(&lite, now), 0);
+    ice_lite_data(&lite, 1, &alice, now);
+    now += 29 * USEC_S;
+    indicate(&alice);
+    assert_int_equal(ice_lite_timer(&lite, now), 0);
     now += USEC_S;
     assert_int_equal(ice_lite_timer(&lite, now), 1);
+    selected_is(1, NULL);
+}
+
+/* On hold it owes nothing; who only listens sends RTCP, for which there is a port of its own. */
+static void who_is_sent_nothing_need_not_speak(void **state)
+{
+    struct addr rtcp = at("198.51.100.1:4001");
+    (void)state;
+    ice_lite_init(&lite, &first, 2, 30 * USEC_S);
+    ice_lite_watch_data(&lite, true, now);
+    check(CHECK(.use = true), &alice);
+    check(CHECK(.use = true, .component = 2), &rtcp);
+    ice_lite_watch_data(&lite, false, now);
+    assert_int_equal(ice_lite_next(&lite), USEC_NEVER);
+    now += USEC_HOUR;
+    assert_int_equal(ice_lite_timer(&lite, now), 0);
+    ice_lite_watch_data(&lite, true, now);
+    for (int i = 0; i < 5; i++) {
+        now += 29 * USEC_S;
+        assert_int_equal(ice_lite_timer(&lite, now), 0);
+        ice_lite_data(&lite, 2, &rtcp, now);
+    }
+    now += 30 * USEC_S;
+    assert_int_equal(ice_lite_timer(&lite, now), 3);
 }
 
 static void silence_may_be_ignored(void **state)
@@ -243,7 +284,7 @@ static void silence_may_be_ignored(void **state)
     (void)state;
     ice_lite_init(&lite, &first, 1, 0);
     check(CHECK(.use = true), &alice);
-    now += 5 * USEC_S;
+    now += 15 * USEC_S;
     check(CHECK(.use = true), &alice);
     assert_int_equal(ice_lite_next(&lite), USEC_NEVER);
     assert_int_equal(ice_lite_timer(&lite, now + USEC_DAY), 0);
@@ -307,6 +348,25 @@ static void a_restart_concludes_component_by_component(void **state)
     assert_int_equal(lite.ours.pwd[0], 0);
 }
 
+/* Our answer may not arrive: what nobody took up is forgotten, and the old way stays. */
+static void a_restart_over_another_keeps_what_is_in_use(void **state)
+{
+    static const struct ice_secret third = {"thirdone", "a third of 24 octets, ok"};
+    (void)state;
+    check(CHECK(.use = true), &alice);
+    ice_lite_restart(&lite, &second);
+    ice_lite_restart(&lite, &third);
+    assert_int_equal(check(CHECK(0), &alice), 0);
+    assert_int_equal(answered(), 0);
+    check(CHECK(.to = &second), &alice);
+    assert_int_equal(answered(), 401);
+    assert_int_equal(check(CHECK(.to = &third, .use = true), &alice),
+                     ICE_LITE_CHECKED | ICE_LITE_SELECTED);
+    assert_false(lite.restarting);
+    check(CHECK(0), &alice);
+    assert_int_equal(answered(), 401);
+}
+
 /* ---- what a stranger does ---- */
 
 static void forgers_change_nothing(void **state)
@@ -358,9 +418,12 @@ int main(void)
         cmocka_unit_test_setup(a_peer_that_kept_consent_is_lost_by_silence, setup),
         cmocka_unit_test_setup(a_peer_without_consent_is_not_measured, setup),
         cmocka_unit_test_setup(a_peer_without_consent_is_measured_by_its_data, setup),
+        cmocka_unit_test_setup(who_asks_for_consent_is_lost_without_it_unless_it_speaks, setup),
+        cmocka_unit_test_setup(who_is_sent_nothing_need_not_speak, setup),
         cmocka_unit_test_setup(silence_may_be_ignored, setup),
         cmocka_unit_test_setup(a_restart_keeps_the_old_way_until_the_new_one_stands, setup),
         cmocka_unit_test_setup(a_restart_concludes_component_by_component, setup),
+        cmocka_unit_test_setup(a_restart_over_another_keeps_what_is_in_use, setup),
         cmocka_unit_test_setup(forgers_change_nothing, setup),
         cmocka_unit_test_setup(many_sources_replace_each_other, setup),
     };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* anchor_ice_test.c: phones that speak ICE, with those that do not. */
 #include "anchor_rig.h"
+#include "ice/ice.h"
 
 #define ICE_OF(mark)                                                           \
     "a=ice-ufrag:frag" mark "\r\na=ice-pwd:passwordpasswordpasswo" mark "\r\n" \
@@ -89,12 +90,198 @@ static void a_caller_with_sip_ice_is_offered_it(void **state)
     hang_up(m, "i3", ok);
 }
 
+/* ---- checks ---- */
+
+/* What is ours toward a side, by the last message that it got. */
+static struct ice_secret ours_in(const char *message)
+{
+    struct ice_secret s = {.ufrag = ""};
+    const char *ufrag = strstr(message, "a=ice-ufrag:"), *pwd = strstr(message, "a=ice-pwd:");
+    assert_non_null(ufrag);
+    assert_non_null(pwd);
+    memcpy(s.ufrag, ufrag + 12, sizeof(s.ufrag));
+    memcpy(s.pwd, pwd + 10, sizeof(s.pwd));
+    assert_int_equal(ufrag[12 + sizeof(s.ufrag)], '\r');
+    assert_int_equal(pwd[10 + sizeof(s.pwd)], '\r');
+    return s;
+}
+
+/* A check from this port; the code that it is answered with, 0: success, 1: not at all. */
+static unsigned check(struct media_rig *m, struct media_port *from, uint16_t port,
+                      const struct ice_secret *to, bool use)
+{
+    char mem[512], name[32];
+    struct buf b;
+    struct addr at = address(SERVER_IP, port);
+    struct stunmsg answer;
+    struct stun_attr a;
+    unsigned n = from->n, code = 0;
+    sv reason;
+    buf_init(&b, mem, sizeof(mem));
+    struct stun_out o =
+        stunmsg_begin(&b, STUN_BINDING, STUN_REQUEST, (const uint8_t *)"transaction.");
+    snprintf(name, sizeof(name), "%.*s:frag", (int)sizeof(to->ufrag), to->ufrag);
+    stunmsg_put(&o, STUN_USERNAME, sv_of(name));
+    stunmsg_put_u32(&o, STUN_PRIORITY, 1);
+    if (use)
+        stunmsg_put_flag(&o, STUN_USE_CANDIDATE);
+    stunmsg_put_u64(&o, STUN_ICE_CONTROLLING, 7);
+    stunmsg_put_integrity(&o, STUN_SHA1, ice_pwd(to));
+    stunmsg_put_fingerprint(&o);
+    sv piece = buf_sv(&b);
+    assert_int_equal(udp_send(from->udp, NULL, &at, &piece, 1), ERR_OK);
+    rig_run(m->r, 20 * USEC_MS);
+    if (from->n == n)
+        return 1;
+    assert_int_equal(stunmsg_parse((sv){(char *)from->last, from->size}, &answer), ERR_OK);
+    if (stunmsg_find(&answer, STUN_ERROR_CODE, &a))
+        assert_int_equal(stunmsg_error_code(a.value, &code, &reason), ERR_OK);
+    return code;
+}
+
+/* A packet of bob's arrives there. */
+static bool bob_is_heard(struct media_rig *m, uint16_t at_bob, const struct media_port *where)
+{
+    static uint16_t seq;
+    unsigned n = where->n;
+    say_rtp(m, BOB, at_bob, 0, ++seq);
+    return where->n == n + 1;
+}
+
+static bool alice_is_heard(struct media_rig *m, uint16_t at_alice)
+{
+    static uint16_t seq;
+    unsigned n = m->port[BOB].n;
+    say_rtp(m, ALICE, at_alice, 0, ++seq);
+    return m->port[BOB].n == n + 1;
+}
+
+/* A call of alice, who speaks ICE, with bob, who does not; her 200. */
+static void begin(struct media_rig *m, const char *call, char ok[static MESSAGE])
+{
+    invite(m, call, sdp("192.0.2.11", "0", ICE_OF("0")));
+    snprintf(ok, MESSAGE, "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, ok, 1));
+}
+
+/* She offers anew; what she is answered. */
+static void offers(struct media_rig *m, const char *call, const char *heard, unsigned cseq,
+                   const char *more, char again[static MESSAGE])
+{
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, call, heard, cseq),
+             sdp("192.0.2.11", "0", more)));
+    const char *rq = find_raw(m->r, BOB, "INVITE");
+    say(m->r, BOB,
+        with(reply(rq, 200, NULL, "Contact: <" BOB_AT ">\r\n"), sdp("192.0.2.12", "0", "")));
+    snprintf(again, MESSAGE, "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, heard, cseq));
+}
+
+/* RFC 8839 §4.4.2.1: new credentials of hers, new ones of ours; media goes on by the old way until there is a new one. */
+static void a_restart_is_answered_with_one(void **state)
+{
+    struct media_rig *m = *state;
+    struct media_port *alice = &m->port[ALICE], moved = {.n = 0};
+    struct addr a = m->r->peer[ALICE].addr;
+    char ok[MESSAGE], again[MESSAGE];
+    a.port = 4002;
+    assert_int_equal(udp_open(m->r->peer_group->loop[0], &a, &media_handler, &moved, &moved.udp),
+                     ERR_OK);
+    begin(m, "i4", ok);
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE")), at_alice = our_port(ok);
+    struct ice_secret first = ours_in(ok), second, third;
+    struct ice_secret at_first = ours_in(find_raw(m->r, BOB, "INVITE"));
+    assert_false(bob_is_heard(m, at_bob, alice));
+    assert_int_equal(check(m, alice, at_alice, &first, true), 0);
+    assert_true(bob_is_heard(m, at_bob, alice));
+    assert_true(alice_is_heard(m, at_alice));
+    /* the same again is none */
+    offers(m, "i4", ok, 2, ICE_OF("0"), again);
+    second = ours_in(again);
+    assert_memory_equal(&first, &second, sizeof(first));
+
+    offers(m, "i4", ok, 3, ICE_OF("1"), again);
+    assert_int_equal(our_port(again), at_alice);
+    second = ours_in(again);
+    assert_memory_not_equal(first.ufrag, second.ufrag, sizeof(first.ufrag));
+    assert_memory_not_equal(first.pwd, second.pwd, sizeof(first.pwd));
+    third = ours_in(find_raw(m->r, BOB, "INVITE")); /* the restart is hers alone */
+    assert_memory_equal(&at_first, &third, sizeof(third));
+    assert_true(bob_is_heard(m, at_bob, alice));
+    assert_true(alice_is_heard(m, at_alice));
+    assert_int_equal(check(m, alice, at_alice, &first, false), 0);
+    assert_int_equal(check(m, &moved, at_alice, &first, true), 401);
+    assert_int_equal(check(m, &moved, at_alice, &second, false), 0);
+    assert_true(bob_is_heard(m, at_bob, alice));
+    assert_int_equal(check(m, &moved, at_alice, &second, true), 0);
+    assert_true(bob_is_heard(m, at_bob, &moved));
+    assert_int_equal(check(m, alice, at_alice, &first, false), 401);
+    assert_true(alice_is_heard(m, at_alice)); /* where she was a moment ago is hers, too */
+
+    /* bob's offers are none */
+    rig_clear(m->r);
+    say(m->r, BOB,
+        with(inside(m, BOB, "INVITE", ALICE_AT, REVERSED, "i4", ok, 2),
+             sdp("192.0.2.12", "0", "")));
+    const char *rq = find_raw(m->r, ALICE, "INVITE");
+    third = ours_in(rq);
+    assert_memory_equal(&second, &third, sizeof(second));
+    say(m->r, ALICE, with(reply(rq, 200, NULL, CONTACT), sdp("192.0.2.11", "0", ICE_OF("1"))));
+    say(m->r, BOB, inside(m, BOB, "ACK", ALICE_AT, REVERSED, "i4", ok, 2));
+    assert_true(bob_is_heard(m, at_bob, &moved));
+    hang_up(m, "i4", ok);
+    udp_close(moved.udp);
+}
+
+/* RFC 8445 §19.5: who falls silent is sent nothing any more, who speaks is never cut off. */
+static void who_falls_silent_is_sent_nothing(void **state)
+{
+    struct media_rig *m = *state;
+    struct media_port *alice = &m->port[ALICE];
+    char ok[MESSAGE], again[MESSAGE];
+    begin(m, "i5", ok);
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE")), at_alice = our_port(ok);
+    struct ice_secret ours = ours_in(ok);
+    assert_int_equal(check(m, alice, at_alice, &ours, true), 0);
+    for (int i = 0; i < 10; i++) { /* she repeats no check */
+        rig_run(m->r, 10 * USEC_S);
+        assert_true(alice_is_heard(m, at_alice));
+        assert_true(bob_is_heard(m, at_bob, alice));
+    }
+    for (int i = 0; i < 2; i++) {
+        rig_run(m->r, 14 * USEC_S);
+        assert_true(bob_is_heard(m, at_bob, alice));
+    }
+    rig_run(m->r, 3 * USEC_S);
+    assert_false(bob_is_heard(m, at_bob, alice));
+    assert_true(alice_is_heard(m, at_alice));
+    assert_true(bob_is_heard(m, at_bob, alice));
+    /* on hold she need not speak */
+    offers(m, "i5", ok, 2, ICE_OF("0") "a=inactive\r\n", again);
+    for (int i = 0; i < 5; i++) {
+        rig_run(m->r, 20 * USEC_S);
+        say_rtp(m, BOB, at_bob, 0, 1000);
+    }
+    offers(m, "i5", ok, 3, ICE_OF("0"), again);
+    assert_true(bob_is_heard(m, at_bob, alice));
+    /* a check is a sign of life, too */
+    rig_run(m->r, 20 * USEC_S);
+    assert_int_equal(check(m, alice, at_alice, &ours, false), 0);
+    rig_run(m->r, 20 * USEC_S);
+    assert_true(bob_is_heard(m, at_bob, alice));
+    hang_up(m, "i5", ok);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_contact_with_sip_ice_is_offered_it, setup, teardown),
         cmocka_unit_test_setup_teardown(who_offered_ice_is_offered_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_caller_with_sip_ice_is_offered_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restart_is_answered_with_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_falls_silent_is_sent_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

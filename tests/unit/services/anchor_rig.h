@@ -14,6 +14,7 @@ struct media_port {
     struct udp *udp;
     unsigned n;
     uint8_t last[200];
+    size_t size; /* of the last */
 };
 struct media_rig {
     struct rig *r;
@@ -26,6 +27,7 @@ static void on_media(void *arg, struct block *b, const struct addr *from, const 
     struct media_port *p = arg;
     (void)from, (void)to;
     p->n++;
+    p->size = b->n;
     if (b->n <= sizeof(p->last))
         memcpy(p->last, b->p, b->n);
 }

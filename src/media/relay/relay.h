@@ -54,6 +54,9 @@ struct relay_path {
     struct addr to; /* where is sent; family 0: nowhere (yet) */
     struct addr
         other; /* heard beside it, never sent to (a sender that uses two ports); family 0: none */
+    /* where it was before its description named another place: heard until it speaks from there, which it does when it
+     * knows that we know; family 0: nowhere */
+    struct addr former;
     usec since, until; /* learning */
     bool proved;       /* somebody answers from `to` */
     bool secure;       /* what comes is proved by keys before relay_path_hear */

@@ -13,6 +13,8 @@ enum {
 /* A sender that uses another port than it told is heard if nothing has come from the one told for so long, and until
  * something comes from there: then it is no such sender, and the other port is somebody else's. */
 #define OTHER_AFTER (1 * USEC_S)
+/* Who is told by a 2xx that it may speak from another place is told so for 64*T1 (RFC 3261 §13.3.1.4). */
+#define MOVING (32 * USEC_S)
 
 static bool is_local(enum addr_class c)
 {
@@ -55,7 +57,11 @@ void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool se
         p->to = (struct addr){0}; /* until a pair is selected */
     if (same || p->ice)
         return;
+    if (p->proved)
+        p->former = p->to;
     p->to = relay_peer_may_name(peer, &peer->told, mine, ports) ? peer->told : (struct addr){0};
+    if (addr_equal(&p->to, &p->former)) /* it has come back */
+        p->former = (struct addr){0};
     p->other = p->candidate = (struct addr){0};
     p->since = now;
     p->until = now + latch;
@@ -99,17 +105,29 @@ bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec 
         return true;
     if (p->secure) /* keys decide; outside of the window only for a NAT that has changed its mind */
         return now < p->until || (p->to.family != 0 && addr_equal_ip(from, &p->to));
-    if (now >= p->until || p->proved)
+    bool moving = p->former.family != 0 && now < p->since + MOVING;
+    if (moving && addr_equal(from, &p->former))
+        return true;
+    if ((now >= p->until && !moving) || p->proved)
         return false;
     return behind_nat(p) ? addr_equal_ip(from, &p->peer.party) : addr_equal_ip(from, &p->peer.told);
+}
+
+/* It speaks from where we send to. */
+static void prove(struct relay_path *p)
+{
+    p->unproved = 0;
+    p->other = (struct addr){0};
+    if (addr_equal(&p->to, &p->former))
+        return; /* and will from elsewhere soon */
+    p->proved = true;
+    p->former = (struct addr){0};
 }
 
 static void learn(struct relay_path *p, const struct addr *from)
 {
     p->to = *from;
-    p->proved = true;
-    p->unproved = 0;
-    p->other = (struct addr){0};
+    prove(p);
 }
 
 /* Another packet of the candidate, behind the one before. */
@@ -128,16 +146,14 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
     if (p->ice)
         return true;
     if (addr_equal(from, &p->to)) {
-        p->proved = true;
-        p->unproved = 0;
-        p->other = (struct addr){0};
+        prove(p);
         return true;
     }
     if (p->secure) {
         learn(p, from);
         return true;
     }
-    if (addr_equal(from, &p->other))
+    if (addr_equal(from, &p->other) || (addr_equal(from, &p->former) && !behind_nat(p)))
         return true;
     if (addr_equal(from, &p->peer.told)) {
         /* what may not be sent to may still be heard, unless somebody better is there already */

@@ -139,6 +139,46 @@ static void the_same_description_again_keeps_what_was_learned_another_one_does_n
     assert_true(sends_to(&p, "198.51.100.7:61002"));
 }
 
+/* Its new port comes into use when the answer has reached it; until then the former one speaks, and goes on being heard. */
+static void who_moves_is_heard_at_both_places_until_it_has(void **state)
+{
+    (void)state;
+    struct relay_path p = path_of("10.1.0.11:4000", "198.51.100.7:5060", false, ME);
+    struct relay_peer moved = p.peer;
+    struct addr me = at_(ME);
+    for (uint16_t i = 1; i <= 3; i++)
+        hear(&p, "198.51.100.7:61000", 1, i, USEC_S);
+    moved.told = at_("10.1.0.11:4002");
+    relay_path_set(&p, &moved, false, config.latch, &me, ports, 100 * USEC_S);
+    for (uint16_t i = 4; i <= 9; i++)
+        hear(&p, "198.51.100.7:61000", 1, i, 101 * USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61000"));
+    for (uint16_t i = 10; i <= 12; i++)
+        hear(&p, "198.51.100.7:61002", 1, i, 120 * USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61002"));
+    for (uint16_t i = 13; i <= 20;
+         i++) /* what comes late from the former one does not bring it back */
+        assert_false(hear(&p, "198.51.100.7:61000", 1, i, 120 * USEC_S));
+    assert_true(sends_to(&p, "198.51.100.7:61002"));
+    /* one that goes back, and without a NAT */
+    p = path_of("198.51.100.7:4000", "198.51.100.7:5060", false, ME);
+    assert_true(hear(&p, "198.51.100.7:4000", 1, 1, USEC_S));
+    moved.told = at_("198.51.100.7:4002");
+    relay_path_set(&p, &moved, false, config.latch, &me, ports, 100 * USEC_S);
+    assert_true(hear(&p, "198.51.100.7:4000", 1, 2, 101 * USEC_S));
+    assert_true(sends_to(&p, "198.51.100.7:4002"));
+    assert_true(hear(&p, "198.51.100.7:4002", 1, 3, 101 * USEC_S));
+    assert_false(hear(&p, "198.51.100.7:4000", 1, 4, 101 * USEC_S));
+    moved.told = at_("198.51.100.7:4000");
+    relay_path_set(&p, &moved, false, config.latch, &me, ports, 200 * USEC_S);
+    assert_true(hear(&p, "198.51.100.7:4000", 1, 5, 201 * USEC_S));
+    assert_false(hear(&p, "198.51.100.7:4002", 1, 6, 201 * USEC_S));
+    /* for ever it waits for nobody */
+    moved.told = at_("198.51.100.7:4004");
+    relay_path_set(&p, &moved, false, config.latch, &me, ports, 300 * USEC_S);
+    assert_false(hear(&p, "198.51.100.7:4000", 1, 7, 340 * USEC_S));
+}
+
 /* ---- with keys ---- */
 
 static void what_keys_have_proved_teaches_by_itself(void **state)
@@ -324,6 +364,7 @@ int main(void)
         cmocka_unit_test(packets_that_do_not_belong_together_teach_nothing),
         cmocka_unit_test(after_the_window_nothing_is_learned),
         cmocka_unit_test(the_same_description_again_keeps_what_was_learned_another_one_does_not),
+        cmocka_unit_test(who_moves_is_heard_at_both_places_until_it_has),
         cmocka_unit_test(what_keys_have_proved_teaches_by_itself),
         cmocka_unit_test(nothing_is_sent_where_nobody_may_send_us),
         cmocka_unit_test(who_signals_from_such_a_network_may_name_it),

@@ -55,6 +55,18 @@ void party_of_sender(struct anchor *a, struct rx *rx, struct party *ret)
                      sip_feature(contact->params, SV("+sip.ice"));
 }
 
+/* Its Contact is not where it is: a NAT stands there, and what it will answer names no address of use either. */
+static bool behind_nat(const struct proxy_target *t, const struct addr *source)
+{
+    struct uri u;
+    struct addr named;
+    size_t at;
+    if (!t || t->trusted || (!t->parsed && uri_parse(t->uri, &u, &at)))
+        return false;
+    return addr_parse_ip(t->parsed ? t->parsed->host : u.host, 0, &named) == ERR_OK &&
+           !addr_equal_ip(&named, source);
+}
+
 enum err party_of_dest(struct anchor *a, const struct settings *set, const struct proxy_target *t,
                        const struct dest *dest, struct party *ret)
 {
@@ -65,6 +77,7 @@ enum err party_of_dest(struct anchor *a, const struct settings *set, const struc
     of_flow(a, set, &f, &source, ret);
     ret->media.trusted = t && t->trusted;
     ret->facts.ice = t && t->ice;
+    ret->facts.nat = behind_nat(t, &source);
     return ERR_OK;
 }
 

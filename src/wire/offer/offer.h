@@ -280,6 +280,7 @@ struct offer_party {
     struct offer_ip source; /* network address of its signalling; n 0: unknown */
     bool web;               /* reached by a WebSocket */
     bool local;             /* its source is in local_networks (or loopback) */
+    bool nat;               /* its Contact names an address that its messages do not come from */
     bool ice; /* it speaks ICE: by its Contact (RFC 5768), or by a description of before */
 };
 enum offer_way { OFFER_DIRECT, OFFER_RELAY };

@@ -28,6 +28,8 @@ enum offer_way offer_way(const struct offer_session *offer, const struct offer_p
         why = "relayed: one side has IPv4, the other IPv6";
     else if (from->local != to->local)
         why = "relayed: the sides stand in different networks";
+    else if (to->nat)
+        why = "relayed: the callee stands behind a NAT";
     for (unsigned i = 0; i < offer->n && !why; i++) {
         const struct offer_media *m = &offer->media[i];
         if (m->refused)

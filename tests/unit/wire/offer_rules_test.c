@@ -581,6 +581,7 @@ static void the_way_is_direct_between_alike_neighbours(void **state)
     struct offer_party six = {.source = world_ip("2001:db8::1", 5060)};
     struct offer_party near = {.source = world_ip("192.0.2.1", 5060), .local = true};
     struct offer_party tab = {.source = world_ip("192.0.2.1", 443), .web = true};
+    struct offer_party moved = {.source = world_ip("192.0.2.2", 5060), .nat = true};
     struct offer_party unknown = {0};
     struct offer_party checks = {.source = world_ip("192.0.2.2", 5060), .ice = true};
     static const char ice[] = HEAD "m=audio 4000 RTP/AVP 0\n" ICE;
@@ -593,6 +594,7 @@ static void the_way_is_direct_between_alike_neighbours(void **state)
     } rows[] = {
         {plain, &a, &b, OFFER_DIRECT},
         {plain, &at_nat, &b, OFFER_RELAY},
+        {plain, &a, &moved, OFFER_RELAY},
         {plain, &a, &six, OFFER_RELAY},
         {plain, &near, &b, OFFER_RELAY},
         {plain, &near, &near, OFFER_DIRECT},

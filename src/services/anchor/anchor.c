@@ -266,11 +266,11 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
 {
     struct anchor_passage *p = arg;
     struct dialog *d = p->dialog ? p->dialog : *leg;
-    if (!d || d->ended)
+    if (!d)
         return PROXY_BODY_PASS;
     arena_reset(&p->anchor->scratch);
     bool success = m->status >= 200 && m->status < 300;
-    if (!p->dialog && m->status < 300 && !d->stands) {
+    if (!p->dialog && m->status < 300 && !d->stands && !d->ended) {
         note_tag(d, m->rx);
         note_number(d, m->rx);
         if (success && (!d->direct || d->reach[CALLER].raise)) { /* held by the dialog itself now */

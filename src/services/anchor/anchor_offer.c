@@ -197,6 +197,8 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
         return PROXY_BODY_PASS;
     if (*slot && (*slot)->offerer == from && sv_eq(text_sv(&(*slot)->offer), text))
         return replace(out, text_sv(&(*slot)->passed), ret); /* the same, to the next server */
+    if (d->ended)
+        return PROXY_BODY_PASS;
     enum err rc = read_text(a, text, &r, &fault);
     if (rc) /* what cannot be read cannot be exchanged; to whom it may mean something it goes on */
         return set->media.mode == MEDIA_ALWAYS ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
@@ -252,10 +254,11 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
     sv told;
     if (d->direct || !x || x->offerer == from)
         return PROXY_BODY_PASS;
-    if (x->answered && (x != d->exchange || sv_eq(text_sv(&x->answer), text)))
+    bool past = d->ended || x != d->exchange;
+    if (x->answered && (past || sv_eq(text_sv(&x->answer), text)))
         return replace(out, text_sv(&x->told), ret);
-    if (x != d->exchange)
-        return refuse(d, ERR_STATE, SV("another offer has come behind this one"), out, ret);
+    if (past)
+        return refuse(d, ERR_STATE, SV("what it answers is over"), out, ret);
     enum err rc = answer(d, set, from, text, x, &d->anchor->scratch, &told, &why, &fault);
     log_reasons(d, "media.answer", &why);
     if (!rc)

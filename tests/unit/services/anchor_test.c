@@ -107,7 +107,14 @@ static void a_2xx_that_comes_again_says_the_same(void **state)
         with(reply(again, 200, "b", "Contact: <" BOB_AT ">\r\n"),
              sdp("192.0.2.12", "0", "a=recvonly\r\n")));
     assert_non_null(strstr(body_of(find_raw(m->r, ALICE, "SIP/2.0 200 ")), "a=recvonly"));
-    hang_up(m, "c14", ok);
+    say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, "c14", ok, 9));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    rig_clear(m->r); /* behind its end, too */
+    say(m->r, BOB, with(reply(invited, 200, "b", "Contact: <" BOB_AT ">\r\n"), body));
+    assert_string_equal(body_of(find_raw(m->r, ALICE, "SIP/2.0 200 ")), body_of(ok));
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
 }
 
 static void each_branch_has_its_own_and_losers_give_it_back(void **state)
@@ -183,6 +190,20 @@ static void who_can_hear_each_other_is_left_alone(void **state)
 }
 
 /* What a callee refuses is put to him in another way; to each side the numbers of the dialog are its own. */
+/* He has registered with an address that he does not signal from: his answer would name no other. */
+static void who_calls_into_a_nat_is_relayed(void **state)
+{
+    struct media_rig *m = *state;
+    struct binding away = binding_of(m->r, "sip:bob@198.51.100.77:5060", BOB);
+    away.by_flow = true;
+    rig_bind(m->r, "bob@example.com", &away, 1);
+    m->r->set->media.mode = MEDIA_AUTO;
+    invite(m, "c15", sdp("192.0.2.11", "0", ""));
+    our_port(find_raw(m->r, BOB, "INVITE sip:bob@198.51.100.77"));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    rig_quiet(m->r);
+}
+
 static void who_refuses_a_description_is_asked_again(void **state)
 {
     struct media_rig *m = *state;
@@ -261,6 +282,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_call_that_fails_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_can_hear_each_other_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_calls_into_a_nat_is_relayed, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_a_description_is_asked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_everything_is_left_alone, setup, teardown),
     };

@@ -111,6 +111,17 @@ enum err relay_open(struct relay *r, const struct addr *at, const struct relay_h
     return rc;
 }
 
+enum err relay_open_at(struct relay *r, const struct addr *at, const struct relay_handler *h,
+                       void *arg, struct relay_transport *t)
+{
+    *t = (struct relay_transport){.relay = r, .h = h, .arg = arg, .first = at->port};
+    TRY(ports_claim(r->ports, at->port, RELAY_COMPONENTS));
+    enum err rc = open_pair(t, at);
+    if (rc)
+        ports_give(r->ports, at->port, RELAY_COMPONENTS);
+    return rc;
+}
+
 void relay_close(struct relay_transport *t)
 {
     for (unsigned c = 0; c < RELAY_COMPONENTS; c++)

@@ -116,6 +116,10 @@ struct relay_transport {
  * address is not ours), ERR_NOMEM, ERR_IO. */
 MUST_USE enum err relay_open(struct relay *r, const struct addr *at, const struct relay_handler *h,
                              void *arg, struct relay_transport *t);
+/* The pair at at's port and the one above it, as a session had it that goes on here. Errors: as above; ERR_BUSY: taken. */
+MUST_USE enum err relay_open_at(struct relay *r, const struct addr *at,
+                                const struct relay_handler *h, void *arg,
+                                struct relay_transport *t);
 void relay_close(struct relay_transport *t); /* once, of an opened one */
 /* Sends to where the path says; b's reference goes over. RTCP with mux leaves by the RTP port. False: nowhere to. */
 bool relay_send(struct relay_transport *t, enum relay_component c, struct block *b);

@@ -29,7 +29,7 @@ static enum err more_slots(struct sessions *m)
     return ERR_OK;
 }
 
-static enum err enter(struct sessions *m, struct session *s)
+enum err session_enter(struct sessions *m, struct session *s)
 {
     if (m->first_free == m->slots)
         TRY(more_slots(m));
@@ -71,7 +71,7 @@ static void close_transport(struct transport **t)
     *t = NULL;
 }
 
-static enum err open_transport(struct session *s, unsigned side, unsigned line)
+enum err session_open_transport(struct session *s, unsigned side, unsigned line, uint16_t port)
 {
     struct transport *t = MEM_TAKE(struct transport);
     if (!t)
@@ -81,7 +81,10 @@ static enum err open_transport(struct session *s, unsigned side, unsigned line)
     t->line = (uint8_t)line;
     t->generation = loop_random(s->all->loop);
     timer_init(&t->timer, session_on_timer, t);
-    enum err rc = relay_open(s->all->relay, &s->party[side].local, &session_packets, t, &t->relay);
+    struct addr local = s->party[side].local;
+    local.port = port;
+    enum err rc =
+        (port ? relay_open_at : relay_open)(s->all->relay, &local, &session_packets, t, &t->relay);
     if (rc) {
         MEM_GIVE(t);
         return rc;
@@ -107,7 +110,7 @@ static enum err set_lines(struct session *s, unsigned lines)
         return ERR_TOOBIG;
     for (; s->lines < lines; s->lines++) {
         for (unsigned side = 0; side < sides(s); side++) {
-            enum err rc = open_transport(s, side, s->lines);
+            enum err rc = session_open_transport(s, side, s->lines, 0);
             if (rc) {
                 close_transport(&s->transport[SESSION_OFFERER][s->lines]);
                 return rc;
@@ -177,8 +180,8 @@ static void set_map(struct leg *l, const struct offer_map *map, unsigned n)
 {
     memset(l->to, PT_NONE, PAYLOAD_TYPES);
     for (unsigned i = 0; i < n; i++) {
-        if (map[i].from < PAYLOAD_TYPES && !map[i].transcode)
-            l->to[map[i].from] = map[i].to;
+        if (map[i].from < PAYLOAD_TYPES)
+            l->to[map[i].from] = map[i].transcode ? PT_CODED : map[i].to;
     }
 }
 
@@ -243,6 +246,22 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
     return ERR_OK;
 }
 
+/* What was on hold has its time to speak again. */
+static void all_heard(struct session *s)
+{
+    for (unsigned i = 0; i < SESSION_SIDES; i++)
+        s->heard[i] = loop_now(s->all->loop);
+}
+
+void session_start(struct session *s)
+{
+    s->applied = true;
+    all_heard(s);
+    session_quality_begin(s);
+    if (s->all->config.silence > 0)
+        loop_timer(s->all->loop, &s->silence, s->all->config.silence);
+}
+
 enum err session_apply(struct sessions *m, struct session_id id, unsigned offerer,
                        const struct offer_plan *plan)
 {
@@ -257,15 +276,9 @@ enum err session_apply(struct sessions *m, struct session_id id, unsigned offere
     session_ice_watch(s);
     if (s->alone)
         session_sound_of(s, plan);
-    /* what was on hold has its time to speak again */
-    for (unsigned i = 0; i < SESSION_SIDES; i++)
-        s->heard[i] = loop_now(m->loop);
-    if (!s->applied) {
-        s->applied = true;
-        session_quality_begin(s);
-        if (m->config.silence > 0)
-            loop_timer(m->loop, &s->silence, m->config.silence);
-    }
+    all_heard(s);
+    if (!s->applied)
+        session_start(s);
     return ERR_OK;
 }
 
@@ -395,7 +408,7 @@ enum err session_figures(struct sessions *m, struct session_id id, unsigned line
 
 /* ---- life ---- */
 
-static void free_session(struct session *s)
+void session_free(struct session *s)
 {
     loop_timer_cancel(s->all->loop, &s->silence);
     session_play_done(s);
@@ -422,32 +435,40 @@ static void make_cname(struct session *s)
     s->cname_n = (uint8_t)b.n;
 }
 
-enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
-                     unsigned lines, const struct session_handler *h, void *arg,
-                     struct session_id *ret_id)
+struct session *session_blank(struct sessions *m, const struct session_handler *h, void *arg)
 {
     struct session *s =
         m->config.most == 0 || m->live < m->config.most ? MEM_TAKE(struct session) : NULL;
     if (!s) {
         stat_refuse(&m->loop->stats, STAT_LIMIT_MEDIA_SESSIONS);
-        return ERR_BUSY;
+        return NULL;
     }
     s->all = m;
     s->h = h;
     s->arg = arg;
+    timer_init(&s->silence, on_silence, s);
+    timer_init(&s->interval, session_on_interval, s);
+    return s;
+}
+
+enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
+                     unsigned lines, const struct session_handler *h, void *arg,
+                     struct session_id *ret_id)
+{
+    struct session *s = session_blank(m, h, arg);
+    if (!s)
+        return ERR_BUSY;
     memcpy(s->party, party, sizeof(s->party));
     s->alone = party[SESSION_ANSWERER].local.family == 0;
     s->ssrc = (uint32_t)loop_random(m->loop);
     s->number = loop_random(m->loop) >> 2; /* RFC 3264 §5: fits a signed number of 64 bits */
-    timer_init(&s->silence, on_silence, s);
-    timer_init(&s->interval, session_on_interval, s);
     make_cname(s);
     session_keys_new(s);
     enum err rc = set_lines(s, lines);
     if (!rc)
-        rc = enter(m, s);
+        rc = session_enter(m, s);
     if (rc) {
-        free_session(s);
+        session_free(s);
         return rc;
     }
     *ret_id = s->id;
@@ -460,7 +481,7 @@ void session_end(struct sessions *m, struct session_id id)
     if (!s)
         return;
     leave(m, s);
-    free_session(s);
+    session_free(s);
 }
 
 enum err sessions_new(struct loop *l, struct session_shared *shared, const struct session_config *c,

@@ -104,6 +104,35 @@ void session_end(struct sessions *m, struct session_id id);
 MUST_USE enum err session_heard(struct sessions *m, struct session_id id, unsigned side,
                                 usec *ret_at);
 
+/* ---- written form ----
+ *
+ * A session in octets of ours, so that another process picks it up: the same ports, whom they listen to and where they
+ * send, keys with their indices, names of streams (session_source.c), checks and their pairs, what was agreed on,
+ * and how much was counted. Codecs begin anew. An association of DTLS goes on with its keys alone: what the peer still
+ * sends of it is not answered; if it begins another one with a ClientHello, or a description has other
+ * fingerprints (ours too), there is a new one. A handshake that was under way begins again. A session of one side
+ * (echo, files) is not written.
+ *
+ * SESSION_LAST   the session does nothing more: it is ended, or its process is. Read once, it goes on as if nothing
+ *                had been.
+ * SESSION_AHEAD  it goes on, and the form may be picked up if its process dies: then numbers of SRTP leap by
+ *                SRTP_AHEAD, which receivers follow (srtp.h), and nothing that may have been sent is sent
+ *                again with its keys, however old the form is. It should be written anew after each session_apply,
+ *                and before SRTP_AHEAD packets have left (sound: five minutes); else streams get other SSRCs. Who writes
+ *                anew does away with the form before.
+ * The octets hold keys: b is of the caller's own memory (one that grows leaves keys behind), and he wipes it, and
+ * keeps others from what he writes it to. They are not signed: what reads them trusts who wrote them, but
+ * for their form. */
+enum session_form { SESSION_LAST, SESSION_AHEAD };
+enum { SESSION_SAVED_MAX = 1200 * 1024 }; /* of two lines with a few SSRCs: 3 kB */
+/* Errors: ERR_NOTFOUND, ERR_UNSUPPORTED (one side), b's: ERR_TOOBIG. */
+MUST_USE enum err session_save(struct sessions *m, struct session_id id, enum session_form form,
+                               struct buf *b);
+/* All of octets. Ports must be free: before others take them by chance. Errors: ERR_CORRUPT (no such form, or one of
+ * another version), ERR_BUSY (ports, over the cap), ERR_UNREACHABLE (a local address is not ours), ERR_NOMEM, ERR_IO. */
+MUST_USE enum err session_restore(struct sessions *m, sv octets, const struct session_handler *h,
+                                  void *arg, struct session_id *ret_id);
+
 /* Figures of one direction of a stream: what came from a side, and went to the other. */
 struct session_figures {
     enum offer_kind kind;

@@ -46,6 +46,13 @@ void session_coder_done(struct leg *l)
     l->coder = NULL;
 }
 
+static enum err make(struct leg *l, const struct transcode_config *c)
+{
+    l->coder_hz = c->out.codec ? c->out.codec->clock_hz : c->out.clock_hz;
+    timer_init(&l->tick, on_tick, l);
+    return transcode_new(c, &handler, l, loop_now(l->session->all->loop), &l->coder);
+}
+
 enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
                              const struct offer_map *map, unsigned n, const struct offer_leg *to)
 {
@@ -67,9 +74,15 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
         c.ts = (uint32_t)(chance >> 32);
     }
     session_coder_done(l);
-    l->coder_hz = c.out.codec ? c.out.codec->clock_hz : c.out.clock_hz;
-    timer_init(&l->tick, on_tick, l);
-    return transcode_new(&c, &handler, l, loop_now(s->all->loop), &l->coder);
+    return make(l, &c);
+}
+
+enum err session_coder_resume(struct leg *l, const struct transcode_config *c)
+{
+    l->coder_ssrc = c->ssrc;
+    TRY(make(l, c));
+    set_tick(l);
+    return ERR_OK;
 }
 
 void session_coder_rtp(struct leg *l, const struct rtpmsg *m)

@@ -64,6 +64,7 @@ static enum err make(struct transport *t, enum relay_component c, bool client, b
         config.peer = octets_of(key, sizeof(key));
     }
     t->hand[c] = (struct dtls_hand){t, c};
+    t->kept = t->other_certificate = false;
     return dtls_new(t->session->all->shared->dtls, &config, &user, &t->hand[c], &t->dtls[c]);
 }
 
@@ -84,20 +85,24 @@ void session_dtls_done(struct transport *t)
 
 /* ---- whom we believe ---- */
 
-static enum err keep_trust(struct transport *t, const struct offer_leg *o)
+/* ret_same: they are those of before. */
+static enum err keep_trust(struct transport *t, const struct offer_leg *o, bool *ret_same)
 {
+    unsigned before = t->trust_n;
+    *ret_same = true;
     t->trust_n = 0;
     for (unsigned i = 0; i < o->fingerprints_n && t->trust_n < OFFER_FINGERPRINTS_MAX; i++) {
-        struct trusted *x = &t->trust[t->trust_n];
+        struct trusted *x = &t->trust[t->trust_n], was = *x;
         const struct sdp_fingerprint *f = &o->fingerprints[i];
         if (f->hash.n > sizeof(x->hash) || f->n > sizeof(x->digest))
             continue;
+        *x = (struct trusted){.hash_n = (uint8_t)f->hash.n, .n = f->n};
         memcpy(x->hash, f->hash.p, f->hash.n);
         memcpy(x->digest, f->digest, f->n);
-        x->hash_n = (uint8_t)f->hash.n;
-        x->n = f->n;
+        *ret_same &= memcmp(x, &was, sizeof(was)) == 0;
         t->trust_n++;
     }
+    *ret_same &= t->trust_n == before;
     return t->trust_n > 0 ? ERR_OK : ERR_UNSUPPORTED;
 }
 
@@ -144,7 +149,10 @@ static enum err apply_component(struct transport *t, enum relay_component c, boo
 
 enum err session_dtls_apply(struct transport *t, const struct offer_leg *o)
 {
-    TRY(keep_trust(t, o));
+    bool same;
+    TRY(keep_trust(t, o, &same));
+    if (t->kept && same && !t->other_certificate && t->dtls_client == o->dtls_client)
+        return ERR_OK; /* the association of before (RFC 8842 §4) */
     for (unsigned c = 0; c < RELAY_COMPONENTS; c++) {
         if (c == RELAY_RTCP && o->mux)
             drop(t, c);
@@ -152,6 +160,19 @@ enum err session_dtls_apply(struct transport *t, const struct offer_leg *o)
             TRY(apply_component(t, c, o->dtls_client));
     }
     t->dtls_client = o->dtls_client;
+    session_dtls_begin(t);
+    return ERR_OK;
+}
+
+/* A peer that has not ended its handshake sends again what we have lost, and meets one that begins. */
+enum err session_dtls_resume(struct transport *t)
+{
+    if (t->keying != OFFER_DTLS || t->kept || !t->dtls_client || !t->open)
+        return ERR_OK;
+    for (unsigned c = 0; c < (t->relay.mux ? 1 : RELAY_COMPONENTS); c++) {
+        TRY(make(t, c, true, false));
+        TRY(trust(t, c));
+    }
     session_dtls_begin(t);
     return ERR_OK;
 }
@@ -190,7 +211,7 @@ static bool possible(struct transport *t, enum relay_component c, const struct a
     const struct relay_path *p = &t->relay.path[c];
     if (!s->applied)
         return checked;
-    if (t->keying != OFFER_DTLS)
+    if (t->keying != OFFER_DTLS || (t->kept && t->dtls_client))
         return false;
     return p->ice ? checked : relay_path_maybe(p, from, loop_now(s->all->loop));
 }

@@ -56,7 +56,8 @@ enum err session_keys_ours(struct session *s, unsigned side, unsigned flags, str
         for (unsigned k = 0; k < SUITES; k++)
             own_key(s, side, i, (enum offer_suite)k, &o->media[i].keys[k]);
         o->media[i].keys_n = SUITES;
-        if (t && t->keying == OFFER_DTLS && t->dtls[RELAY_RTP])
+        if (t && t->keying == OFFER_DTLS &&
+            (t->dtls[RELAY_RTP] || (t->kept && !t->other_certificate)))
             o->setup = t->dtls_client ? SDP_ACTIVE : SDP_PASSIVE;
     }
     return session_ice_offer(s, side, flags, o);
@@ -77,6 +78,7 @@ static void drop_contexts(struct transport *t)
             t->generation = loop_random(t->session->all->loop);
         t->in[c] = t->out[c] = NULL;
     }
+    t->kept = t->other_certificate = false;
 }
 
 enum err session_context(struct transport *t, struct srtp_context **c, enum srtp_role role,

@@ -103,7 +103,7 @@ static void take_rtp(struct transport *t, struct block *b)
         return;
     }
     uint8_t to = l->to[m.pt];
-    if (to == PT_NONE) {
+    if (to > RTP_PT_MAX) {
         stat_add(stats_of(t), STAT_MEDIA_UNKNOWN_TYPE, 1);
         return;
     }

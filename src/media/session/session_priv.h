@@ -9,7 +9,8 @@
  *   session_ice.c     checks
  *   session_quality.c what each side hears
  *   session_end.c     sessions of one side
- *   session_coder.c   payloads that change on their way */
+ *   session_coder.c   payloads that change on their way
+ *   session_form.c    a session in octets */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
 #include "dtls/dtls.h"
@@ -21,7 +22,7 @@
 #include "transcode/transcode.h"
 
 /* SOURCES: SSRCs that a bundled transport tells apart. */
-enum { SOURCES = 8, PT_NONE = 255, PAYLOAD_TYPES = 128 };
+enum { SOURCES = 8, PT_NONE = 255, PT_CODED = 254, PAYLOAD_TYPES = 128 };
 
 struct session;
 struct playing;
@@ -89,6 +90,8 @@ struct transport {
     struct dtls *dtls[RELAY_COMPONENTS];
     struct addr dtls_peer[RELAY_COMPONENTS]; /* whose datagrams are its */
     bool dtls_client;
+    bool kept; /* keys of an association whose machine went with the process that had it */
+    bool other_certificate; /* and that showed another one than we have */
     struct dtls_hand {
         struct transport *transport;
         enum relay_component component;
@@ -113,7 +116,8 @@ struct transport {
 struct leg {
     struct transport *transport; /* its own, or that of the line it is bundled with; NULL: none */
     bool send, receive;
-    /* what comes from it leaves on the other side with this payload type; PT_NONE: not at all */
+    /* what comes from it leaves on the other side with this payload type; PT_NONE: not at all, PT_CODED: the
+     * coder's to say */
     uint8_t to[PAYLOAD_TYPES];
     uint64_t packets, octets, sent;
     uint32_t ssrc; /* of what came last from it, if it was heard */
@@ -167,6 +171,16 @@ struct session *session_find(const struct sessions *m, struct session_id id); /*
 void session_tell(struct session *s, enum session_event e, unsigned side, sv why);
 /* Our address there, as the side is told. */
 struct addr session_told(const struct session_party *p);
+/* One that has nothing yet; NULL: over the cap, no memory. */
+struct session *session_blank(struct sessions *m, const struct session_handler *h, void *arg);
+/* Ports for a side of a line. port: of RTP; 0: any. */
+MUST_USE enum err session_open_transport(struct session *s, unsigned side, unsigned line,
+                                         uint16_t port);
+/* It has an id. */
+MUST_USE enum err session_enter(struct sessions *m, struct session *s);
+/* Media flows from here on. */
+void session_start(struct session *s);
+void session_free(struct session *s); /* has no id (any more) */
 
 /* ---- session_packet.c ---- */
 extern const struct relay_handler session_packets;
@@ -207,6 +221,8 @@ void session_play_done(struct session *s);
 MUST_USE enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
                                       const struct offer_map *map, unsigned n,
                                       const struct offer_leg *to);
+/* As it was in another process. Errors: of transcode_new. */
+MUST_USE enum err session_coder_resume(struct leg *l, const struct transcode_config *c);
 void session_coder_done(struct leg *l);
 void session_coder_rtp(struct leg *l, const struct rtpmsg *m);
 
@@ -231,6 +247,8 @@ void session_on_timer(struct timer *timer, void *arg);
 
 /* ---- session_dtls.c ---- */
 MUST_USE enum err session_dtls_apply(struct transport *t, const struct offer_leg *o);
+/* After a session was read: without keys the handshake begins anew. */
+MUST_USE enum err session_dtls_resume(struct transport *t);
 void session_dtls_done(struct transport *t);
 void session_dtls_receive(struct transport *t, enum relay_component c, sv octets,
                           const struct addr *from);

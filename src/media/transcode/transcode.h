@@ -26,6 +26,7 @@
 #include "codec/codec.h"
 #include "offer/offer.h"
 #include "rtpmsg/rtpmsg.h"
+#include "str/form.h"
 
 enum {
     TRANSCODE_FORMATS_MAX = 8,
@@ -119,6 +120,10 @@ MUST_USE enum err transcode_send_digit(struct transcode *t, usec now, char digit
 void transcode_set_loss(struct transcode *t, unsigned percent);
 /* Where the outgoing stream stands: the next packet's numbers. For what goes on with it. */
 void transcode_position(const struct transcode *t, uint16_t *ret_seq, uint32_t *ret_ts);
+/* Its configuration, as it stands, in octets: for one that goes on with the stream elsewhere, and whose codecs begin
+ * anew. Errors are b's; r's. What is read is checked by transcode_new. */
+void transcode_save(const struct transcode *t, struct buf *b);
+void transcode_load(struct form_reader *r, struct transcode_config *ret);
 const struct transcode_stats *transcode_stats(const struct transcode *t);
 
 #endif

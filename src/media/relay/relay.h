@@ -47,20 +47,20 @@ struct relay_peer {
 };
 enum { RELAY_VALID_MAX = 4 };
 struct relay_path {
+    struct addr to;    /* where is sent; family 0: nowhere (yet) */
+    bool ice;          /* only addresses that a check has proved are heard, and sent to */
+    bool proved;       /* somebody answers from `to` */
+    bool secure;       /* what comes is proved by keys before relay_path_hear */
+    unsigned unproved; /* sent without an answer */
     struct relay_peer peer;
-    bool ice; /* only addresses that a check has proved are heard, and sent to */
     struct addr valid[RELAY_VALID_MAX];
     uint8_t valid_n;
-    struct addr to; /* where is sent; family 0: nowhere (yet) */
     struct addr
         other; /* heard beside it, never sent to (a sender that uses two ports); family 0: none */
     /* where it was before its description named another place: heard until it speaks from there, which it does when it
      * knows that we know; family 0: nowhere */
     struct addr former;
     usec since, until; /* learning */
-    bool proved;       /* somebody answers from `to` */
-    bool secure;       /* what comes is proved by keys before relay_path_hear */
-    unsigned unproved; /* sent without an answer */
     /* who may be learned: three packets in order of one source */
     struct addr candidate;
     uint32_t ssrc;
@@ -104,13 +104,13 @@ struct relay_handler {
 };
 struct relay_transport {
     struct relay *relay;
-    struct udp *port[RELAY_COMPONENTS];
-    struct relay_path path[RELAY_COMPONENTS]; /* with mux that of RTP alone */
+    const struct relay_handler *h;
+    void *arg;
     bool mux;
     bool opaque;    /* no RTP: all that a possible source sends goes to on_packet (T.38) */
     uint16_t first; /* port of RTP */
-    const struct relay_handler *h;
-    void *arg;
+    struct udp *port[RELAY_COMPONENTS];
+    struct relay_path path[RELAY_COMPONENTS]; /* with mux that of RTP alone */
 };
 /* Opens a pair of ports of at's address. t: the caller's memory. Errors: ERR_BUSY (none left), ERR_UNREACHABLE (the
  * address is not ours), ERR_NOMEM, ERR_IO. */

@@ -114,25 +114,26 @@ struct transport {
 
 /* One side of a line. */
 struct leg {
+    /* what every packet needs stands together: of many streams each finds its own cold */
     struct transport *transport; /* its own, or that of the line it is bundled with; NULL: none */
     bool send, receive;
+    bool heard;        /* ssrc is of what came last from it */
+    uint32_t clock_hz; /* of what comes; 0: quality is not set up */
+    uint32_t ssrc;
+    uint64_t packets, octets, sent;
+    /* of what comes from it, if its payload has to change; NULL: it passes */
+    struct transcode *coder;
+    struct quality_leg quality; /* of what comes from it, and what it says it hears */
     /* what comes from it leaves on the other side with this payload type; PT_NONE: not at all, PT_CODED: the
      * coder's to say */
     uint8_t to[PAYLOAD_TYPES];
-    uint64_t packets, octets, sent;
-    uint32_t ssrc; /* of what came last from it, if it was heard */
-    bool heard;
-    /* of what comes from it, if its payload has to change; NULL: it passes */
-    struct transcode *coder;
+
     uint32_t coder_ssrc, coder_hz;
     struct timer tick; /* the coder's */
     struct session *session;
     uint8_t line, side;
-
-    struct quality_leg quality; /* of what comes from it, and what it says it hears */
-    uint32_t clock_hz;          /* of what comes; 0: quality is not set up */
-    uint64_t lost_told;         /* in the counter already */
-    struct timer report;        /* RTCP of ours */
+    uint64_t lost_told;  /* in the counter already */
+    struct timer report; /* RTCP of ours */
 };
 struct session_line {
     enum offer_kind kind;
@@ -142,14 +143,15 @@ struct session_line {
 
 struct session {
     struct sessions *all;
+    unsigned lines;
+    bool applied;
+    bool alone;                /* of one side: see below */
+    usec heard[SESSION_SIDES]; /* last packet of each side */
     struct session_id id;
     struct session_party party[SESSION_SIDES];
     const struct session_handler *h;
     void *arg;
-    unsigned lines;
-    bool applied;
     uint64_t number, version[SESSION_SIDES]; /* o= */
-    usec heard[SESSION_SIDES];               /* last packet of each side */
     struct timer silence, interval;
     char cname[24]; /* of our own streams (RFC 7022 §4.2: by chance) */
     uint8_t cname_n;
@@ -158,7 +160,6 @@ struct session {
     uint8_t secret[32];                                          /* our keys of SDES come from it */
     struct ice_secret ice[SESSION_SIDES];
     /* of one side alone: what we send is of this SSRC; the codec and what is played in it */
-    bool alone;
     uint32_t ssrc;
     const struct codec *sound; /* NULL: none */
     struct codec_wish sound_wish;

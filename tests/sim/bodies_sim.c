@@ -13,6 +13,7 @@
  *   - a refused one never arrives anywhere
  *   - whom a phone's 488 made ask again, with a higher number, counts on from there, and its caller does not see it
  *   - a 2xx that comes again says the same
+ *   - one that was refused never brings a description up, and who said it hears ACK and one BYE, unless the caller has it
  *   - each leg is told gone once, each context too
  *   - afterwards nothing is left: no transaction, context, block, memory
  *   - the same seed gives the same trace */
@@ -79,6 +80,21 @@ static enum proxy_body on_offer(void *arg, void **leg, const struct proxy_passin
     return PROXY_BODY_REPLACE;
 }
 
+static void refuse_answer(struct scenario *sc, const struct proxy_passing *m,
+                          struct proxy_body_new *ret)
+{
+    const struct sip_addr *to;
+    ret->status = 488;
+    ret->raise = 100;
+    if (sipmsg_to(&m->rx->msg, &to) || bodies_unfit(sc, to->tag))
+        return;
+    struct unfit *x = arena_calloc(&sc->memory, 1, sizeof(*x));
+    if (!x)
+        abort();
+    *x = (struct unfit){.next = sc->unfit, .tag = bodies_keep(sc, to->tag)};
+    sc->unfit = x;
+}
+
 static enum proxy_body on_answer(void *arg, void **leg, const struct proxy_passing *m,
                                  struct proxy_body_new *ret)
 {
@@ -97,6 +113,10 @@ static enum proxy_body on_answer(void *arg, void **leg, const struct proxy_passi
     }
     if (m->description.p)
         ret->description = exchange(sc, m, l);
+    if (l->first && m->status / 100 == 2 && (l - sc->leg) % 5 == 2) {
+        refuse_answer(sc, m, ret);
+        return PROXY_BODY_REFUSE;
+    }
     /* an early one now and then stays behind */
     return m->status < 200 && (l - sc->leg) % 7 == 1 ? PROXY_BODY_REFUSE : PROXY_BODY_REPLACE;
 }
@@ -288,8 +308,20 @@ static void stop(struct scenario *sc)
     arena_done(&sc->memory);
 }
 
+static unsigned unfits(const struct scenario *sc, bool told)
+{
+    unsigned n = 0;
+    for (const struct unfit *x = sc->unfit; x; x = x->next)
+        n += !told || x->told;
+    return n;
+}
+
 static void check_end(struct scenario *sc)
 {
+    for (const struct unfit *x = sc->unfit; x; x = x->next) {
+        if (!x->up && !(x->acked && x->told))
+            bodies_fail(sc, "who answered in vain was not told", x->tag);
+    }
     char mem[128];
     unsigned standing = 0;
     for (unsigned i = 1; i < sc->legs; i++)
@@ -327,6 +359,8 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_count(ret, "late", sc.late);
     program_count(ret, "refused", sc.refused);
     program_count(ret, "asked again", sc.asked_again);
+    program_count(ret, "unfit", unfits(&sc, false));
+    program_count(ret, "of them ended", unfits(&sc, true));
     program_count(ret, "legs", sc.legs - 1);
     stop(&sc);
     free(sc.leg);

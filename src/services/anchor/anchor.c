@@ -261,6 +261,34 @@ static bool is_of(const struct dialog *d, struct rx *rx)
            (sv_eq(to->tag, text_sv(&d->tag[CALLEE])) || sv_eq(to->tag, text_sv(&d->tag[CALLER])));
 }
 
+/* A 2xx goes up. */
+static void stand(struct anchor_passage *p, struct dialog *d, const struct proxy_passing *m)
+{
+    if (!p->dialog && !d->stands && (!d->direct || d->reach[CALLER].raise)) {
+        d->stands = true; /* held by the dialog itself from now on */
+        d->users++;
+        if (d->direct)
+            loop_timer(d->anchor->loop, &d->late, USEC_DAY);
+    }
+    if (!d->direct && d->stands && is_of(d, m->rx))
+        reach_heard(d, p->dialog ? !p->sender : CALLEE, m->rx, m->dest);
+}
+
+/* A 2xx to INVITE that cannot go up: the proxy says ACK and BYE to who answered, behind what he has seen. In a dialog that
+ * stood the other one has to hear it, too. */
+static void unfit(struct anchor_passage *p, struct dialog *d, const struct proxy_passing *m,
+                  struct proxy_body_new *ret)
+{
+    const struct sip_cseq *cseq;
+    const struct reach *r = &d->reach[p->dialog ? p->sender : CALLER];
+    if (sipmsg_cseq(&m->rx->msg, &cseq) == ERR_OK && r->seen > cseq->number)
+        ret->raise = r->seen - cseq->number;
+    if (!p->offered)
+        ret->description = anchor_decline(d, m->description, m->arena);
+    if (p->dialog)
+        dialog_unfit(d, p->sender);
+}
+
 static enum proxy_body on_response(void *arg, void **leg, const struct proxy_passing *m,
                                    struct proxy_body_new *ret)
 {
@@ -273,15 +301,7 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     if (!p->dialog && m->status < 300 && !d->stands && !d->ended) {
         note_tag(d, m->rx);
         note_number(d, m->rx);
-        if (success && (!d->direct || d->reach[CALLER].raise)) { /* held by the dialog itself now */
-            d->stands = true;
-            d->users++;
-            if (d->direct)
-                loop_timer(d->anchor->loop, &d->late, USEC_DAY);
-        }
     }
-    if (success && !d->direct && d->stands && is_of(d, m->rx))
-        reach_heard(d, p->dialog ? !p->sender : CALLEE, m->rx, m->dest);
     enum proxy_body act = PROXY_BODY_PASS;
     unsigned from = p->dialog ? !p->sender : CALLEE;
     struct exchange **slot = p->dialog ? &p->exchange : &d->first;
@@ -289,6 +309,12 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         act = p->offered
                   ? anchor_answer(d, p->set, from, m->description, *slot, m->arena, ret)
                   : anchor_offer(d, p->set, from, m->description, slot, p->cseq, m->arena, ret);
+    else if (success && p->method == SIP_INVITE && p->offered)
+        act = anchor_no_answer(d, *slot, m->why, m->arena, ret);
+    if (success && p->method == SIP_INVITE && act == PROXY_BODY_REFUSE)
+        unfit(p, d, m, ret);
+    else if (success)
+        stand(p, d, m);
     if (p->method == SIP_BYE && m->status >= 200 && m->status != 401 && m->status != 407)
         dialog_end(d);
     return act;

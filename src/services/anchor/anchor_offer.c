@@ -38,7 +38,9 @@ static enum proxy_body refuse(const struct dialog *d, enum err rc, sv why, struc
                               struct proxy_body_new *ret)
 {
     bool ours = rc == ERR_NOMEM || rc == ERR_BUSY || rc == ERR_UNREACHABLE;
-    *ret = (struct proxy_body_new){.status = ours ? 503 : 488, .warning = 399};
+    /* §20.43: 305 is about formats that do not fit, 399 about whatever else. */
+    *ret = (struct proxy_body_new){.status = ours ? 503 : 488,
+                                   .warning = rc == ERR_UNSUPPORTED ? 305 : 399};
     if (sv_dup(out, why, &ret->warning_text))
         ret->warning = 0;
     LOG_INFO("anchor", "media.refused", F_SV("call", text_sv(&d->call_id)), F_ERR(rc),
@@ -220,6 +222,33 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
 
 /* ---- answers ---- */
 
+sv anchor_decline(struct dialog *d, sv offer, struct arena *out)
+{
+    struct arena *a = &d->anchor->scratch;
+    struct sdp from,
+        to = {.origin = {.username = SV("-"), .session_id = SV("0"), .version = SV("0")}};
+    struct buf b;
+    sv text = SV_NONE;
+    struct sdp_media *media;
+    if (sdp_parse(offer, a, &from, NULL) || sdp_conn_set(SV("0.0.0.0"), &to.origin.addr) ||
+        !(media = arena_calloc(a, from.n_media + 1, sizeof(*media))))
+        return SV_NONE;
+    for (size_t i = 0; i < from.n_media; i++)
+        media[i] = (struct sdp_media){.type = from.media[i].type,
+                                      .ports = 1,
+                                      .proto = from.media[i].proto,
+                                      .formats = from.media[i].formats,
+                                      .n_formats = from.media[i].n_formats > 0};
+    to.media = media;
+    to.n_media = from.n_media;
+    char *mem = arena_alloc(a, offer.n + 256);
+    if (!mem)
+        return SV_NONE;
+    buf_init(&b, mem, offer.n + 256);
+    sdp_print(&b, &to);
+    return b.rc || sv_dup(out, buf_sv(&b), &text) ? SV_NONE : text;
+}
+
 static enum err answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
                        const struct exchange *x, struct arena *a, sv *ret_text,
                        struct offer_reasons *why, struct sdp_fault *fault)
@@ -265,10 +294,23 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
         rc = text_set(&x->answer, text);
     if (!rc)
         rc = text_set(&x->told, told);
-    if (rc)
-        return refuse(d, rc,
-                      fault.why ? fault_text(&d->anchor->scratch, rc, &fault) : last_reason(&why),
-                      out, ret);
-    x->answered = true;
-    return replace(out, told, ret);
+    if (!rc) {
+        x->answered = true;
+        return replace(out, told, ret);
+    }
+    refuse(d, rc, fault.why ? fault_text(&d->anchor->scratch, rc, &fault) : last_reason(&why), out,
+           ret);
+    if (rc == ERR_SYNTAX || rc == ERR_TOOBIG) /* §21.5.3: what came is no good */
+        ret->status = 502;
+    return PROXY_BODY_REFUSE;
+}
+
+enum proxy_body anchor_no_answer(struct dialog *d, const struct exchange *x, const char *why,
+                                 struct arena *out, struct proxy_body_new *ret)
+{
+    if (d->direct || !x || x->answered)
+        return PROXY_BODY_PASS;
+    refuse(d, ERR_SYNTAX, why ? sv_of(why) : SV("the 2xx has no answer to the offer"), out, ret);
+    ret->status = 502;
+    return PROXY_BODY_REFUSE;
 }

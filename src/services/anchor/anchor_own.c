@@ -8,6 +8,8 @@
 enum { WORDS = 160 };
 #define LOST_WAIT (30 * USEC_S)
 #define KEY_WAIT  (2 * USEC_S)
+/* The refusal of what it asked for goes before. */
+#define UNFIT_WAIT (100 * USEC_MS)
 
 /* ---- what is known of a side ---- */
 
@@ -87,7 +89,7 @@ static void put_reason(struct buf *b, uint16_t cause, sv why)
     buf_str(b, "\"\r\n");
 }
 
-void dialog_hang_up(struct dialog *d, uint16_t cause, sv why)
+void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why)
 {
     static const char *const name[] = {"caller", "callee"};
     struct anchor *a = d->anchor;
@@ -98,7 +100,7 @@ void dialog_hang_up(struct dialog *d, uint16_t cause, sv why)
     for (unsigned to = 0; to < SIDES; to++) {
         struct within_request bye = {.method = SIP_BYE,
                                      .headers = reason.rc ? SV_NONE : buf_sv(&reason)};
-        enum err rc = dialog_send(d, to, &bye, NULL, NULL, NULL);
+        enum err rc = whom >> to & 1 ? dialog_send(d, to, &bye, NULL, NULL, NULL) : ERR_OK;
         if (rc) /* it is over all the same (§15.1.1) */
             LOG_INFO("anchor", "media.bye", F_SV("call", text_sv(&d->call_id)),
                      F_STR("side", name[to]), F_ERR(rc));
@@ -109,9 +111,16 @@ void dialog_hang_up(struct dialog *d, uint16_t cause, sv why)
     dialog_end(d);
 }
 
-/* A side whose keys or consent are gone: was it heard of since? */
+/* Something was lost with a side: is it still? */
 void dialog_on_late(struct timer *t, void *arg)
 {
+    static const char *const why[][SIDES] = {
+        [LOST_CONSENT] = {"the caller's media is gone: no consent",
+                          "the callee's media is gone: no consent"},
+        [LOST_KEYS] = {"no keys with the caller: DTLS failed",
+                       "no keys with the callee: DTLS failed"},
+        [LOST_AGREEMENT] = {"the callee's answer to the offer cannot be used",
+                            "the caller's answer to the offer cannot be used"}};
     struct dialog *d = arg;
     struct anchor *a = d->anchor;
     usec heard;
@@ -123,27 +132,26 @@ void dialog_on_late(struct timer *t, void *arg)
         loop_timer(a->loop, t, KEY_WAIT);
         return;
     }
-    if (session_heard(a->sessions, d->session, d->lost, &heard) || heard > d->lost_at)
+    bool agreement = d->loss == LOST_AGREEMENT;
+    if (!agreement &&
+        (session_heard(a->sessions, d->session, d->lost, &heard) || heard > d->lost_at))
         return;
-    if (d->lost_keys)
-        dialog_hang_up(d, 488,
-                       d->lost == CALLER ? SV("no keys with the caller: DTLS failed")
-                                         : SV("no keys with the callee: DTLS failed"));
-    else
-        dialog_hang_up(d, 408,
-                       d->lost == CALLER ? SV("the caller's media is gone: no consent")
-                                         : SV("the callee's media is gone: no consent"));
+    dialog_hang_up(d, agreement ? 1u << d->lost : BOTH, d->loss == LOST_CONSENT ? 408 : 488,
+                   sv_of(why[d->loss][d->lost]));
 }
 
-static void lose(struct dialog *d, unsigned side, bool keys)
+static void lose(struct dialog *d, unsigned side, unsigned what, usec wait)
 {
     struct anchor *a = d->anchor;
-    if (a->set->media.silence == 0 || timer_armed(&d->late))
-        return;
     d->lost = side;
-    d->lost_keys = keys;
+    d->loss = what;
     d->lost_at = loop_now(a->loop);
-    loop_timer(a->loop, &d->late, keys ? KEY_WAIT : LOST_WAIT);
+    loop_timer(a->loop, &d->late, wait);
+}
+
+void dialog_unfit(struct dialog *d, unsigned asker)
+{
+    lose(d, asker, LOST_AGREEMENT, UNFIT_WAIT);
 }
 
 void dialog_on_media(struct dialog *d, enum session_event e, unsigned side)
@@ -151,14 +159,16 @@ void dialog_on_media(struct dialog *d, enum session_event e, unsigned side)
     switch (e) {
     case SESSION_SILENT: /* of one that rings only: nothing has to be heard yet; it is told again */
         if (d->stands)
-            dialog_hang_up(d, 408,
+            dialog_hang_up(d, BOTH, 408,
                            side == CALLER   ? SV("no media from the caller")
                            : side == CALLEE ? SV("no media from the callee")
                                             : SV("no media from either side"));
         return;
     case SESSION_KEY_FAULT:
     case SESSION_LOST:
-        lose(d, side, e == SESSION_KEY_FAULT);
+        if (d->anchor->set->media.silence > 0 && !timer_armed(&d->late))
+            lose(d, side, e == SESSION_LOST ? LOST_CONSENT : LOST_KEYS,
+                 e == SESSION_LOST ? LOST_WAIT : KEY_WAIT);
         return;
     case SESSION_SECURED:
     case SESSION_PLAYED:

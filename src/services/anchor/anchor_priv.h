@@ -69,9 +69,9 @@ struct dialog {
         *first; /* of the INVITE that begins it, as long as that may be answered again */
     /* Asks later about a side whose keys or consent are gone. Ends what is kept for its numbers alone. */
     struct timer late;
-    unsigned lost; /* the side, since when, and whether it is keys */
+    enum { LOST_CONSENT, LOST_KEYS, LOST_AGREEMENT } loss;
+    unsigned lost; /* the side, and since when */
     usec lost_at;
-    bool lost_keys;
     unsigned users; /* passages and legs that hold it */
     bool ended;
 };
@@ -142,8 +142,12 @@ void reach_done(struct reach *r);
  * known; else as within_send. */
 MUST_USE enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
                               const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn);
-/* The call ends by us: BYE to both with this Reason (RFC 3326), its media is given back. The dialog may be gone then. */
-void dialog_hang_up(struct dialog *d, uint16_t cause, sv why);
+/* The call ends by us: BYE to these (a mask of sides) with this Reason (RFC 3326), its media is given back. The dialog may
+ * be gone then. */
+enum { BOTH = 1 << CALLER | 1 << CALLEE };
+void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why);
+/* This side's offer was answered by what it cannot be given, and the other one is told BYE: it is, too, in a moment. */
+void dialog_unfit(struct dialog *d, unsigned asker);
 /* What its session tells. The dialog may be gone then. */
 void dialog_on_media(struct dialog *d, enum session_event e, unsigned side);
 void dialog_on_late(struct timer *t, void *arg);
@@ -168,6 +172,11 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
                              struct exchange **slot, uint32_t cseq, struct arena *out,
                              struct proxy_body_new *ret);
 /*   x     the exchange that it answers; NULL: none */
+/* An answer that takes nothing of this offer (RFC 3264 §6); SV_NONE: none can be made. */
+sv anchor_decline(struct dialog *d, sv offer, struct arena *out);
+/* A 2xx to INVITE came without a description: whether its offer was answered before. why: what was there instead. */
+enum proxy_body anchor_no_answer(struct dialog *d, const struct exchange *x, const char *why,
+                                 struct arena *out, struct proxy_body_new *ret);
 enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
                               struct exchange *x, struct arena *out, struct proxy_body_new *ret);
 /* *slot is x from now on, which may be NULL. */

@@ -27,6 +27,7 @@ enum err proxy_new(struct sip *s, struct proxy **ret_proxy)
     list_init(&p->contexts);
     list_init(&p->relays);
     list_init(&p->echoes);
+    list_init(&p->unfits);
     *ret_proxy = p;
     return ERR_OK;
 }
@@ -48,7 +49,7 @@ void proxy_overload(struct proxy *p, const struct overload *own)
 
 size_t proxy_contexts(const struct proxy *p)
 {
-    return p->count + p->relays_n + p->echoes_n;
+    return p->count + p->relays_n + p->echoes_n + p->unfits_n;
 }
 
 /* ---- the context's life ---- */
@@ -84,6 +85,7 @@ void proxy_free(struct proxy *p)
         context_free(c);
     relays_free(p);
     echoes_free(p);
+    unfits_free(p);
     mem_free(p);
 }
 

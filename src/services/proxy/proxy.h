@@ -98,10 +98,11 @@ struct proxy_passing {
 enum proxy_body {
     PROXY_BODY_PASS,    /* as it is */
     PROXY_BODY_REPLACE, /* another description instead */
-    /* Of a request: it does not leave, and its branch ends as if its server had answered so. Of a
-     * response: it goes on without its description. A 2xx to an INVITE cannot be refused: the callee is
-     * in the call, only the caller's ACK and BYE end it (RFC 3261 §16.7 steps 5, 10). Without an answer to
-     * his offer he says them (§13.2.2.4); PROXY_BODY_PASS leaves it to him to find out. */
+    /* Of a request: it does not leave, and its branch ends as if its server had answered so.
+     * Of a 2xx to an INVITE: its branch ends likewise, and who answered is told: we acknowledge the 2xx, each time that it
+     * comes, and say BYE (§13.2.2.4 of who cannot take an answer). DEVIATES: §16.7 step 5, a 2xx goes up at once. When
+     * another 2xx went up before, it goes on without its description: the caller ends what he does not want.
+     * Of another response: it goes on without its description. */
     PROXY_BODY_REFUSE
 };
 struct proxy_body_new {
@@ -109,7 +110,9 @@ struct proxy_body_new {
      * description's part is exchanged. Where there is a body but no description: nothing is done. */
     sv description;
     sv type; /* Content-Type where there was no body; SV_NONE: application/sdp */
-    /* REFUSE, of a request: 400 to 599; another: 500 */
+    /* REFUSE, of a 2xx to an INVITE: the description is what our ACK says, when the 2xx has an offer (§13.2.2.4); raise:
+     * by how much more than one our BYE's number is above the INVITE's. */
+    /* REFUSE, of a request or a 2xx to an INVITE: 400 to 599; another: 500 */
     uint16_t status;
     sv reason;        /* SV_NONE: the usual one */
     uint16_t warning; /* warn-code of a Warning (RFC 3261 §20.43); 0: none */

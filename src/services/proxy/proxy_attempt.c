@@ -21,7 +21,7 @@ static struct attempt *attempt_new(struct branch *b, const struct dest *d)
     return a;
 }
 
-static void attempt_free(struct attempt *a)
+void attempt_free(struct attempt *a)
 {
     struct branch *b = a->branch;
     if (b->current == a)
@@ -105,6 +105,26 @@ static void heard(struct attempt *a, struct rx *rx)
     a->heard = true;
 }
 
+/* True: the 2xx must not go up, and its branch has ended. */
+static bool unfit(struct attempt *a, struct rx *rx)
+{
+    struct branch *b = a->branch;
+    struct context *c = b->ctx;
+    const struct judged *told;
+    bool is_current = a == b->current;
+    if (!c->bodies || !c->step.invite || c->step.sent / 100 == 2 || body_fits(b, rx, &told) ||
+        !unfit_new(a, rx, told))
+        return false;
+    b->judged = NULL;
+    if (is_current) {
+        uint16_t status = told->to.status;
+        branch_stop(b);
+        body_refused(b, &told->to);
+        context_event(c, b, STEP_EV_UNFIT, NULL, status >= 400 && status <= 599 ? status : 500);
+    }
+    return true;
+}
+
 static void on_final(struct attempt *a, struct rx *rx)
 {
     struct branch *b = a->branch;
@@ -113,9 +133,12 @@ static void on_final(struct attempt *a, struct rx *rx)
     a->done = rx->msg.status >= 300;
     if (rx->msg.status < 300) {
         b->dest = a->dest;
+        if (unfit(a, rx))
+            return;
         if (is_current)
             branch_stop(b);
         context_event(c, b, is_current ? STEP_EV_SUCCESS : STEP_EV_LATE, rx, 0);
+        b->judged = NULL;
         return;
     }
     if (!is_current)

@@ -4,7 +4,7 @@
 #include "proxy/proxy_priv.h"
 
 /* What a message gains besides the text: Content-Length and Content-Type, which it may have lacked. */
-enum { LINES_ROOM = 128, WARNING_MAX = 512 };
+enum { LINES_ROOM = 128, WARNING_MAX = 1024 };
 
 void body_edit(struct sipedit *e, const struct exchange *x)
 {
@@ -66,13 +66,20 @@ static sv warning_line(struct context *c, const struct proxy_body_new *why)
     return b.rc || sv_dup(&c->rx->arena, buf_sv(&b), &line) ? SV_NONE : line;
 }
 
-static void refuse(struct branch *b, const struct proxy_body_new *why)
+void body_refused(struct branch *b, const struct proxy_body_new *why)
 {
     struct context *c = b->ctx;
     struct refusal *r = ARENA_NEW(&c->rx->arena, struct refusal);
-    if (r)
-        *r = (struct refusal){.reason = why->reason, .headers = warning_line(c, why)};
+    sv reason = SV_NONE;
+    if (r && (!why->reason.n || sv_dup(&c->rx->arena, why->reason, &reason) == ERR_OK))
+        *r = (struct refusal){.reason = reason, .headers = warning_line(c, why)};
     b->refusal = r;
+}
+
+static void refuse(struct branch *b, const struct proxy_body_new *why)
+{
+    struct context *c = b->ctx;
+    body_refused(b, why);
     context_event(c, b, STEP_EV_REFUSED, NULL,
                   why->status >= 400 && why->status <= 599 ? why->status : 500);
     if (branch_step(b)->phase == STEP_FINAL)
@@ -144,32 +151,48 @@ static void edit_cseq(const struct branch *b, struct rx *rx, struct sipedit *e)
         sipedit_value(e, rx->msg.first[SIP_H_CSEQ], line);
 }
 
-size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e)
+static void judge(struct branch *b, struct rx *rx, uint16_t status, struct judged *ret)
 {
     struct context *c = b->ctx;
-    struct proxy_body_new to = {.status = 0};
-    struct exchange x;
-    edit_cseq(b, rx, e);
+    *ret = (struct judged){.act = PROXY_BODY_PASS};
+    sipmsg_description(&rx->msg, &ret->was);
     if (!c->bodies->on_response)
-        return 0;
-    sipmsg_description(&rx->msg, &x.was);
+        return;
     struct proxy_passing m = {.rx = rx,
-                              .description = x.was.text,
-                              .why = x.was.why,
+                              .description = ret->was.text,
+                              .why = ret->was.why,
                               .status = status,
                               .dest = &b->dest,
                               .arena = &rx->arena};
-    switch (c->bodies->on_response(c->bodies_arg, &b->leg, &m, &to)) {
-    case PROXY_BODY_PASS:
+    ret->act = c->bodies->on_response(c->bodies_arg, &b->leg, &m, &ret->to);
+}
+
+bool body_fits(struct branch *b, struct rx *rx, const struct judged **ret_told)
+{
+    struct judged *told = ARENA_NEW(&rx->arena, struct judged);
+    if (!told)
+        return true; /* asked later */
+    judge(b, rx, rx->msg.status, told);
+    b->judged = told;
+    *ret_told = told;
+    return told->act != PROXY_BODY_REFUSE;
+}
+
+size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e)
+{
+    struct judged now;
+    const struct judged *told = b->judged ? b->judged : &now;
+    struct proxy_body_new to;
+    struct exchange x;
+    edit_cseq(b, rx, e);
+    if (!b->judged)
+        judge(b, rx, status, &now);
+    to = told->to;
+    x.was = told->was;
+    if (told->act == PROXY_BODY_PASS)
         return 0;
-    case PROXY_BODY_REPLACE:
-        if (to.description.n > PROXY_DESCRIPTION_MAX)
-            to.description = SV_NONE;
-        break;
-    case PROXY_BODY_REFUSE:
+    if (told->act == PROXY_BODY_REFUSE || to.description.n > PROXY_DESCRIPTION_MAX)
         to.description = SV_NONE;
-        break;
-    }
     if (!x.was.text.p && x.was.why && to.description.n == 0)
         sipedit_body(e, SV_NONE, SV("")); /* one that cannot be told from the rest */
     if (!exchange_of(&x, &rx->msg, &to))

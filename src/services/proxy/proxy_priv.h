@@ -7,6 +7,7 @@
  *   proxy_echo.c      2xx of an INVITE that come late or again
  *   proxy_redirect.c  3xx that are followed
  *   proxy_body.c      session descriptions that are exchanged
+ *   proxy_unfit.c     2xx that cannot go up: acknowledged, and their dialog ended
  *   proxy_relay.c     ACKs, without state
  *   proxy_build.c     the request as it leaves
  *   proxy_session.c   session timers
@@ -44,7 +45,13 @@ struct exchange {
     struct sip_description was;
     sv description, type;
 };
-/* Why a branch's request did not leave. In the request's arena. */
+/* What the watcher said of a response. In the response's arena. */
+struct judged {
+    struct sip_description was;
+    enum proxy_body act;
+    struct proxy_body_new to;
+};
+/* Why a branch's request did not leave, or its 2xx did not go up. In the request's arena. */
 struct refusal {
     sv reason, headers;
 };
@@ -79,6 +86,7 @@ struct branch {
     const struct exchange
         *exchange;                 /* for the server asked now; NULL: the body leaves as it came */
     const struct refusal *refusal; /* NULL: not refused by the watcher of bodies */
+    const struct judged *judged;   /* of the 2xx that is about to go up; NULL: not asked yet */
     uint32_t raise;                /* of its CSeq */
     uint32_t cseq;                 /* what the caller's is; 0: as it leaves */
     uint8_t again;                 /* how often its request was sent again */
@@ -157,7 +165,8 @@ struct proxy {
     struct link contexts;
     struct link relays; /* ACKs that wait for a name */
     struct link echoes;
-    size_t count, relays_n, echoes_n;
+    struct link unfits;
+    size_t count, relays_n, echoes_n, unfits_n;
     /* of this process: tokens of connections do not outlive it */
     uint64_t epoch;
 };
@@ -189,7 +198,11 @@ struct block *upstream_write(struct proxy *p, const struct upstream *u, struct r
 bool body_request(struct branch *b);
 /* A final response that would end the branch: its request is to be sent again. */
 bool body_again(struct branch *b, const struct rx *rx);
-/* Asks about a response of b; what it gains at most. */
+/* Asks about a 2xx to INVITE of b that is the first of its context. False: it must not go up; *ret_told of it. */
+bool body_fits(struct branch *b, struct rx *rx, const struct judged **ret_told);
+/* What the caller hears if b is the best. */
+void body_refused(struct branch *b, const struct proxy_body_new *why);
+/* Asks about a response of b, unless that was done; what it gains at most. */
 size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e);
 /* What stands for description in m. False: there is none to be exchanged, nor room for one. */
 bool body_exchange(struct exchange *x, const struct sipmsg *m, sv description);
@@ -203,6 +216,12 @@ void bodies_end(struct context *c, bool all);
 /* txn's 2xx go upstream from now on, until it ends; nobody else hears of it. False: no memory. */
 bool echo_new(struct proxy *p, const struct upstream *u, struct ctxn *txn);
 void echoes_free(struct proxy *p);
+
+/* ---- proxy_unfit.c ---- */
+/* What a's server has answered is nobody's: acknowledges rx, a 2xx to INVITE, says BYE, and does so with all that come of
+ * its transaction from now on. a is gone then. False: no memory; nothing was done. */
+bool unfit_new(struct attempt *a, struct rx *rx, const struct judged *told);
+void unfits_free(struct proxy *p);
 
 /* ---- proxy_branch.c ---- */
 /* One more branch, not begun; what t points to is copied. NULL: no memory, or too many. */
@@ -241,6 +260,7 @@ void branch_silence(struct timer *t, void *arg);
 /* What the memory of servers learns (RFC 3263 §4.3, RFC 3261 §21.5.4). */
 void branch_remember(struct branch *b, const struct dest *d, bool works, usec retry_after);
 void attempts_free(struct branch *b);
+void attempt_free(struct attempt *a);
 /* What is left of its attempts is an echo each. False: no memory. */
 bool attempts_echo(struct branch *b);
 

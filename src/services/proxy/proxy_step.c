@@ -244,6 +244,8 @@ unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch,
         return on_silence(c, b);
     case STEP_EV_REFUSED:
         return fail(c, b, status, true);
+    case STEP_EV_UNFIT: /* as its response: no other server is asked, who answered was there */
+        return fail(c, b, status, false);
     case STEP_EV_TIMER_C:
         if (b->cancelled)
             return 0;

@@ -55,7 +55,8 @@ enum step_event {
     STEP_EV_RANK_TIME, /* the rank has rung long enough; branch is ignored */
     STEP_EV_REDIRECT,  /* 3xx that may be followed */
     STEP_EV_GAVE_WAY,  /* its redirection was followed: others ring in the place of it */
-    STEP_EV_START,     /* all branches wait; branch is ignored */
+    STEP_EV_UNFIT, /* 2xx to INVITE that the caller cannot be given; status: what is said of it */
+    STEP_EV_START, /* all branches wait; branch is ignored */
     STEP_EVENTS
 };
 

@@ -72,6 +72,14 @@ struct raised {
     uint32_t by;
 };
 
+/* A 2xx that the watcher refused, by its callee's tag: either it went up all the same, behind another one, or its callee was
+ * told that nobody wants it. */
+struct unfit {
+    struct unfit *next;
+    sv tag;
+    bool up, acked, told;
+};
+
 struct scenario {
     uint64_t seed;
     struct sim *sim;
@@ -91,6 +99,7 @@ struct scenario {
     struct leg *leg;
     unsigned legs, contexts, contexts_gone, serial;
     struct raised *raised;
+    struct unfit *unfit;
     unsigned asked_again;
     unsigned bodies, answers, again, refused, late, acks, multipart, long_ones;
 };
@@ -100,6 +109,8 @@ void bodies_need(enum err rc); /* aborts */
 bool bodies_chance(struct scenario *sc, unsigned percent);
 usec bodies_between(struct scenario *sc, usec from, usec to);
 sv bodies_keep(struct scenario *sc, sv text);
+/* NULL: its 2xx was not refused. */
+struct unfit *bodies_unfit(struct scenario *sc, sv tag);
 /* What is made of a phone's description of this name. */
 sv bodies_exchanged(unsigned leg, sv name, char mem[static BODY_MAX]);
 /* The name of a description that begins so. */

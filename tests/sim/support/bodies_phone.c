@@ -50,6 +50,14 @@ sv bodies_keep(struct scenario *sc, sv text)
     return copy;
 }
 
+struct unfit *bodies_unfit(struct scenario *sc, sv tag)
+{
+    struct unfit *x = sc->unfit;
+    while (x && !sv_eq(x->tag, tag))
+        x = x->next;
+    return x;
+}
+
 /* ---- descriptions ---- */
 
 sv bodies_exchanged(unsigned leg, sv name, char mem[static BODY_MAX])
@@ -88,7 +96,9 @@ static int64_t check_body(struct caller *p, struct rx *rx)
     if (d.why)
         bodies_fail(sc, d.why, rx->msg.text);
     if (!d.text.p) {
-        if (sipmsg_body(&rx->msg).n)
+        const struct sip_addr *to;
+        bool unfit = !sipmsg_to(&rx->msg, &to) && bodies_unfit(sc, to->tag); /* its other parts */
+        if (sipmsg_body(&rx->msg).n && !unfit)
             bodies_fail(sc, "a body without a description", rx->msg.text);
         return -1;
     }
@@ -292,6 +302,13 @@ static void on_ok(struct ask *a, struct rx *rx)
     struct bodies_dialog *d = dialog_of(a, rx);
     if (!d)
         return;
+    struct unfit *unfit = bodies_unfit(sc, d->remote_tag);
+    struct sip_description said;
+    sipmsg_description(&rx->msg, &said);
+    if (unfit && (unfit->told || said.text.p))
+        bodies_fail(sc, "a 2xx that was refused", rx->msg.text);
+    if (unfit)
+        unfit->up = true;
     sc->again += d->answered;
     if (d->answered && !sv_eq(d->ok, sipmsg_body(&rx->msg)))
         bodies_fail(sc, "a 2xx that comes again says something else", rx->msg.text);
@@ -494,6 +511,9 @@ static void on_invite(struct caller *p, struct rx *rx, int64_t leg)
 static void on_ack(struct bodies_dialog *d, struct rx *rx)
 {
     uint32_t number = number_of(rx);
+    struct unfit *unfit = d->call ? NULL : bodies_unfit(d->phone->sc, d->local_tag);
+    if (unfit)
+        unfit->acked = true;
     if (!d->call && number < d->invite_cseq)
         bodies_fail(d->phone->sc, "an ACK below its INVITE", rx->msg.text);
     if (d->reinvite && number == d->reinvite_cseq) {
@@ -531,6 +551,12 @@ static void on_in_dialog(struct caller *p, struct rx *rx, struct bodies_dialog *
             d->pracked = (uint32_t)rseq;
         if (sv_u64(sv_sub(rest, 0, sv_chr(rest, ' ')), UINT32_MAX, &of) || of != d->invite_cseq)
             bodies_fail(p->sc, "a PRACK of another INVITE", rx->msg.text);
+    }
+    struct unfit *unfit = d->call ? NULL : bodies_unfit(p->sc, d->local_tag);
+    if (rx->msg.method == SIP_BYE && unfit && sipmsg_has(&rx->msg, SIP_H_REASON)) {
+        if (unfit->told)
+            bodies_fail(p->sc, "a second BYE", rx->msg.text);
+        unfit->told = true;
     }
     if (rx->msg.method == SIP_BYE)
         d->ended = true;

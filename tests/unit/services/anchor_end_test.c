@@ -207,6 +207,127 @@ static void without_keys_it_ends(void **state)
           "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 2 BYE\r\n");
 }
 
+/* ---- what cannot be answered ---- */
+
+#define BOB_IS "Contact: <" BOB_AT ">\r\n"
+
+/* What the callee hears of a 2xx of his that nobody could be given. */
+static void bob_is_told(struct media_rig *m, const char *ack_cseq, const char *bye_cseq,
+                        const char *reason)
+{
+    const char *ack = find_raw(m->r, BOB, "ACK " BOB_AT " SIP/2.0\r\n");
+    has(ack, ack_cseq);
+    has(ack, "\r\nTo: <sip:bob@example.com>;tag=b\r\n");
+    const char *bye = find_raw(m->r, BOB, "BYE " BOB_AT " SIP/2.0\r\n");
+    has(bye, bye_cseq);
+    has(bye, reason);
+    has(bye, "\r\nFrom: <sip:alice@example.com>;tag=a1\r\n");
+    say(m->r, BOB, reply(bye, 200, NULL, ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 0);
+}
+
+static void gone(struct media_rig *m)
+{
+    assert_false(lives(m));
+    assert_int_equal(ports_taken(m->r->ports), 0);
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+    assert_int_equal(accounting_count(routing_accounting(m->r->routing)), 0);
+}
+
+static void without_a_common_codec_there_is_no_call(void **state)
+{
+    struct media_rig *m = *state;
+    m->r->set->media.transcode = false;
+    invite(m, "f1", sdp("192.0.2.11", "0 3", ""));
+    char ok[MESSAGE];
+    snprintf(
+        ok, sizeof(ok), "%s",
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, "b", BOB_IS), sdp("192.0.2.12", "8", "")));
+    say(m->r, BOB, ok);
+    bob_is_told(m, "\r\nCSeq: 1 ACK\r\n", "\r\nCSeq: 2 BYE\r\n",
+                "\r\nReason: SIP;cause=488;text=\"Not Acceptable Here\"\r\n");
+    const char *no = find_raw(m->r, ALICE, "SIP/2.0 488 ");
+    has(no, "\r\nWarning: 305 " SERVER_IP);
+    has(no, "PCMU");
+    has(no, "GSM");
+    has(no, "PCMA");
+    unsigned acks = heard(m->r, BOB, "ACK");
+    say(m->r, BOB, ok);
+    assert_int_equal(heard(m->r, BOB, "ACK"), acks + 1);
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 0);
+    assert_int_equal(m->r->dir.records, 1);
+    gone(m);
+}
+
+static void without_an_answer_there_is_no_call(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "f2", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 200, "b", BOB_IS));
+    bob_is_told(m, "\r\nCSeq: 1 ACK\r\n", "\r\nCSeq: 2 BYE\r\n", "SIP;cause=502;");
+    has(find_raw(m->r, ALICE, "SIP/2.0 502 "), "\r\nWarning: 399 ");
+    gone(m);
+    invite(m, "f3", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, "b", BOB_IS), "v=0\r\nthis is none\r\n"));
+    bob_is_told(m, "\r\nCSeq: 1 ACK\r\n", "\r\nCSeq: 2 BYE\r\n", "SIP;cause=502;");
+    has(find_raw(m->r, ALICE, "SIP/2.0 502 "), "session description, line 2");
+    gone(m);
+}
+
+/* The 183 had it already, and the 200 need not say it again. */
+static void an_early_answer_will_do(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "f4", sdp("192.0.2.11", "0", ""));
+    char rq[MESSAGE], ok[MESSAGE];
+    snprintf(rq, sizeof(rq), "%s", find_raw(m->r, BOB, "INVITE"));
+    say(m->r, BOB, with(reply(rq, 183, "b", BOB_IS), sdp("192.0.2.12", "0", "")));
+    say(m->r, BOB, reply(rq, 200, "b", BOB_IS));
+    snprintf(ok, sizeof(ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    hang_up(m, "f4", ok);
+}
+
+/* An offer in a 200 that cannot be passed on is declined in the ACK (RFC 3261 §13.2.2.4). */
+static void an_offer_in_a_200_is_declined(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "f5", NULL);
+    m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, "b", BOB_IS), sdp("192.0.2.12", "0 8", "")));
+    const char *body = body_of(find_raw(m->r, BOB, "ACK"));
+    has(body, "\r\nm=audio 0 RTP/AVP 0\r\n");
+    assert_null(strstr(body, "192.0.2."));
+    bob_is_told(m, "\r\nCSeq: 1 ACK\r\n", "\r\nCSeq: 2 BYE\r\n", "SIP;cause=488;");
+    has(find_raw(m->r, ALICE, "SIP/2.0 488 "), "\r\nWarning: 399 ");
+    gone(m);
+}
+
+/* Within a dialog it is the end of it: who answered has changed his session already. */
+static void a_reinvite_without_a_common_codec_ends_the_call(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    m->r->set->media.transcode = false;
+    call_up(m, "f6", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "f6", ok, 4), sdp("192.0.2.11", "0", "")));
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, NULL, BOB_IS), sdp("192.0.2.12", "8", "")));
+    bob_is_told(m, "\r\nCSeq: 4 ACK\r\n", "\r\nCSeq: 5 BYE\r\n", "SIP;cause=488;");
+    has(find_raw(m->r, ALICE, "SIP/2.0 488 "), "\r\nCSeq: 4 INVITE\r\n");
+    rig_run(m->r, USEC_S);
+    const char *bye = find_raw(m->r, ALICE, "BYE " ALICE_AT " SIP/2.0\r\n");
+    has(bye, "\r\nCSeq: 1 BYE\r\n");
+    has(bye, "cause=488;text=\"the callee's answer to the offer cannot be used\"");
+    say(m->r, ALICE, reply(bye, 200, NULL, ""));
+    assert_int_equal(heard(m->r, BOB, "BYE"), 1);
+    assert_string_equal(m->r->dir.ended_by, "media");
+    gone(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +339,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(route_sets_are_followed, setup, teardown),
         cmocka_unit_test_setup_teardown(targets_may_change, setup, teardown),
         cmocka_unit_test_setup_teardown(without_keys_it_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_a_common_codec_there_is_no_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_an_answer_there_is_no_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_early_answer_will_do, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_offer_in_a_200_is_declined, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_reinvite_without_a_common_codec_ends_the_call, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,7 +73,9 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         return PROXY_BODY_PASS;
     l->answered++;
     assert_false(l->gone);
-    if (m->description.p)
+    if (x->answers[m->status / 100] == PROXY_BODY_REFUSE && m->status >= 200)
+        *ret = x->refusal;
+    else if (m->description.p)
         ret->description = say_leg(x->back, m->arena, "from", (unsigned)(l - x->leg));
     return x->answers[m->status / 100];
 }
@@ -466,9 +468,10 @@ static void test_answer_refused(void **state)
     say(r, BOB, with_sdp(reply(in, 200, "b1", "Contact: <" THERE ">\r\n")));
     has_body(find_raw(r, ALICE, "SIP/2.0 200"), SDP);
     rig_clear(r);
-    x->answers[2] = PROXY_BODY_REFUSE;
+    x->answers[2] = PROXY_BODY_REFUSE; /* too late to refuse the call: one went up */
     say(r, BOB, with_sdp(reply(in, 200, "b1", "Contact: <" THERE ">\r\n")));
     has_body(find_raw(r, ALICE, "SIP/2.0 200"), "");
+    assert_int_equal(heard(r, BOB, "BYE"), 0);
     rig_clear(r);
     /* one that cannot be told from the rest takes the rest with it */
     say(r, BOB,
@@ -477,6 +480,94 @@ static void test_answer_refused(void **state)
     has_body(find_raw(r, ALICE, "SIP/2.0 200"), "");
     assert_string_equal(x->why, "Body Is Encoded");
     bench_quiet(b);
+}
+
+#define BOB_IS "Contact: <sip:bob@192.0.2.12:5060>\r\n"
+/* A 2xx that is refused: who said it hears ACK and BYE, the others ring on, and nothing of it goes up. */
+static void test_unfit(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    char in[MESSAGE], desk[MESSAGE], routed[MESSAGE];
+    b->next.n = 2;
+    b->target[1].uri = SV("sip:desk@there.example.net");
+    x->answers[2] = PROXY_BODY_REFUSE;
+    x->refusal = (struct proxy_body_new){
+        .status = 488, .warning = 305, .warning_text = SV("no \"codec\""), .raise = 6};
+    ask(b, "INVITE", "unfit", CONTACT);
+    snprintf(in, sizeof(in), "%s", find_raw(r, BOB, "INVITE"));
+    snprintf(desk, sizeof(desk), "%s", find_raw(r, DESK, "INVITE"));
+    /* a proxy in front of bob is in his dialog */
+    char *at = strstr(in, "Record-Route: ");
+    snprintf(routed, sizeof(routed), "%.*sRecord-Route: <sip:edge@192.0.2.12;lr>\r\n%s",
+             (int)(at - in), in, at);
+    rig_clear(r);
+    const char *ok = with_sdp(reply(routed, 200, "b1", BOB_IS));
+    char again[MESSAGE];
+    snprintf(again, sizeof(again), "%s", ok);
+    say(r, BOB, ok);
+    const char *told = find_raw(r, BOB, "ACK sip:bob@192.0.2.12:5060 SIP/2.0\r\n");
+    assert_string_equal(value(told, "CSeq"), "1 ACK");
+    assert_string_equal(value(told, "Route"), "<sip:edge@192.0.2.12;lr>");
+    assert_string_equal(value(told, "From"), value(routed, "From"));
+    assert_non_null(strstr(value(told, "To"), ";tag=b1"));
+    const char *bye = find_raw(r, BOB, "BYE sip:bob@192.0.2.12:5060 SIP/2.0\r\n");
+    assert_string_equal(value(bye, "CSeq"), "8 BYE");
+    assert_string_equal(value(bye, "Route"), "<sip:edge@192.0.2.12;lr>");
+    assert_string_equal(value(bye, "Reason"), "SIP;cause=488;text=\"Not Acceptable Here\"");
+    say(r, BOB, reply(bye, 200, NULL, ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 2") + heard(r, ALICE, "SIP/2.0 4"), 0);
+    assert_int_equal(heard(r, DESK, "CANCEL"), 0); /* it rings on */
+    assert_int_equal(x->leg[0].gone, 1);
+    /* again: acknowledged, no more; of another phone behind the same server: all of it */
+    rig_clear(r);
+    say(r, BOB, again);
+    assert_int_equal(heard(r, BOB, "ACK"), 1);
+    assert_int_equal(heard(r, BOB, "BYE"), 0);
+    say(r, BOB, with_sdp(reply(routed, 200, "b2", BOB_IS)));
+    assert_int_equal(heard(r, BOB, "ACK"), 2);
+    assert_non_null(strstr(value(find_raw(r, BOB, "BYE"), "To"), ";tag=b2"));
+    say(r, BOB, reply(find_raw(r, BOB, "BYE"), 200, NULL, ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 2") + heard(r, ALICE, "SIP/2.0 4"), 0);
+    /* it is a response of its branch like others (§16.7 step 6) */
+    say(r, DESK, reply(desk, 486, "d1", ""));
+    const char *no = find_raw(r, ALICE, "SIP/2.0 488 ");
+    assert_non_null(strstr(value(no, "Warning"), "305 " SERVER_IP));
+    assert_non_null(strstr(value(no, "Warning"), " \"no \\\"codec\\\"\""));
+    ack(b, "unfit", no);
+    rig_clear(r);
+    say(r, BOB, again); /* the context is gone */
+    assert_int_equal(heard(r, BOB, "ACK"), 1);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 2") + heard(r, ALICE, "SIP/2.0 4"), 0);
+    bench_quiet(b);
+    assert_int_equal(x->over, 1);
+}
+
+/* Who answers what fits has the call, whoever was refused before. */
+static void test_unfit_then_fit(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    char in[MESSAGE], desk[MESSAGE];
+    b->next.n = 2;
+    b->target[1].uri = SV("sip:desk@there.example.net");
+    x->answers[2] = PROXY_BODY_REFUSE;
+    x->refusal = (struct proxy_body_new){.status = 488, .description = SV("v=0\r\ns=no\r\n")};
+    ask(b, "INVITE", "fit", CONTACT);
+    snprintf(in, sizeof(in), "%s", find_raw(r, BOB, "INVITE"));
+    snprintf(desk, sizeof(desk), "%s", find_raw(r, DESK, "INVITE"));
+    say(r, BOB, with_sdp(reply(in, 200, "b1", BOB_IS)));
+    has_body(find_raw(r, BOB, "ACK"), "v=0\r\ns=no\r\n");
+    say(r, BOB, reply(find_raw(r, BOB, "BYE"), 200, NULL, ""));
+    x->answers[2] = PROXY_BODY_REPLACE;
+    say(r, DESK, with_sdp(reply(desk, 200, "d1", "Contact: <sip:desk@192.0.2.13:5060>\r\n")));
+    has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_1);
+    assert_int_equal(heard(r, DESK, "BYE"), 0);
+    assert_int_equal(heard(r, DESK, "ACK"), 0);
+    bench_quiet(b);
+    assert_int_equal(x->over, 1);
 }
 
 /* A server that refuses is asked again, by another request: the number of its CSeq says so, and nobody upstream sees
@@ -786,6 +877,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unfit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unfit_then_fit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again_and_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again_and_silent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_raised, setup, teardown),

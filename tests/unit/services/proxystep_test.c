@@ -37,6 +37,8 @@ static uint16_t status_of(enum step_event ev, int alternative)
         return 302;
     case STEP_EV_REFUSED:
         return 440;
+    case STEP_EV_UNFIT:
+        return 488;
     default:
         return 0;
     }
@@ -168,6 +170,8 @@ static bool may_come(const struct world *w, enum step_event ev, unsigned branch,
         return w->begun[branch] && is_pending(b) && !w->redirected;
     case STEP_EV_SILENT:
         return w->begun[branch] && b->phase == STEP_TRYING;
+    case STEP_EV_UNFIT:
+        return w->c.invite && w->begun[branch] && !w->ended[branch] && !w->redirecting[branch];
     default:
         break;
     }
@@ -267,6 +271,7 @@ static void test_servers(void **state)
         {STEP_EV_TIMEOUT, 0, true, true, false},    {STEP_EV_SILENT, 0, true, true, false},
         {STEP_EV_FAILURE, 500, true, false, false}, {STEP_EV_FAILURE, 486, true, false, false},
         {STEP_EV_FAILURE, 600, true, false, false}, {STEP_EV_REFUSED, 440, true, false, false},
+        {STEP_EV_UNFIT, 488, true, false, false},   {STEP_EV_UNFIT, 503, true, true, false},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct step_context c = {.n = 1, .invite = table[i].invite};

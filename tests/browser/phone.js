@@ -95,6 +95,17 @@ window.phone = {
     hangUp() {
         call.terminate();
     },
+    // A re-INVITE with other ICE credentials.
+    restart() {
+        call.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => say('RESTARTED'));
+    },
+    // [ours, the other side's, the state of the way between them, addresses that were offered]
+    ice: () => [
+        ...[call.connection.currentLocalDescription, call.connection.currentRemoteDescription]
+            .map((d) => d.sdp.match(/^a=ice-ufrag:(.*)$/m)[1].trim()),
+        call.connection.iceConnectionState,
+        [...call.connection.localDescription.sdp.matchAll(/^a=candidate:(?:\S+ ){4}(\S+)/mg)].map((m) => m[1]),
+    ],
     forget() {
         heard = [];
     },

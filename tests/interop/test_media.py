@@ -144,6 +144,27 @@ def test_each_kind_hears_each(house, pages, ip, kinds):
     assert not wrong, "\n".join(wrong)
 
 
+def test_a_browser_restarts_its_ice(house, pages):
+    with phones(house, pages, "127.0.0.1", ("browser", "plain")) as made:
+        for tab, other, caller in ((made["browser"][0], made["plain"][1], True),
+                                   (made["browser"][1], made["plain"][0], False)):
+            a, b = (tab, other) if caller else (other, tab)
+            since = len(a.events)
+            a.dial(uri(b.user))
+            assert b.rings()
+            b.answer()
+            assert a.talks(since=since) and tab.wait(lambda: tab.ice()[2] in ("connected", "completed"), 5)
+            before = tab.ice()
+            tab.forget()  # the other's middle second is one after it
+            after = tab.restart_ice()
+            assert after[0] != before[0] and after[1] != before[1], (before, after)
+            assert tab.wait(lambda: tab.ice()[2] in ("connected", "completed"), 5), tab.ice()
+            time.sleep(TALK)
+            a.hang_up()
+            assert b.is_idle()
+            assert tab.heard(other.hz) > PURE and other.heard(tab.hz) > PURE
+
+
 def test_who_has_no_codec_in_common_hears_each_other(house, pages):
     with phones(house, pages, "127.0.0.1", CODECS) as made:
         wrong = at_once(call, [(made[a][0], made[b][1]) for a, b in (("opus", "pcmu"), ("g722", "opus"),

@@ -277,6 +277,16 @@ class BrowserPhone:
     def hang_up(self):
         self.evaluate("phone.hangUp()")
 
+    def restart_ice(self):
+        """Our credentials, the server's, and the state of the way, after both have changed."""
+        since = len(self.events)
+        self.evaluate("phone.restart()")
+        assert self.event("RESTARTED", since=since), self.log()
+        return self.ice()
+
+    def ice(self):
+        return self.evaluate("phone.ice()")
+
     def event(self, kind, timeout=8, since=0):
         def found():
             return next((e for e in self.events[since:] if e["type"] == kind), None)

@@ -5,7 +5,7 @@
 
 /* Who may be meant, by Content-Type. What none of them takes goes on untouched (RFC 6086 §4.2.3: packages are the
  * endpoints' own). */
-static info_fn *const takers[] = {anchor_digit_info};
+static info_fn *const takers[] = {anchor_digit_info, anchor_trickle_info};
 
 static void answer(struct anchor *a, struct stxn *txn, const struct info_answer *as)
 {

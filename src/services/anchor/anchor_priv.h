@@ -6,7 +6,8 @@
  *   anchor_party.c    what is known of a side, and how offers are put to it
  *   anchor_own.c      requests of ours within a dialog, and how it ends by us
  *   anchor_info.c     INFO that is for us
- *   anchor_digit.c    keys that a side presses */
+ *   anchor_digit.c    keys that a side presses
+ *   anchor_trickle.c  candidates that a side sends behind its description */
 #ifndef ANCHOR_PRIV_H
 #define ANCHOR_PRIV_H
 #include "anchor/anchor.h"
@@ -129,6 +130,9 @@ typedef bool info_fn(struct dialog *d, unsigned from, struct rx *rx, struct info
 
 /* ---- anchor_digit.c ---- */
 info_fn anchor_digit_info;
+
+/* ---- anchor_trickle.c ---- */
+info_fn anchor_trickle_info;
 
 /* ---- anchor_own.c ---- */
 /* A message of this side passed: where it is, and, of one that refreshes it, its Contact (§12.2). via: of a response,

@@ -274,6 +274,78 @@ static void who_falls_silent_is_sent_nothing(void **state)
     hang_up(m, "i5", ok);
 }
 
+/* A browser that shows no address: mDNS names, and what none but its neighbours reach. Its checks say where it is. */
+static void candidates_that_lead_nowhere_do_no_harm(void **state)
+{
+    struct media_rig *m = *state;
+    static const char body[] =
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+        "a=ice-options:trickle\r\nm=audio 9 RTP/AVP 0\r\na=ice-ufrag:frag0\r\n"
+        "a=ice-pwd:passwordpasswordpasswo0\r\n"
+        "a=candidate:1 1 UDP 2113937151 3d2c4f4e-62a5-4b6e-a6d7-7b1d3f1c9a11.local 4000 typ "
+        "host\r\n"
+        "a=candidate:2 1 UDP 2113939711 fe80::1 4000 typ host\r\n"
+        "a=candidate:3 1 TCP 1518280447 fe80::1%eth0 9 typ host tcptype active\r\n";
+    char ok[MESSAGE];
+    bob_says(m, ";+sip.ice"); /* who could be reached directly if she could */
+    invite(m, "i8", body);
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE"));
+    assert_null(strstr(find_raw(m->r, BOB, "INVITE"), ".local"));
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    uint16_t at_alice = our_port(ok);
+    struct ice_secret ours = ours_in(ok);
+    assert_null(strstr(body_of(ok), "trickle"));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "i8", ok, 1));
+    assert_int_equal(check(m, &m->port[ALICE], at_alice, &ours, true), 0);
+    assert_true(bob_is_heard(m, at_bob, &m->port[ALICE]));
+    assert_true(alice_is_heard(m, at_alice));
+    hang_up(m, "i8", ok);
+}
+
+/* ---- trickled candidates ---- */
+
+static const char *trickled(struct media_rig *m, const char *call, const char *heard, unsigned cseq,
+                            const char *body)
+{
+    char *out = scratch();
+    const char *rq = inside(m, ALICE, "INFO", BOB_AT, DIALOG, call, heard, cseq);
+    const char *end = strstr(rq, "Content-Length: 0\r\n\r\n");
+    assert_non_null(end);
+    snprintf(out, MESSAGE,
+             "%.*sInfo-Package: trickle-ice\r\nContent-Disposition: Info-Package\r\n"
+             "Content-Type: application/trickle-ice-sdpfrag\r\nContent-Length: %zu\r\n\r\n%s",
+             (int)(end - rq), rq, strlen(body), body);
+    return out;
+}
+
+/* RFC 8840: her ICE is with us. */
+static void trickled_candidates_are_answered_here(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    static const char body[] = "a=ice-ufrag:frag0\r\na=ice-pwd:passwordpasswordpasswo0\r\n"
+                               "m=audio 9 RTP/AVP 0\r\na=mid:0\r\n"
+                               "a=candidate:1 1 UDP 1 192.0.2.11 4000 typ host\r\n";
+    begin(m, "i6", ok);
+    rig_clear(m->r);
+    say(m->r, ALICE, trickled(m, "i6", ok, 2, body));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 1);
+    say(m->r, ALICE, trickled(m, "i6", ok, 3, "a=ice-ufrag:frag0\r\nv=0\r\n"));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 400 Malformed Candidates: Line 2: "), 1);
+    assert_int_equal(heard(m->r, BOB, "INFO"), 0);
+    hang_up(m, "i6", ok);
+    /* where we are not between them, they are for him */
+    bob_says(m, ";+sip.ice");
+    begin(m, "i7", ok);
+    struct session_id none;
+    assert_false(anchor_find(m->anchor, SV("i7"), SV("a1"), SV("b"), &none));
+    rig_clear(m->r);
+    say(m->r, ALICE, trickled(m, "i7", ok, 2, body));
+    assert_string_equal(body_of(find_raw(m->r, BOB, "INFO")), body);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INFO"), 200, NULL, ""));
+    hang_up(m, "i7", ok);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +354,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_caller_with_sip_ice_is_offered_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restart_is_answered_with_one, setup, teardown),
         cmocka_unit_test_setup_teardown(who_falls_silent_is_sent_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(candidates_that_lead_nowhere_do_no_harm, setup, teardown),
+        cmocka_unit_test_setup_teardown(trickled_candidates_are_answered_here, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

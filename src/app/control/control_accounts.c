@@ -346,30 +346,6 @@ static bool copy_existing(const struct account *have, void *arg)
     return false;
 }
 
-/* The rest of a path with %HH undone. */
-static const char *path_address(struct change *ch, sv text, sv *ret)
-{
-    char *mem = arena_alloc(&ch->arena, text.n + 1);
-    struct buf b;
-    if (!mem)
-        return "out of memory";
-    buf_init(&b, mem, text.n + 1);
-    for (size_t i = 0; i < text.n; i++) {
-        uint8_t octet;
-        size_t n;
-        if (text.p[i] != '%') {
-            buf_char(&b, text.p[i]);
-            continue;
-        }
-        if (crypto_unhex(sv_sub(text, i + 1, i + 3), &octet, 1, &n) || n != 1)
-            return "the path has a broken escape";
-        buf_char(&b, (char)octet);
-        i += 2;
-    }
-    *ret = buf_sv(&b);
-    return NULL;
-}
-
 static struct change *change_existing(struct control_request *rq)
 {
     struct change *ch = change_new(rq);
@@ -377,8 +353,7 @@ static struct change *change_existing(struct control_request *rq)
         return NULL;
     struct existing e = {.ch = ch};
     sv address;
-    const char *why =
-        path_address(ch, sv_sub(rq->path, strlen("/api/v1/accounts/"), rq->path.n), &address);
+    const char *why = control_rest(rq, SV("/api/v1/accounts/"), &ch->arena, &address);
     if (!why)
         why = read_address(ch, address, true);
     if (why) {

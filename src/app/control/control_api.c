@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The routes of the control API. */
 #include "control/control_priv.h"
+#include "crypto/crypto.h"
 #include "metrics/metrics.h"
 
 enum { BODY_OUT_MAX = 256 * 1024 * 1024, ALLOW_MAX = 64 };
@@ -34,6 +35,30 @@ static void put_time(struct buf *b, const char *name, usec wall)
     buf_printf(b, "\"%s\": \"", name);
     clock_rfc3339(b, wall);
     buf_char(b, '"');
+}
+
+const char *control_rest(const struct control_request *rq, sv before, struct arena *a, sv *ret)
+{
+    sv text = sv_sub(rq->path, before.n, rq->path.n);
+    char *mem = arena_alloc(a, text.n + 1);
+    struct buf b;
+    if (!mem)
+        return "out of memory";
+    buf_init(&b, mem, text.n + 1);
+    for (size_t i = 0; i < text.n; i++) {
+        uint8_t octet;
+        size_t n;
+        if (text.p[i] != '%') {
+            buf_char(&b, text.p[i]);
+            continue;
+        }
+        if (crypto_unhex(sv_sub(text, i + 1, i + 3), &octet, 1, &n) || n != 1)
+            return "the path has a broken escape";
+        buf_char(&b, (char)octet);
+        i += 2;
+    }
+    *ret = buf_sv(&b);
+    return NULL;
 }
 
 /* ---- status ---- */
@@ -213,37 +238,19 @@ struct round {
     unsigned at; /* whose calls come next */
     struct buf b;
     bool any;
+    sv only; /* the one of this Call-ID; SV_NONE: all */
 };
-
-/* What each side hears of the other, while media passes through us: by the listener's reports or our own count. */
-static void put_quality(struct round *r, const struct call_view *c)
-{
-    static const char *const heard[] = {"caller", "callee"};
-    struct anchor *a = routing_anchor(r->env->routing[r->at]);
-    struct session_id id;
-    struct session_figures f;
-    bool any = false;
-    if (!a || !anchor_find(a, c->call_id, c->legs[0].tag, c->legs[1].tag, &id))
-        return;
-    for (unsigned side = 0; side < SESSION_SIDES; side++) {
-        if (session_figures(anchor_sessions(a), id, 0, side, &f) || f.span.mos <= 0)
-            continue;
-        buf_printf(
-            &r->b,
-            "%s\"%s\": {\"mos\": %.2f, \"worst_mos\": %.2f, \"packets\": %llu, \"lost\": %llu, "
-            "\"loss\": %.4f, \"jitter\": %.6f, \"round_trip\": %.6f}",
-            any ? ", " : "", heard[!side], f.span.mos, f.worst.mos > 0 ? f.worst.mos : f.span.mos,
-            (unsigned long long)f.span.expected, (unsigned long long)f.span.lost, f.span.loss,
-            (double)f.span.jitter_us / 1e6, (double)f.span.rtt_us / 1e6);
-        any = true;
-    }
-}
 
 static bool put_call(const struct call_view *c, void *arg)
 {
     static const char *const states[] = {"calling", "ringing", "up", "ending"};
     struct round *r = arg;
-    buf_str(&r->b, r->any ? ",\n {" : "\n {");
+    if (sv_present(r->only) && (r->any || !sv_eq(r->only, c->call_id)))
+        return !r->any;
+    if (sv_present(r->only))
+        buf_char(&r->b, '{');
+    else
+        buf_str(&r->b, r->any ? ",\n {" : "\n {");
     r->any = true;
     put_member(&r->b, "call_id", c->call_id);
     buf_str(&r->b, ", ");
@@ -273,9 +280,9 @@ static bool put_call(const struct call_view *c, void *arg)
         addr_print(&r->b, &leg->dest->addr);
         buf_str(&r->b, "\"}");
     }
-    buf_str(&r->b, "], \"quality\": {");
-    put_quality(r, c);
-    buf_str(&r->b, "}}");
+    buf_str(&r->b, "], \"quality\": ");
+    routing_figures(r->env->routing[r->at], c, &r->b);
+    buf_char(&r->b, '}');
     return r->b.rc == ERR_OK;
 }
 
@@ -313,14 +320,17 @@ static void round_step(struct loop *at, struct mail *m)
         accounting_each(routing_accounting(r->env->routing[r->at]), put_call, r);
         r->at++;
         round_go(r);
+    } else if (sv_present(r->only) && !r->any) {
+        control_error(r->rq, 404, "no such call");
+        round_free(r);
     } else {
-        buf_str(&r->b, r->any ? "\n]\n" : "]\n");
+        buf_str(&r->b, sv_present(r->only) ? "\n" : r->any ? "\n]\n" : "]\n");
         reply_json(r->rq, &r->b);
         round_free(r);
     }
 }
 
-static void get_calls(struct control_request *rq)
+static void go_round(struct control_request *rq, sv only)
 {
     struct round *r = MEM_NEW(struct round);
     if (!r) {
@@ -331,10 +341,27 @@ static void get_calls(struct control_request *rq)
     timer_init(&r->again, round_again, r);
     r->rq = rq;
     r->env = control_env_of(rq);
+    r->only = only;
     buf_init_heap(&r->b, BODY_OUT_MAX);
-    buf_char(&r->b, '[');
+    buf_str(&r->b, sv_present(only) ? "" : "[");
     control_on_end(rq, round_free, r);
     round_step(control_loop(rq), &r->mail);
+}
+
+static void get_calls(struct control_request *rq)
+{
+    go_round(rq, SV_NONE);
+}
+
+/* As it is now, with the figures of its media. */
+static void get_call(struct control_request *rq)
+{
+    sv call_id;
+    const char *why = control_rest(rq, SV("/api/v1/calls/"), &rq->arena, &call_id);
+    if (why)
+        control_error(rq, 422, why);
+    else
+        go_round(rq, call_id);
 }
 
 /* ---- reload ---- */
@@ -358,6 +385,7 @@ static const struct {
     {"GET", "/api/v1/status", false, false, get_status},
     {"GET", "/api/v1/registrations", false, false, get_registrations},
     {"GET", "/api/v1/calls", false, false, get_calls},
+    {"GET", "/api/v1/calls/", true, false, get_call},
     {"GET", "/api/v1/accounts", false, false, control_accounts_list},
     {"GET", "/api/v1/accounts/export", false, false, control_accounts_export},
     {"POST", "/api/v1/accounts", false, false, control_account_add},

@@ -20,6 +20,8 @@ struct control_request {
 bool control_is_owner(const struct control_request *rq);
 /* Answers rq, now or later. */
 void control_route(struct control_request *rq);
+/* What follows `before` in the path, with %HH undone, in a. Returns what is wrong with it, or NULL. */
+const char *control_rest(const struct control_request *rq, sv before, struct arena *a, sv *ret);
 /* control_accounts.c */
 void control_accounts_list(struct control_request *rq);
 void control_accounts_export(struct control_request *rq);

@@ -182,3 +182,15 @@ void quality_direction(const struct quality_leg *from, const struct quality_leg 
         *ret_worst = to->worst_out;
     }
 }
+
+bool quality_last(const struct quality_leg *from, const struct quality_leg *to,
+                  struct quality_span *ret_last)
+{
+    bool told = to->last_out.mos > 0, ended = to->tx.clock_hz > 0;
+    *ret_last = from->last_in;
+    if (told && ended && ret_last->mos > 0)
+        join(ret_last, &to->last_out, to);
+    else if (told)
+        *ret_last = to->last_out;
+    return told;
+}

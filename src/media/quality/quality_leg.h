@@ -131,6 +131,9 @@ bool quality_out(const struct quality_leg *l, const struct quality_leg *other,
  *   ret_worst  the worst interval of the same, of either way; mos 0: none */
 void quality_direction(const struct quality_leg *from, const struct quality_leg *to,
                        struct quality_span *ret_span, struct quality_span *ret_worst);
+/* The last interval of the same: what it is like now; mos 0: none yet. Returns whether `to` says it, or we alone. */
+bool quality_last(const struct quality_leg *from, const struct quality_leg *to,
+                  struct quality_span *ret_last);
 
 /* ---- RTCP of ours ---- */
 

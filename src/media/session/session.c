@@ -381,6 +381,12 @@ enum err session_heard(struct sessions *m, struct session_id id, unsigned side, 
 
 /* ---- figures ---- */
 
+unsigned session_streams(struct sessions *m, struct session_id id)
+{
+    const struct session *s = session_find(m, id);
+    return s ? s->lines : 0;
+}
+
 enum err session_figures(struct sessions *m, struct session_id id, unsigned line, unsigned side,
                          struct session_figures *ret)
 {
@@ -396,7 +402,7 @@ enum err session_figures(struct sessions *m, struct session_id id, unsigned line
                                     .from = l->receive,
                                     .to = st->leg[!side].send};
     if (l->clock_hz > 0)
-        quality_direction(&l->quality, &st->leg[!side].quality, &ret->span, &ret->worst);
+        session_quality_figures(s, l, ret);
     if (l->transport) {
         ret->remote = l->transport->relay.path[RELAY_RTP].to;
         ret->keying = l->transport->keying;

@@ -134,8 +134,12 @@ MUST_USE enum err session_restore(struct sessions *m, sv octets, const struct se
                                   void *arg, struct session_id *ret_id);
 
 /* Figures of one direction of a stream: what came from a side, and went to the other. */
+enum { SESSION_CODEC_MAX = 24 };
 struct session_figures {
     enum offer_kind kind;
+    /* as in a=rtpmap: the codec that came last (before any did: that is expected first), and what it leaves as;
+     * "": what has none */
+    char codec[SESSION_CODEC_MAX], left_as[SESSION_CODEC_MAX];
     uint64_t packets, octets; /* from the side, taken */
     uint64_t sent;            /* to the other side */
     uint64_t foreign;         /* from nobody that is believed */
@@ -145,8 +149,12 @@ struct session_figures {
     enum offer_keying keying;
     /* what it was like for the other side: the call so far, and its worst interval; mos 0: nothing to judge */
     struct quality_span span, worst;
+    struct quality_span last; /* the last interval; mos 0: none yet */
+    struct quality_span here; /* what arrived here, as we count; expected 0: nothing yet */
+    bool told;                /* span, worst and last: the other side's reports are in them */
 };
 /* Errors: ERR_NOTFOUND (session, or stream). */
+unsigned session_streams(struct sessions *m, struct session_id id); /* 0: there is none */
 MUST_USE enum err session_figures(struct sessions *m, struct session_id id, unsigned line,
                                   unsigned side, struct session_figures *ret);
 

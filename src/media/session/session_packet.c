@@ -91,6 +91,8 @@ static void take_rtp(struct transport *t, struct block *b)
     l->octets += b->n;
     if (!l->heard || l->ssrc != m.ssrc)
         session_source_heard(l, m.ssrc);
+    if (m.pt != l->type_pt)
+        session_quality_type(t->session, l, m.pt);
     if (l->clock_hz > 0)
         quality_rx_packet(&l->quality.in, m.ssrc, m.seq, m.ts, m.payload.n,
                           loop_now(t->session->all->loop));

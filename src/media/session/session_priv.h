@@ -22,7 +22,7 @@
 #include "transcode/transcode.h"
 
 /* SOURCES: SSRCs that a bundled transport tells apart. */
-enum { SOURCES = 8, PT_NONE = 255, PT_CODED = 254, PAYLOAD_TYPES = 128 };
+enum { SOURCES = 8, PT_NONE = 255, PT_CODED = 254, PAYLOAD_TYPES = 128, TYPES_MAX = 4 };
 
 struct session;
 struct playing;
@@ -112,12 +112,21 @@ struct transport {
     unsigned sources_n;
 };
 
+/* A codec that a side may send: what clock and worth it has, and its names, there and where it leaves. */
+struct sound_type {
+    uint8_t pt;
+    uint32_t clock_hz;
+    const struct quality_codec *worth;
+    char name[SESSION_CODEC_MAX], left_as[SESSION_CODEC_MAX];
+};
+
 /* One side of a line. */
 struct leg {
     /* what every packet needs stands together: of many streams each finds its own cold */
     struct transport *transport; /* its own, or that of the line it is bundled with; NULL: none */
     bool send, receive;
     bool heard;        /* ssrc is of what came last from it */
+    uint8_t type_pt;   /* of the last packet; PT_NONE: none yet */
     uint32_t clock_hz; /* of what comes; 0: quality is not set up */
     uint32_t ssrc;
     uint64_t packets, octets, sent;
@@ -134,6 +143,8 @@ struct leg {
     uint8_t line, side;
     uint64_t lost_told;  /* in the counter already */
     struct timer report; /* RTCP of ours */
+    struct sound_type type[TYPES_MAX];
+    uint8_t types_n, type_now; /* which of them comes */
 };
 struct session_line {
     enum offer_kind kind;
@@ -204,6 +215,11 @@ void session_source_restore(struct transport *t, struct block *b);
 /* ---- session_quality.c ---- */
 void session_quality_apply(struct session *s, unsigned line, unsigned side,
                            const struct offer_map *map, unsigned n);
+/* A packet of another payload type than the last one. */
+void session_quality_type(struct session *s, struct leg *l, uint8_t pt);
+/* What the side hears that gets what comes from l: struct session_figures' parts of that. */
+void session_quality_figures(const struct session *s, const struct leg *l,
+                             struct session_figures *ret);
 void session_quality_begin(struct session *s);
 void session_quality_end(struct session *s);
 void session_on_interval(struct timer *t, void *arg);

@@ -23,22 +23,71 @@ static const struct quality_codec *quality_of(enum offer_codec_id id)
     }
 }
 
+/* As a=rtpmap has it. */
+static void put_name(char *to, const struct offer_codec *c)
+{
+    struct buf b;
+    buf_init(&b, to, SESSION_CODEC_MAX - 1);
+    buf_put(&b, sv_sub(c->name, 0, 12));
+    buf_char(&b, '/');
+    buf_u64(&b, c->clock_hz);
+    if (c->channels > 1) {
+        buf_char(&b, '/');
+        buf_u64(&b, c->channels);
+    }
+    to[b.n] = '\0';
+}
+
+static bool is_main(const struct offer_codec *c)
+{
+    return c->clock_hz > 0 && (c->id == CODEC_OTHER || c->id < CODEC_CN);
+}
+
+/* The codec that comes is l->type[i]. */
+static void hear(struct session *s, struct leg *l, unsigned i)
+{
+    const struct sound_type *h = &l->type[i];
+    l->type_now = (uint8_t)i;
+    l->clock_hz = h->clock_hz;
+    quality_rx_clock(&l->quality.in, h->clock_hz);
+    l->quality.codec_in = h->worth;
+    s->stream[l->line].leg[!l->side].quality.codec_out = h->worth;
+}
+
 void session_quality_apply(struct session *s, unsigned line, unsigned side,
                            const struct offer_map *map, unsigned n)
 {
     struct leg *l = &s->stream[line].leg[side];
-    if (n == 0 || map[0].in.clock_hz == 0)
+    unsigned types = 0;
+    for (unsigned i = 0; i < n && types < TYPES_MAX; i++) {
+        if (!is_main(&map[i].in))
+            continue;
+        struct sound_type *h = &l->type[types++];
+        *h = (struct sound_type){
+            .pt = map[i].from, .clock_hz = map[i].in.clock_hz, .worth = quality_of(map[i].out.id)};
+        put_name(h->name, &map[i].in);
+        put_name(h->left_as, &map[i].out);
+    }
+    if (types == 0)
         return;
     const struct quality_codec *told = l->quality.codec_out; /* by the other side's map */
     if (l->clock_hz == 0) {
-        quality_leg_init(&l->quality, map[0].in.clock_hz);
+        quality_leg_init(&l->quality, l->type[0].clock_hz);
         l->quality.codec_out = told ? told : l->quality.codec_out;
-    } else if (l->clock_hz != map[0].in.clock_hz) {
-        quality_rx_clock(&l->quality.in, map[0].in.clock_hz);
     }
-    l->clock_hz = map[0].in.clock_hz;
-    l->quality.codec_in = quality_of(map[0].out.id);
-    s->stream[line].leg[!side].quality.codec_out = quality_of(map[0].out.id);
+    l->types_n = (uint8_t)types;
+    l->type_pt = PT_NONE;
+    hear(s, l, 0);
+}
+
+/* Events, noise and repair data go by the clock of the sound that they come with. */
+void session_quality_type(struct session *s, struct leg *l, uint8_t pt)
+{
+    l->type_pt = pt;
+    for (unsigned i = 0; i < l->types_n; i++) {
+        if (l->type[i].pt == pt && i != l->type_now)
+            hear(s, l, i);
+    }
 }
 
 /* ---- intervals ---- */
@@ -72,6 +121,32 @@ void session_quality_begin(struct session *s)
     loop_timer_about(s->all->loop, &s->interval, INTERVAL);
 }
 
+/* A file is heard by who called, and what he says meanwhile is not what he hears. */
+static void figures_of_file(const struct leg *l, struct session_figures *ret)
+{
+    ret->told = quality_out(&l->quality, NULL, &ret->span);
+    if (ret->told) {
+        ret->worst = l->quality.worst_out;
+        ret->last = l->quality.last_out;
+    }
+}
+
+void session_quality_figures(const struct session *s, const struct leg *l,
+                             struct session_figures *ret)
+{
+    /* an echo comes back to its own side */
+    const struct leg *to = &s->stream[l->line].leg[s->alone ? l->side : !l->side];
+    if (s->playing) {
+        figures_of_file(l, ret);
+    } else {
+        quality_direction(&l->quality, &to->quality, &ret->span, &ret->worst);
+        ret->told = quality_last(&l->quality, &to->quality, &ret->last);
+    }
+    quality_in(&l->quality, to->clock_hz > 0 ? &to->quality : NULL, &ret->here);
+    memcpy(ret->codec, l->type[l->type_now].name, SESSION_CODEC_MAX);
+    memcpy(ret->left_as, l->type[l->type_now].left_as, SESSION_CODEC_MAX);
+}
+
 /* The call's own score joins those of others. */
 void session_quality_end(struct session *s)
 {
@@ -79,14 +154,14 @@ void session_quality_end(struct session *s)
     for (unsigned i = 0; i < s->lines; i++) {
         for (unsigned side = 0; side < SESSION_SIDES; side++) {
             struct leg *l = &s->stream[i].leg[side], *other = &s->stream[i].leg[!side];
-            struct quality_span all, worst;
+            struct session_figures f = {.told = false};
             loop_timer_cancel(s->all->loop, &l->report);
             if (l->clock_hz == 0 || s->stream[i].kind != OFFER_AUDIO)
                 continue;
             end_interval(s, l, other);
-            quality_direction(&l->quality, &other->quality, &all, &worst);
-            if (all.mos > 0)
-                stat_mos(&s->all->loop->stats, all.mos);
+            session_quality_figures(s, l, &f);
+            if (f.span.mos > 0)
+                stat_mos(&s->all->loop->stats, f.span.mos);
         }
     }
 }

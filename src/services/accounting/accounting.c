@@ -25,6 +25,7 @@ struct call {
     char *text;
     usec since, answered;
     usec began; /* monotonic, for the set-up time */
+    struct session_id session;
     struct dest
         dest[2]; /* of each leg; of one reached by its address flow.remote is whom we heard */
 };
@@ -37,6 +38,8 @@ struct accounting {
     struct hash calls;
     struct link by_silence;
     size_t cap, bytes;
+    accounting_media_fn *media; /* NULL: nobody knows */
+    void *media_arg;
 };
 
 enum err accounting_new(struct sip *s, struct store *st, size_t cap, struct accounting **ret_a)
@@ -150,8 +153,33 @@ void accounting_free(struct accounting *a)
     mem_free(a);
 }
 
+static struct call_view view_of(const struct call *c, const struct call_leg *legs)
+{
+    return (struct call_view){.call_id = text_of(c, CALL_ID),
+                              .from = text_of(c, FROM),
+                              .to = text_of(c, TO),
+                              .state = (enum call_state)c->state,
+                              .since = c->since,
+                              .answered = c->answered,
+                              .legs = legs,
+                              .session = c->session};
+}
+
+/* What is to be kept of its media, in mem. */
+static sv media_of(struct accounting *a, const struct call *c, char mem[ACCOUNTING_MEDIA_MAX])
+{
+    const struct call_leg legs[2] = {accounting_leg(c, 0), accounting_leg(c, 1)};
+    struct call_view v = view_of(c, legs);
+    struct buf b;
+    buf_init(&b, mem, ACCOUNTING_MEDIA_MAX);
+    if (a->media && c->answered)
+        a->media(a->media_arg, &v, &b);
+    return b.rc ? SV("") : buf_sv(&b); /* half a text would be none */
+}
+
 static void record(struct accounting *a, const struct call *c, sv ended_by)
 {
+    char media[ACCOUNTING_MEDIA_MAX];
     struct call_record r = {
         .call_id = text_of(c, CALL_ID),
         .from = text_of(c, FROM),
@@ -164,6 +192,7 @@ static void record(struct accounting *a, const struct call *c, sv ended_by)
         .status = c->status,
         .ended_by = ended_by,
         .agent = text_of(c, AGENT),
+        .media = media_of(a, c, media),
     };
     store_record(a->store, a->loop, &r);
     LOG_DEBUG("call", "call.end", F_SV("call_id", r.call_id), F_SV("from", r.from),
@@ -375,6 +404,17 @@ void accounting_answered(struct accounting *a, struct call *c, sv tag)
     stat_setup_time(&a->loop->stats, loop_now(a->loop) - c->began);
 }
 
+void accounting_session(struct call *c, struct session_id id)
+{
+    c->session = id;
+}
+
+void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *arg)
+{
+    a->media = fn;
+    a->media_arg = arg;
+}
+
 void accounting_ended(struct accounting *a, struct call *c, sv ended_by)
 {
     if (c->state != CALL_ENDING)
@@ -467,13 +507,7 @@ void accounting_each(struct accounting *a, bool (*fn)(const struct call_view *c,
 {
     LIST_EACH_SAFE (c, &a->by_silence, struct call, by_silence) {
         const struct call_leg legs[2] = {accounting_leg(c, 0), accounting_leg(c, 1)};
-        struct call_view v = {.call_id = text_of(c, CALL_ID),
-                              .from = text_of(c, FROM),
-                              .to = text_of(c, TO),
-                              .state = (enum call_state)c->state,
-                              .since = c->since,
-                              .answered = c->answered,
-                              .legs = legs};
+        struct call_view v = view_of(c, legs);
         if (c->state != CALL_ENDING && !fn(&v, arg))
             return;
     }

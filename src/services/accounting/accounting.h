@@ -10,6 +10,7 @@
  */
 #ifndef ACCOUNTING_ACCOUNTING_H
 #define ACCOUNTING_ACCOUNTING_H
+#include "session/session.h"
 #include "settings/settings.h"
 #include "store/store.h"
 #include "transport/transport.h"
@@ -17,6 +18,7 @@
 struct accounting;
 struct call;
 
+enum { ACCOUNTING_MEDIA_MAX = 4096 }; /* of what a record says of the media */
 enum call_state { CALL_CALLING, CALL_RINGING, CALL_UP, CALL_ENDING };
 
 /* Views, valid until something is told of the call. */
@@ -32,11 +34,16 @@ struct call_view {
     enum call_state state;
     usec since, answered;        /* wall; answered 0: not yet */
     const struct call_leg *legs; /* 0 caller, 1 callee */
+    struct session_id session;   /* of a call that is answered here; generation 0: none */
 };
+/* What the record of a call that ends now says of its media (JSON) goes into ret, at most ACCOUNTING_MEDIA_MAX octets; nothing:
+ * there is nothing to say. Must not call accounting. */
+typedef void accounting_media_fn(void *arg, const struct call_view *c, struct buf *ret);
 
 MUST_USE enum err accounting_new(struct sip *s, struct store *st, size_t cap,
                                  struct accounting **ret_a);
 void accounting_free(struct accounting *a);
+void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *arg);
 
 /* A call begins with this INVITE (no To tag). NULL: no memory; the call goes on unseen. caller:
  * account or empty. */
@@ -52,6 +59,7 @@ void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv
  * accounting_setup_gone it is not forgotten for others. ended_by: as in records. */
 void accounting_answered(struct accounting *a, struct call *c, sv tag);
 void accounting_ended(struct accounting *a, struct call *c, sv ended_by);
+void accounting_session(struct call *c, struct session_id id); /* its media */
 /* The context that set it up has ended (no final response: it ends too). */
 void accounting_setup_gone(struct accounting *a, struct call *c);
 /* The call that an in-dialog request belongs to. *ret_leg: the leg it goes TO: 0 or 1. NULL: none.

@@ -46,6 +46,7 @@ static void dialog_release(struct dialog *d)
     session_end(d->anchor->sessions, d->session);
     d->anchor->count--;
     text_done(&d->call_id);
+    text_done(&d->why);
     exchange_hold(&d->exchange, NULL);
     exchange_hold(&d->before, NULL);
     exchange_hold(&d->first, NULL);
@@ -329,6 +330,7 @@ static bool next_way(struct dialog *d, const struct settings *set)
     if (d->direct) {
         d->direct = false;
         d->relay = true;
+        d->way = SV("relayed: what is offered directly the callee refuses");
         return true;
     }
     if (p->facts.web || p->profiled || p->profile > OFFER_SAVP ||
@@ -405,13 +407,14 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
 }
 
 bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,
-                 struct session_id *ret_id)
+                 struct session_id *ret_id, sv *ret_why)
 {
     unsigned side;
     const struct dialog *d = dialog_of(a, call_id, caller_tag, callee_tag, &side);
     if (!d || d->session.generation == 0)
         return false;
     *ret_id = d->session;
+    *ret_why = d->why.n > 0 ? text_sv(&d->why) : d->way;
     return true;
 }
 

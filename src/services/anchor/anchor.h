@@ -51,8 +51,9 @@ bool anchor_request(struct anchor *a, struct rx *rx, struct stxn *txn);
 /* How an ACK is to go on: with another description, in its arena, or as it came. */
 void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret);
 
-/* A call's media, for who looks at it: sides are 0 caller, 1 callee. False: it does not pass through us. */
+/* A call's media, for who looks at it: sides are 0 caller, 1 callee. False: it does not pass through us.
+ *   ret_why  lines: why it does, then what was agreed on; valid until the next message of the call */
 bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,
-                 struct session_id *ret_id);
+                 struct session_id *ret_id, sv *ret_why);
 
 #endif

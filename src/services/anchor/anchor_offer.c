@@ -28,6 +28,23 @@ static void log_reasons(const struct dialog *d, const char *event, const struct 
         LOG_DEBUG("anchor", event, F_SV("call", text_sv(&d->call_id)), F_SV("why", why->line[i]));
 }
 
+/* What was agreed on is kept as long as it holds, for who asks; what does not fit is left out. */
+static void keep_reasons(struct dialog *d, const struct offer_reasons *why)
+{
+    char mem[WHY_MAX];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    buf_put(&b, d->way);
+    for (unsigned i = 0; i < why->n; i++) {
+        if (b.n + 1 + why->line[i].n > sizeof(mem))
+            break;
+        buf_char(&b, '\n');
+        buf_put(&b, why->line[i]);
+    }
+    if (text_set(&d->why, buf_sv(&b)))
+        LOG_WARN("anchor", "memory");
+}
+
 static sv last_reason(const struct offer_reasons *why)
 {
     return why->n > 0 ? why->line[why->n - 1] : SV("the session descriptions do not fit");
@@ -121,13 +138,14 @@ static bool stays_out(struct dialog *d, const struct settings *set, unsigned fro
     enum offer_way way = OFFER_DIRECT;
     if (set->media.mode == MEDIA_ALWAYS) {
         way = OFFER_RELAY;
-        why = SV("media.mode is always");
+        why = SV("relayed: media.mode is always");
     } else if (set->media.mode == MEDIA_AUTO && !keys_as_wanted(set->media.srtp, offer)) {
         way = OFFER_RELAY;
-        why = SV("relay: media.srtp says otherwise than the offer");
+        why = SV("relayed: media.srtp says otherwise than the offer");
     } else if (set->media.mode == MEDIA_AUTO) {
         way = offer_way(offer, &d->party[from].facts, &d->party[!from].facts, &why);
     }
+    d->way = why;
     LOG_DEBUG("anchor", way == OFFER_DIRECT ? "media.direct" : "media.relay",
               F_SV("call", text_sv(&d->call_id)), F_SV("why", why));
     return way == OFFER_DIRECT;
@@ -296,6 +314,7 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
         rc = text_set(&x->told, told);
     if (!rc) {
         x->answered = true;
+        keep_reasons(d, &why);
         return replace(out, told, ret);
     }
     refuse(d, rc, fault.why ? fault_text(&d->anchor->scratch, rc, &fault) : last_reason(&why), out,

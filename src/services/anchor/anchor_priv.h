@@ -21,6 +21,7 @@ struct text {
 };
 
 enum { CALLER, CALLEE, SIDES };
+enum { WHY_MAX = 1024 }; /* octets of reasons that are kept */
 
 /* One offer and its answer (RFC 3264 §5, §6). What comes again on the way of either is exchanged as it was the first time,
  * also when another offer has come since: its transaction holds it. */
@@ -73,7 +74,9 @@ struct dialog {
     enum { LOST_CONSENT, LOST_KEYS, LOST_AGREEMENT } loss;
     unsigned lost; /* the side, and since when */
     usec lost_at;
-    unsigned users; /* passages and legs that hold it */
+    sv way;          /* why it is relayed; static */
+    struct text why; /* with what was agreed on: lines */
+    unsigned users;  /* passages and legs that hold it */
     bool ended;
 };
 

@@ -140,6 +140,7 @@ static enum err begin(struct spoken *x, const struct settings_target *what, stru
     sv text;
     anchor_sender(x->all->anchor, answer_rx(x->call), &party[SESSION_OFFERER]);
     TRY(session_new(anchor_sessions(x->all->anchor), party, 1, &media_handler, x, &x->session));
+    answer_session(x->call, x->session);
     if (!sv_present(answer_offer(x->call)))
         return ERR_UNSUPPORTED; /* DEVIATES: RFC 3261 §13.2.1 lets us make the offer */
     TRY(agree(x, answer_offer(x->call), a, &text, why));

@@ -282,6 +282,12 @@ sv answer_call_id(const struct answer_call *c)
     return c->call_id;
 }
 
+void answer_session(struct answer_call *c, struct session_id id)
+{
+    if (c->call)
+        accounting_session(c->call, id);
+}
+
 /* ---- the user's side ---- */
 
 enum err answer_accept(struct answer_call *c, sv description)

@@ -75,6 +75,8 @@ void answer_handle(struct answer_call *c, const struct answer_handler *h, void *
 struct rx *answer_rx(const struct answer_call *c);
 sv answer_offer(const struct answer_call *c);
 sv answer_call_id(const struct answer_call *c); /* as long as the call */
+/* Its media, for the books. */
+void answer_session(struct answer_call *c, struct session_id id);
 /* 200 with this description, repeated until the ACK comes. Errors: ERR_STATE (answered before), as stxn_reply. */
 MUST_USE enum err answer_accept(struct answer_call *c, sv description);
 /* A final response of 300 to 699 instead. headers: whole lines. */

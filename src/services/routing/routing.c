@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The edge: what kind of request is this, and who deals with it. */
+#include "figures/figures.h"
 #include "log/log.h"
 #include "routing/routing_priv.h"
 
@@ -250,6 +251,23 @@ static void on_ended(void *arg, sv call_id, sv caller_tag, sv callee_tag)
     accounting_ended_dialog(r->accounting, call_id, caller_tag, callee_tag, SV("media"));
 }
 
+static void put_figures(struct routing *r, const struct call_view *c, bool live, struct buf *b)
+{
+    buf_char(b, '{');
+    figures_put(b, r->anchor, r->set, c, live);
+    buf_char(b, '}');
+}
+
+void routing_figures(struct routing *r, const struct call_view *c, struct buf *b)
+{
+    put_figures(r, c, true, b);
+}
+
+static void on_record(void *arg, const struct call_view *c, struct buf *ret)
+{
+    put_figures(arg, c, false, ret);
+}
+
 enum err routing_new(struct loop *l, const struct routing_shared *sh, struct settings *set,
                      struct routing **ret_routing)
 {
@@ -277,6 +295,8 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
         rc = keepalive_new(r->sip, sh->store, set, &r->keepalive);
     if (!rc)
         rc = accounting_new(r->sip, sh->store, set->calls_max, &r->accounting);
+    if (!rc)
+        accounting_on_record(r->accounting, on_record, r);
     if (!rc && sh->media)
         rc = anchor_new(r->sip, sh->media, set, &r->anchor);
     if (!rc && r->anchor) {

@@ -27,6 +27,8 @@ static const char *const migrations[] = {
     "CREATE INDEX record_by_end ON record (ended);"
     "CREATE TABLE fact (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
     "PRAGMA user_version = 1;",
+    "ALTER TABLE record ADD COLUMN media TEXT NOT NULL DEFAULT '';"
+    "PRAGMA user_version = 2;",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 

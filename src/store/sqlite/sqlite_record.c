@@ -4,7 +4,7 @@
  * enough for one transaction. What could not be written stays at the head of the queue. */
 #include "sqlite/sqlite_priv.h"
 
-enum { BATCH = 500, PENDING_MAX = 50000, PRUNE_AT_ONCE = 1000, TEXTS = 7 };
+enum { BATCH = 500, PENDING_MAX = 50000, PRUNE_AT_ONCE = 1000, TEXTS = 8 };
 
 static const usec write_every = USEC_S, prune_first = 10 * USEC_S;
 
@@ -39,6 +39,7 @@ static void bind(struct sqlite *d, enum sqlite_statement s, size_t n, const stru
     sqlite_bind_int(d, s, at + 9, r->status);
     sqlite_bind_sv(d, s, at + 10, r->ended_by);
     sqlite_bind_sv(d, s, at + 11, r->agent);
+    sqlite_bind_sv(d, s, at + 12, r->media);
 }
 
 static enum err insert(struct sqlite *d, struct link *batch, size_t n)
@@ -181,7 +182,7 @@ void sqlite_seen(struct sqlite *d, struct loop *l)
 
 static sv copy(char **at, sv text)
 {
-    sv s = {*at, text.n > SQLITE_TEXT_MAX ? SQLITE_TEXT_MAX : text.n};
+    sv s = {*at, text.n};
     if (s.n)
         memcpy(*at, text.p, s.n);
     *at += s.n;
@@ -190,10 +191,16 @@ static sv copy(char **at, sv text)
 
 static struct record *record_new(const struct call_record *r)
 {
-    sv texts[TEXTS] = {r->call_id, r->from, r->to, r->caller, r->callee, r->ended_by, r->agent};
+    sv texts[TEXTS] = {r->call_id, r->from,     r->to,    r->caller,
+                       r->callee,  r->ended_by, r->agent, {"", 0}};
     size_t n = 0;
-    for (int i = 0; i < TEXTS; i++)
-        n += texts[i].n > SQLITE_TEXT_MAX ? SQLITE_TEXT_MAX : texts[i].n;
+    if (r->media.n <= SQLITE_MEDIA_MAX) /* a part of it would be nothing */
+        texts[TEXTS - 1] = r->media;
+    for (int i = 0; i < TEXTS; i++) {
+        if (i < TEXTS - 1)
+            texts[i] = sv_sub(texts[i], 0, SQLITE_TEXT_MAX);
+        n += texts[i].n;
+    }
     struct record *e = mem_take(sizeof *e + n);
     if (!e)
         return NULL;
@@ -210,6 +217,7 @@ static struct record *record_new(const struct call_record *r)
     e->r.callee = texts[4];
     e->r.ended_by = texts[5];
     e->r.agent = texts[6];
+    e->r.media = texts[7];
     return e;
 }
 

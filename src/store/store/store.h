@@ -110,6 +110,7 @@ struct call_record {
     uint16_t status;                      /* final status of the INVITE */
     sv ended_by; /* "caller", "callee", "media" (it failed), "timeout", "" */
     sv agent;
+    sv media; /* how its media went, JSON; empty: it never stood */
 };
 
 void store_find(struct store *s, struct loop *l, struct store_find *f);

@@ -398,6 +398,46 @@ static void what_is_lost_on_the_way_is_counted_and_judged(void **state)
     end();
 }
 
+/* The figures after packets of these payload types. */
+static struct session_figures figures_after(const uint8_t *pt, unsigned n)
+{
+    static const struct offer_codec
+        opus = {.id = CODEC_OPUS, .clock_hz = 48000, .channels = 2, .name = {"opus", 4}},
+        law = {.id = CODEC_PCMU, .clock_hz = 8000, .channels = 1, .name = {"PCMU", 4}},
+        key = {.id = CODEC_EVENT, .clock_hz = 48000, .name = {"telephone-event", 15}};
+    struct session_figures f;
+    begin(&config);
+    for (unsigned i = 0; i < SESSION_SIDES; i++) {
+        struct offer_map *map = plan->streams[0].map[i];
+        map[0] = (struct offer_map){.from = 111, .to = 96, .in = opus, .out = opus};
+        map[1] = (struct offer_map){.from = 0, .to = 0, .in = law, .out = law};
+        map[2] = (struct offer_map){.from = 101, .to = 101, .in = key, .out = key};
+        plan->streams[0].map_n[i] = 3;
+    }
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+    for (unsigned i = 0; i < n; i++)
+        send_rtp(phone[0], 0, pt[i], (uint16_t)(i + 1));
+    run_for(0);
+    assert_int_equal(session_figures(sessions, id, 0, 0, &f), ERR_OK);
+    assert_int_equal(f.here.expected, n > 1 ? n - 1 : 0); /* believed from its second packet on */
+    end();
+    return f;
+}
+
+/* A side may use any codec that was agreed on, and each has a clock of its own (RFC 7160 §4). */
+static void the_codec_that_comes_is_the_one_that_is_judged(void **state)
+{
+    static const uint8_t law_key[] = {0, 0, 0, 101}, law_opus[] = {0, 0, 111};
+    (void)state;
+    struct session_figures f = figures_after(NULL, 0);
+    assert_string_equal(f.codec, "opus/48000/2");
+    f = figures_after(law_key, sizeof(law_key)); /* a key is no codec */
+    assert_string_equal(f.codec, "PCMU/8000");
+    assert_string_equal(f.left_as, "PCMU/8000");
+    f = figures_after(law_opus, sizeof(law_opus));
+    assert_string_equal(f.codec, "opus/48000/2");
+}
+
 /* ---- silence, limits ---- */
 
 static void silence_is_told(void **state)
@@ -451,6 +491,7 @@ int main(void)
         cmocka_unit_test(keys_of_sides_lines_and_sessions_differ),
         cmocka_unit_test(bundled_lines_are_told_apart),
         cmocka_unit_test(what_is_lost_on_the_way_is_counted_and_judged),
+        cmocka_unit_test(the_codec_that_comes_is_the_one_that_is_judged),
         cmocka_unit_test(silence_is_told),
         cmocka_unit_test(what_does_not_fit_changes_nothing),
     };

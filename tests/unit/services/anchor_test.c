@@ -27,8 +27,11 @@ static void each_side_is_told_of_us_and_sound_crosses(void **state)
     assert_int_equal(rtpmsg_pt(m->port[BOB].last), 8);
     assert_int_equal(m->port[STRANGER].n, 0);
     struct session_id id;
-    assert_true(anchor_find(m->anchor, SV("c1"), SV("a1"), SV("b"), &id));
-    assert_false(anchor_find(m->anchor, SV("c1"), SV("a1"), SV("x"), &id));
+    sv why;
+    assert_true(anchor_find(m->anchor, SV("c1"), SV("a1"), SV("b"), &id, &why));
+    assert_true(sv_starts(why, SV("relayed: ")));
+    assert_true(sv_chr(why, '\n') < why.n);
+    assert_false(anchor_find(m->anchor, SV("c1"), SV("a1"), SV("x"), &id, &why));
     char kept[MESSAGE];
     snprintf(kept, sizeof(kept), "%s", ok);
     hang_up(m, "c1", kept);

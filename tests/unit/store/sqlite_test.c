@@ -68,12 +68,17 @@ static void world_close(struct world *w)
     sim_process_free(w->h);
 }
 
-static void world_reopen(struct world *w)
+static void world_again(struct world *w)
 {
-    world_close(w);
     assert_int_equal(sim_process(w->h, 2, &w->g), ERR_OK);
     w->l = w->g->loop[0];
     world_open(w);
+}
+
+static void world_reopen(struct world *w)
+{
+    world_close(w);
+    world_again(w);
 }
 
 static void world_end(struct world *w)
@@ -448,6 +453,7 @@ static void record(struct world *w, unsigned worker, usec start, const char *age
         .status = 200,
         .ended_by = SV("caller"),
         .agent = sv_of(agent),
+        .media = start == 1000 ? SV("{\"media\": \"direct\"}") : SV(""),
     };
     w->dir->ops->record(w->dir, w->g->loop[worker], &r);
 }
@@ -464,6 +470,7 @@ static void records_are_written_within_a_second_or_at_close(void **state)
     assert_int_equal(query(&w, "SELECT count(*) FROM record"), 2);
     assert_int_equal(query(&w, "SELECT count(*) FROM record WHERE agent LIKE 'x%DROP%' AND "
                                "began = 1000 AND answered = 1001000 AND ended = 2001000 AND "
+                               "media = '{\"media\": \"direct\"}' AND "
                                "status = 200 AND ended_by = 'caller' AND call_id = 'call-0' AND "
                                "from_uri = 'sip:alice@example.com' AND "
                                "to_uri = 'sip:bob@example.com' AND "
@@ -479,6 +486,7 @@ static void records_are_written_within_a_second_or_at_close(void **state)
     /* whether alone or many in one statement */
     assert_int_equal(query(&w, "SELECT count(DISTINCT call_id) FROM record WHERE began = 1000 AND "
                                "answered = 1001000 AND ended = 2001000 AND status = 200 AND "
+                               "media = '{\"media\": \"direct\"}' AND "
                                "ended_by = 'caller' AND from_uri = 'sip:alice@example.com' AND "
                                "to_uri = 'sip:bob@example.com' AND caller = 'alice@example.com' "
                                "AND callee = 'bob@example.com' AND call_id LIKE 'call-%'"),
@@ -570,7 +578,7 @@ static void files_that_are_not_ours_are_left_alone(void **state)
     query(&w, "PRAGMA user_version = 99");
     assert_int_equal(try_open(&w), ERR_UNSUPPORTED);
     assert_int_equal(query(&w, "SELECT count(*) FROM account"), 1);
-    query(&w, "PRAGMA user_version = 1");
+    query(&w, "PRAGMA user_version = 2");
     query(&w, "UPDATE account SET md5 = x'0102'");
     assert_int_equal(try_open(&w), ERR_CORRUPT);
     FILE *f = fopen(w.path, "w");
@@ -581,6 +589,24 @@ static void files_that_are_not_ours_are_left_alone(void **state)
     assert_int_equal(try_open(&w), ERR_CORRUPT);
     w.c.path = "/nonexistent/tandem.db";
     assert_int_equal(try_open(&w), ERR_IO);
+    world_end(&w);
+}
+
+/* A file of the first version: its records stay, without what they did not know. */
+static void a_file_of_before_is_brought_up(void **state)
+{
+    struct world w;
+    (void)state;
+    world_start(&w, true);
+    record(&w, 0, 1000, "");
+    world_close(&w);
+    query(&w, "ALTER TABLE record DROP COLUMN media");
+    query(&w, "PRAGMA user_version = 1");
+    world_again(&w);
+    record(&w, 0, 1000, "");
+    world_close(&w);
+    assert_int_equal(query(&w, "SELECT count(*) FROM record WHERE media = ''"), 1);
+    assert_int_equal(query(&w, "SELECT count(*) FROM record WHERE media <> ''"), 1);
     world_end(&w);
 }
 
@@ -762,6 +788,7 @@ int main(void)
         cmocka_unit_test(too_many_records_push_out_the_oldest),
         cmocka_unit_test(a_locked_file_delays_records_and_loses_none),
         cmocka_unit_test(old_records_are_removed),
+        cmocka_unit_test(a_file_of_before_is_brought_up),
         cmocka_unit_test(files_that_are_not_ours_are_left_alone),
         cmocka_unit_test(running_out_of_memory_is_told),
         cmocka_unit_test(the_tables_follow_the_file_under_threads),

@@ -95,7 +95,14 @@ struct transport {
     struct dtls_hand {
         struct transport *transport;
         enum relay_component component;
-    } hand[RELAY_COMPONENTS];
+    } hand[RELAY_COMPONENTS][2];
+    uint8_t mine[RELAY_COMPONENTS]; /* which of the two hands dtls has; a guest has the other */
+    /* a handshake of somebody who is not where the side is looked for, or comes second: if it gives keys, it
+     * is the side; else nobody hears of it */
+    struct dtls_guest {
+        struct dtls *dtls; /* NULL: none */
+        struct addr peer;
+    } guest[RELAY_COMPONENTS];
     struct trusted trust[OFFER_FINGERPRINTS_MAX];
     uint8_t trust_n;
 

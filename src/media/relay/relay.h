@@ -73,6 +73,9 @@ struct relay_path {
  *          `ports` (another call's, that of a client of our TURN server) */
 void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure, usec latch,
                     const struct addr *mine, struct ports *ports, usec now);
+/* The description that answers its own is told to it once more, since it may not have come before: who is not there yet is
+ * learned for as long again. */
+void relay_path_retold(struct relay_path *p, usec latch, usec now);
 /* Before the keys are tried: may this source be one? */
 bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec now);
 /* The peer may name this address, by its description or by a check: nothing is sent elsewhere (D16). */

@@ -70,6 +70,12 @@ void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool se
     p->consistent = 0;
 }
 
+void relay_path_retold(struct relay_path *p, usec latch, usec now)
+{
+    if (p->until != 0 && !p->proved && now + latch > p->until)
+        p->until = now + latch;
+}
+
 /* Its own description cannot be reached by what we see of it: there is a NAT, and any port of it may be its. */
 static bool behind_nat(const struct relay_path *p)
 {

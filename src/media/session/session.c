@@ -136,6 +136,16 @@ enum err session_source(struct sessions *m, struct session_id id, unsigned side,
     return ERR_OK;
 }
 
+void session_retold(struct sessions *m, struct session_id id, unsigned side)
+{
+    struct session *s = session_find(m, id);
+    for (unsigned i = 0; s && i < s->lines; i++) {
+        struct transport *t = s->transport[side][i];
+        for (unsigned c = 0; t && c < RELAY_COMPONENTS; c++)
+            relay_path_retold(&t->relay.path[c], m->config.relay.latch, loop_now(m->loop));
+    }
+}
+
 /* ---- what is ours ---- */
 
 static struct offer_ip told_port(const struct session_party *p, uint16_t port)

@@ -76,6 +76,8 @@ MUST_USE enum err session_lines(struct sessions *m, struct session_id id, unsign
 /* Its signalling comes from there now. Errors: ERR_NOTFOUND. */
 MUST_USE enum err session_source(struct sessions *m, struct session_id id, unsigned side,
                                  const struct addr *source);
+/* A side is told once more what was agreed on (a 2xx comes again): it begins to speak when it hears of it, and not before. */
+void session_retold(struct sessions *m, struct session_id id, unsigned side);
 /* What is ours toward a side. Texts live as long as the session.
  *   SESSION_NEXT     for a description that differs from the last one: its version (RFC 3264 §8) is one higher
  *   SESSION_RESTART  with new ICE credentials (RFC 8445 §9): until there is a new way, media goes on by the old one,

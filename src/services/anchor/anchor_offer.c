@@ -302,8 +302,11 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
     if (d->direct || !x || x->offerer == from)
         return PROXY_BODY_PASS;
     bool past = d->ended || x != d->exchange;
-    if (x->answered && (past || sv_eq(text_sv(&x->answer), text)))
+    if (x->answered && (past || sv_eq(text_sv(&x->answer), text))) {
+        if (!past)
+            session_retold(d->anchor->sessions, d->session, !from);
         return replace(out, text_sv(&x->told), ret);
+    }
     if (past)
         return refuse(d, ERR_STATE, SV("what it answers is over"), out, ret);
     enum err rc = answer(d, set, from, text, x, &d->anchor->scratch, &told, &why, &fault);

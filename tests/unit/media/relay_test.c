@@ -112,6 +112,19 @@ static void packets_that_do_not_belong_together_teach_nothing(void **state)
     assert_int_equal(p.to.family, 0);
 }
 
+static void who_is_told_again_is_waited_for_again(void **state)
+{
+    struct relay_path p = path_of("10.1.0.11:4000", "198.51.100.7:5060", false, ME);
+    (void)state;
+    relay_path_retold(&p, config.latch, 4 * USEC_S);
+    for (uint16_t i = 1; i <= 3; i++)
+        hear(&p, "198.51.100.7:61000", 1, i, 4 * USEC_S + config.latch - 1);
+    assert_true(sends_to(&p, "198.51.100.7:61000"));
+    relay_path_retold(&p, config.latch, 20 * USEC_S); /* not who is there */
+    for (uint16_t i = 1; i <= 9; i++)
+        assert_false(hear(&p, "198.51.100.7:61002", 1, i, 21 * USEC_S));
+}
+
 static void after_the_window_nothing_is_learned(void **state)
 {
     struct relay_path p = path_of("10.1.0.10:4000", "198.51.100.7:33000", false, ME);
@@ -362,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_second_port_is_given_up_when_the_one_told_speaks),
         cmocka_unit_test(behind_a_nat_the_port_is_learned_from_where_the_signalling_comes),
         cmocka_unit_test(packets_that_do_not_belong_together_teach_nothing),
+        cmocka_unit_test(who_is_told_again_is_waited_for_again),
         cmocka_unit_test(after_the_window_nothing_is_learned),
         cmocka_unit_test(the_same_description_again_keeps_what_was_learned_another_one_does_not),
         cmocka_unit_test(who_moves_is_heard_at_both_places_until_it_has),

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include "support/media.h"
 
-enum { MEMORY_MAX = 256 * 1024 * 1024, HEARD_LEAST = 8 };
+enum { MEMORY_MAX = 256 * 1024 * 1024, HEARD_LEAST = 8, BEARABLE = 80 /* of 1000 */ };
 #define BAD    (30 * USEC_S) /* how long the net is */
 #define BEGIN  (20 * USEC_S) /* how long calls begin */
 #define SETTLE (40 * USEC_S) /* what was begun while it was bad has come to its end */
@@ -268,6 +268,9 @@ static void check_end(struct media_world *w)
                    (long long)loop_stat(g, STAT_MEDIA_SESSIONS));
     if (loop_stat(g, STAT_MEDIA_FOREIGN) == 0 && w->sent > 0)
         media_fail(w, "strangers were not counted", "%u sent", w->sent);
+    if (w->given_up > 0 && w->loss < BEARABLE)
+        media_fail(w, "a handshake fails in a net that loses little", "%u of %u", w->given_up,
+                   w->given_up + w->handshakes);
     for (unsigned i = 0; i < MEDIA_PHONES; i++) {
         if (!w->phone[i].gone && !media_phone_free(&w->phone[i]))
             media_fail(w, "a phone's call has no end", "phone %u", i);

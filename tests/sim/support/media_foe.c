@@ -13,6 +13,15 @@ static struct addr any_port(struct media_world *w)
     return to;
 }
 
+/* One that a call has, if there is any. */
+static struct addr live_port(struct media_world *w)
+{
+    struct addr to = any_port(w);
+    for (unsigned i = 0; i < 50 && !ports_is_live(w->ports, &to); i++)
+        to = any_port(w);
+    return to;
+}
+
 static void send_to(struct media_foe *f, const struct addr *to, const void *p, size_t n)
 {
     sv octets = {p, n};
@@ -53,7 +62,7 @@ static void shake_hands(struct media_world *w)
     struct dtls_config c = {.client = true};
     if (f->dtls)
         dtls_free(f->dtls);
-    f->aim = any_port(w);
+    f->aim = live_port(w);
     media_need(dtls_new(f->certificate, &c, &user, w, &f->dtls));
     dtls_start(f->dtls, sim_now(w->sim));
 }
@@ -62,7 +71,7 @@ static void on_spray(struct timer *t, void *arg)
 {
     struct media_world *w = arg;
     struct media_foe *f = &w->foe;
-    struct addr to = any_port(w);
+    struct addr to = sim_random(w->sim) % 2 ? live_port(w) : any_port(w);
     uint8_t p[172] = {0};
     switch (sim_random(w->sim) % 4) {
     case 0: /* a Binding request of nobody */
@@ -81,7 +90,7 @@ static void on_spray(struct timer *t, void *arg)
         send_to(f, &to, p, sizeof(p));
         break;
     }
-    if (sim_random(w->sim) % 40 == 0)
+    if (sim_random(w->sim) % (w->seed % 4 == 1 ? 2 : 8) == 0)
         shake_hands(w);
     if (f->dtls && dtls_deadline(f->dtls) <= sim_now(w->sim))
         dtls_timer(f->dtls, sim_now(w->sim));

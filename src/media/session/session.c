@@ -301,6 +301,8 @@ struct telling {
     struct session_id id;
     enum session_event event;
     unsigned side;
+    char digit; /* 0: an event */
+    uint32_t ms;
     size_t n;
     char why[128];
 };
@@ -310,28 +312,47 @@ static void on_telling(struct deferred *deferred, void *arg)
     struct telling *x = arg;
     struct session *s = session_find(x->all, x->id);
     (void)deferred;
-    if (s && s->h->on_event)
+    if (s && x->digit && s->h->on_digit)
+        s->h->on_digit(s->arg, x->id, x->side, x->digit, x->ms);
+    else if (s && !x->digit && s->h->on_event)
         s->h->on_event(s->arg, x->id, x->event, x->side, (sv){x->why, x->n});
     list_unlink(&x->by_all);
     MEM_GIVE(x);
 }
 
 /* Told at the end of the turn: its handler may end the session, which has callers of ours on the stack. */
-void session_tell(struct session *s, enum session_event e, unsigned side, sv why)
+static struct telling *telling_new(struct session *s, unsigned side)
 {
     struct telling *x = MEM_TAKE(struct telling);
     if (!x)
-        return;
+        return NULL;
     x->all = s->all;
     x->id = s->id;
-    x->event = e;
     x->side = side;
-    x->n = why.n < sizeof(x->why) ? why.n : sizeof(x->why);
-    if (x->n > 0)
-        memcpy(x->why, why.p, x->n);
     list_push(&s->all->tellings, &x->by_all);
     deferred_init(&x->deferred, on_telling, x);
     loop_defer(s->all->loop, &x->deferred);
+    return x;
+}
+
+void session_tell(struct session *s, enum session_event e, unsigned side, sv why)
+{
+    struct telling *x = telling_new(s, side);
+    if (!x)
+        return;
+    x->event = e;
+    x->n = why.n < sizeof(x->why) ? why.n : sizeof(x->why);
+    if (x->n > 0)
+        memcpy(x->why, why.p, x->n);
+}
+
+void session_tell_digit(struct session *s, unsigned side, char digit, uint32_t ms)
+{
+    struct telling *x = telling_new(s, side);
+    if (!x)
+        return;
+    x->digit = digit;
+    x->ms = ms;
 }
 
 /* Who is meant to send, as a mask of sides. */

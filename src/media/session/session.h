@@ -41,6 +41,7 @@ size_t sessions_live(const struct sessions *m);
 struct session_id {
     uint32_t slot, generation; /* generation 0: none */
 };
+enum { SESSION_DIGITS = 20 };
 enum { SESSION_OFFERER, SESSION_ANSWERER, SESSION_SIDES }; /* of the first offer, for good */
 
 /* Who is on a side. */
@@ -63,6 +64,9 @@ enum session_event {
 };
 struct session_handler {
     void (*on_event)(void *arg, struct session_id id, enum session_event e, unsigned side, sv why);
+    /* This side has pressed a key, which came in its stream, and the other one gets keys by INFO (OFFER_DTMF_INFO). At
+     * most SESSION_DIGITS a second. NULL: nobody asks. */
+    void (*on_digit)(void *arg, struct session_id id, unsigned side, char digit, uint32_t ms);
 };
 
 /* A session for so many m= lines. Ports are taken on both sides, and nothing is sent or taken yet.
@@ -101,6 +105,11 @@ MUST_USE enum err session_sound(struct sessions *m, struct session_id id, uint32
  * over. SESSION_PLAYED tells its end. Errors: ERR_NOTFOUND, ERR_NOMEM, ERR_UNSUPPORTED (its rate). */
 MUST_USE enum err session_play(struct sessions *m, struct session_id id, struct file_sound *sound,
                                bool loop);
+/* A key that this side has pressed, and said elsewhere (INFO), is put into what goes to the other: as an event or a tone,
+ * after those before it; ms 0: a usual one. Errors: ERR_NOTFOUND (no session, no sound in it), ERR_EXISTS (the side says its
+ * keys in its stream, too: this one is known), ERR_UNSUPPORTED (the plan does not say `digits` of the other), ERR_TOOBIG. */
+MUST_USE enum err session_digit(struct sessions *m, struct session_id id, unsigned side, char digit,
+                                uint32_t ms);
 void session_end(struct sessions *m, struct session_id id);
 /* When the last packet of this side was taken (loop_now); since session_apply. Errors: ERR_NOTFOUND. */
 MUST_USE enum err session_heard(struct sessions *m, struct session_id id, unsigned side,

@@ -24,18 +24,88 @@ static void on_send(void *arg, const struct rtpmsg *p)
         block_new(l->session->all->loop->blocks, RTP_HEADER + p->payload.n + SRTP_ROOM);
     if (!out)
         return;
+    l->coder_ssrc = p->ssrc;
     buf_init(&b, out->p, out->cap);
     rtpmsg_print(&b, p);
     out->n = (uint32_t)b.n;
     if (!b.rc) {
-        session_quality_sent(l->session, &l->session->stream[l->line].leg[!l->side], out->p, out->n,
-                             l->coder_hz);
+        if (!l->coder_follows)
+            session_quality_sent(l->session, &l->session->stream[l->line].leg[!l->side], out->p,
+                                 out->n, l->coder_hz);
         session_forward(l->session, l->line, l->side, RELAY_RTP, out);
     }
     block_unref(out);
 }
 
-static const struct transcode_handler handler = {.send = on_send};
+/* ---- keys ---- */
+
+/* What comes by another way within this time is the same press. */
+#define SAME USEC_S
+
+/* As many at once as come in a second, and no more in each that follows. */
+static bool may_tell(struct leg *l, usec now)
+{
+    if (l->digits_at < now - USEC_S)
+        l->digits_at = now - USEC_S;
+    if (l->digits_at >= now)
+        return false;
+    l->digits_at += USEC_S / SESSION_DIGITS;
+    return true;
+}
+
+static void on_digit(void *arg, char digit, uint32_t ms)
+{
+    struct leg *l = arg;
+    usec now = loop_now(l->session->all->loop);
+    if (l->event_pt[0] != PT_NONE) {
+        l->events_heard = true;
+    } else {
+        l->tone = digit;
+        l->tone_at = now;
+    }
+    if (l->tells && may_tell(l, now))
+        session_tell_digit(l->session, l->side, digit, ms);
+}
+
+static struct leg *leg_of_sound(struct session *s, unsigned side)
+{
+    for (unsigned i = 0; i < s->lines; i++) {
+        if (s->stream[i].kind == OFFER_AUDIO && !s->stream[i].refused)
+            return &s->stream[i].leg[side];
+    }
+    return NULL;
+}
+
+enum err session_digit(struct sessions *m, struct session_id id, unsigned side, char digit,
+                       uint32_t ms)
+{
+    struct session *s = session_find(m, id);
+    struct leg *l = s && !s->alone ? leg_of_sound(s, side) : NULL;
+    usec now = loop_now(m->loop);
+    if (!l)
+        return ERR_NOTFOUND;
+    if (l->events_heard || (l->tone == digit && now - l->tone_at < SAME))
+        return ERR_EXISTS;
+    if (!l->coder)
+        return ERR_UNSUPPORTED;
+    TRY(transcode_send_digit(l->coder, now, digit, ms));
+    set_tick(l);
+    return ERR_OK;
+}
+
+static void note_events(struct leg *l, const struct offer_map *map, unsigned n)
+{
+    unsigned k = 0;
+    memset(l->event_pt, PT_NONE, sizeof(l->event_pt));
+    for (unsigned i = 0; i < n && k < EVENTS; i++) {
+        if (map[i].in.id == CODEC_EVENT)
+            l->event_pt[k++] = map[i].from;
+    }
+}
+
+/* ---- the coder ---- */
+
+static const struct transcode_handler handler = {.send = on_send, .on_digit = on_digit};
 
 void session_coder_done(struct leg *l)
 {
@@ -48,6 +118,7 @@ void session_coder_done(struct leg *l)
 
 static enum err make(struct leg *l, const struct transcode_config *c)
 {
+    l->coder_follows = c->follow;
     l->coder_hz = c->out.codec ? c->out.codec->clock_hz : c->out.clock_hz;
     timer_init(&l->tick, on_tick, l);
     return transcode_new(c, &handler, l, loop_now(l->session->all->loop), &l->coder);
@@ -57,7 +128,9 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
                              const struct offer_map *map, unsigned n, const struct offer_leg *to)
 {
     struct leg *l = &s->stream[line].leg[side];
-    struct transcode_config c;
+    struct transcode_config c = {.ssrc = 0};
+    note_events(l, map, n);
+    l->tells = to->dtmf == OFFER_DTMF_INFO;
     enum err rc = transcode_config_of(map, n, to, &c);
     if (rc == ERR_NOTFOUND) {
         session_coder_done(l);

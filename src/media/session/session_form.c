@@ -340,6 +340,9 @@ static void leg(struct walk *w, unsigned line, unsigned side)
     NUMBER(w, l->sent, UINT64_MAX);
     NUMBER(w, l->ssrc, UINT32_MAX);
     NUMBER(w, l->heard, 1);
+    NUMBER(w, l->tells, 1);
+    octets(w, l->event_pt, sizeof(l->event_pt));
+    NUMBER(w, l->events_heard, 1);
     quality(w, l);
     coder(w, l);
 }

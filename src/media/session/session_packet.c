@@ -109,6 +109,7 @@ static void take_rtp(struct transport *t, struct block *b)
         stat_add(stats_of(t), STAT_MEDIA_UNKNOWN_TYPE, 1);
         return;
     }
+    session_note_event(l, m.pt);
     if (to != m.pt)
         rtpmsg_set_pt((uint8_t *)b->p, to);
     session_forward(t->session, line, t->side, RELAY_RTP, b);

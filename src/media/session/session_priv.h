@@ -9,7 +9,7 @@
  *   session_ice.c     checks
  *   session_quality.c what each side hears
  *   session_end.c     sessions of one side
- *   session_coder.c   payloads that change on their way
+ *   session_coder.c   payloads that change on their way, and keys
  *   session_form.c    a session in octets */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
@@ -21,8 +21,8 @@
 #include "srtp/srtp.h"
 #include "transcode/transcode.h"
 
-/* SOURCES: SSRCs that a bundled transport tells apart. */
-enum { SOURCES = 8, PT_NONE = 255, PT_CODED = 254, PAYLOAD_TYPES = 128, TYPES_MAX = 4 };
+/* SOURCES: SSRCs that a bundled transport tells apart. EVENTS: payload types of keys, one for each clock. */
+enum { SOURCES = 8, PT_NONE = 255, PT_CODED = 254, PAYLOAD_TYPES = 128, TYPES_MAX = 4, EVENTS = 2 };
 
 struct session;
 struct playing;
@@ -145,7 +145,14 @@ struct leg {
     uint8_t to[PAYLOAD_TYPES];
 
     uint32_t coder_ssrc, coder_hz;
-    struct timer tick; /* the coder's */
+    bool coder_follows; /* it is the sender's stream, but for keys: its RTCP passes */
+    bool tells;         /* keys in what comes from it are told to the service */
+    struct timer tick;  /* the coder's */
+    /* Keys that came from it: as events, ever; the last tone. */
+    uint8_t event_pt[EVENTS];
+    bool events_heard;
+    char tone;
+    usec tone_at, digits_at; /* digits_at: when the next key may be told, for their rate */
     struct session *session;
     uint8_t line, side;
     uint64_t lost_told;  /* in the counter already */
@@ -188,6 +195,7 @@ struct session {
 /* ---- session.c ---- */
 struct session *session_find(const struct sessions *m, struct session_id id); /* or NULL */
 void session_tell(struct session *s, enum session_event e, unsigned side, sv why);
+void session_tell_digit(struct session *s, unsigned side, char digit, uint32_t ms);
 /* Our address there, as the side is told. */
 struct addr session_told(const struct session_party *p);
 /* One that has nothing yet; NULL: over the cap, no memory. */
@@ -249,6 +257,12 @@ MUST_USE enum err session_coder_apply(struct session *s, unsigned line, unsigned
 MUST_USE enum err session_coder_resume(struct leg *l, const struct transcode_config *c);
 void session_coder_done(struct leg *l);
 void session_coder_rtp(struct leg *l, const struct rtpmsg *m);
+/* A packet of l that passes. */
+static inline void session_note_event(struct leg *l, uint8_t pt)
+{
+    if (pt == l->event_pt[0] || pt == l->event_pt[1])
+        l->events_heard = true;
+}
 
 /* ---- session_keys.c ---- */
 void session_keys_new(struct session *s);

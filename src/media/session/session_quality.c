@@ -171,8 +171,11 @@ void session_quality_end(struct session *s)
 /* A stream that is made anew here, or ends here, has reports of ours. */
 static bool ends_here(const struct session *s, const struct leg *l)
 {
-    const struct session_line *st = &s->stream[l->line];
-    return s->alone || st->leg[SESSION_OFFERER].coder || st->leg[SESSION_ANSWERER].coder;
+    const struct leg *both = s->stream[l->line].leg;
+    bool made = false;
+    for (unsigned i = 0; i < SESSION_SIDES; i++)
+        made = made || (both[i].coder && !both[i].coder_follows);
+    return s->alone || made;
 }
 
 bool session_quality_rtcp(struct session *s, unsigned line, unsigned side, sv datagram)

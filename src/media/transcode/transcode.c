@@ -50,7 +50,7 @@ usec transcode_next(const struct transcode *t)
     bool digits = transcode_digits_wait(t);
     if (t->quiet != QUIET_NOT && (t->c.out_cn == TRANSCODE_NO_PT || digits))
         next = frame_due(t);
-    else if (t->quiet == QUIET_NOT && digits)
+    else if (t->quiet == QUIET_NOT && (digits || t->heard))
         next = t->due + (usec)FILL_MAX_MS * 1000;
     return event < next ? event : next;
 }
@@ -59,7 +59,6 @@ usec transcode_next(const struct transcode *t)
 static void digits_alone(struct transcode *t, usec now)
 {
     usec idle = now - t->due;
-    transcode_hear_end(t);
     if (idle > (usec)CATCH_UP_MS * 1000) /* else a key may be down: its time is made up */
         transcode_jump(t, t->at + line_ms(idle / 1000));
     codec_noise_set(&t->noise, NOISE_LEVEL_MAX);
@@ -70,8 +69,11 @@ void transcode_tick(struct transcode *t, usec now)
 {
     int64_t frame = line_of(t->rate_hz, (int64_t)t->frame);
     transcode_event_timeout(t, now);
-    if (now >= transcode_next(t) && t->quiet == QUIET_NOT)
-        digits_alone(t, now);
+    if (now >= transcode_next(t) && t->quiet == QUIET_NOT) {
+        transcode_hear_end(t);
+        if (transcode_digits_wait(t))
+            digits_alone(t, now);
+    }
     while (now >= transcode_next(t)) {
         usec late = now - frame_due(t);
         if (late > (usec)CATCH_UP_MS * 1000) { /* nobody called for long */
@@ -161,6 +163,17 @@ static void another_clock(struct transcode *t, usec now)
         transcode_jump(t, t->at + passed);
 }
 
+/* What goes out is the sender's stream from here on; p of it lies at the end of the line. */
+static void follow(struct transcode *t, const struct rtpmsg *p)
+{
+    const struct transcode_format *f = format_of(t, p->pt);
+    uint32_t hz = f ? transcode_clock_of(f) : t->c.out.codec->clock_hz;
+    t->c.ts = p->ts - (uint32_t)(t->at / (LINE_HZ / (int64_t)hz));
+    t->c.ssrc = p->ssrc;
+    t->seq = p->seq;
+    t->marker = false;
+}
+
 /* The stream begins, or another one does (another source, other numbers): its time goes on with ours. */
 static void begin(struct transcode *t, usec now, const struct rtpmsg *p)
 {
@@ -179,6 +192,8 @@ static void begin(struct transcode *t, usec now, const struct rtpmsg *p)
     t->next_ts = p->ts;
     t->next_hz = 0;
     t->anchor = t->at;
+    if (t->c.follow && p->ssrc != t->c.ssrc)
+        follow(t, p);
 }
 
 /* RFC 3550 A.1. ret_lost: packets missing before it. false: it is not to be used. */
@@ -282,9 +297,28 @@ static void on_sound(struct transcode *t, usec now, const struct rtpmsg *p,
         t->quiet = QUIET_NOT;
 }
 
+/* In the place of what passes: a digit that waits, or the silence that a tone leaves. */
+static bool digit_instead(struct transcode *t, const struct rtpmsg *p,
+                          const struct transcode_format *f, uint32_t ticks)
+{
+    int16_t pcm[CODEC_SAMPLES_MAX];
+    size_t n = 0;
+    bool tone = false;
+    if (transcode_hears_passing(&t->c, f) && (t->format == f || take_format(t, f)) &&
+        codec_decode(t->decoder, p->payload, pcm, t->decoder_hz / 1000 * CODEC_MS_MAX, &n) ==
+            ERR_OK)
+        tone = transcode_hear(t, pcm, n);
+    if (!tone && !transcode_digits_wait(t))
+        return false;
+    n = (size_t)ticks * (t->rate_hz / 1000) / (transcode_clock_of(f) / 1000);
+    memset(t->pcm + t->pcm_n, 0, n * sizeof(*t->pcm));
+    transcode_grown(t, n);
+    return true;
+}
+
 /* What the receiver takes as it is: only its numbers are ours. */
 static void on_pass(struct transcode *t, usec now, const struct rtpmsg *p,
-                    const struct transcode_format *f)
+                    const struct transcode_format *f, unsigned lost)
 {
     uint32_t hz = transcode_clock_of(f), ticks = 0;
     if (p->payload.n == 0 || p->payload.n > CODEC_PAYLOAD_MAX ||
@@ -295,18 +329,30 @@ static void on_pass(struct transcode *t, usec now, const struct rtpmsg *p,
     if (!transcode_pay(t, now, 0))
         return;
     int64_t gap = line_of(hz, (int32_t)(p->ts - t->next_ts));
-    if (t->pcm_n > 0)
-        transcode_jump(t, t->at);
     if (hz != t->next_hz || gap > line_ms(SILENCE_MAX_MS) || gap < -line_ms(BACK_MAX_MS))
         another_clock(t, now);
+    else if (t->anchor + gap > t->at && t->pcm_n > 0)
+        transcode_jump(t, t->anchor + gap);
     else if (t->anchor + gap > t->at)
         t->at = t->anchor + gap;
-    transcode_send(t, f->as, hz, p->marker, t->at, p->payload);
-    t->at += line_of(hz, ticks);
+    if (t->c.follow)
+        t->seq = (uint16_t)(t->seq + lost);
+    uint32_t length = f->codec ? ticks : hz / 1000 * PIECE_MS; /* a guess, of what we do not know */
+    if (digit_instead(t, p, f, length)) {
+        ticks = length;
+    } else {
+        if (t->pcm_n > 0)
+            transcode_jump(t, t->at);
+        transcode_send(t, f->as, hz, p->marker || (t->c.follow && t->marker), t->at, p->payload);
+        t->at += line_of(hz, ticks);
+        t->marker = t->marker && !t->c.follow;
+    }
     passed(t, now, p->ts + ticks, hz, ticks);
     t->quiet = QUIET_NOT;
-    t->format = NULL;
-    t->decoder = NULL;
+    if (!transcode_hears_passing(&t->c, f)) {
+        t->format = NULL;
+        t->decoder = NULL;
+    }
 }
 
 static void on_silence(struct transcode *t, usec now, const struct rtpmsg *p, unsigned lost)
@@ -340,7 +386,7 @@ void transcode_rtp(struct transcode *t, usec now, const struct rtpmsg *p)
     else if (noise)
         on_silence(t, now, p, lost);
     else if (f->pass)
-        on_pass(t, now, p, f);
+        on_pass(t, now, p, f, lost);
     else
         on_sound(t, now, p, f, lost);
     t->sound_last = f != NULL;

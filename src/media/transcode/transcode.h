@@ -14,6 +14,8 @@
  * Digits  events, tones in the sound and digits given by transcode_send_digit go out as events, as tones, or not at all,
  *         each once. Sound that comes beside an event is not used (RFC 4733 §2.5.2.2); a tone that is made an event is
  *         silenced from when it is known, 25 to 40 ms after its begin.
+ * Pass    where all formats pass, only digits change: what goes out follows the stream that comes, with its SSRC, its
+ *         timestamps and the gaps in its numbers. Digits take the place of packets of it.
  * Life    transcode_new takes all memory; nothing is allocated for a packet. Handlers must not free the stream, and
  *         are not called but from within a call on it.
  * Limits  codec.h; sound that comes faster than it can be heard is dropped (D40: what a peer can make us work).
@@ -71,14 +73,18 @@ struct transcode_config {
     uint8_t in_cn; /* TRANSCODE_NO_PT: none */
     struct transcode_event in_event[TRANSCODE_EVENTS_MAX];
     unsigned in_event_n;
-    bool listen; /* tones in the sound are digits: for a sender without events */
-    /* What is to go out. */
+    bool
+        listen; /* tones in the sound are digits: for a sender without events; of what passes, in G.711 alone */
+    /* What is to go out. pt TRANSCODE_NO_PT, where all pass: none of ours, its codec lends its clock, and only events
+     * can be put in. */
     struct transcode_format out;
     uint8_t out_cn, out_event;
     uint32_t out_event_hz; /* 0: 8000 */
     enum transcode_dtmf dtmf;
     uint32_t ptime_ms; /* wished: what the codec can make of it is used; 0: 20 */
     struct codec_wish wish;
+    /* Nothing but digits changes: see Pass. ssrc and the numbers are then those until a packet of another one comes. */
+    bool follow;
     /* The first packet's, which should be random (RFC 3550 §5.1); or where a stream goes on. */
     uint32_t ssrc, ts;
     uint16_t seq;
@@ -95,8 +101,7 @@ struct transcode_stats {
 };
 
 /* What a stream's plan says of one direction: its map, and the leg it leads to. ssrc, ts and seq are left as they are.
- * Events that lead nowhere become tones; where the receiver knows events and the sender does not, listen is set.
- * Errors: ERR_NOTFOUND: nothing in it is transcoded, ERR_TOOBIG, ERR_UNSUPPORTED: two codecs to transcode to. */
+ * Errors: ERR_NOTFOUND: nothing in it changes, ERR_TOOBIG, ERR_UNSUPPORTED: two codecs to transcode to. */
 MUST_USE enum err transcode_config_of(const struct offer_map *map, unsigned n,
                                       const struct offer_leg *to, struct transcode_config *ret);
 

@@ -201,7 +201,7 @@ static void tone_ends(struct transcode *t, uint64_t at)
     t->heard = 0;
 }
 
-void transcode_hear(struct transcode *t, int16_t *pcm, size_t n)
+bool transcode_hear(struct transcode *t, int16_t *pcm, size_t n)
 {
     struct tones_news news[TONES_NEWS_MAX];
     bool tone = t->heard != 0;
@@ -221,8 +221,10 @@ void transcode_hear(struct transcode *t, int16_t *pcm, size_t n)
     }
     if (tones_maybe(t->detector)) /* else so much of it would pass that the receiver knows it too */
         tone = true;
-    if (tone && t->c.dtmf != TRANSCODE_DTMF_TONES)
+    tone = tone && t->c.dtmf != TRANSCODE_DTMF_TONES;
+    if (tone)
         memset(pcm, 0, n * sizeof(*pcm));
+    return tone;
 }
 
 void transcode_hear_end(struct transcode *t)

@@ -61,6 +61,7 @@ void transcode_save(const struct transcode *t, struct buf *b)
     form_put(b, c->wish.cbr, 1);
     form_put(b, c->wish.stereo, 1);
     form_put(b, c->wish.minptime_ms, 4);
+    form_put(b, c->follow, 1);
     form_put(b, c->ssrc, 4);
     form_put(b, ts, 4);
     form_put(b, seq, 2);
@@ -91,6 +92,7 @@ void transcode_load(struct form_reader *r, struct transcode_config *ret)
     c.wish.cbr = form_get_bool(r);
     c.wish.stereo = form_get_bool(r);
     c.wish.minptime_ms = (uint32_t)form_get(r, 4, UINT32_MAX);
+    c.follow = form_get_bool(r);
     c.ssrc = (uint32_t)form_get(r, 4, UINT32_MAX);
     c.ts = (uint32_t)form_get(r, 4, UINT32_MAX);
     c.seq = (uint16_t)form_get(r, 2, UINT16_MAX);

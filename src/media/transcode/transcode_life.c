@@ -24,6 +24,11 @@ static bool divides(uint32_t hz)
     return hz >= 1000 && LINE_HZ % hz == 0;
 }
 
+bool transcode_hears_passing(const struct transcode_config *c, const struct transcode_format *f)
+{
+    return c->listen && f->pass && (f->codec == &codec_pcmu || f->codec == &codec_pcma);
+}
+
 /* The first that is transcoded; NULL: none is. */
 static const struct codec *first_codec(const struct transcode_config *c)
 {
@@ -64,7 +69,7 @@ static enum err make_parts(struct transcode *t)
     t->frame = t->rate_hz / 1000 * ptime;
     t->pcm_room = t->rate_hz / 1000 * (CODEC_MS_MAX + ptime) + RESAMPLE_SLACK;
     for (unsigned i = 0; i < c->in_n; i++) {
-        if (c->in[i].pass)
+        if (c->in[i].pass && !transcode_hears_passing(c, &c->in[i]))
             continue;
         size_t n = codec_decoder_size(c->in[i].codec);
         if (n > t->decoder_room)
@@ -149,36 +154,66 @@ static enum err read_sound(const struct offer_map *m, const struct offer_leg *to
     return ERR_OK;
 }
 
+static enum err read_map(const struct offer_map *m, const struct offer_leg *to,
+                         struct transcode_config *c)
+{
+    if (m->in.id == CODEC_CN) {
+        c->in_cn = m->from;
+    } else if (m->in.id == CODEC_EVENT) {
+        if (c->in_event_n == TRANSCODE_EVENTS_MAX)
+            return ERR_TOOBIG;
+        c->in_event[c->in_event_n++] = (struct transcode_event){m->from, m->in.clock_hz};
+    } else if (m->to != OFFER_NO_PT) {
+        return read_sound(m, to, c);
+    }
+    return ERR_OK;
+}
+
+/* All passes: what digits are put into is the first that we can make, else no more than its clock. */
+static enum err follow(struct transcode_config *c)
+{
+    static const struct codec *const stand_in[] = {&codec_pcmu, &codec_opus};
+    c->follow = true;
+    for (unsigned i = 0; i < c->in_n; i++) {
+        if (c->in[i].codec) {
+            c->out = (struct transcode_format){.pt = c->in[i].as, .codec = c->in[i].codec};
+            return ERR_OK;
+        }
+    }
+    for (size_t i = 0; c->in_n > 0 && i < sizeof(stand_in) / sizeof(stand_in[0]); i++) {
+        if (stand_in[i]->clock_hz == c->in[0].clock_hz) {
+            c->out = (struct transcode_format){.pt = TRANSCODE_NO_PT, .codec = stand_in[i]};
+            return c->dtmf == TRANSCODE_DTMF_TONES ? ERR_NOTFOUND : ERR_OK;
+        }
+    }
+    return ERR_NOTFOUND;
+}
+
 enum err transcode_config_of(const struct offer_map *map, unsigned n, const struct offer_leg *to,
                              struct transcode_config *ret)
 {
+    static const enum transcode_dtmf way[] = {[OFFER_DTMF_AUTO] = TRANSCODE_DTMF_TOLD,
+                                              [OFFER_DTMF_EVENTS] = TRANSCODE_DTMF_EVENTS,
+                                              [OFFER_DTMF_INFO] = TRANSCODE_DTMF_TOLD,
+                                              [OFFER_DTMF_TONES] = TRANSCODE_DTMF_TONES};
     struct transcode_config c = {.in_cn = TRANSCODE_NO_PT,
                                  .out_cn = to->cn_pt,
                                  .out_event = to->event_pt,
+                                 .out_event_hz = to->event_hz,
+                                 .dtmf = way[to->dtmf],
+                                 .listen = to->listen,
                                  .ssrc = ret->ssrc,
                                  .ts = ret->ts,
                                  .seq = ret->seq};
+    bool changes = to->digits || to->listen;
     for (unsigned i = 0; i < n; i++) {
-        const struct offer_map *m = &map[i];
-        if (m->in.id == CODEC_CN) {
-            c.in_cn = m->from;
-        } else if (m->in.id == CODEC_EVENT) {
-            if (c.in_event_n == TRANSCODE_EVENTS_MAX)
-                return ERR_TOOBIG;
-            c.in_event[c.in_event_n++] = (struct transcode_event){m->from, m->in.clock_hz};
-            if (m->to == OFFER_NO_PT)
-                c.dtmf = TRANSCODE_DTMF_TONES;
-            else if (m->to == c.out_event)
-                c.out_event_hz = m->out.clock_hz;
-        } else if (m->to != OFFER_NO_PT) {
-            TRY(read_sound(m, to, &c));
-        }
+        changes = changes || map[i].transcode;
+        TRY(read_map(&map[i], to, &c));
     }
-    if (!c.out.codec)
+    if (!changes)
         return ERR_NOTFOUND;
-    c.listen = c.in_event_n == 0 && c.out_event != TRANSCODE_NO_PT;
-    if (c.out_event_hz == 0) /* no map leads to it: it goes with the codec */
-        c.out_event_hz = c.out.codec->clock_hz;
+    if (!c.out.codec)
+        TRY(follow(&c));
     *ret = c;
     return ERR_OK;
 }

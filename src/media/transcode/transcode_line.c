@@ -45,7 +45,10 @@ static void drain(struct transcode *t)
             done += t->frame;
             continue;
         }
-        if (codec_encode(t->encoder, t->pcm + done, t->frame, out, sizeof(out), &n) == ERR_OK) {
+        if (t->c.out.pt == TRANSCODE_NO_PT) {
+            t->marker = true;
+        } else if (codec_encode(t->encoder, t->pcm + done, t->frame, out, sizeof(out), &n) ==
+                   ERR_OK) {
             if (n > 0) {
                 transcode_send(t, t->c.out.pt, t->c.out.codec->clock_hz, t->marker, at,
                                (sv){(const char *)out, n});
@@ -118,7 +121,7 @@ void transcode_put(struct transcode *t, uint32_t hz, const int16_t *pcm, size_t 
     else if (pcm != to)
         memcpy(to, pcm, n * sizeof(*pcm));
     if (t->detector)
-        transcode_hear(t, to, n);
+        (void)transcode_hear(t, to, n);
     transcode_grown(t, n);
 }
 

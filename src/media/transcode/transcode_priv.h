@@ -104,6 +104,8 @@ static inline uint32_t transcode_clock_of(const struct transcode_format *f)
     return f->codec ? f->codec->clock_hz : f->clock_hz;
 }
 
+/* f passes, and is listened to. */
+bool transcode_hears_passing(const struct transcode_config *c, const struct transcode_format *f);
 /* At which c is decoded: at ours, if it can be. */
 uint32_t transcode_decoder_rate(const struct transcode *t, const struct codec *c);
 
@@ -136,8 +138,8 @@ void transcode_event_forget(struct transcode *t, usec now);
 void transcode_hear_end(struct transcode *t);
 /* A packet of events, in order. hz: of their durations. */
 void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p, uint32_t hz);
-/* Sound of the sender before it goes on: tones in it are digits. */
-void transcode_hear(struct transcode *t, int16_t *pcm, size_t n);
+/* Sound of the sender before it goes on: tones in it are digits. True: it was silenced. */
+bool transcode_hear(struct transcode *t, int16_t *pcm, size_t n);
 /* A frame that is full: true, an event went out in its place. Tones are put into it. */
 bool transcode_digit_frame(struct transcode *t, int16_t *pcm, int64_t at);
 static inline bool transcode_digits_wait(const struct transcode *t)

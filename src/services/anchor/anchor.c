@@ -44,6 +44,7 @@ static void dialog_release(struct dialog *d)
     hash_remove(&d->anchor->dialogs, &d->by_call_id);
     loop_timer_cancel(d->anchor->loop, &d->late);
     session_end(d->anchor->sessions, d->session);
+    anchor_digit_done(d);
     d->anchor->count--;
     text_done(&d->call_id);
     text_done(&d->why);
@@ -81,6 +82,7 @@ static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
     d->users = 1;
     d->slot = rx->slot;
     d->anchor->count++;
+    anchor_digit_init(d);
     timer_init(&d->late, dialog_on_late, d);
     d->party[CALLER] = p->caller;
     if (sipmsg_from(&rx->msg, &from) || sipmsg_call_id(&rx->msg, &call_id) ||
@@ -187,6 +189,7 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
         d = *leg = dialog_new(p, m->rx);
     if (!d || meet(d, p->set, m))
         return PROXY_BODY_PASS;
+    anchor_digit_learn(d, CALLER, m->rx);
     enum proxy_body act = PROXY_BODY_PASS;
     if (sv_present(m->description)) {
         p->offered = true;
@@ -204,6 +207,8 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
 {
     struct dialog *d = p->dialog;
     enum proxy_body act = PROXY_BODY_PASS;
+    anchor_digit_learn(d, p->sender, m->rx);
+    anchor_digit_of(m->rx, &p->key);
     if (!p->exchange && p->method == SIP_PRACK && d->exchange && !d->exchange->answered &&
         d->exchange->offerer != p->sender)
         exchange_hold(&p->exchange, d->exchange);
@@ -306,6 +311,10 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     enum proxy_body act = PROXY_BODY_PASS;
     unsigned from = p->dialog ? !p->sender : CALLEE;
     struct exchange **slot = p->dialog ? &p->exchange : &d->first;
+    if (m->status > 100 && m->status < 300)
+        anchor_digit_learn(d, from, m->rx);
+    else if (m->status >= 300 && p->key.digit)
+        anchor_digit_refused(d, from, m->status, p->key.digit, p->key.ms);
     if (sv_present(m->description) && m->status < 300 && p->method != SIP_BYE)
         act = p->offered
                   ? anchor_answer(d, p->set, from, m->description, *slot, m->arena, ret)

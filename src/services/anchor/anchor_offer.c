@@ -114,7 +114,7 @@ static void on_event(void *arg, struct session_id id, enum session_event e, unsi
              F_SV("why", why));
     dialog_on_media(d, e, side);
 }
-static const struct session_handler handler = {.on_event = on_event};
+static const struct session_handler handler = {.on_event = on_event, .on_digit = anchor_on_digit};
 
 /* What media.srtp says of who passes by us, too: a phone that demands SRTP is answered with it. */
 static bool keys_as_wanted(enum settings_media_srtp srtp, const struct offer_session *offer)
@@ -268,7 +268,7 @@ sv anchor_decline(struct dialog *d, sv offer, struct arena *out)
 }
 
 static enum err answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
-                       const struct exchange *x, struct arena *a, sv *ret_text,
+                       const struct exchange *x, unsigned next, struct arena *a, sv *ret_text,
                        struct offer_reasons *why, struct sdp_fault *fault)
 {
     struct reading *offer, *passed, *answer;
@@ -279,18 +279,38 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
     struct offer_policy p = anchor_policy(set);
     if (!ours_a || !ours_b || !plan)
         return ERR_NOMEM;
+    anchor_digit_policy(d, !from, &p);
     TRY(read_text(a, text_sv(&x->offer), &offer, fault));
     TRY(read_text(a, text_sv(&x->passed), &passed, fault));
     TRY(read_text(a, text, &answer, fault));
-    unsigned flags = session_restarts(m, d->session, !from, &offer->offer) ? SESSION_RESTART : 0;
-    TRY(session_ours(m, d->session, !from, SESSION_NEXT | flags, ours_a));
+    if (next && session_restarts(m, d->session, !from, &offer->offer))
+        next |= SESSION_RESTART;
+    TRY(session_ours(m, d->session, !from, next, ours_a));
     TRY(session_ours(m, d->session, from, 0, ours_b));
     TRY(offer_answer(&offer->offer, &passed->offer, &answer->offer, &p, ours_a, ours_b, a, ret_text,
                      plan, why));
     if (!d->party[from].profiled)
         party_profile(&d->party[from], &answer->offer, p.srtp);
     party_ice(&d->party[from], &answer->offer);
-    return session_apply(m, d->session, !from, plan);
+    TRY(session_apply(m, d->session, !from, plan));
+    anchor_digit_planned(d, !from, plan);
+    return ERR_OK;
+}
+
+void anchor_plan_again(struct dialog *d)
+{
+    struct offer_reasons why = {.n = 0};
+    struct sdp_fault fault = {0};
+    const struct exchange *x = d->exchange && !d->exchange->answered ? d->before : d->exchange;
+    sv told;
+    if (d->direct || d->ended || !x || !x->answered)
+        return;
+    arena_reset(&d->anchor->scratch);
+    enum err rc = answer(d, d->anchor->set, !x->offerer, text_sv(&x->answer), x, 0,
+                         &d->anchor->scratch, &told, &why, &fault);
+    log_reasons(d, "media.again", &why);
+    if (rc)
+        LOG_INFO("anchor", "media.unplanned", F_SV("call", text_sv(&d->call_id)), F_ERR(rc));
 }
 
 enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
@@ -309,7 +329,8 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
     }
     if (past)
         return refuse(d, ERR_STATE, SV("what it answers is over"), out, ret);
-    enum err rc = answer(d, set, from, text, x, &d->anchor->scratch, &told, &why, &fault);
+    enum err rc =
+        answer(d, set, from, text, x, SESSION_NEXT, &d->anchor->scratch, &told, &why, &fault);
     log_reasons(d, "media.answer", &why);
     if (!rc)
         rc = text_set(&x->answer, text);

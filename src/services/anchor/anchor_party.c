@@ -111,7 +111,12 @@ struct offer_policy anchor_policy(const struct settings *set)
     static const enum offer_srtp srtp[] = {[MEDIA_SRTP_NEVER] = OFFER_SRTP_NEVER,
                                            [MEDIA_SRTP_PREFER] = OFFER_SRTP_PREFER,
                                            [MEDIA_SRTP_REQUIRE] = OFFER_SRTP_REQUIRE};
+    static const enum offer_dtmf dtmf[] = {[MEDIA_DTMF_AUTO] = OFFER_DTMF_AUTO,
+                                           [MEDIA_DTMF_RFC4733] = OFFER_DTMF_EVENTS,
+                                           [MEDIA_DTMF_INFO] = OFFER_DTMF_INFO,
+                                           [MEDIA_DTMF_INBAND] = OFFER_DTMF_TONES};
     struct offer_policy p = {.srtp = srtp[set->media.srtp],
+                             .dtmf = dtmf[set->media.dtmf],
                              .codecs_n = set->media.codecs_n,
                              .transcode = set->media.transcode,
                              .t38 = set->media.t38};

@@ -12,6 +12,7 @@
 #define ANCHOR_PRIV_H
 #include "anchor/anchor.h"
 #include "ds/hash.h"
+#include "dtmf/dtmf.h"
 #include "within/within.h"
 
 /* Octets of our own. */
@@ -52,12 +53,32 @@ struct reach {
     uint32_t seen, raise, invite_raise;
 };
 
+/* Keys of one side: what wire/offer asks for, and the last one that it said by INFO. */
+struct keys {
+    struct offer_keys known;
+    bool refuses;        /* INFO with keys: it was tried */
+    enum dtmf_info form; /* of INFO that it gets */
+    enum offer_dtmf way; /* how it gets those of the other side, as was agreed last */
+    char last;
+    usec last_at;
+    /* INFO of ours: keys that wait, the first of which is asked about */
+    struct dialog *dialog;
+    unsigned side;
+    struct ctxn *asked;
+    struct key {
+        char digit;
+        uint32_t ms;
+    } waiting[DTMF_QUEUE_MAX];
+    unsigned waiting_n;
+};
+
 /* A dialog, or what may become one: a branch of a forwarded INVITE. */
 struct dialog {
     struct anchor *anchor;
     struct hash_node by_call_id;
     struct text call_id, tag[SIDES]; /* n 0: not known yet */
     struct party party[SIDES];
+    struct keys keys[SIDES];
     struct session_id session; /* generation 0: none (yet) */
     bool direct;               /* decided: its media does not pass through us */
     bool relay;                /* it has to: directly the callee refused */
@@ -91,6 +112,7 @@ struct anchor_passage {
     uint32_t cseq;
     bool offered;              /* the request has a description, which is an offer */
     struct exchange *exchange; /* of a request inside of a dialog: the one that it belongs to */
+    struct key key;            /* INFO: that it says; digit 0: none */
 };
 
 struct anchor {
@@ -133,6 +155,20 @@ typedef bool info_fn(struct dialog *d, unsigned from, struct rx *rx, struct info
 
 /* ---- anchor_digit.c ---- */
 info_fn anchor_digit_info;
+void anchor_digit_init(struct dialog *d);
+void anchor_digit_done(struct dialog *d);
+/* session_handler: a key in what this side sends, for a side that gets them by INFO. */
+void anchor_on_digit(void *arg, struct session_id id, unsigned side, char digit, uint32_t ms);
+/* An INFO with this key was refused by that side. */
+void anchor_digit_refused(struct dialog *d, unsigned to, uint16_t status, char digit, uint32_t ms);
+/* The key that a request says; else as it was. */
+void anchor_digit_of(struct rx *rx, struct key *ret);
+/* What a message of this side says of keys by INFO. */
+void anchor_digit_learn(struct dialog *d, unsigned side, struct rx *rx);
+/* What this policy is of an offer of that side: what is known of both. */
+void anchor_digit_policy(const struct dialog *d, unsigned offerer, struct offer_policy *p);
+/* This plan, of an offer of that side, is done from now on. */
+void anchor_digit_planned(struct dialog *d, unsigned offerer, const struct offer_plan *plan);
 
 /* ---- anchor_trickle.c ---- */
 info_fn anchor_trickle_info;
@@ -188,5 +224,7 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
                               struct exchange *x, struct arena *out, struct proxy_body_new *ret);
 /* *slot is x from now on, which may be NULL. */
 void exchange_hold(struct exchange **slot, struct exchange *x);
+/* What was agreed on, planned again by what is known now; the sides are told nothing. */
+void anchor_plan_again(struct dialog *d);
 
 #endif

@@ -81,11 +81,16 @@ void dtmf_put(uint8_t p[static DTMF_EVENT], const struct dtmf_event *e)
 
 /* ---- INFO ---- */
 
+sv dtmf_info_type(enum dtmf_info form)
+{
+    return form == DTMF_INFO_RELAY ? SV("application/dtmf-relay") : SV("application/dtmf");
+}
+
 bool dtmf_info_of(sv content_type, enum dtmf_info *ret_form)
 {
     sv type = sv_trim(sv_sub(content_type, 0, sv_chr(content_type, ';')));
-    bool relay = sv_ieq(type, SV("application/dtmf-relay"));
-    if (!relay && !sv_ieq(type, SV("application/dtmf")))
+    bool relay = sv_ieq(type, dtmf_info_type(DTMF_INFO_RELAY));
+    if (!relay && !sv_ieq(type, dtmf_info_type(DTMF_INFO_PLAIN)))
         return false;
     *ret_form = relay ? DTMF_INFO_RELAY : DTMF_INFO_PLAIN;
     return true;

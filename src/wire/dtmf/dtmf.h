@@ -58,6 +58,7 @@ enum dtmf_info {
 enum { DTMF_INFO_MAX = 256, DTMF_INFO_LONGEST_MS = 60000 };
 /* Which one a Content-Type means; parameters do not matter. */
 bool dtmf_info_of(sv content_type, enum dtmf_info *ret_form);
+sv dtmf_info_type(enum dtmf_info form);
 /* A key by its character or by its number (10: '*', …). Lines in any order, unknown ones are passed over.
  *   ret_ms       0: not said (always of DTMF_INFO_PLAIN)
  *   reterr_line  which line of the body, 1 the first; 0: what is missing, or the whole

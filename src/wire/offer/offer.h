@@ -143,12 +143,23 @@ MUST_USE enum err offer_read(const struct sdp *text, struct arena *a, struct off
 /* ---- what we want, and what is known of a side ---- */
 
 enum offer_srtp { OFFER_SRTP_NEVER, OFFER_SRTP_PREFER, OFFER_SRTP_REQUIRE };
+/* How a side is told of keys that the other one presses. In a policy: what is tried first; AUTO: events, if it takes
+ * them, else INFO, else tones. */
+enum offer_dtmf { OFFER_DTMF_AUTO, OFFER_DTMF_EVENTS, OFFER_DTMF_INFO, OFFER_DTMF_TONES };
+/* What signalling knows of a side and its keys. */
+struct offer_keys {
+    bool takes_info; /* it understands INFO, it says */
+    bool does_info;  /* it is known to take keys so: it has named the type, or sent some itself */
+    bool gives_info; /* it sends keys so: they do not come in its sound */
+};
 struct offer_policy {
     enum offer_srtp srtp;
     enum offer_codec_id codecs[8]; /* media.codecs: order of preference of what we may add */
     unsigned codecs_n;
     bool transcode; /* media.transcode: auto */
     bool t38;
+    enum offer_dtmf dtmf;      /* media.dtmf */
+    struct offer_keys keys[2]; /* of who offers, and of who answers */
 };
 /* How a description is put to a side: the first that it does not refuse with 488 is the one. */
 enum offer_profile {
@@ -192,7 +203,8 @@ enum { OFFER_NO_PT = 255 };
 /* One direction's codecs of a relayed RTP stream: how a packet with this payload type goes on. What has no map is
  * not relayed. Several may have one `to`; none two of one `from`. */
 struct offer_map {
-    uint8_t from, to; /* payload types; to OFFER_NO_PT: there is none (an event becomes a tone) */
+    uint8_t from,
+        to; /* payload types; to OFFER_NO_PT: there is none (an event becomes a tone, or INFO) */
     /* Else the payload passes as it is. Of events: to another clock rate, or a tone. */
     bool transcode;
     /* As the side that sends, and the side that receives, have it; out's fmtp is what the receiver wishes. With
@@ -222,6 +234,12 @@ struct offer_leg {
     uint32_t ptime_us; /* what it wants to get; 0: not said (20 ms) */
     /* telephone-event that it takes, OFFER_NO_PT: none; likewise comfort noise */
     uint8_t event_pt, cn_pt;
+    uint32_t event_hz; /* of event_pt */
+    /* How it gets keys; AUTO: there is no way but what passes. */
+    enum offer_dtmf dtmf;
+    bool
+        digits; /* keys come for it from elsewhere too: what goes to it passes through where they are put in */
+    bool listen; /* tones in the other side's sound are keys for it, and taken out */
 };
 struct offer_stream {
     enum offer_kind kind;

@@ -214,20 +214,35 @@ static enum err no_codec(struct answering *s, const struct offer_media *o,
     return ERR_UNSUPPORTED;
 }
 
+static void tell_keys(struct answering *s, const struct offer_stream *st)
+{
+    static const char *const how[] = {[OFFER_DTMF_AUTO] = "as they come",
+                                      [OFFER_DTMF_EVENTS] = "as events",
+                                      [OFFER_DTMF_INFO] = "by INFO",
+                                      [OFFER_DTMF_TONES] = "as tones"};
+    static const char *const side[] = {"caller", "callee"};
+    for (int i = 0; i < 2 && st->kind == OFFER_AUDIO; i++) {
+        const struct offer_leg *to = &st->leg[i];
+        offer_because(&s->why, "%s: keys %s%s%s", side[i], how[to->dtmf],
+                      to->digits ? "; those that come by INFO are put in" : "",
+                      to->listen ? "; tones in the other's sound are keys" : "");
+    }
+}
+
 static enum err answer_codecs(struct answering *s, unsigned i)
 {
     const struct offer_media *o = &s->offer->media[i], *b = &s->answer->media[i];
     struct offer_line *l = &s->draft.lines[i];
     struct offer_stream *st = &s->plan->streams[i];
     struct offer_match m;
-    if (!offer_match(o, &s->passed->media[i], b, s->policy->transcode, &m))
+    if (!offer_match(o, &s->passed->media[i], b, s->policy, &m))
         return no_codec(s, o, b);
     memcpy(l->codecs, m.list, sizeof l->codecs);
     memcpy(l->source_pt, m.source_pt, sizeof l->source_pt);
     l->codecs_n = m.list_n;
     l->aligned = m.aligned;
     l->remade = !m.common;
-    offer_match_maps(&m, st);
+    offer_match_maps(&m, s->policy, st);
     if (m.common)
         offer_because(&s->why, "both: " SV_FMT " passes",
                       SV_ARG(offer_codec_names(&s->why, m.list, m.list_n)));
@@ -235,6 +250,7 @@ static enum err answer_codecs(struct answering *s, unsigned i)
         offer_because(&s->why, "both: transcoding, caller " SV_FMT ", callee " SV_FMT,
                       SV_ARG(offer_codec_names(&s->why, &m.best_a, 1)),
                       SV_ARG(offer_codec_names(&s->why, &m.best_b, 1)));
+    tell_keys(s, st);
     return ERR_OK;
 }
 

@@ -106,34 +106,49 @@ const struct offer_codec *offer_companion(const struct offer_codec *list, unsign
     return any;
 }
 
-static void hear_common(struct offer_match *m)
+static const struct offer_codec *event_of(const struct offer_media *offer,
+                                          const struct offer_codec *sound)
 {
+    struct offer_codec beside[OFFER_CODECS_MAX + 1];
+    beside[0] = *sound;
+    memcpy(beside + 1, offer->codecs, offer->codecs_n * sizeof *beside);
+    const struct offer_codec *event = offer_companion(beside, offer->codecs_n + 1, CODEC_EVENT);
+    return event ? &offer->codecs[event - beside - 1] : NULL;
+}
+
+/* `turned`: the callee has no events, but keys can be brought to it in another way. */
+static void hear_common(struct offer_match *m, const struct offer_media *offer, bool turned)
+{
+    const struct offer_codec *sound = NULL, *event = NULL;
     for (unsigned i = 0; i < m->n; i++) {
         const struct offer_pair *x = &m->pair[i];
         bool own = x->a && (offer_codec_is_main(x->a) || x->a->id == CODEC_CN ||
                             x->a->id == CODEC_EVENT || belongs(m, x));
-        if (own)
-            hear(m, x->a, x->b->fmtp, x->b->pt);
+        if (!own)
+            continue;
+        hear(m, x->a, x->b->fmtp, x->b->pt);
+        turned = turned && x->a->id != CODEC_EVENT;
+        if (!sound && offer_codec_is_main(x->a))
+            sound = x->a;
     }
+    if (turned && sound)
+        event = event_of(offer, sound);
+    if (event && m->list_n < OFFER_CODECS_MAX)
+        hear(m, event, SV("0-16"), OFFER_NO_PT);
 }
 
 /* Its first codec that we can do, and its events, which are in the codec's clock rate if it has such. */
 static void hear_transcoded(struct offer_match *m, const struct offer_media *offer)
 {
-    struct offer_codec beside[OFFER_CODECS_MAX];
-    unsigned n = 0;
-    beside[n++] = m->best_a;
-    for (unsigned i = 0; i < offer->codecs_n && n < OFFER_CODECS_MAX; i++)
-        if (offer->codecs[i].id == CODEC_EVENT)
-            beside[n++] = offer->codecs[i];
-    const struct offer_codec *event = offer_companion(beside, n, CODEC_EVENT);
+    const struct offer_codec *event = event_of(offer, &m->best_a);
     hear(m, &m->best_a, m->best_a.id == CODEC_OPUS ? SV("useinbandfec=1") : SV_NONE, OFFER_NO_PT);
     if (event)
         hear(m, event, SV("0-16"), OFFER_NO_PT);
 }
 
 bool offer_match(const struct offer_media *offer, const struct offer_media *passed,
-                 const struct offer_media *answer, bool transcode, struct offer_match *ret)
+                 const struct offer_media *answer, const struct offer_policy *p,
+                 struct offer_match *ret)
 {
     struct offer_match *m = ret;
     *m = (struct offer_match){0};
@@ -157,11 +172,11 @@ bool offer_match(const struct offer_media *offer, const struct offer_media *pass
             m->can_a = true;
         }
     }
-    transcode = transcode && offer->kind == OFFER_AUDIO;
+    bool audio = offer->kind == OFFER_AUDIO, transcode = p->transcode && audio;
     m->can_a = m->can_a && transcode;
     m->can_b = m->can_b && transcode;
     if (m->common)
-        hear_common(m);
+        hear_common(m, offer, audio && (m->can_b || p->keys[1].takes_info));
     else if (m->can_a && m->can_b)
         hear_transcoded(m, offer);
     return m->list_n > 0;
@@ -192,6 +207,7 @@ struct taker {
     const struct offer_codec *list;
     unsigned n;
     const struct offer_codec *best; /* to be transcoded to; NULL: nothing is */
+    enum offer_dtmf dtmf;
 };
 
 /* An event for one in this clock rate: of the same, or of the codec that it goes with. */
@@ -203,20 +219,34 @@ static const struct offer_codec *event_for(const struct taker *to, uint32_t cloc
     return offer_companion(to->list, to->n, CODEC_EVENT);
 }
 
-/* What does not pass with its like: sound is transcoded, an event becomes one of another clock rate or a tone, noise
- * is made there. */
-static void map_remade(struct offer_stream *s, int way, const struct offer_codec *in,
-                       const struct taker *to)
+/* A key by an event: one of the same clock rate or of another; else it is taken out, and becomes a tone or INFO. */
+static void map_event(struct offer_stream *s, int way, const struct offer_codec *in,
+                      const struct taker *to)
 {
     const struct offer_codec *event = event_for(to, in->clock_hz);
-    if (in->id == CODEC_EVENT && event) {
+    if (to->dtmf == OFFER_DTMF_EVENTS && event) {
         map(s, way, in, event, event->clock_hz != in->clock_hz);
+    } else if (to->dtmf != OFFER_DTMF_AUTO) {
+        struct offer_codec key = to->best ? *to->best : *in;
+        key.pt = OFFER_NO_PT;
+        map(s, way, in, &key, true);
+    }
+}
+
+/* like: what it passes as, NULL: nothing. Else sound is transcoded, noise is made there. */
+static void map_one(struct offer_stream *s, int way, const struct offer_codec *in,
+                    const struct offer_codec *like, const struct taker *to)
+{
+    if (in->id == CODEC_EVENT && s->kind == OFFER_AUDIO) {
+        map_event(s, way, in, to);
+    } else if (like) {
+        map(s, way, in, like, false);
     } else if (to->best && offer_codec_can(in)) {
         map(s, way, in, to->best, true);
-    } else if (to->best && (in->id == CODEC_EVENT || in->id == CODEC_CN)) {
-        struct offer_codec tone = *to->best;
-        tone.pt = OFFER_NO_PT;
-        map(s, way, in, &tone, true);
+    } else if (to->best && in->id == CODEC_CN) {
+        struct offer_codec noise = *to->best;
+        noise.pt = OFFER_NO_PT;
+        map(s, way, in, &noise, true);
     }
 }
 
@@ -228,39 +258,88 @@ static const struct offer_pair *pair_of(const struct offer_match *m, uint8_t cal
     return NULL;
 }
 
+/* ---- keys ---- */
+
+static enum offer_dtmf way_of_keys(const struct offer_policy *p, const struct offer_keys *k,
+                                   const struct taker *t, bool event)
+{
+    static const enum offer_dtmf order[][3] = {
+        [OFFER_DTMF_AUTO] = {OFFER_DTMF_EVENTS, OFFER_DTMF_INFO, OFFER_DTMF_TONES},
+        [OFFER_DTMF_EVENTS] = {OFFER_DTMF_EVENTS, OFFER_DTMF_TONES, OFFER_DTMF_INFO},
+        [OFFER_DTMF_INFO] = {OFFER_DTMF_INFO, OFFER_DTMF_EVENTS, OFFER_DTMF_TONES},
+        [OFFER_DTMF_TONES] = {OFFER_DTMF_TONES, OFFER_DTMF_EVENTS, OFFER_DTMF_INFO}};
+    const bool can[] = {[OFFER_DTMF_EVENTS] = event,
+                        [OFFER_DTMF_INFO] = k->takes_info || k->does_info,
+                        [OFFER_DTMF_TONES] = t->best != NULL};
+    for (int i = 0; i < 3; i++)
+        if (can[order[p->dtmf][i]])
+            return order[p->dtmf][i];
+    return OFFER_DTMF_AUTO;
+}
+
+/* Decoding what passes costs little of G.711 only; whoever speaks more than that has events. */
+static bool can_be_heard(const struct offer_match *m)
+{
+    if (!m->common)
+        return m->can_a && m->can_b;
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->pair[i].a && offer_codec_is_main(m->pair[i].a))
+            return m->can_a && m->can_b &&
+                   (m->pair[i].a->id == CODEC_PCMU || m->pair[i].a->id == CODEC_PCMA);
+    return false;
+}
+
+/* Side i is told of keys; from: what the other one sends. Tones of who has events, or INFO, are no keys; those for one
+ * that might take INFO are left to be heard. */
+static void tell_keys(const struct offer_match *m, const struct offer_policy *p,
+                      struct offer_stream *s, int i, const struct taker *from)
+{
+    struct offer_leg *to = &s->leg[i];
+    bool known =
+        to->dtmf == OFFER_DTMF_EVENTS || (to->dtmf == OFFER_DTMF_INFO && p->keys[i].does_info);
+    to->digits =
+        p->keys[!i].gives_info && (to->dtmf == OFFER_DTMF_EVENTS || to->dtmf == OFFER_DTMF_TONES);
+    to->listen = known && !p->keys[!i].gives_info && can_be_heard(m) &&
+                 !offer_companion(from->list, from->n, CODEC_EVENT);
+}
+
 /* The telephone-event and comfort noise that a side takes. */
 static void tell_companions(struct offer_leg *leg, const struct taker *t)
 {
     const struct offer_codec *event = offer_companion(t->list, t->n, CODEC_EVENT);
     const struct offer_codec *cn = offer_companion(t->list, t->n, CODEC_CN);
     leg->event_pt = event ? event->pt : OFFER_NO_PT;
+    leg->event_hz = event ? event->clock_hz : 0;
     leg->cn_pt = cn ? cn->pt : OFFER_NO_PT;
 }
 
-void offer_match_maps(const struct offer_match *m, struct offer_stream *s)
+void offer_match_maps(const struct offer_match *m, const struct offer_policy *p,
+                      struct offer_stream *s)
 {
     struct offer_codec theirs[OFFER_CODECS_MAX];
     for (unsigned i = 0; i < m->n; i++)
         theirs[i] = *m->pair[i].b;
-    const struct taker caller = {m->list, m->list_n, m->can_a ? &m->best_a : NULL};
-    const struct taker callee = {theirs, m->n, m->can_b ? &m->best_b : NULL};
-    tell_companions(&s->leg[0], &caller);
-    tell_companions(&s->leg[1], &callee);
+    struct taker side[2] = {{m->list, m->list_n, m->can_a ? &m->best_a : NULL, OFFER_DTMF_AUTO},
+                            {theirs, m->n, m->can_b ? &m->best_b : NULL, OFFER_DTMF_AUTO}};
+    for (int i = 0; i < 2; i++) {
+        struct offer_leg *leg = &s->leg[i];
+        tell_companions(leg, &side[i]);
+        if (s->kind == OFFER_AUDIO)
+            side[i].dtmf = leg->dtmf =
+                way_of_keys(p, &p->keys[i], &side[i], leg->event_pt != OFFER_NO_PT);
+    }
+    for (int i = 0; i < 2 && s->kind == OFFER_AUDIO; i++)
+        tell_keys(m, p, s, i, &side[!i]);
     for (unsigned i = 0; i < m->list_n; i++) {
         const struct offer_pair *x = m->common ? pair_of(m, m->list[i].pt) : NULL;
-        if (x)
-            map(s, 0, x->a, x->b, false);
-        else
-            map_remade(s, 0, &m->list[i], &callee);
+        map_one(s, 0, &m->list[i], x ? x->b : NULL, &side[1]);
     }
     for (int own = 0; own < 2; own++) /* first as it was told to send, then as it may send */
         for (unsigned i = 0; i < m->n; i++) {
             const struct offer_pair *x = &m->pair[i];
             struct offer_codec in = *x->p;
             in.pt = own ? x->b->pt : x->p->pt;
-            if (m->common && x->a && offer_codec_pt(m->list, m->list_n, x->a->pt))
-                map(s, 1, &in, x->a, false);
-            else
-                map_remade(s, 1, &in, &caller);
+            bool same = m->common && x->a && offer_codec_pt(m->list, m->list_n, x->a->pt);
+            map_one(s, 1, &in, same ? x->a : NULL, &side[0]);
         }
 }

@@ -69,9 +69,11 @@ struct offer_match {
 unsigned offer_codec_refers(const struct offer_codec *c, uint8_t *ret_pts, unsigned max);
 /* False: no codec both can be brought to. */
 bool offer_match(const struct offer_media *offer, const struct offer_media *passed,
-                 const struct offer_media *answer, bool transcode, struct offer_match *ret);
-/* Maps, events and noise of the stream. */
-void offer_match_maps(const struct offer_match *m, struct offer_stream *s);
+                 const struct offer_media *answer, const struct offer_policy *p,
+                 struct offer_match *ret);
+/* Maps, events, keys and noise of the stream. */
+void offer_match_maps(const struct offer_match *m, const struct offer_policy *p,
+                      struct offer_stream *s);
 /* The list's event or noise (id) for the clock rate of its first main codec, else any; NULL: none. */
 const struct offer_codec *offer_companion(const struct offer_codec *list, unsigned n,
                                           enum offer_codec_id id);

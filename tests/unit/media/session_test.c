@@ -56,7 +56,7 @@ static void on_event(void *arg, struct session_id of, enum session_event e, unsi
     tellings++;
     net_stop();
 }
-static const struct session_handler events = {on_event};
+static const struct session_handler events = {.on_event = on_event};
 
 static const struct session_config config = {.relay = {.latch = 5 * USEC_S}, .silence = 0};
 

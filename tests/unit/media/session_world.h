@@ -63,7 +63,7 @@ static void on_event(void *arg, struct session_id of, enum session_event e, unsi
     told = e;
     tellings++;
 }
-static const struct session_handler events = {on_event};
+static const struct session_handler events = {.on_event = on_event};
 
 static struct addr address(const char *text)
 {

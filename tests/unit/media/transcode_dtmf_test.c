@@ -447,6 +447,161 @@ static void sound_beside_an_event_is_not_heard(void **state)
     codec_encoder_free(s.e);
 }
 
+/* A direction in which all passes as payload type 5 but keys: of a codec of ours, or of another one. */
+static struct transcode_config following(const struct codec *c, uint8_t pt)
+{
+    struct transcode_config x = config(c ? c : &codec_pcmu, pt, c ? c : &codec_pcmu, 5, 20, 255);
+    x.in[0] = (struct transcode_format){
+        .pt = pt, .codec = c, .pass = true, .as = 5, .clock_hz = c ? c->clock_hz : 8000};
+    x.out.pt = c ? 5 : TRANSCODE_NO_PT;
+    x.follow = true;
+    x.ssrc = SSRC + 1; /* nobody's: until the first packet */
+    return x;
+}
+
+/* One packet passes: what came out for it is it, but for its payload type. */
+static void passes(struct transcode *t, struct speaker *s, int16_t shift)
+{
+    struct rtpmsg p = speaker_next(s, 300, 1000);
+    unsigned n = got.n;
+    transcode_tick(t, s->now);
+    assert_int_equal(got.n, n);
+    transcode_rtp(t, s->now, &p);
+    assert_int_equal(got.n, n + 1);
+    assert_int_equal(got.v[n].pt, 5);
+    assert_int_equal(got.v[n].seq, (uint16_t)(p.seq + shift));
+    assert_int_equal(got.v[n].timestamp, p.ts);
+    assert_int_equal(got.v[n].marker, p.marker);
+    assert_memory_equal(got.v[n].payload, p.payload.p, p.payload.n);
+}
+
+static void a_key_goes_into_what_passes(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct codec *c;
+        uint32_t ms;
+        enum transcode_dtmf dtmf;
+    } rows[] = {{&codec_pcmu, 20, TRANSCODE_DTMF_EVENTS}, {&codec_pcmu, 20, TRANSCODE_DTMF_TONES},
+                {&codec_g722, 20, TRANSCODE_DTMF_EVENTS}, {&codec_opus, 20, TRANSCODE_DTMF_EVENTS},
+                {&codec_opus, 20, TRANSCODE_DTMF_TONES},  {NULL, 20, TRANSCODE_DTMF_EVENTS}};
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        const struct codec *c = rows[row].c;
+        struct transcode_config x = following(c, 9);
+        struct speaker s;
+        char sent[64];
+        uint32_t ms[64];
+        x.dtmf = rows[row].dtmf;
+        x.out_event_hz = x.out.codec->clock_hz;
+        struct transcode *t = start_with(&x);
+        speaker_init(&s, c ? c : &codec_pcmu, 9, rows[row].ms);
+        s.ssrc = SSRC;
+        for (int i = 0; i < 10; i++)
+            passes(t, &s, 0);
+        (void)speaker_next(&s, 300, 1000); /* lost: the receiver sees it */
+        passes(t, &s, 0);
+        assert_int_equal(transcode_send_digit(t, s.now, '7', 100), ERR_OK);
+        assert_int_equal(transcode_send_digit(t, s.now, '#', 100), ERR_OK);
+        unsigned first = got.n;
+        speak(t, &s, 25, 1000);
+        for (unsigned i = first; i < got.n; i++) { /* each in the place of one */
+            assert_true(got.v[i].pt == 5 || got.v[i].pt == EVENT_OUT);
+            assert_int_equal(got.v[i].seq, (uint16_t)(got.v[i - 1].seq + 1));
+        }
+        if (rows[row].dtmf == TRANSCODE_DTMF_EVENTS)
+            assert_int_equal(events_out(x.out.codec, x.out_event_hz, sent, ms), 2);
+        else
+            assert_int_equal(got.n - first, 25);
+        if (rows[row].dtmf == TRANSCODE_DTMF_EVENTS) {
+            assert_string_equal(sent, "7#");
+            near_ms("a key in what passes", ms, 2, 100);
+        }
+        /* and it goes on, where it was (what its own pauses sent may stand before it) */
+        int16_t shift = (int16_t)(got.v[got.n - 1].seq - (uint16_t)(s.seq - 1));
+        for (int i = 0; i < 5; i++)
+            passes(t, &s, shift);
+        assert_int_equal(digits_n, 0); /* it was not the sender's */
+        transcode_free(t);
+        codec_encoder_free(s.e);
+    }
+}
+
+/* Nobody speaks: a key goes out all the same. */
+static void a_key_goes_out_alone(void **state)
+{
+    (void)state;
+    for (int foreign = 0; foreign < 2; foreign++) {
+        struct transcode_config x = following(foreign ? NULL : &codec_pcma, 9);
+        char sent[64];
+        uint32_t ms[64];
+        x.ssrc = SSRC;
+        x.dtmf = TRANSCODE_DTMF_EVENTS;
+        struct transcode *t = start_with(&x);
+        assert_int_equal(transcode_send_digit(t, 0, '4', 100), ERR_OK);
+        for (usec next; (next = transcode_next(t)) != USEC_NEVER && next < USEC_S;)
+            transcode_tick(t, next);
+        assert_int_equal(events_out(x.out.codec, 8000, sent, ms), 1);
+        assert_string_equal(sent, "4");
+        for (unsigned i = 0; i < got.n; i++)
+            assert_true(got.v[i].pt == EVENT_OUT || (!foreign && got.v[i].pt == 5));
+        transcode_free(t);
+    }
+}
+
+/* What passes is listened to: it stays as it is, but for tones. */
+static void tones_in_what_passes_are_keys(void **state)
+{
+    (void)state;
+    struct transcode_config x = following(&codec_pcmu, 9);
+    struct speaker s;
+    struct tones tone;
+    char sent[64];
+    uint32_t ms[64];
+    x.dtmf = TRANSCODE_DTMF_TOLD;
+    x.listen = true;
+    struct transcode *t = start_with(&x);
+    speaker_init(&s, &codec_pcmu, 9, 20);
+    s.ssrc = SSRC;
+    for (int i = 0; i < 20; i++)
+        passes(t, &s, 0);
+    for (const char *key = "16D"; *key; key++) {
+        tones_digit(&tone, 8000, *key, 120, 8);
+        for (int i = 0; i < 6; i++) {
+            int16_t pcm[160];
+            uint8_t payload[160];
+            size_t n;
+            tones_make(&tone, pcm, 160);
+            assert_int_equal(codec_encode(s.e, pcm, 160, payload, 160, &n), ERR_OK);
+            struct rtpmsg p = {.pt = 9,
+                               .seq = s.seq++,
+                               .ts = s.timestamp,
+                               .ssrc = s.ssrc,
+                               .payload = {(const char *)payload, n}};
+            s.now += 20000;
+            s.timestamp += 160;
+            transcode_rtp(t, s.now, &p);
+        }
+        if (*key == 'D') { /* and nothing more comes for a while: it was let go */
+            assert_string_equal(digits, "16");
+            assert_true(transcode_next(t) < s.now + USEC_S / 2);
+            transcode_tick(t, transcode_next(t));
+            break;
+        }
+        for (int i = 0; i < 10; i++)
+            speak(t, &s, 1, 1000);
+    }
+    assert_string_equal(digits, "16D");
+    for (unsigned i = 0; i < got.n; i++)
+        assert_int_equal(got.v[i].pt, 5);
+    for (unsigned i = 0; i < got.n; i++) {
+        got.v[i].seq = (uint16_t)(FIRST_SEQ + i); /* as tones_out wants them */
+        got.v[i].timestamp = FIRST_TS + 160 * i;
+    }
+    assert_int_equal(tones_out(&codec_pcmu, 5, sent, ms), 0); /* none is left */
+    transcode_free(t);
+    codec_encoder_free(s.e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +614,9 @@ int main(void)
         cmocka_unit_test(digits_from_elsewhere_go_out),
         cmocka_unit_test(events_survive_loss),
         cmocka_unit_test(sound_beside_an_event_is_not_heard),
+        cmocka_unit_test(a_key_goes_into_what_passes),
+        cmocka_unit_test(a_key_goes_out_alone),
+        cmocka_unit_test(tones_in_what_passes_are_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,12 +9,15 @@
 #define AWAY_AT "sip:bob@203.0.113.9:5060" /* his other phone */
 #define CONTACT "Contact: <sip:alice@192.0.2.11:5060>\r\n"
 
+enum { HEARD_MAX = 1000 };
 /* A phone's port for RTP. */
 struct media_port {
     struct udp *udp;
     unsigned n;
     uint8_t last[200];
-    size_t size; /* of the last */
+    size_t size;                  /* of the last */
+    uint8_t kept[HEARD_MAX][200]; /* the first of them */
+    uint32_t length[HEARD_MAX];
 };
 struct media_rig {
     struct rig *r;
@@ -26,10 +29,15 @@ static void on_media(void *arg, struct block *b, const struct addr *from, const 
 {
     struct media_port *p = arg;
     (void)from, (void)to;
-    p->n++;
     p->size = b->n;
-    if (b->n <= sizeof(p->last))
+    if (b->n <= sizeof(p->last)) {
         memcpy(p->last, b->p, b->n);
+        if (p->n < HEARD_MAX) {
+            memcpy(p->kept[p->n], b->p, b->n);
+            p->length[p->n] = b->n;
+        }
+    }
+    p->n++;
 }
 static const struct udp_handler media_handler = {.on_datagram = on_media};
 

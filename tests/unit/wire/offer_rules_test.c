@@ -195,6 +195,83 @@ static void events_go_by_their_clock(void **state)
     assert_int_equal(plan.streams[0].leg[1].event_pt, OFFER_NO_PT);
 }
 
+/* Who has events, who takes INFO: how the callee, then the caller, gets keys. */
+static void keys_go_as_they_are_taken(void **state)
+{
+    static const char events[] = HEAD "m=audio 4000 RTP/AVP 0 101\n" EVENTS;
+    static const char none[] = HEAD "m=audio 4000 RTP/AVP 0\n";
+    static const char foreign[] = HEAD "m=audio 4000 RTP/AVP 18 101\n" EVENTS;
+    static const char foreign_none[] = HEAD "m=audio 4000 RTP/AVP 18\n";
+    static const struct {
+        const char *offer, *answer;
+        bool info[2], never;
+        enum offer_dtmf want, caller, callee;
+        bool told; /* the caller is answered with events */
+    } rows[] = {
+        {events, events, {0}, 0, OFFER_DTMF_AUTO, OFFER_DTMF_EVENTS, OFFER_DTMF_EVENTS, true},
+        {events, none, {0}, 0, OFFER_DTMF_AUTO, OFFER_DTMF_EVENTS, OFFER_DTMF_TONES, true},
+        {events, none, {0, 1}, 0, OFFER_DTMF_AUTO, OFFER_DTMF_EVENTS, OFFER_DTMF_INFO, true},
+        {none, events, {1, 0}, 0, OFFER_DTMF_AUTO, OFFER_DTMF_INFO, OFFER_DTMF_EVENTS, false},
+        {none, none, {0}, 0, OFFER_DTMF_AUTO, OFFER_DTMF_TONES, OFFER_DTMF_TONES, false},
+        {events, events, {1, 1}, 0, OFFER_DTMF_INFO, OFFER_DTMF_INFO, OFFER_DTMF_INFO, true},
+        {events, events, {0, 1}, 0, OFFER_DTMF_TONES, OFFER_DTMF_TONES, OFFER_DTMF_TONES, true},
+        {events, none, {0, 1}, 0, OFFER_DTMF_EVENTS, OFFER_DTMF_EVENTS, OFFER_DTMF_TONES, true},
+        {events, none, {0}, 1, OFFER_DTMF_AUTO, OFFER_DTMF_AUTO, OFFER_DTMF_AUTO, false},
+        {events, none, {0, 1}, 1, OFFER_DTMF_AUTO, OFFER_DTMF_EVENTS, OFFER_DTMF_INFO, true},
+        /* of sound that is not ours there are no tones */
+        {foreign, foreign, {0}, 0, OFFER_DTMF_TONES, OFFER_DTMF_EVENTS, OFFER_DTMF_EVENTS, true},
+        {foreign, foreign_none, {0}, 0, OFFER_DTMF_AUTO, OFFER_DTMF_AUTO, OFFER_DTMF_AUTO, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        policy.dtmf = rows[i].want;
+        policy.transcode = !rows[i].never;
+        for (int side = 0; side < 2; side++)
+            policy.keys[side].takes_info = rows[i].info[side];
+        answer(rows[i].offer, OFFER_AVP, rows[i].answer);
+        const struct offer_leg *leg = plan.streams[0].leg;
+        bool told = strstr(answered.p, "telephone-event") != NULL;
+        if (leg[0].dtmf != rows[i].caller || leg[1].dtmf != rows[i].callee || told != rows[i].told)
+            fail_msg("row %zu: caller %d, callee %d, told %d", i, leg[0].dtmf, leg[1].dtmf, told);
+        assert_false(leg[0].digits || leg[1].digits);
+        if (rows[i].told && rows[i].callee != OFFER_DTMF_EVENTS) {
+            assert_map(0, 101, OFFER_NO_PT, true); /* taken out of what passes */
+            assert_true(plan.streams[0].transcodes);
+        } else if (rows[i].told) {
+            assert_map(0, 101, 101, false);
+            assert_int_equal(leg[1].event_hz, 8000);
+        }
+    }
+}
+
+/* Where keys by INFO are put in, and where tones are listened for. */
+static void keys_come_from_elsewhere_too(void **state)
+{
+    static const char events[] = HEAD "m=audio 4000 RTP/AVP 0 101\n" EVENTS;
+    static const char none[] = HEAD "m=audio 4000 RTP/AVP 0\n";
+    (void)state;
+    answer(none, OFFER_AVP, events);
+    assert_true(plan.streams[0].leg[1].listen); /* the caller may send tones */
+    assert_false(plan.streams[0].leg[0].listen);
+    policy.keys[0].gives_info = true; /* no, it sends INFO */
+    answer(none, OFFER_AVP, events);
+    assert_true(plan.streams[0].leg[1].digits && !plan.streams[0].leg[1].listen);
+    policy.keys[0].gives_info = false;
+    answer(events, OFFER_AVP, events);
+    assert_false(plan.streams[0].leg[1].listen);
+    policy.keys[1].takes_info = true; /* who might take INFO may want the tones */
+    answer(none, OFFER_AVP, none);
+    assert_false(plan.streams[0].leg[1].listen);
+    policy.keys[1].does_info = true;
+    answer(none, OFFER_AVP, none);
+    assert_true(plan.streams[0].leg[1].listen && !plan.streams[0].leg[0].listen);
+    /* decoding what passes is for G.711 */
+    answer(HEAD "m=audio 4000 RTP/AVP 9\n", OFFER_AVP, HEAD "m=audio 4000 RTP/AVP 9\n");
+    assert_false(plan.streams[0].leg[1].listen);
+    answer(HEAD "m=audio 4000 RTP/AVP 9\n", OFFER_AVP, events); /* what is decoded anyway */
+    assert_true(plan.streams[0].leg[1].listen);
+}
+
 static void noise_passes_to_who_has_it(void **state)
 {
     (void)state;
@@ -672,6 +749,8 @@ int main(void)
         TEST(nothing_in_common_is_transcoded),
         TEST(what_was_appended_is_transcoded_beside_what_passes),
         TEST(events_go_by_their_clock),
+        TEST(keys_go_as_they_are_taken),
+        TEST(keys_come_from_elsewhere_too),
         TEST(noise_passes_to_who_has_it),
         TEST(red_passes_with_the_same_numbers_only),
         TEST(formats_of_one_name_are_told_apart),

@@ -322,6 +322,7 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_count(ret, "answered", w->answers);
     program_count(ret, "descriptions", w->exchanges);
     program_count(ret, "offered anew", w->reinvites);
+    program_count(ret, "of them with an ICE restart", w->restarts);
     program_count(ret, "refused", w->refused);
     program_count(ret, "packets heard", w->heard);
     program_count(ret, "before an answer", w->early);

@@ -132,7 +132,8 @@ struct media_end {
     bool passive; /* as an answerer of DTLS */
     uint64_t version;
     struct ice_agent *ice;
-    sv ice_peer; /* the ufrag that it checks */
+    sv ice_peer;    /* the ufrag that it checks */
+    bool restarted; /* its credentials are others than those that stand */
     struct media_way way[MEDIA_WAYS];
     unsigned ways;
     uint32_t number; /* of what was said last */
@@ -182,7 +183,7 @@ struct media_world {
     struct media_key *keys;
     bool ending; /* nothing new begins */
     unsigned heard, early, hellos, sent, exchanges, answers, handshakes, given_up, forks, unchecked;
-    unsigned reinvites, refused, judged, silent;
+    unsigned reinvites, restarts, refused, judged, silent;
 };
 
 void media_fail(struct media_world *w, const char *what, const char *fmt, ...)
@@ -227,6 +228,8 @@ void media_way_set(struct media_way *way, const struct offer_media *m,
                    const struct offer_key *theirs);
 /* Its agent begins, unless there is one. */
 void media_end_checks(struct media_end *e, bool controlling, bool peer_lite);
+/* Other credentials, for the next offer (RFC 8445 §9). */
+void media_end_restart(struct media_end *e);
 /* What a direction means to who says it. */
 bool media_sends(enum sdp_direction d);
 bool media_takes(enum sdp_direction d);

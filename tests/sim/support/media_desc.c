@@ -95,6 +95,10 @@ sv media_offer(struct media_end *e)
                    SV_ARG(fingerprint_of(e)));
     if (kind == MEDIA_ICE || kind == MEDIA_WEB) {
         media_end_checks(e, true, false);
+        if (e->ways > 0 && media_chance(w, 40)) {
+            media_end_restart(e);
+            w->restarts++;
+        }
         put_ice(&b, e);
     }
     media_need(b.rc);
@@ -176,6 +180,10 @@ void media_answered(struct media_end *e, sv answer, struct media_way **way)
         return;
     }
     settle(e);
+    if (e->restarted && m->ice && sv_eq(m->ufrag, e->ice_peer))
+        media_fail(e->phone->world, "a restart that is not answered with one", "phone %u",
+                   e->phone->index);
+    e->restarted = false;
     media_way_set(way_of(e, m, way), m, m->cryptos_n ? &m->cryptos[0] : NULL);
 }
 
@@ -256,6 +264,7 @@ sv media_answer(struct media_end *e, sv offer, struct media_way **way)
     }
     media_need(b.rc);
     settle(e);
+    e->restarted = false;
     struct media_way *x = way_of(e, m, way);
     if (!x->dtls)
         x->dtls_client = strcmp(setup, "active") == 0;

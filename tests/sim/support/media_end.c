@@ -185,6 +185,10 @@ static void set_ice(struct media_way *way, const struct offer_media *m)
     if (!m->ice || !e->ice)
         return;
     enum err rc = ice_agent_set_remote(e->ice, 0, m->ufrag, m->pwd, now);
+    e->ice_peer = media_keep(e->phone->world, m->ufrag);
+    if (rc == ERR_STATE)
+        media_fail(e->phone->world, "other credentials without a restart", "phone %u",
+                   e->phone->index);
     for (unsigned i = 0; i < m->candidates_n && !rc; i++) {
         struct ice_candidate c;
         if (ice_candidate_read(&m->candidates[i], &c) && c.component == 1 &&
@@ -239,22 +243,34 @@ static void on_ice_random(void *arg, void *p, size_t n)
     loop_random_bytes(e->phone->loop, p, n);
 }
 
-void media_end_checks(struct media_end *e, bool controlling, bool peer_lite)
+static void tell_agent(struct media_end *e)
 {
     usec now = loop_now(e->phone->loop);
-    struct ice_config c = {
-        .controlling = controlling, .peer_lite = peer_lite, .streams = 1, .components = {1}};
-    struct ice_io io = {.send = on_ice_send, .random = on_ice_random, .arg = e};
     struct ice_candidate host = {.type = ICE_HOST, .component = 1, .addr = e->port[0]->local};
-    if (e->ice)
-        return;
-    media_need(ice_agent_new(&c, &io, &e->ice));
     host.base = host.addr;
     host.priority = ice_priority(ICE_HOST, 65535, 1);
     ice_foundation(&host, NULL);
     media_need(ice_agent_add_local(e->ice, 0, &host, now));
     ice_agent_end_local(e->ice, 0, now);
     set_tick(e);
+}
+
+void media_end_restart(struct media_end *e)
+{
+    ice_agent_restart(e->ice, loop_now(e->phone->loop));
+    e->restarted = true;
+    tell_agent(e);
+}
+
+void media_end_checks(struct media_end *e, bool controlling, bool peer_lite)
+{
+    struct ice_config c = {
+        .controlling = controlling, .peer_lite = peer_lite, .streams = 1, .components = {1}};
+    struct ice_io io = {.send = on_ice_send, .random = on_ice_random, .arg = e};
+    if (e->ice)
+        return;
+    media_need(ice_agent_new(&c, &io, &e->ice));
+    tell_agent(e);
 }
 
 static void after_checks(struct media_end *e)

@@ -9,7 +9,8 @@
 
 enum { VERSION = 1, HEAD = 14, NO_LINE = 255 };
 static const char magic[4] = {'T', 'S', 'E', 'S'};
-#define AGE_MAX (10000 * USEC_DAY)
+#define AGE_MAX   (10000 * USEC_DAY)
+#define COUNT_MAX (1ULL << 48)
 
 struct walk {
     struct buf *b; /* NULL: it reads */
@@ -290,17 +291,19 @@ static void quality(struct walk *w, struct leg *l)
         quality_leg_init(&l->quality, l->clock_hz);
     sound(w, &l->quality.codec_in);
     sound(w, &l->quality.codec_out);
-    NUMBER(w, c->expected, UINT64_MAX);
-    NUMBER(w, c->received, UINT64_MAX);
-    NUMBER(w, c->duplicates, UINT64_MAX);
-    NUMBER(w, c->reordered, UINT64_MAX);
-    NUMBER(w, c->late, UINT64_MAX);
-    NUMBER(w, c->octets, UINT64_MAX);
-    NUMBER(w, jitter_us, UINT64_MAX);
-    NUMBER(w, c->jitter_n, UINT64_MAX);
-    NUMBER(w, l->lost_told, UINT64_MAX);
+    NUMBER(w, c->expected, COUNT_MAX);
+    NUMBER(w, c->received, COUNT_MAX);
+    NUMBER(w, c->duplicates, COUNT_MAX);
+    NUMBER(w, c->reordered, COUNT_MAX);
+    NUMBER(w, c->late, COUNT_MAX);
+    NUMBER(w, c->octets, COUNT_MAX);
+    NUMBER(w, jitter_us, COUNT_MAX);
+    NUMBER(w, c->jitter_n, COUNT_MAX);
+    NUMBER(w, l->lost_told, COUNT_MAX);
     if (!reads(w))
         return;
+    if (jitter_us / USEC_MIN > c->jitter_n) /* each of them is below a second */
+        w->r.bad = true;
     c->jitter_sum = (double)jitter_us;
     l->quality.before = *c;
 }
@@ -460,6 +463,15 @@ static enum err resume(struct session *s)
     return ERR_OK;
 }
 
+/* Nobody has heard it: it is not judged. */
+static void discard(struct session *s)
+{
+    for (unsigned i = 0; i < OFFER_MEDIA_MAX; i++)
+        s->stream[i].leg[SESSION_OFFERER].clock_hz = s->stream[i].leg[SESSION_ANSWERER].clock_hz =
+            0;
+    session_free(s);
+}
+
 enum err session_restore(struct sessions *m, sv octets, const struct session_handler *h, void *arg,
                          struct session_id *ret_id)
 {
@@ -478,7 +490,7 @@ enum err session_restore(struct sessions *m, sv octets, const struct session_han
     if (!rc)
         rc = session_enter(m, w.s);
     if (rc) {
-        session_free(w.s);
+        discard(w.s);
         return rc;
     }
     *ret_id = w.s->id;

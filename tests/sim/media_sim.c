@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include "support/media.h"
 
+enum { MEASURED = 2 }; /* the part that compares what is reported */
 enum { MEMORY_MAX = 256 * 1024 * 1024, HEARD_LEAST = 8, BEARABLE = 80 /* of 1000 */ };
 #define BAD    (30 * USEC_S) /* how long the net is */
 #define BEGIN  (20 * USEC_S) /* how long calls begin */
@@ -102,7 +103,7 @@ static void server_start(struct media_world *w)
     c->connections = 256;
     c->transactions = 8192;
     w->set->ringing = 20 * USEC_S;
-    w->set->media.mode = w->seed % 4 ? MEDIA_ALWAYS : MEDIA_AUTO;
+    w->set->media.mode = w->seed % 4 || w->program->part == MEASURED ? MEDIA_ALWAYS : MEDIA_AUTO;
     media_need(sip_shared_new(media_secret, w->group, c, &w->shared));
     media_need(sip_new(w->group->loop[0], w->shared, &server_user, w, &w->sip));
     media_need(txn_start(w->sip));
@@ -157,8 +158,12 @@ static void start(struct media_world *w)
     arena_init(&w->memory, NULL, 0, MEMORY_MAX);
     server_start(w);
     media_foe_start(w);
-    for (unsigned i = 0; i < MEDIA_PHONES; i++)
-        media_phone_start(w, i, (enum media_kind)(sim_random(w->sim) % MEDIA_KINDS));
+    for (unsigned i = 0; i < MEDIA_PHONES; i++) {
+        enum media_kind any = (enum media_kind)(sim_random(w->sim) % MEDIA_KINDS);
+        bool fixed =
+            w->program->part == MEASURED && i < 2; /* those whose ports are what they tell */
+        media_phone_start(w, i, fixed ? (w->seed >> i & 1 ? MEDIA_SDES : MEDIA_PLAIN) : any);
+    }
 }
 
 static void stop(struct media_world *w)
@@ -266,7 +271,7 @@ static void check_end(struct media_world *w)
     if (loop_stat(g, STAT_MEDIA_SESSIONS) != 0)
         media_fail(w, "the gauge of sessions is wrong", "%lld",
                    (long long)loop_stat(g, STAT_MEDIA_SESSIONS));
-    if (loop_stat(g, STAT_MEDIA_FOREIGN) == 0 && w->sent > 0)
+    if (loop_stat(g, STAT_MEDIA_FOREIGN) == 0 && w->sent > 0 && !w->tame)
         media_fail(w, "strangers were not counted", "%u sent", w->sent);
     if (w->given_up > 0 && w->loss < BEARABLE)
         media_fail(w, "a handshake fails in a net that loses little", "%u of %u", w->given_up,
@@ -305,6 +310,106 @@ static void talk(struct media_world *w)
     pass(w, 25 * USEC_HOUR); /* what counts numbers stays for a day */
 }
 
+/* ---- what is reported ---- */
+
+#define STRETCH   (60 * USEC_S)
+#define DEVIATION (40 * USEC_MS) /* of delays: so much more or less than the middle */
+enum { LOST_OF_1000 = 50 };
+
+/* "SECONDS lost FROM > TO …" */
+static void on_lost(sv line, void *arg)
+{
+    struct media_world *w = arg;
+    char mem[64];
+    for (unsigned i = 0; i < MEDIA_PHONES; i++) {
+        snprintf(mem, sizeof(mem), " lost 10.0.1.%u:2", i + 1);
+        sv rest = sv_sub(line, sv_chr(line, ' '), line.n);
+        w->lost[i] += sv_starts(rest, sv_of(mem));
+    }
+}
+
+static bool figures_of(struct media_world *w, const struct media_dialog *d, unsigned side,
+                       struct session_figures *ret)
+{
+    struct session_id id;
+    sv why;
+    if (anchor_find(w->anchor, d->call_id, d->local_tag, d->remote_tag, &id, &why) &&
+        !session_figures(anchor_sessions(w->anchor), id, 0, side, ret))
+        return true;
+    media_fail(w, "a call has no figures", "side %u", side);
+    return false;
+}
+
+static bool is_near(double is, double should)
+{
+    return is > 0.9 * should && is < 1.1 * should;
+}
+
+/* One direction at the end of each of three stretches, of which the net was bad in the second. */
+static void judge_figures(struct media_world *w, const struct session_figures f[3], unsigned lost)
+{
+    double reported = (double)(f[1].span.lost - f[0].span.lost);
+    double expected = (double)(f[1].span.expected - f[0].span.expected);
+    int64_t later = (int64_t)(f[2].span.lost - f[1].span.lost); /* some were still under way */
+    if (f[0].span.lost || later > 3 || later < -5 || f[0].span.spread_us > 1000)
+        media_fail(w, "a good net is said to lose", "%u, %d, spread %u us",
+                   (unsigned)f[0].span.lost, (int)later, f[0].span.spread_us);
+    if (!is_near(reported, lost) || !is_near(expected, (double)(STRETCH / w->pace)))
+        media_fail(w, "the loss reported is not the net's", "%.0f of %.0f, but %u", reported,
+                   expected, lost);
+    /* the means are of the call so far, in which there was none before */
+    double came = (double)(f[1].span.expected - f[1].span.lost), of = expected - reported;
+    double jitter = f[1].span.jitter_us * came / of;
+    if (!is_near(f[1].worst.spread_us, DEVIATION) || !is_near(jitter, 0.72 * DEVIATION))
+        media_fail(w, "the jitter reported is not the net's", "spread %u us, jitter %.0f us",
+                   f[1].worst.spread_us, jitter);
+    if (f[0].span.mos < 4 || f[1].span.mos > f[0].span.mos - 0.15 ||
+        f[1].worst.mos > f[0].span.mos - 0.5 || f[2].span.mos < f[1].span.mos + 0.05)
+        media_fail(w, "the score does not fall and rise", "%.2f, %.2f (%.2f at worst), %.2f",
+                   f[0].span.mos, f[1].span.mos, f[1].worst.mos, f[2].span.mos);
+}
+
+static void set_even_net(struct media_world *w, bool bad)
+{
+    struct sim_wire wire = {.loss_permille = bad ? LOST_OF_1000 : 0,
+                            .delay_min = bad ? 5 * USEC_MS : 45 * USEC_MS,
+                            .delay_max = 45 * USEC_MS + (bad ? DEVIATION : 0)};
+    sim_set_wire(w->sim, &wire);
+}
+
+/* One call, one minute each: good, with loss and jitter, good. */
+static void measure(struct media_world *w)
+{
+    struct session_figures f[2][3];
+    w->tame = w->ending = true;
+    w->pace = 20 * USEC_MS;
+    media_foe_stop(w);
+    sim_trace(w->sim, on_lost, w);
+    set_even_net(w, false);
+    media_call(&w->phone[0], 1u << 1);
+    pass(w, 10 * USEC_S);
+    struct media_dialog *d =
+        list_empty(&w->phone[0].dialogs)
+            ? NULL
+            : CONTAINER(w->phone[0].dialogs.next, struct media_dialog, by_phone);
+    if (!d || !d->answered) {
+        media_fail(w, "nobody answers in a good net", "%u", w->answers);
+        return;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        set_even_net(w, i == 1);
+        pass(w, STRETCH);
+        for (unsigned side = 0; side < 2; side++) {
+            if (!figures_of(w, d, side, &f[side][i]))
+                return;
+        }
+    }
+    for (unsigned side = 0; side < 2; side++)
+        judge_figures(w, f[side], w->lost[side]);
+    media_hang_up(d);
+    pass(w, 10 * USEC_MIN);
+}
+
 static bool run(const struct program *p, uint64_t seed, struct result *ret)
 {
     struct media_world *w = calloc(1, sizeof(*w));
@@ -313,8 +418,12 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
         abort();
     w->seed = seed;
     w->program = p;
+    w->pace = 100 * USEC_MS;
     start(w);
-    talk(w);
+    if (p->part == MEASURED)
+        measure(w);
+    else
+        talk(w);
     check_end(w);
     *ret = (struct result){.hash = sim_trace_hash(w->sim), .events = sim_trace_count(w->sim)};
     program_count(ret, "calls", w->calls);
@@ -347,6 +456,10 @@ int main(int argc, char **argv)
          .seeds = 3,
          .first = 100,
          .twice = true},
+        [MEASURED] = {.what = "media: loss and jitter, as reported",
+                      .calls = 1,
+                      .seeds = 6,
+                      .sanitized_seeds = 2},
     };
     if (!media_random_start())
         return 3;

@@ -181,7 +181,10 @@ struct media_world {
     struct media_foe foe;
     struct media_named *named;
     struct media_key *keys;
-    bool ending; /* nothing new begins */
+    bool ending;                 /* nothing new begins */
+    bool tame;                   /* nobody refuses */
+    usec pace;                   /* between two packets */
+    unsigned lost[MEDIA_PHONES]; /* of what they sent, on the way to the server */
     unsigned heard, early, hellos, sent, exchanges, answers, handshakes, given_up, forks, unchecked;
     unsigned reinvites, restarts, refused, judged, silent;
 };

@@ -6,8 +6,6 @@
 #include <string.h>
 
 enum { MAGIC = 0x544d6d6du, SPEECH = 16, PACKET_ROOM = 256, REPORT_EVERY = 7 };
-#define TALK (100 * USEC_MS)
-
 enum srtp_suite media_suite(enum offer_suite s)
 {
     enum srtp_suite suite = SRTP_AES_CM_128_HMAC_SHA1_80;
@@ -305,7 +303,8 @@ static void say(struct media_way *way, uint16_t seq, bool report)
         rtpmsg_set_u16(p, 2, 6);
         rtpmsg_set_u32(p, 4, ssrc_of(e));
     } else {
-        rtpmsg_put_header(p, false, 0, seq, 800u * e->number, ssrc_of(e));
+        uint32_t ts = (uint32_t)(e->phone->world->pace / 125) * e->number; /* 8,000 Hz */
+        rtpmsg_put_header(p, false, 0, seq, ts, ssrc_of(e));
         rtpmsg_set_u32(p, RTP_HEADER, MAGIC);
         rtpmsg_set_u32(p, RTP_HEADER + 4, e->call->number);
         rtpmsg_set_u32(p, RTP_HEADER + 8, e->phone->index);
@@ -325,10 +324,10 @@ static void on_talk(struct timer *t, void *arg)
     e->seq++;
     for (unsigned i = 0; i < e->ways; i++) {
         say(&e->way[i], e->seq, false);
-        if (e->number % REPORT_EVERY == 0 && !dtls)
+        if (e->number % REPORT_EVERY == 0 && !dtls && !e->phone->world->tame)
             say(&e->way[i], 0, true);
     }
-    loop_timer(e->phone->loop, t, TALK);
+    loop_timer(e->phone->loop, t, e->phone->world->pace);
 }
 
 /* ---- listening ---- */

@@ -362,7 +362,7 @@ static void on_ring(struct timer *t, void *arg)
     (void)t;
     if (!d->server || d->answered)
         return;
-    if (media_chance(d->phone->world, 10)) {
+    if (!d->phone->world->tame && media_chance(d->phone->world, 10)) {
         say(d, d->server, 486, SV(""));
         stxn_drop(d->server);
         d->server = NULL;

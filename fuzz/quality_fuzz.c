@@ -47,7 +47,7 @@ static void rtp(struct quality_leg *l, sv octets, usec now)
 static void report(struct quality_leg *l, usec now, bool bye)
 {
     static const struct quality_rtcp ours = {
-        .ssrc = 7, .cname = {"us", 2}, .xr = true, .jb_nominal_ms = 40};
+        .ssrc = 7, .cname = {"us", 2}, .voip = true, .rrtr = true, .jb_nominal_ms = 40};
     char mem[1000];
     struct buf b;
     buf_init(&b, mem, sizeof mem);

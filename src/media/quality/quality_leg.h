@@ -154,8 +154,8 @@ usec quality_rtcp_due(const struct quality_leg *l);
 struct quality_rtcp {
     uint32_t ssrc; /* ours */
     sv cname;
-    bool
-        xr; /* VoIP metrics and RRTR too: where a=rtcp-xr was agreed, or the other side sends them */
+    bool voip,
+        rrtr; /* VoIP metrics; asking for round trips while we send nothing (RFC 3611 §4.7, §4.4) */
     uint16_t jb_nominal_ms, jb_max_ms, jb_abs_max_ms; /* of our jitter buffer; 0: none */
 };
 /* Writes the compound packet: SR if we have sent lately, else RR; SDES with CNAME; XR. Sets when the next is due.

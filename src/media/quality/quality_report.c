@@ -139,18 +139,19 @@ static void put_voip(const struct quality_leg *l, const struct rtcp_xr *x,
 static void put_xr(struct quality_leg *l, struct buf *b, const struct quality_rtcp *r, bool sr,
                    usec now, usec wall)
 {
-    if (!r->xr || (sr && !quality_rx_valid(&l->in)))
+    bool voip = r->voip && quality_rx_valid(&l->in), rrtr = r->rrtr && !sr && wall;
+    if (!voip && !rrtr && l->rrtr.middle == 0)
         return;
     struct rtcp_xr x = rtcpmsg_xr_begin(b, r->ssrc);
-    if (!sr && wall) { /* who sends no SR asks for round trips so */
+    if (rrtr) { /* who sends no SR asks for round trips so */
         rtcpmsg_xr_put_rrtr(&x, rtcpmsg_ntp(wall));
         quality_note_sent(l, rtcpmsg_ntp(wall), now);
     }
-    if (l->rrtr.middle != 0) {
+    if (l->rrtr.middle != 0) { /* who asks is answered, told or not */
         struct rtcp_dlrr d = {l->rrtr.ssrc, l->rrtr.middle, rtcpmsg_units(now - l->rrtr.at)};
         rtcpmsg_xr_put_dlrr(&x, &d, 1);
     }
-    if (quality_rx_valid(&l->in))
+    if (voip)
         put_voip(l, &x, r);
 }
 

@@ -252,6 +252,7 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
         if (!s->alone)
             TRY(session_coder_apply(s, line, side, o->map[i], o->map_n[i], &o->leg[!i]));
         st->leg[side].transport->relay.opaque = o->kind == OFFER_T38;
+        st->leg[side].xr = o->leg[i].xr;
     }
     return ERR_OK;
 }
@@ -286,6 +287,7 @@ enum err session_apply(struct sessions *m, struct session_id id, unsigned offere
     session_ice_watch(s);
     if (s->alone)
         session_sound_of(s, plan);
+    session_quality_reports(s);
     all_heard(s);
     if (!s->applied)
         session_start(s);

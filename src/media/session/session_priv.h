@@ -159,6 +159,7 @@ struct leg {
     struct timer report; /* RTCP of ours */
     struct sound_type type[TYPES_MAX];
     uint8_t types_n, type_now; /* which of them comes */
+    uint8_t xr;                /* enum offer_xr */
 };
 struct session_line {
     enum offer_kind kind;
@@ -236,6 +237,8 @@ void session_quality_type(struct session *s, struct leg *l, uint8_t pt);
 void session_quality_figures(const struct session *s, const struct leg *l,
                              struct session_figures *ret);
 void session_quality_begin(struct session *s);
+/* Reports of ours begin on the lines that end here, whether anything is sent there or not. */
+void session_quality_reports(struct session *s);
 void session_quality_end(struct session *s);
 void session_on_interval(struct timer *t, void *arg);
 /* RTCP of this side, in clear. True: it goes on to the other. */

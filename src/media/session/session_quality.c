@@ -201,41 +201,70 @@ static void set_report(struct session *s, struct leg *l)
     loop_timer_at(s->all->loop, &l->report, quality_rtcp_due(&l->quality));
 }
 
+/* Of a stream of which nothing has left yet, the name is known all the same. */
+static uint32_t our_ssrc(const struct session *s, const struct leg *l)
+{
+    const struct leg *other = &s->stream[l->line].leg[!l->side];
+    if (l->quality.tx.clock_hz > 0)
+        return l->quality.tx.ssrc;
+    return other->coder ? other->coder_ssrc : s->ssrc;
+}
+
 static void on_report(struct timer *t, void *arg)
 {
     struct leg *l = arg;
     struct session *s = l->session;
     struct loop *loop = s->all->loop;
+    if (!ends_here(s, l)) /* any more: the sides' own reports pass */
+        return;
     struct block *b = block_new(loop->blocks, RTCP_PACKET + SRTCP_ROOM);
     struct buf out;
-    struct quality_rtcp r = {.ssrc = l->quality.tx.ssrc,
-                             .cname = s->cname_n ? (sv){s->cname, s->cname_n} : SV("-")};
-    (void)t;
-    if (!b)
+    bool said = l->xr & OFFER_XR_SAID;
+    struct quality_rtcp r = {.ssrc = our_ssrc(s, l),
+                             .cname = s->cname_n ? (sv){s->cname, s->cname_n} : SV("-"),
+                             .voip = said ? l->xr & OFFER_XR_VOIP : l->quality.out.has_voip,
+                             .rrtr = l->xr & OFFER_XR_RTT};
+    if (!b) {
+        loop_timer(loop, t, USEC_S);
         return;
+    }
     buf_init(&out, b->p, RTCP_PACKET);
     quality_rtcp_put(&l->quality, &out, &r, loop_now(loop), loop_wall(loop),
                      (uint32_t)loop_random(loop));
     b->n = (uint32_t)out.n;
-    if (!out.rc && l->transport && l->transport->open && session_seal(l->transport, true, b) &&
-        !relay_send(&l->transport->relay, RELAY_RTCP, block_ref(b)))
-        stat_inc(&loop->stats, STAT_MEDIA_UNSENT);
+    if (!out.rc && l->transport && l->transport->open && session_seal(l->transport, true, b))
+        relay_send(&l->transport->relay, RELAY_RTCP, block_ref(b));
     block_unref(b);
     set_report(s, l);
+}
+
+static void begin_reports(struct session *s, struct leg *l)
+{
+    if (l->clock_hz == 0 || timer_armed(&l->report))
+        return;
+    timer_init(&l->report, on_report, l);
+    quality_rtcp_start(&l->quality, BANDWIDTH, loop_now(s->all->loop),
+                       (uint32_t)loop_random(s->all->loop));
+    set_report(s, l);
+}
+
+void session_quality_reports(struct session *s)
+{
+    for (unsigned i = 0; i < s->lines; i++) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++) {
+            struct leg *l = &s->stream[i].leg[side];
+            if (l->transport && !s->stream[i].refused && ends_here(s, l))
+                begin_reports(s, l);
+        }
+    }
 }
 
 void session_quality_sent(struct session *s, struct leg *l, const void *rtp, size_t n,
                           uint32_t clock_hz)
 {
-    usec now = loop_now(s->all->loop);
-    bool first = l->quality.tx.clock_hz == 0;
     if (l->clock_hz == 0 || n < RTP_HEADER)
         return;
     quality_sent_packet(&l->quality, rtpmsg_ssrc(rtp), clock_hz, rtpmsg_ts(rtp), n - RTP_HEADER,
-                        now);
-    if (!first)
-        return;
-    timer_init(&l->report, on_report, l);
-    quality_rtcp_start(&l->quality, BANDWIDTH, now, (uint32_t)loop_random(s->all->loop));
-    set_report(s, l);
+                        loop_now(s->all->loop));
+    begin_reports(s, l); /* of a session that another process began */
 }

@@ -90,6 +90,9 @@ void offer_key_lengths(enum offer_suite suite, uint8_t *ret_key_n, uint8_t *ret_
 /* As in a=crypto. */
 sv offer_suite_name(enum offer_suite suite);
 
+/* a=rtcp-xr (RFC 3611 §5.1): it is there (then what is not named is not wanted); VoIP metrics; DLRR for who asks. */
+enum offer_xr { OFFER_XR_SAID = 1, OFFER_XR_VOIP = 2, OFFER_XR_RTT = 4 };
+
 struct offer_media {
     enum offer_kind kind;
     bool refused;             /* port 0, and no member of a bundle by bundle-only */
@@ -112,6 +115,7 @@ struct offer_media {
     struct offer_codec codecs[OFFER_CODECS_MAX];
     unsigned codecs_n, codecs_lost;
     uint32_t ptime_us, maxptime_us; /* 0: not said */
+    uint8_t xr;                     /* enum offer_xr */
     /* those a=crypto that we can do, in order: without MKI, KDR, … */
     struct offer_key cryptos[OFFER_CRYPTOS_MAX];
     unsigned cryptos_n, cryptos_lost;
@@ -232,6 +236,7 @@ struct offer_leg {
     bool bundled;
     uint8_t bundle_with;
     uint32_t ptime_us; /* what it wants to get; 0: not said (20 ms) */
+    uint8_t xr;        /* what it wants of reports, where they are ours to write: enum offer_xr */
     /* telephone-event that it takes, OFFER_NO_PT: none; likewise comfort noise */
     uint8_t event_pt, cn_pt;
     uint32_t event_hz; /* of event_pt */

@@ -59,6 +59,7 @@ static void fill_leg(struct offer_leg *leg, const struct offer_media *m,
     leg->rtp = m->rtp;
     leg->rtcp = m->rtcp;
     leg->ptime_us = m->ptime_us;
+    leg->xr = m->xr;
     leg->event_pt = leg->cn_pt = OFFER_NO_PT;
 }
 
@@ -70,6 +71,7 @@ static void share_leg(struct answering *s, int side, unsigned i)
     leg->bundled = true;
     leg->bundle_with = (uint8_t)s->head[side];
     leg->ptime_us = own.ptime_us;
+    leg->xr = own.xr;
     leg->event_pt = own.event_pt;
     leg->cn_pt = own.cn_pt;
     leg->send = own.send;

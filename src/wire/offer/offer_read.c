@@ -233,6 +233,22 @@ static void settle(struct offer_media *m)
     m->hold = m->hold && !m->ice; /* RFC 8839 §4.2.5: a browser without candidates says 0.0.0.0:9 */
 }
 
+/* RFC 3611 §5.1: a medium's own "MUST replace a session level specification"; what we do not write is passed over. */
+static void read_xr(struct reading *r, struct offer_media *m)
+{
+    const struct sdp_attr *attr = sdp_attr_of(r->text, m->text, SV("rtcp-xr"));
+    sv rest, word;
+    if (!attr)
+        return;
+    m->xr = OFFER_XR_SAID;
+    for (rest = attr->value; sdp_word_next(&rest, &word);) {
+        if (sv_eq(word, SV("voip-metrics")))
+            m->xr |= OFFER_XR_VOIP;
+        else if (sv_starts(word, SV("rcvr-rtt=")))
+            m->xr |= OFFER_XR_RTT;
+    }
+}
+
 static enum err read_media(struct reading *r, const struct sdp_media *text, struct offer_media *m)
 {
     *m = (struct offer_media){.text = text, .refused = text->port == 0};
@@ -251,6 +267,7 @@ static enum err read_media(struct reading *r, const struct sdp_media *text, stru
         m->ptime_us = 0;
     if (maxptime && sdp_ptime_read(maxptime->value, &m->maxptime_us) != ERR_OK)
         m->maxptime_us = 0;
+    read_xr(r, m);
     TRY(read_codecs(r, m));
     read_cryptos(m);
     TRY(read_fingerprints(r, m));

@@ -367,7 +367,7 @@ static void voip_metrics_are_written(void **state)
     uint64_t ntp = 0;
     unsigned dlrrs = 0;
     (void)state;
-    with_xr.xr = true;
+    with_xr.voip = with_xr.rrtr = true;
     with_xr.jb_nominal_ms = 60;
     with_xr.jb_max_ms = with_xr.jb_abs_max_ms = 200;
     for (unsigned i = 0; i < 2000;

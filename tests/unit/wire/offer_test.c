@@ -125,6 +125,27 @@ static void reads_what_a_line_is(void **state)
     }
 }
 
+static void reads_which_reports_are_wanted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint8_t xr;
+    } rows[] = {
+        {HEAD "m=audio 9 RTP/AVP 0\r\n", 0},
+        {HEAD "m=audio 9 RTP/AVP 0\r\na=rtcp-xr:voip-metrics\r\n", OFFER_XR_SAID | OFFER_XR_VOIP},
+        {HEAD
+         "m=audio 9 RTP/AVP 0\r\na=rtcp-xr:pkt-loss-rle=20 rcvr-rtt=sender:100 voip-metrics\r\n",
+         OFFER_XR_SAID | OFFER_XR_VOIP | OFFER_XR_RTT},
+        /* a medium's own replaces the session's, though it is empty */
+        {HEAD "a=rtcp-xr:voip-metrics\r\nm=audio 9 RTP/AVP 0\r\n", OFFER_XR_SAID | OFFER_XR_VOIP},
+        {HEAD "a=rtcp-xr:voip-metrics\r\nm=audio 9 RTP/AVP 0\r\na=rtcp-xr:\r\n", OFFER_XR_SAID},
+        {HEAD "m=audio 9 RTP/AVP 0\r\na=rtcp-xr\r\n", OFFER_XR_SAID},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_int_equal(read_first(rows[i].text)->xr, rows[i].xr);
+}
+
 static void reads_addresses(void **state)
 {
     (void)state;
@@ -351,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_a_plain_phone, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_what_a_line_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(reads_which_reports_are_wanted, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(nowhere_is_a_hold, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_crypto_lines_that_can_be_done, setup, teardown),

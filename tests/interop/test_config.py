@@ -320,3 +320,16 @@ def test_routes_keep_their_zone_when_zones_change():
         configure("c: {}, b: {}, a: {}", "- {when: {zone: c}, reject: 498}\n")
         assert server.verb("reload").returncode == 0
         assert statuses() == [404, 499]
+
+
+def test_check_says_how_many_calls_the_media_ports_hold():
+    said = tandem("check", "--set", "media.ports=20001-20010")
+    assert said.returncode == 0
+    assert "media.ports 20001-20010: 2 calls with sound" in said.stdout  # even pairs: 20002 to 20009
+    assert "warning" not in said.stdout
+    low, high = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
+    said = tandem("check", "--set", "media.ports=%d-%d" % (low - 4, low + 3))
+    assert "warning: media.ports: %d-%d are ports that the kernel" % (low, low + 3) in said.stdout
+    media = json.loads(tandem("check", "--json", "--set", "media.ports=20000-29999").stdout)["media"]
+    assert media == {"calls": 2500, "ephemeral_ports": low <= 29999 and high >= 20000}
+    assert "media.ports" not in tandem("check", "--set", "media.mode=never").stdout

@@ -24,6 +24,38 @@ static json_t *problem_json(const struct config_problem *p)
                      p->hint.n);
 }
 
+/* What media.ports come to. */
+struct media_ports {
+    unsigned first, last;
+    unsigned
+        calls; /* with one line of sound: an even port and the next (RTP, RTCP) on both sides */
+    bool ephemeral;    /* some of them the kernel gives to others as well */
+    unsigned from, to; /* its own range */
+};
+
+static struct media_ports media_ports_of(const struct settings_media *m)
+{
+    struct media_ports p = {.first = m->first_port, .last = m->last_port};
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    p.calls = (p.last + 1 - (p.first + p.first % 2)) / 4;
+    if (f && fscanf(f, "%u %u", &p.from, &p.to) == 2)
+        p.ephemeral = p.from <= p.last && p.to >= p.first;
+    if (f)
+        fclose(f);
+    return p;
+}
+
+static void print_media_ports(const struct media_ports *p)
+{
+    printf("media.ports %u-%u: %u calls with sound, RTP and RTCP on both sides (4 ports a call and "
+           "m= line)\n",
+           p->first, p->last, p->calls);
+    if (p->ephemeral)
+        printf("warning: media.ports: %u-%u are ports that the kernel gives to others "
+               "(net.ipv4.ip_local_port_range)\n",
+               p->from > p->first ? p->from : p->first, p->to < p->last ? p->to : p->last);
+}
+
 int cli_check(struct cli *c)
 {
     struct config_report report;
@@ -38,6 +70,10 @@ int cli_check(struct cli *c)
     enum err rc = config_load(&src, &report, &config);
     bool bad = rc != ERR_OK || (c->on[CLI_STRICT] && report.findings);
     bool authority = config && daemon_new_authority(config);
+    bool relays = config && config->settings->media.mode != MEDIA_NEVER;
+    struct media_ports ports = {0};
+    if (relays)
+        ports = media_ports_of(&config->settings->media);
     if (c->on[CLI_JSON]) {
         json_t *list = json_array();
         for (size_t i = 0; i < report.n; i++)
@@ -45,6 +81,10 @@ int cli_check(struct cli *c)
         json_t *o = json_pack("{s:b, s:i, s:i, s:o, s:b}", "ok", !bad, "errors", (int)report.errors,
                               "findings", (int)report.findings, "problems", list, "new_authority",
                               authority);
+        if (relays)
+            json_object_set_new(o, "media",
+                                json_pack("{s:i, s:b}", "calls", (int)ports.calls,
+                                          "ephemeral_ports", ports.ephemeral));
         cli_print_json(o);
         json_decref(o);
     } else {
@@ -57,6 +97,8 @@ int cli_check(struct cli *c)
                    report.findings, report.findings == 1 ? "" : "s");
         else
             printf("the configuration is fine\n");
+        if (relays)
+            print_media_ports(&ports);
         if (authority)
             printf("warning: tls: this makes a new authority: phones that trust the old one must "
                    "trust the new one\n");

@@ -44,6 +44,20 @@ static void check_read(const struct offer_session *s)
     }
 }
 
+/* What is taken for plain at first sight is so when it is read. */
+static void check_plain(sv text, const struct offer_session *s)
+{
+    struct offer_party a = {.web = false}, b = {.web = false};
+    sv reason;
+    a.source = s->n > 0 ? s->media[0].rtp : (struct offer_ip){.n = 4};
+    b.source = a.source;
+    if (!offer_way_plain(text, &a, &b, &reason))
+        return;
+    must(s->n > 0 && offer_way(s, &a, &b, &reason) == OFFER_DIRECT);
+    for (unsigned i = 0; i < s->n; i++)
+        must(!s->media[i].refused && s->media[i].keying == OFFER_PLAIN && !s->media[i].ice);
+}
+
 static struct offer_session *read_any(sv text)
 {
     struct sdp *sdp = ARENA_NEW(&arena, struct sdp);
@@ -57,6 +71,7 @@ static struct offer_session *read_any(sv text)
     if (rc)
         return NULL;
     check_read(s);
+    check_plain(text, s);
     return s;
 }
 

@@ -435,6 +435,7 @@ int main(int argc, char **argv)
 {
     const struct world_config c = {.seed = 1,
                                    .workers = 1,
+                                   .media = true,
                                    .wire = {.delay_min = 100, .delay_max = 100},
                                    .configure = configure};
     const struct operation *op = NULL;

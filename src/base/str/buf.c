@@ -208,11 +208,25 @@ static void printable_char(struct buf *b, const uint8_t *p, size_t n)
 }
 
 /* Gives each character of s to one() (n == 0: an octet that is no UTF-8); all or nothing. */
+/* How many octets from p on are ASCII that needs no escape in either form: mostly all. */
+static size_t plain_run(const uint8_t *p, size_t n)
+{
+    size_t i = 0;
+    while (i < n && p[i] >= ' ' && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+        i++;
+    return i;
+}
+
 static void each_char(struct buf *b, sv s, void (*one)(struct buf *, const uint8_t *, size_t))
 {
     size_t before = b->n;
     const uint8_t *p = (const uint8_t *)s.p;
     for (size_t i = 0; i < s.n && !b->rc;) {
+        size_t run = plain_run(p + i, s.n - i);
+        buf_mem(b, p + i, run);
+        i += run;
+        if (i == s.n)
+            break;
         size_t n = utf8_at(p + i, s.n - i);
         one(b, p + i, n);
         i += n ? n : 1;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Dialogs whose media may pass through us, and what the proxy asks about each message of theirs. */
 #include "anchor/anchor_priv.h"
-#include "crypto/crypto.h"
 #include "log/log.h"
 
 enum { SCRATCH_MAX = 1024 * 1024, DIALOGS_EXPECTED = 64 };
@@ -32,9 +31,10 @@ void text_done(struct text *t)
 
 /* ---- dialogs ---- */
 
+/* As a message's Call-ID is hashed for its home already. */
 static uint64_t hash_of(const struct anchor *a, sv call_id)
 {
-    return crypto_siphash(a->key, call_id.p, call_id.n);
+    return home_key(sip_home(a->sip), call_id).a;
 }
 
 static void dialog_release(struct dialog *d)
@@ -90,14 +90,15 @@ static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
         dialog_release(d);
         return NULL;
     }
-    hash_insert(&d->anchor->dialogs, &d->by_call_id, hash_of(d->anchor, call_id));
+    hash_insert(&d->anchor->dialogs, &d->by_call_id, sip_call_key(d->anchor->sip, rx)->a);
     return d;
 }
 
 /* Early dialogs of one branch share a session: the last one to speak is known. */
-static struct dialog *dialog_of(struct anchor *a, sv call_id, sv tag, sv other, unsigned *ret_side)
+static struct dialog *dialog_of(struct anchor *a, uint64_t hash, sv call_id, sv tag, sv other,
+                                unsigned *ret_side)
 {
-    HASH_EACH (d, &a->dialogs, hash_of(a, call_id), struct dialog, by_call_id) {
+    HASH_EACH (d, &a->dialogs, hash, struct dialog, by_call_id) {
         if (!sv_eq(text_sv(&d->call_id), call_id))
             continue;
         unsigned side = sv_eq(text_sv(&d->tag[CALLER]), tag) ? CALLER : CALLEE;
@@ -118,7 +119,7 @@ struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_
     if (a->dialogs.count == 0 || sipmsg_from(&rx->msg, &from) || sipmsg_to(&rx->msg, &to) ||
         sipmsg_call_id(&rx->msg, &call_id))
         return NULL;
-    return dialog_of(a, call_id, from->tag, to->tag, ret_side);
+    return dialog_of(a, sip_call_key(a->sip, rx)->a, call_id, from->tag, to->tag, ret_side);
 }
 
 /* ---- requests ---- */
@@ -325,6 +326,13 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         unfit(p, d, m, ret);
     else if (success)
         stand(p, d, m);
+    if (success && !p->dialog && d->direct && !d->stands) {
+        /* nothing of it is ours to look at any more */
+        *leg = NULL;
+        dialog_end(d);
+        dialog_release(d);
+        return act;
+    }
     if (p->method == SIP_BYE && m->status >= 200 && m->status != 401 && m->status != 407)
         dialog_end(d);
     return act;
@@ -419,7 +427,8 @@ bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,
                  struct session_id *ret_id, sv *ret_why)
 {
     unsigned side;
-    const struct dialog *d = dialog_of(a, call_id, caller_tag, callee_tag, &side);
+    const struct dialog *d =
+        dialog_of(a, hash_of(a, call_id), call_id, caller_tag, callee_tag, &side);
     if (!d || d->session.generation == 0)
         return false;
     *ret_id = d->session;
@@ -446,7 +455,6 @@ enum err anchor_new(struct sip *s, struct session_shared *shared, struct setting
     a->sip = s;
     a->loop = sip_loop(s);
     a->set = set;
-    loop_random_bytes(a->loop, a->key, sizeof(a->key));
     arena_init(&a->scratch, NULL, 0, SCRATCH_MAX);
     enum err rc = hash_init(&a->dialogs, DIALOGS_EXPECTED);
     if (!rc)

@@ -151,6 +151,18 @@ static bool stays_out(struct dialog *d, const struct settings *set, unsigned fro
     return way == OFFER_DIRECT;
 }
 
+/* It need not be read to see that we stay out (stays_out): most calls are such. */
+static bool is_plain(const struct dialog *d, const struct settings *set, unsigned from, sv text)
+{
+    sv why;
+    if (d->session.generation || d->relay || set->media.mode != MEDIA_AUTO ||
+        set->media.srtp == MEDIA_SRTP_REQUIRE ||
+        !offer_way_plain(text, &d->party[from].facts, &d->party[!from].facts, &why))
+        return false;
+    LOG_DEBUG("anchor", "media.direct", F_SV("call", text_sv(&d->call_id)), F_SV("why", why));
+    return true;
+}
+
 static enum err pass(struct dialog *d, const struct settings *set, unsigned from,
                      const struct offer_session *offer, struct arena *a, sv *ret_text,
                      struct offer_reasons *why)
@@ -219,6 +231,10 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
         return replace(out, text_sv(&(*slot)->passed), ret); /* the same, to the next server */
     if (d->ended)
         return PROXY_BODY_PASS;
+    if (is_plain(d, set, from, text)) {
+        d->direct = true;
+        return PROXY_BODY_PASS;
+    }
     enum err rc = read_text(a, text, &r, &fault);
     if (rc) /* what cannot be read cannot be exchanged; to whom it may mean something it goes on */
         return set->media.mode == MEDIA_ALWAYS ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)

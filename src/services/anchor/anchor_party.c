@@ -26,6 +26,8 @@ static struct addr advertised(struct anchor *a, const struct flow *f)
     char mem[300];
     struct buf b;
     struct addr told;
+    if (!sv_present(sip_config(a->sip)->listen[f->listener].advertise))
+        return (struct addr){0};
     buf_init(&b, mem, sizeof(mem));
     sip_put_hostport(a->sip, &b, f);
     if (b.rc || addr_parse(buf_sv(&b), &told) || addr_equal_ip(&told, &f->local))

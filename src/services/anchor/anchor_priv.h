@@ -120,8 +120,7 @@ struct anchor {
     struct loop *loop;
     struct settings *set;
     struct sessions *sessions;
-    struct hash dialogs; /* by Call-ID */
-    uint8_t key[SIPHASH_KEY];
+    struct hash dialogs;  /* by Call-ID */
     struct arena scratch; /* of one message's work */
     size_t count;
     anchor_ended_fn *ended;

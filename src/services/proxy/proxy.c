@@ -371,6 +371,7 @@ static void settle(struct context *c)
 /* Nobody rings any more: the late 2xx find their way without the context, but for who changes them. */
 static void fade(struct context *c)
 {
+    bodies_leave(c);
     bool all = !c->bodies && proxy_all_final(&c->step);
     for (unsigned i = 0; i < c->step.n && all; i++)
         all = attempts_echo(c->branch[i]);

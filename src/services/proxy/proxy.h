@@ -132,7 +132,8 @@ enum { PROXY_DESCRIPTION_MAX = 65535, PROXY_AGAIN_MAX = 3 };
  * last response of the server transaction, the same request over UDP when TCP, preferred for its size,
  * failed. What comes again from the other side is asked about again, a 1xx and a 2xx to an INVITE for up
  * to 64*T1: the same answer must come out.
- * A context with a watcher of bodies stays whole until then, where others leave a small echo behind. */
+ * A context with a watcher of bodies stays whole until then, where others leave a small echo behind; unless, when a 2xx has
+ * gone up, it has no leg: a watcher that need not be asked again takes its legs out of their slots, and is gone. */
 struct proxy_bodies {
     /* A request is about to leave to a server of a branch; for each server anew, with the same leg. */
     enum proxy_body (*on_request)(void *arg, void **leg, const struct proxy_passing *m,

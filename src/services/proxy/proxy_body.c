@@ -227,3 +227,16 @@ void bodies_end(struct context *c, bool all)
             c->bodies->on_leg_gone(c->bodies_arg, leg);
     }
 }
+
+void bodies_leave(struct context *c)
+{
+    if (!c->bodies || !proxy_all_final(&c->step))
+        return;
+    for (unsigned i = 0; i < c->step.n; i++) {
+        if (c->branch[i]->leg)
+            return;
+    }
+    if (c->bodies->on_gone)
+        c->bodies->on_gone(c->bodies_arg);
+    c->bodies = NULL;
+}

@@ -211,6 +211,8 @@ void body_edit(struct sipedit *e, const struct exchange *x);
 size_t body_room(const struct exchange *x);
 /* Legs of branches of which nothing can come any more are told gone; all: all are. */
 void bodies_end(struct context *c, bool all);
+/* A 2xx went up: the watcher of bodies goes if it has kept no leg. */
+void bodies_leave(struct context *c);
 
 /* ---- proxy_echo.c ---- */
 /* txn's 2xx go upstream from now on, until it ends; nobody else hears of it. False: no memory. */

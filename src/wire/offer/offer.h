@@ -314,5 +314,9 @@ enum offer_way { OFFER_DIRECT, OFFER_RELAY };
  *   ret_why: the reason, static text */
 enum offer_way offer_way(const struct offer_session *offer, const struct offer_party *from,
                          const struct offer_party *to, sv *ret_why);
+/* The same of an offer that was not read: true: offer_way would say direct, if it can be read at all, and nothing in it
+ * speaks of keys. False: it has to be read. Costs a pass over the text. */
+bool offer_way_plain(sv text, const struct offer_party *from, const struct offer_party *to,
+                     sv *ret_why);
 
 #endif

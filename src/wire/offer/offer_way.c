@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* offer/offer_way.c: whether media may go from one side to the other without us. */
-#include "offer/offer.h"
+#include "offer/offer_priv.h"
 
 static bool is_source(const uint8_t *ip, uint8_t n, const struct offer_party *from)
 {
@@ -16,8 +16,10 @@ static bool knows_itself(const struct offer_media *m, const struct offer_party *
     return found;
 }
 
-enum offer_way offer_way(const struct offer_session *offer, const struct offer_party *from,
-                         const struct offer_party *to, sv *ret_why)
+static const char direct[] = "direct: both sides are alike and reach each other";
+
+/* Why the two need us whatever is offered; NULL: they do not. */
+static const char *apart(const struct offer_party *from, const struct offer_party *to)
 {
     const char *why = NULL;
     if (from->source.n == 0 || to->source.n == 0)
@@ -30,6 +32,22 @@ enum offer_way offer_way(const struct offer_session *offer, const struct offer_p
         why = "relayed: the sides stand in different networks";
     else if (to->nat)
         why = "relayed: the callee stands behind a NAT";
+    return why;
+}
+
+bool offer_way_plain(sv text, const struct offer_party *from, const struct offer_party *to,
+                     sv *ret_why)
+{
+    if (from->web || to->ice || apart(from, to) || !offer_is_plain(text, &from->source))
+        return false;
+    *ret_why = sv_of(direct);
+    return true;
+}
+
+enum offer_way offer_way(const struct offer_session *offer, const struct offer_party *from,
+                         const struct offer_party *to, sv *ret_why)
+{
+    const char *why = apart(from, to);
     for (unsigned i = 0; i < offer->n && !why; i++) {
         const struct offer_media *m = &offer->media[i];
         if (m->refused)
@@ -44,6 +62,6 @@ enum offer_way offer_way(const struct offer_session *offer, const struct offer_p
         else if (m->kind != OFFER_OTHER && !knows_itself(m, from))
             why = "relayed: the caller stands behind a NAT";
     }
-    *ret_why = sv_of(why ? why : "direct: both sides are alike and reach each other");
+    *ret_why = sv_of(why ? why : direct);
     return why ? OFFER_RELAY : OFFER_DIRECT;
 }

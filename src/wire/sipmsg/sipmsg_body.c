@@ -249,6 +249,11 @@ void sipmsg_description(const struct sipmsg *m, struct sip_description *ret)
     *ret = (struct sip_description){.why = NULL};
     if (e.text.n == 0)
         return;
+    /* As nearly all write it. */
+    if (sv_eq(e.type, SV("application/sdp")) && !e.disposition.p && !e.coding.n) {
+        ret->text = e.text;
+        return;
+    }
     if (!e.type.p)
         ret->why = untyped;
     else

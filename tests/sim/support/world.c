@@ -154,8 +154,15 @@ void world_server_start(struct world *w)
     need(auth_verifier_new(secret, 4096, &s->verifier), "verifier");
     need(sip_shared_new(w->secret, s->group, &s->set->sip, &s->shared), "endpoint");
     need(locate_shared_new(secret, 256, &s->names), "names");
-    struct routing_shared sh = {
-        .sip = s->shared, .store = s->store, .verifier = s->verifier, .locate = s->names};
+    if (w->c.media) {
+        need(ports_new(20000, 29999, &s->ports), "ports");
+        need(session_shared_new(s->ports, &s->media), "media");
+    }
+    struct routing_shared sh = {.sip = s->shared,
+                                .store = s->store,
+                                .verifier = s->verifier,
+                                .locate = s->names,
+                                .media = s->media};
     for (unsigned i = 0; i < s->group->n; i++) {
         need(routing_new(s->group->loop[i], &sh, s->set, &s->routing[i]), "routing");
         for (unsigned k = 0; k < s->set->sip.listeners; k++)
@@ -172,6 +179,10 @@ static void free_server(struct world *w)
         routing_free(s->routing[i]);
         s->routing[i] = NULL;
     }
+    session_shared_free(s->media);
+    ports_free(s->ports);
+    s->media = NULL;
+    s->ports = NULL;
     sip_shared_free(s->shared);
     locate_shared_free(s->names);
     auth_verifier_free(s->verifier);

@@ -25,6 +25,7 @@ struct world_config {
     uint64_t compact_min; /* of the location journal; 0: the default */
     /* the scenario's own routes and values; may be NULL. What it points to lives in set->arena. */
     void (*configure)(struct settings *set);
+    bool media;          /* it looks at calls' session descriptions, and relays what must be */
     const char *program; /* for the replay line */
     const char *replay;  /* its options besides the seed */
     bool trace;          /* print the messages, too */
@@ -39,6 +40,8 @@ struct server {
     struct store *store;
     struct auth_verifier *verifier;
     struct locate_shared *names;
+    struct ports *ports; /* NULL: no media */
+    struct session_shared *media;
     struct routing *routing[WORLD_WORKERS_MAX];
     unsigned starts;
 };

@@ -695,6 +695,50 @@ static void the_way_is_direct_between_alike_neighbours(void **state)
         if (way != rows[i].way)
             fail_msg("row %zu: " SV_FMT, i, SV_ARG(text));
         assert_true(sv_starts(text, way == OFFER_DIRECT ? SV("direct: ") : SV("relayed: ")));
+        bool plainly = offer_way_plain(sv_of(rows[i].offer), rows[i].from, rows[i].to, &text);
+        assert_int_equal(plainly, rows[i].offer == plain && way == OFFER_DIRECT);
+    }
+}
+
+/* What is plain at first sight, and what has to be read. */
+static void most_need_not_be_read(void **state)
+{
+    (void)state;
+    struct offer_party a = {.source = world_ip("192.0.2.1", 5060)};
+    struct offer_party b = {.source = world_ip("192.0.2.2", 5060)};
+    static const struct {
+        const char *offer;
+        bool plain;
+    } rows[] = {
+        {HEAD "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=fmtp:101 0-15\r\n", true},
+        {HEAD "m=audio 4000 RTP/AVP 0\nm=video 4002 RTP/AVPF 96\na=rtcp-fb:96 nack\n", true},
+        {"v=0\ns=-\nm=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.1\n", true},
+        {"v=0\ns=-\nm=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\n"
+         "m=video 4002 RTP/AVP 96\n",
+         false},
+        {"v=0\ns=-\nm=audio 4000 RTP/AVP 0\n", false},
+        {HEAD, false},
+        {"", false},
+        {HEAD "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\n", false},
+        {"v=0\nc=IN IP4 192.0.2.11\nm=audio 4000 RTP/AVP 0\n", false},
+        {"v=0\nc=IN IP4 192.0.2.1/127\nm=audio 4000 RTP/AVP 0\n", false},
+        {"v=0\nc=IN IP4 192.0.2\nm=audio 4000 RTP/AVP 0\n", false},
+        {"v=0\nc=IN IP6 ::1\nm=audio 4000 RTP/AVP 0\n", false},
+        {HEAD "m=audio 0 RTP/AVP 0\n", false},
+        {HEAD "m=audio 4000 RTP/SAVP 0\n", false},
+        {HEAD "m=audio 4000 UDP/TLS/RTP/SAVPF 0\n", false},
+        {HEAD "m=audio  RTP/AVP 0\n", false},
+        {HEAD "m=image 4000 udptl t38\n", false},
+        {HEAD "m=audio 4000 RTP/AVP 0\na=crypto:1 x\n", false},
+        {HEAD "m=audio 4000 RTP/AVP 0\na=candidate:1 x\n", false},
+        {HEAD "a=ice-ufrag:abcd\nm=audio 4000 RTP/AVP 0\n", false},
+        {HEAD "a=fingerprint:sha-256 00\nm=audio 4000 RTP/AVP 0\n", false},
+        {HEAD "m=audio 4000 RTP/AVP 0\nno line\n", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        sv text;
+        if (offer_way_plain(sv_of(rows[i].offer), &a, &b, &text) != rows[i].plain)
+            fail_msg("row %zu", i);
     }
 }
 
@@ -768,6 +812,7 @@ int main(void)
         TEST(we_answer_by_the_policys_order),
         TEST(who_speaks_ice_is_offered_it),
         TEST(the_way_is_direct_between_alike_neighbours),
+        TEST(most_need_not_be_read),
         TEST(memory_may_end_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

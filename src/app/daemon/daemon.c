@@ -92,6 +92,9 @@ static int setup_sip(struct daemon *d)
         rc = ports_new(set->media.first_port, set->media.last_port, &d->ports);
     if (!rc)
         rc = session_shared_new(d->ports, &d->media);
+    if (!rc && !session_shared_dtls(d->media))
+        LOG_WARN("media", "dtls.unsupported",
+                 F_STR("why", "this OpenSSL is not 3.0 or 3.1: browsers get no media"));
     if (!rc && d->mode != DAEMON_OFFLINE)
         rc = fetch_new(&d->fetch);
     struct routing_shared shared = {.sip = d->sip,

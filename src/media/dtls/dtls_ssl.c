@@ -6,7 +6,10 @@
  * the time itself, which dtls_ssl_resend puts into the past. The records of the flight must be
  * written anew by OpenSSL: octets sent twice have numbers that were seen, and are dropped as replayed
  * (RFC 6347 §4.1.2.6). Up to 3.1 the pointer is to the time that counts; from 3.2 on it is to a copy on the
- * stack, so such an OpenSSL is refused (dtls_ssl_setup), and dtls_shared_new tries it out besides. */
+ * stack, so such an OpenSSL is refused (dtls_ssl_setup), and dtls_shared_new tries it out besides. What 3.2 has for
+ * it in public (DTLS_set_timer_cb, DTLSv1_get_timeout, SSL_handle_events) only waits for the clock on the wall:
+ * no call makes the timer fire. Nor does a timer that always has: OpenSSL looks at it with each read, would send again
+ * with each datagram that comes, and gives up after twelve times. */
 #include "dtls/dtls_priv.h"
 #include <openssl/x509.h>
 

@@ -148,12 +148,18 @@ void session_retold(struct sessions *m, struct session_id id, unsigned side)
 
 /* ---- what is ours ---- */
 
+struct offer_ip session_ip(const struct addr *a)
+{
+    struct offer_ip ip = {.n = a->family == 4 ? 4 : a->family == 6 ? 16 : 0, .port = a->port};
+    memcpy(ip.ip, a->ip, ip.n);
+    return ip;
+}
+
 static struct offer_ip told_port(const struct session_party *p, uint16_t port)
 {
     struct addr a = session_told(p);
-    struct offer_ip ip = {.n = a.family == 4 ? 4 : 16, .port = port};
-    memcpy(ip.ip, a.ip, ip.n);
-    return ip;
+    a.port = port;
+    return session_ip(&a);
 }
 
 enum err session_ours(struct sessions *m, struct session_id id, unsigned side, unsigned flags,

@@ -29,6 +29,8 @@ struct session_config {
 };
 /* What the workers of a process have in common: ports (borrowed), our DTLS certificate. Errors: ERR_NOMEM, ERR_IO. */
 MUST_USE enum err session_shared_new(struct ports *ports, struct session_shared **ret_shared);
+/* False: with this OpenSSL there is no DTLS-SRTP (dtls.h), and none is offered. */
+bool session_shared_dtls(const struct session_shared *s);
 void session_shared_free(struct session_shared *s);
 
 /* Errors: ERR_NOMEM. */
@@ -43,6 +45,9 @@ struct session_id {
 };
 enum { SESSION_DIGITS = 20 };
 enum { SESSION_OFFERER, SESSION_ANSWERER, SESSION_SIDES }; /* of the first offer, for good */
+
+/* An address in the terms of descriptions; family 0: none. */
+struct offer_ip session_ip(const struct addr *a);
 
 /* Who is on a side. */
 struct session_party {

@@ -192,6 +192,8 @@ static enum err apply_component(struct transport *t, enum relay_component c, boo
 
 enum err session_dtls_apply(struct transport *t, const struct offer_leg *o)
 {
+    if (!t->session->all->shared->dtls)
+        return ERR_UNSUPPORTED;
     bool same;
     TRY(keep_trust(t, o, &same));
     if (t->kept && same && !t->other_certificate && t->dtls_client == o->dtls_client)
@@ -212,7 +214,8 @@ enum err session_dtls_apply(struct transport *t, const struct offer_leg *o)
 /* A peer that has not ended its handshake sends again what we have lost, and meets one that begins. */
 enum err session_dtls_resume(struct transport *t)
 {
-    if (t->keying != OFFER_DTLS || t->kept || !t->dtls_client || !t->open)
+    if (t->keying != OFFER_DTLS || t->kept || !t->dtls_client || !t->open ||
+        !t->session->all->shared->dtls)
         return ERR_OK;
     for (unsigned c = 0; c < (t->relay.mux ? 1 : RELAY_COMPONENTS); c++) {
         TRY(make_mine(t, c, true, false));
@@ -278,6 +281,8 @@ static bool possible(struct transport *t, enum relay_component c, const struct a
 {
     const struct session *s = t->session;
     const struct relay_path *p = &t->relay.path[c];
+    if (!s->all->shared->dtls)
+        return false;
     if (!s->applied)
         return checked;
     if (t->keying != OFFER_DTLS || (t->kept && t->dtls_client))

@@ -49,7 +49,8 @@ void session_keys_new(struct session *s)
 
 enum err session_keys_ours(struct session *s, unsigned side, unsigned flags, struct offer_ours *o)
 {
-    o->fingerprint = dtls_shared_fingerprint(s->all->shared->dtls);
+    if (s->all->shared->dtls)
+        o->fingerprint = dtls_shared_fingerprint(s->all->shared->dtls);
     o->setup = SDP_ACTPASS;
     for (unsigned i = 0; i < s->lines; i++) {
         const struct transport *t = s->transport[side][i];
@@ -221,12 +222,17 @@ enum err session_shared_new(struct ports *ports, struct session_shared **ret_sha
         return ERR_NOMEM;
     s->ports = ports;
     enum err rc = dtls_shared_new(&c, &s->dtls);
-    if (rc) {
+    if (rc && rc != ERR_UNSUPPORTED) {
         mem_free(s);
         return rc;
     }
     *ret_shared = s;
     return ERR_OK;
+}
+
+bool session_shared_dtls(const struct session_shared *s)
+{
+    return s->dtls != NULL;
 }
 
 void session_shared_free(struct session_shared *s)

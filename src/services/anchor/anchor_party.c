@@ -2,13 +2,6 @@
 /* What is known of a side: where it is, what it is, how offers are put to it. */
 #include "anchor/anchor_priv.h"
 
-static struct offer_ip ip_of(const struct addr *a)
-{
-    struct offer_ip ip = {.n = a->family == 4 ? 4 : a->family == 6 ? 16 : 0, .port = a->port};
-    memcpy(ip.ip, a->ip, ip.n);
-    return ip;
-}
-
 /* It stands in a network of this house. */
 static bool is_local(const struct settings *set, const struct addr *a)
 {
@@ -41,7 +34,7 @@ static void of_flow(struct anchor *a, const struct settings *set, const struct f
     bool web = f->transport == SIP_T_WS || f->transport == SIP_T_WSS;
     *ret = (struct party){
         .media = {.local = f->local, .advertise = advertised(a, f), .source = *source},
-        .facts = {.source = ip_of(source), .web = web, .local = is_local(set, source)},
+        .facts = {.source = session_ip(source), .web = web, .local = is_local(set, source)},
         .profile = web                                     ? OFFER_WEB
                    : set->media.srtp == MEDIA_SRTP_REQUIRE ? OFFER_SAVP
                                                            : OFFER_AVP,

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* session_form_test.c: a process dies in the middle of a call, and another picks it up; libsrtp2 listens. */
 #include "session_world.h"
-#include "dtls/dtls.h"
-#include "ice/ice_lite.h"
+#include "session/session_priv.h"
 #include "stunmsg/stunmsg.h"
 
 enum { SOURCE = 0x1111, PEER = 0x2222, REPORT = 28, SENT_MAX = 4096, HEAD = 14 };
@@ -505,6 +504,28 @@ static void keys_of_dtls_are_enough(void **state)
     dtls_shared_free(phones);
 }
 
+/* With an OpenSSL that media/dtls refuses: the rest goes on. */
+static void without_dtls_none_is_offered(void **state)
+{
+    static struct offer_ours o;
+    (void)state;
+    start(SUITE_AES_CM_128_HMAC_SHA1_80);
+    assert_true(session_shared_dtls(shared));
+    dtls_shared_free(shared->dtls);
+    shared->dtls = NULL;
+    assert_false(session_shared_dtls(shared));
+    assert_int_equal(session_ours(sessions, id, 1, 0, &o), ERR_OK);
+    assert_int_equal(o.fingerprint.n, 0);
+    apply();
+    checked(ours[0], phone[0]);
+    send_octets(phone[0], 0, "\x16\xfe\xfd nonsense", 12);
+    both_speak(1, 5);
+    write_form(SESSION_LAST);
+    plan->streams[0].leg[1].keying = OFFER_DTLS;
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_UNSUPPORTED);
+    peer_end();
+}
+
 /* ---- what is no form ---- */
 
 static void what_is_not_a_form_changes_nothing(void **state)
@@ -564,6 +585,7 @@ int main(void)
         cmocka_unit_test(what_is_still_to_be_answered_is_kept),
         cmocka_unit_test(the_time_to_learn_is_what_it_was),
         cmocka_unit_test(keys_of_dtls_are_enough),
+        cmocka_unit_test(without_dtls_none_is_offered),
         cmocka_unit_test(what_is_not_a_form_changes_nothing),
     };
     if (crypto_start() || srtp_init())

@@ -8,6 +8,7 @@
  * the user may do anything then; the struct outlives the outermost of our functions that is on the stack. */
 #include "dtls/dtls_priv.h"
 #include "mem/mem.h"
+#include <openssl/rand.h>
 
 enum {
     ALL_SUITES = (1 << DTLS_SUITES) - 1,
@@ -384,7 +385,7 @@ enum err dtls_shared_new(const struct dtls_shared_config *c, struct dtls_shared 
     struct dtls_shared *s = MEM_NEW(struct dtls_shared);
     if (!s)
         return ERR_NOMEM;
-    enum err rc = crypto_random(s->secret, sizeof(s->secret));
+    enum err rc = RAND_bytes(s->secret, sizeof(s->secret)) == 1 ? ERR_OK : ERR_IO;
     if (!rc)
         rc = dtls_ssl_setup(s);
     if (!rc)

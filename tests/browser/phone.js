@@ -64,10 +64,12 @@ async function tone(hz) {
     return out.stream;
 }
 
-const media = () => ({ mediaStream: sound, pcConfig: { iceServers: [] } });
+let iceServers = [];
+const media = () => ({ mediaStream: sound, pcConfig: { iceServers } });
 
 window.phone = {
-    async start({ socket, user, password, domain, hz, trace }) {
+    async start({ socket, user, password, domain, hz, servers, trace }) {
+        iceServers = servers ?? [];
         sound = await tone(hz);
         if (trace)
             JsSIP.debug.enable('JsSIP:*');

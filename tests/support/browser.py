@@ -187,15 +187,16 @@ class Chromium:
             raise RuntimeError("%s: %s" % (method, reply["error"]))
         return reply["result"]
 
-    def phone(self, user, password, domain, socket, hz=440):
-        return BrowserPhone(self, user, password, domain, socket, hz)
+    def phone(self, user, password, domain, socket, hz=440, servers=()):
+        return BrowserPhone(self, user, password, domain, socket, hz, servers)
 
 
 class BrowserPhone:
-    """A page with a phone; its events are named as those of support.phone.Phone, and so are its verbs."""
+    """A page with a phone; its events are named as those of support.phone.Phone, and so are its verbs.
+    servers: what JavaScript calls iceServers."""
 
-    def __init__(self, browser, user, password, domain, socket, hz=440):
-        self.browser, self.user, self.password = browser, user, password
+    def __init__(self, browser, user, password, domain, socket, hz=440, servers=()):
+        self.browser, self.user, self.password, self.servers = browser, user, password, list(servers)
         self.domain, self.socket, self.hz = domain, socket, hz
         self.events, self.console, self.changed = [], [], browser.changed
         self.target = self.session = None
@@ -226,7 +227,7 @@ class BrowserPhone:
             time.sleep(0.02)
         self.evaluate("phone.start(%s)" % json.dumps({
             "socket": self.socket, "user": self.user, "password": self.password, "domain": self.domain,
-            "hz": self.hz}))
+            "hz": self.hz, "servers": self.servers}))
 
     def stop(self):
         if self.target:

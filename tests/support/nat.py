@@ -79,18 +79,19 @@ class Lab:
             self.ip(side, "route", "add", "default", "via", lan)
             run("ip", "netns", "exec", self.space(gate), "sysctl", "-qw", "net.ipv4.ip_forward=1")
 
-    def behind(self, side, kind):
-        """What kind of NAT a phone is behind: keeps its ports, or makes them up for each destination."""
+    def behind(self, side, kind, udp=True):
+        """What kind of NAT a phone is behind: keeps its ports, or makes them up for each destination.
+        Without udp, it is a firewall as well, which lets only TCP through."""
         run("ip", "netns", "exec", self.space("gw" + side), "nft", "-f", "-", text="""
             flush ruleset
             table ip nat {
                 chain out { type nat hook postrouting priority 100; oifname "wan" %s; }
             }
             table ip gate {
-                chain through { type filter hook forward priority 0;
+                chain through { type filter hook forward priority 0; %s
                     iifname "wan" ct state established,related accept; iifname "wan" drop; }
             }
-            """ % KINDS[kind])
+            """ % (KINDS[kind], "" if udp else "meta l4proto != tcp drop;"))
 
     @contextlib.contextmanager
     def inside(self, place):

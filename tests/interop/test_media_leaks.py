@@ -16,6 +16,7 @@ def test_calls_with_media_leave_nothing_behind(heavy):
     warm = 2000 if heavy else 1500  # until every table and pool has its size
     with media.house(CONFIG) as (server, alice, bob):
         def a_round(calls):
+            assert bob.register().status == 200  # for another 300 s
             with media.SoundCallee(bob):
                 for number in range(calls):
                     answer, call = media.dial(alice)

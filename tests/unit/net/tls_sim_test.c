@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <cmocka.h>
 #include "sim/sim.h"
 #include "tls_pems.h"
@@ -264,6 +265,13 @@ static void measure(size_t *ret_up, size_t *ret_down)
     scene_end(&c);
 }
 
+/* Densely where the handshake is, else now and then; every octet with TANDEM_HEAVY. */
+static size_t step(size_t at, size_t dense, size_t sparse)
+{
+    size_t often = getenv("TANDEM_HEAVY") ? 1 : 3;
+    return often * (at > 1500 ? sparse : dense);
+}
+
 static void cut_anywhere(void **state)
 {
     static struct scene c;
@@ -273,7 +281,7 @@ static void cut_anywhere(void **state)
     measure(&n[0], &n[1]);
     assert_true(n[0] > SAID && n[1] > SAID);
     for (int down = 0; down < 2; down++)
-        for (size_t at = 0; at<n[down]; at += at> 1500 ? 7 : 1) {
+        for (size_t at = 0; at < n[down]; at += step(at, 1, 7)) {
             scene_start(&c, at);
             struct way *w = down ? &c.down : &c.up;
             w->cut_at = at;
@@ -297,7 +305,7 @@ static void change_anywhere(void **state)
     size_t live = mem_live();
     measure(&n[0], &n[1]);
     for (int down = 0; down < 2; down++)
-        for (size_t at = 0; at<n[down]; at += at> 1500 ? 19 : 2) {
+        for (size_t at = 0; at < n[down]; at += step(at, 2, 19)) {
             scene_start(&c, at);
             struct way *w = down ? &c.down : &c.up;
             w->flip_at = at;
@@ -313,7 +321,7 @@ static void change_anywhere(void **state)
             scene_end(&c);
             assert_int_equal(mem_live(), live);
         }
-    assert_true(found > 500);
+    assert_true(found > 150);
     assert_true(harmless < 10);
 }
 

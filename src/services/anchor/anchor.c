@@ -126,6 +126,8 @@ struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_
 
 static void passage_free(struct anchor_passage *p)
 {
+    if (p->exchange)
+        p->exchange->asks = false;
     exchange_hold(&p->exchange, NULL);
     if (p->dialog)
         dialog_release(p->dialog);
@@ -203,6 +205,13 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
 }
 
 /* In a dialog what comes while an offer waits for its answer is that (RFC 3262 §5), else an offer. */
+/* RFC 3261 §14.2, 3311 §5.2: who has offered and waits takes no offer. Both sides have; the one that came first goes on. */
+static bool crosses(const struct anchor_passage *p)
+{
+    const struct exchange *x = p->dialog->exchange;
+    return x && x != p->exchange && x->asks && !x->answered && x->offerer != p->sender;
+}
+
 static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passing *m,
                               struct proxy_body_new *ret)
 {
@@ -215,10 +224,16 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
         exchange_hold(&p->exchange, d->exchange);
     if (sv_present(m->description) && !d->ended) {
         p->offered = !p->exchange || p->exchange->offerer == p->sender;
+        if (p->offered && crosses(p)) {
+            ret->status = 491;
+            return PROXY_BODY_REFUSE;
+        }
         act = p->offered
                   ? anchor_offer(d, p->set, p->sender, m->description, &p->exchange, p->cseq,
                                  m->arena, ret)
                   : anchor_answer(d, p->set, p->sender, m->description, p->exchange, m->arena, ret);
+        if (p->offered && p->exchange)
+            p->exchange->asks = act == PROXY_BODY_REPLACE;
     }
     struct reach *r = &d->reach[p->sender];
     if (!d->ended && !d->direct)
@@ -310,6 +325,8 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         note_number(d, m->rx);
     }
     enum proxy_body act = PROXY_BODY_PASS;
+    if (m->status >= 200 && p->exchange)
+        p->exchange->asks = false;
     unsigned from = p->dialog ? !p->sender : CALLEE;
     struct exchange **slot = p->dialog ? &p->exchange : &d->first;
     if (m->status > 100 && m->status < 300)

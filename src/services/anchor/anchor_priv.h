@@ -31,6 +31,7 @@ struct exchange {
     unsigned offerer;
     uint32_t cseq; /* of its request, as that one's sender counts */
     bool answered;
+    bool asks;                 /* it is in a request within the dialog that waits for its answer */
     struct text offer, passed; /* as it came, as it went on */
     struct text answer, told;  /* likewise: the same comes again in every 18x and 2xx */
 };

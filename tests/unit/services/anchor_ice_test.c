@@ -235,6 +235,41 @@ static void a_restart_is_answered_with_one(void **state)
     udp_close(moved.udp);
 }
 
+/* Agents tell each other at once what they have chosen. Whose offer comes second hears so, and the first is answered. */
+static void offers_that_cross_are_kept_apart(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE], first[MESSAGE];
+    begin(m, "i9", ok);
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE")), at_alice = our_port(ok);
+    struct ice_secret ours = ours_in(ok);
+    assert_int_equal(check(m, &m->port[ALICE], at_alice, &ours, true), 0);
+    rig_clear(m->r);
+    say(m->r, BOB,
+        with(inside(m, BOB, "INVITE", ALICE_AT, REVERSED, "i9", ok, 2),
+             sdp("192.0.2.12", "0", "")));
+    snprintf(first, sizeof(first), "%s", find_raw(m->r, ALICE, "INVITE"));
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "i9", ok, 2),
+             sdp("192.0.2.11", "0", ICE_OF("0"))));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 491 "), 1);
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    say(m->r, ALICE, with(reply(first, 200, NULL, CONTACT), sdp("192.0.2.11", "0", ICE_OF("0"))));
+    our_port(find_raw(m->r, BOB, "SIP/2.0 200 "));
+    say(m->r, BOB, inside(m, BOB, "ACK", ALICE_AT, REVERSED, "i9", ok, 2));
+    /* one that is refused stands in nobody's way */
+    rig_clear(m->r);
+    say(m->r, BOB,
+        with(inside(m, BOB, "INVITE", ALICE_AT, REVERSED, "i9", ok, 3),
+             sdp("192.0.2.12", "0", "")));
+    say(m->r, ALICE, reply(find_raw(m->r, ALICE, "INVITE"), 491, NULL, ""));
+    offers(m, "i9", ok, 3, ICE_OF("0"), first);
+    our_port(first);
+    assert_true(bob_is_heard(m, at_bob, &m->port[ALICE]));
+    assert_true(alice_is_heard(m, at_alice));
+    hang_up(m, "i9", ok);
+}
+
 /* RFC 8445 §19.5: who falls silent is sent nothing any more, who speaks is never cut off. */
 static void who_falls_silent_is_sent_nothing(void **state)
 {
@@ -338,7 +373,8 @@ static void trickled_candidates_are_answered_here(void **state)
     bob_says(m, ";+sip.ice");
     begin(m, "i7", ok);
     struct session_id none;
-    assert_false(anchor_find(m->anchor, SV("i7"), SV("a1"), SV("b"), &none));
+    sv why;
+    assert_false(anchor_find(m->anchor, SV("i7"), SV("a1"), SV("b"), &none, &why));
     rig_clear(m->r);
     say(m->r, ALICE, trickled(m, "i7", ok, 2, body));
     assert_string_equal(body_of(find_raw(m->r, BOB, "INFO")), body);
@@ -353,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_offered_ice_is_offered_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_caller_with_sip_ice_is_offered_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restart_is_answered_with_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(offers_that_cross_are_kept_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(who_falls_silent_is_sent_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(candidates_that_lead_nowhere_do_no_harm, setup, teardown),
         cmocka_unit_test_setup_teardown(trickled_candidates_are_answered_here, setup, teardown),

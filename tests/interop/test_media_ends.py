@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Relayed calls that go wrong or end: no codec in common, media that falls silent, a server that dies."""
+import time
+
+from support import media
+from support.media import DOMAIN, PASSWORD
+from support.phone import Phone
+
+
+def ended_by_us(phone, timeout=15):
+    """The BYE that comes to a raw phone; it is answered."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        message = phone.receive(0.5)
+        if message is not None and not message.is_response and message.method == "BYE":
+            phone.send(phone.response(message, 200, "OK"))
+            return message
+    return None
+
+
+def nothing_left(server):
+    return media.wait(lambda: server.metric("tandem_media_sessions") == 0 and server.metric("tandem_calls ") == 0, 5)
+
+
+def test_who_answers_with_another_codec_hears_bye_and_the_caller_both_lists():
+    with media.house("media: {transcode: never, mode: always}\n") as (server, alice, bob):
+        bob.codecs = (8,)
+        answer, made = media.call(alice, bob)
+        assert made is None and answer.status == 488, answer.octets
+        assert answer["warning"].startswith("305 "), answer.octets
+        assert "PCMU" in answer["warning"] and "PCMA" in answer["warning"], answer.octets
+        assert media.wait(lambda: bob.methods() == ["INVITE", "ACK", "BYE"], 3), bob.methods()
+        bye = bob.callee.requests[-1]
+        assert bye["reason"].startswith("SIP;cause=488;") and bye["cseq"].split()[1] == "BYE"
+        assert nothing_left(server)
+
+
+def test_when_both_fall_silent_both_hear_bye():
+    with media.house("media: {mode: always, silence: 5s}\n") as (server, alice, bob):
+        with media.SoundCallee(bob):
+            answer, made = media.dial(alice)
+            assert made is not None, answer
+            media.talk((alice, bob), 1)
+            assert alice.sound.marks() and bob.sound.marks()
+            bye = ended_by_us(alice)
+            assert bye is not None
+            assert bye["reason"] == 'SIP;cause=408;text="no media from either side"', bye.octets
+            assert media.wait(lambda: "BYE" in bob.methods(), 3)
+            assert bob.callee.requests[-1]["reason"] == bye["reason"]
+            assert nothing_left(server)
+
+
+def test_when_a_phone_dies_the_other_is_not_left_alone():
+    with media.house("media: {mode: always, silence: 5s}\n") as (server, _, bob):
+        server.add_user("carol", PASSWORD)
+        with Phone("carol", PASSWORD, DOMAIN, server.proxy("udp")) as carol, media.SoundCallee(bob):
+            assert carol.registers()
+            carol.dial("sip:bob@" + DOMAIN)
+            assert media.wait(lambda: "ACK" in bob.methods(), 8), bob.methods()
+            media.talk((bob,), 1)
+            assert bob.sound.got
+            carol.process.kill()
+            assert media.wait(lambda: "BYE" in bob.methods(), 15), bob.methods()
+            assert bob.callee.requests[-1]["reason"].startswith("SIP;cause=408;")
+            assert nothing_left(server)
+
+
+def test_a_call_ends_as_its_phones_say_though_the_server_died():
+    with media.house("media: {mode: always}\n") as (server, alice, bob):
+        with media.SoundCallee(bob):
+            answer, made = media.dial(alice)
+            assert made is not None, answer
+            media.talk((alice, bob), 0.5)
+            server.kill()
+            server.start()
+            bye = made.bye()
+            assert bye is not None and bye.status == 200, bye
+            assert "BYE" in bob.methods()
+            assert server.is_alive() and nothing_left(server)
+        # and the next call is as any other
+        answer, bye = media.call(alice, bob, lambda: media.talk((alice, bob), 0.3))
+        assert answer.status == 200 and bye.status == 200
+        assert nothing_left(server)

@@ -252,8 +252,12 @@ static enum proxy_body on_request(void *arg, void **leg, const struct proxy_pass
     arena_reset(&p->anchor->scratch);
     if (m->why)
         LOG_INFO("anchor", "media.unread", F_STR("why", m->why));
-    if (p->dialog)
+    if (p->dialog) {
+        const struct dialog *d = p->dialog;
+        if (!d->direct || d->reach[CALLER].raise || d->reach[CALLEE].raise)
+            *leg = p; /* a 2xx that comes again is ours to change, too */
         return inside(p, m, ret);
+    }
     return outside(p, leg, m, ret);
 }
 
@@ -390,7 +394,8 @@ static bool on_refused(void *arg, void **leg, uint16_t status)
 static void on_leg_gone(void *arg, void *leg)
 {
     struct dialog *d = leg;
-    (void)arg;
+    if (leg == arg) /* a request within a dialog */
+        return;
     exchange_hold(&d->first, NULL);
     if (!d->stands)
         dialog_end(d);

@@ -221,6 +221,8 @@ static void settle(uint8_t a, uint8_t b)
         .codecs_n = 5,
         .transcode = !(a & 16),
         .t38 = !(a & 32),
+        .dtmf = (enum offer_dtmf)(a >> 6),
+        .keys = {{b & 1, b & 2, b & 4}, {b & 2, b & 4, b & 1}},
     };
 }
 

@@ -111,10 +111,10 @@ MUST_USE enum err session_sound(struct sessions *m, struct session_id id, uint32
 MUST_USE enum err session_play(struct sessions *m, struct session_id id, struct file_sound *sound,
                                bool loop);
 /* A key that this side has pressed, and said elsewhere (INFO), is put into what goes to the other: as an event or a tone,
- * after those before it; ms 0: a usual one. Errors: ERR_NOTFOUND (no session, no sound in it), ERR_EXISTS (the side says its
+ * after those before it; ms 0: a usual one. known: it was told by on_digit before, or did not get there otherwise. Errors: ERR_NOTFOUND (no session, no sound in it), ERR_EXISTS (the side says its
  * keys in its stream, too: this one is known), ERR_UNSUPPORTED (the plan does not say `digits` of the other), ERR_TOOBIG. */
 MUST_USE enum err session_digit(struct sessions *m, struct session_id id, unsigned side, char digit,
-                                uint32_t ms);
+                                uint32_t ms, bool known);
 void session_end(struct sessions *m, struct session_id id);
 /* When the last packet of this side was taken (loop_now); since session_apply. Errors: ERR_NOTFOUND. */
 MUST_USE enum err session_heard(struct sessions *m, struct session_id id, unsigned side,

@@ -77,14 +77,14 @@ static struct leg *leg_of_sound(struct session *s, unsigned side)
 }
 
 enum err session_digit(struct sessions *m, struct session_id id, unsigned side, char digit,
-                       uint32_t ms)
+                       uint32_t ms, bool known)
 {
     struct session *s = session_find(m, id);
     struct leg *l = s && !s->alone ? leg_of_sound(s, side) : NULL;
     usec now = loop_now(m->loop);
     if (!l)
         return ERR_NOTFOUND;
-    if (l->events_heard || (l->tone == digit && now - l->tone_at < SAME))
+    if (!known && (l->events_heard || (l->tone == digit && now - l->tone_at < SAME)))
         return ERR_EXISTS;
     if (!l->coder)
         return ERR_UNSUPPORTED;
@@ -146,8 +146,15 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
         c.seq = (uint16_t)chance;
         c.ts = (uint32_t)(chance >> 32);
     }
-    session_coder_done(l);
-    return make(l, &c);
+    struct transcode *former = l->coder;
+    if (former)
+        loop_timer_cancel(s->all->loop, &l->tick);
+    l->coder = NULL;
+    rc = make(l, &c);
+    if (!rc && former)
+        transcode_succeed(l->coder, former);
+    transcode_free(former);
+    return rc;
 }
 
 enum err session_coder_resume(struct leg *l, const struct transcode_config *c)

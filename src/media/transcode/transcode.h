@@ -121,6 +121,8 @@ void transcode_tick(struct transcode *t, usec now);
  * usual one. on_digit is not called. Errors: ERR_RANGE: no digit, ERR_TOOBIG: too many wait, ERR_UNSUPPORTED: TOLD. */
 MUST_USE enum err transcode_send_digit(struct transcode *t, usec now, char digit, uint32_t ms);
 
+/* t goes on where former was: what still comes of a key that has ended there is not news. */
+void transcode_succeed(struct transcode *t, const struct transcode *former);
 /* What the receiver reports lost (RTCP), 0 to 100: decides on repair data. */
 void transcode_set_loss(struct transcode *t, unsigned percent);
 /* Where the outgoing stream stands: the next packet's numbers. For what goes on with it. */

@@ -189,6 +189,14 @@ void transcode_event_forget(struct transcode *t, usec now)
     t->event_in = (struct event_in){0};
 }
 
+void transcode_succeed(struct transcode *t, const struct transcode *former)
+{
+    if (former->event_in.on)
+        return;
+    t->event_in.rx = former->event_in.rx;
+    t->event_in.hz = former->event_in.hz;
+}
+
 /* ---- tones that are heard ---- */
 
 static void tone_ends(struct transcode *t, uint64_t at)

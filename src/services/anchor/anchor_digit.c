@@ -52,7 +52,7 @@ bool anchor_digit_info(struct dialog *d, unsigned from, struct rx *rx, struct in
     }
     char digit = dtmf_char(event);
     learn_sender(d, from, form);
-    switch (session_digit(a->sessions, d->session, from, digit, ms)) {
+    switch (session_digit(a->sessions, d->session, from, digit, ms, false)) {
     case ERR_OK:
         stat_inc(&a->loop->stats, STAT_MEDIA_KEYS);
         return true;
@@ -79,7 +79,7 @@ static bool never(uint16_t status)
 
 static void put_in(struct dialog *d, unsigned from, char digit, uint32_t ms)
 {
-    if (session_digit(d->anchor->sessions, d->session, from, digit, ms))
+    if (session_digit(d->anchor->sessions, d->session, from, digit, ms, true))
         LOG_DEBUG("anchor", "key.lost", F_SV("call", text_sv(&d->call_id)));
 }
 

@@ -139,7 +139,7 @@ static void connect(struct phones *p, struct media_rig *m, const char *call, enu
 static void bob_answers(struct phones *p)
 {
     struct rig *r = p->m->r;
-    for (; p->answered < r->peer[BOB].n; p->answered++) {
+    for (; p->says && p->answered < r->peer[BOB].n; p->answered++) {
         const char *rq = r->peer[BOB].raw[p->answered], *signal = strstr(rq, "\r\n\r\nSignal=");
         if (strncmp(rq, "INFO ", 5) != 0)
             continue;
@@ -394,6 +394,27 @@ static void who_refuses_info_gets_tones(void **state)
     }
 }
 
+static void keys_that_wait_for_a_refusal_are_not_lost(void **state)
+{
+    static struct phones p;
+    char events[64], tones[64];
+    connect(&p, *state, "d8", EVENTS, BY_INFO);
+    silence(&p, 5);
+    p.says = 0;
+    for (const char *k = "15#"; *k; k++)
+        press(&p, EVENTS, *k);
+    const char *first = find_raw(p.m->r, BOB, "INFO");
+    assert_non_null(strstr(first, "\r\n\r\nSignal=1\r\n")); /* the others wait for its answer */
+    for (unsigned i = 0; i < p.m->r->peer[BOB].n; i++)
+        assert_null(strstr(p.m->r->peer[BOB].raw[i], "Signal=5"));
+    say(p.m->r, BOB, reply(first, 415, NULL, ""));
+    silence(&p, 60);
+    heard_by_bob(&p, events, tones);
+    assert_string_equal(tones, "15#");
+    assert_string_equal(events, "");
+    over(&p);
+}
+
 /* Some phones send events and INFO for one press. */
 static void who_says_a_key_twice_is_heard_once(void **state)
 {
@@ -470,6 +491,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_key_comes_once_by_each_way, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_events_are_made_good, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_info_gets_tones, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_that_wait_for_a_refusal_are_not_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(who_says_a_key_twice_is_heard_once, setup, teardown),
         cmocka_unit_test_setup_teardown(media_dtmf_is_followed, setup, teardown),
     };

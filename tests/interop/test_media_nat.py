@@ -15,13 +15,18 @@ HZ = {"a": 440, "b": 1000}
 
 
 @pytest.fixture(scope="module")
-def lab():
-    with nat.lab() as made:
-        with made.inside("srv"):
-            server = Server(addresses=[nat.SERVER])
-            with server:
-                server.add_users(HZ, PASSWORD)
-                yield made, server
+def place():
+    """The laboratory; everything runs where the server is, unless it says otherwise."""
+    browser.bundle()  # while there is a network
+    with nat.lab() as made, made.inside("srv"):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lab(place):
+    with Server(addresses=[nat.SERVER]) as server:
+        server.add_users(HZ, PASSWORD)
+        yield place, server
 
 
 @pytest.mark.parametrize("far", nat.KINDS)
@@ -59,24 +64,21 @@ def test_phones_behind_nats_hear_each_other(lab, near, far):
 # --- a browser where only TCP passes -------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def closed():
-    """(lab, server, pages): only TCP leaves the place "a", and the page is served there."""
-    browser.bundle()  # made while there is a network
-    with nat.lab() as made:
-        made.behind("a", "random", udp=False)
-        with made.inside("a"):
-            pages = browser.Pages()
-        with pages, made.inside("srv"):
-            doors = "turn: {listen: ['udp:%s:3478', 'tcp:%s:3478', 'tls:%s:5349']}\n" % ((nat.SERVER,) * 3)
-            with Server(doors, addresses=[nat.SERVER], doors=("ws",), origins=[pages.origin]) as server:
-                server.add_users(["page", "desk"], PASSWORD)
-                yield made, server, pages
+def closed(place):
+    """(lab, server, pages): the page is served in the place "a"."""
+    with place.inside("a"):
+        pages = browser.Pages()
+    doors = "turn: {listen: ['udp:%s:3478', 'tcp:%s:3478', 'tls:%s:5349']}\n" % ((nat.SERVER,) * 3)
+    with pages, Server(doors, addresses=[nat.SERVER], doors=("ws",), origins=[pages.origin]) as server:
+        server.add_users(["page", "desk"], PASSWORD)
+        yield place, server, pages
 
 
 @pytest.mark.parametrize("kind", ["turn:", "turns:"])
 @pytest.mark.parametrize("calls", ["page", "desk"])
 def test_a_browser_without_udp_is_heard_through_turn(closed, kind, calls):
     lab, server, pages = closed
+    lab.behind("a", "random", udp=False)
     given = turn.credentials(server, "page@" + DOMAIN)
     urls = [uri for uri in given["uris"] if uri.startswith(kind) and uri.endswith("transport=tcp")]
     assert urls, given

@@ -131,7 +131,7 @@ static void on_failed(void *arg, enum dtls_why why, sv text)
         printf("%lld phone%u no keys: " SV_FMT "\n", (long long)sim_now(w->sim),
                way->end->phone->index, SV_ARG(text));
     way->dtls_failed = true;
-    w->given_up++;
+    w->given_up += way->live; /* else of a branch that lost */
 }
 
 static void on_closed(void *arg)

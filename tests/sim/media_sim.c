@@ -232,6 +232,8 @@ static void judge(struct media_world *w, struct media_dialog *d, struct media_di
     bool wanted = media_takes(d->end->direction) && media_sends(other->end->direction);
     if (d->way->dtls_failed || other->way->dtls_failed) /* in a net that lost too much */
         return;
+    if (d->end->restarted || other->end->restarted) /* refused: these agents cannot go back */
+        return;
     w->judged++;
     w->silent += !wanted;
     if (wanted ? d->way->heard < HEARD_LEAST : d->way->heard > 0)

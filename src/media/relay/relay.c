@@ -77,7 +77,7 @@ bool relay_send(struct relay_transport *t, enum relay_component c, struct block 
     if (t->mux)
         c = RELAY_RTP;
     struct relay_path *p = &t->path[c];
-    if (!relay_path_send(p)) {
+    if ((t->opaque && !relay_path_is_known(p)) || !relay_path_send(p)) {
         block_unref(b);
         return false;
     }

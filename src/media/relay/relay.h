@@ -13,7 +13,8 @@
  *         nothing is sent to anybody else (RTP bleed).
  *         Nothing is sent to addresses that a description has no business to name (loopback, link-local,
  *         multicast, our own ports; private ones, but by whom signals from such), and to one that never
- *         answers only for some seconds.
+ *         answers only for some seconds. What is no RTP may be anything, a request to a server that believes our
+ *         address too: it goes nowhere but to who has spoken from there, or signals from there.
  * Limits  the ports; STAT_LIMIT_MEDIA_PORTS counts refusals.
  * Threads the loop's. */
 #ifndef RELAY_RELAY_H
@@ -88,6 +89,8 @@ void relay_path_lose(struct relay_path *p);
 /* A packet, proved if the path is secure. True: it is taken. ssrc, seq: of RTP; of RTCP ssrc and 0. */
 bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssrc, uint16_t seq,
                      usec now);
+/* Who is there has spoken, signals from there, or is named by the configuration. */
+bool relay_path_is_known(const struct relay_path *p);
 /* Counts a packet that is to leave. False: it must not. */
 bool relay_path_send(struct relay_path *p);
 
@@ -110,7 +113,8 @@ struct relay_transport {
     const struct relay_handler *h;
     void *arg;
     bool mux;
-    bool opaque;    /* no RTP: all that a possible source sends goes to on_packet (T.38) */
+    bool
+        opaque; /* no RTP: all that a possible source sends goes to on_packet, and to who is known (T.38) */
     uint16_t first; /* port of RTP */
     struct udp *port[RELAY_COMPONENTS];
     struct relay_path path[RELAY_COMPONENTS]; /* with mux that of RTP alone */

@@ -185,11 +185,16 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
     return true;
 }
 
+bool relay_path_is_known(const struct relay_path *p)
+{
+    return p->proved || p->peer.trusted || addr_equal_ip(&p->to, &p->peer.party);
+}
+
 bool relay_path_send(struct relay_path *p)
 {
     if (p->to.family == 0)
         return false;
-    if (p->proved || p->peer.trusted || addr_equal_ip(&p->to, &p->peer.party))
+    if (relay_path_is_known(p))
         return true;
     if (is_local(addr_class(&p->to)))
         return true; /* nobody else's network */

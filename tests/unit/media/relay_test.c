@@ -321,6 +321,40 @@ static void a_range_is_used_up_and_comes_back(void **state)
     net_end();
 }
 
+/* Octets of any kind, as T.38's are taken, would be a request of ours to whoever believes our address. */
+static void what_is_no_media_goes_to_nobody_who_has_not_spoken(void **state)
+{
+    sv invite = SV("INVITE sip:+123@trunk SIP/2.0");
+    struct relay *r;
+    struct relay_transport t;
+    struct addr lo = at_("127.0.0.1:0"), third = at_("127.0.0.4:5060");
+    struct relay_peer peer = {.told = third, .party = at_("127.0.0.3:5060")};
+    (void)state;
+    net_setup(1);
+    assert_int_equal(relay_new(at, ports, &config, &r), ERR_OK);
+    assert_int_equal(relay_open(r, &lo, &handler, NULL, &t), ERR_OK);
+    for (int opaque = 0; opaque < 2; opaque++) {
+        for (int known = 0; known < 3; known++) {
+            struct relay_path *p = &t.path[RELAY_RTP];
+            struct relay_peer as = peer;
+            *p = (struct relay_path){.until = 0};
+            t.opaque = opaque;
+            if (known == 2)
+                as.party = third;
+            relay_path_set(p, &as, false, config.latch, &lo, ports, USEC_S);
+            if (known == 1)
+                assert_true(relay_path_hear(p, &third, 0, 0, USEC_S));
+            struct block *b = block_new(at->blocks, 100);
+            memcpy(b->p, invite.p, invite.n);
+            b->n = (uint32_t)invite.n;
+            assert_int_equal(relay_send(&t, RELAY_RTP, b), !opaque || known);
+        }
+    }
+    relay_close(&t);
+    relay_free(r);
+    net_end();
+}
+
 static void a_packet_goes_through(void **state)
 {
     static const uint8_t rtp[172] = {0x80, 0, 0, 1}, rtcp[8] = {0x80, 201, 0, 1}, stun[20] = {0, 1};
@@ -384,6 +418,7 @@ int main(void)
         cmocka_unit_test(who_signals_from_such_a_network_may_name_it),
         cmocka_unit_test(a_third_party_that_never_answers_is_left_alone_soon),
         cmocka_unit_test(a_range_is_used_up_and_comes_back),
+        cmocka_unit_test(what_is_no_media_goes_to_nobody_who_has_not_spoken),
         cmocka_unit_test(a_packet_goes_through),
     };
     if (ports_new(20000, 29999, &ports))

@@ -101,6 +101,7 @@ static void begins(struct transcode *t, const struct dtmf_news *n)
     in->on = true;
     in->at = t->at;
     in->segment = 0;
+    in->said = 0;
     t->quiet = QUIET_NOT;
     if (t->c.dtmf == TRANSCODE_DTMF_TONES)
         tones_digit(&in->tone, t->rate_hz, dtmf_char(n->event), 0, n->volume);
@@ -120,7 +121,7 @@ static void ends(struct transcode *t, usec now, const struct dtmf_news *n)
     } else if (n->lost_end && events_go_out(t)) {
         struct dtmf_event e = {.event = n->event, .end = true, .volume = n->volume};
         for (int i = 0; i < ENDS; i++)
-            pass_event(t, e, false, line);
+            pass_event(t, e, false, in->said);
     }
     if (end > t->at)
         transcode_jump(t, end);
@@ -140,6 +141,19 @@ static void on_news(struct transcode *t, usec now, const struct dtmf_news *n)
         ends(t, now, n);
     else if (t->c.dtmf == TRANSCODE_DTMF_TONES)
         play(t, now, t->event_in.at + line_of(t->event_in.hz, n->duration));
+}
+
+/* What an event says to have lasted is paid for as sound is: else a packet of eight whole segments, in a slow clock, would
+ * become hundreds in a fast one. */
+static bool pays(struct transcode *t, usec now, int64_t line)
+{
+    struct event_in *in = &t->event_in;
+    if (line > in->said) {
+        if (!transcode_pay(t, now, us_of(line - in->said)))
+            return false;
+        in->said = line;
+    }
+    return true;
 }
 
 void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p, uint32_t hz)
@@ -165,10 +179,10 @@ void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p, u
             on_news(t, now, &news[k]);
             new |= news[k].what == DTMF_BEGINS;
         }
+        int64_t line = line_of(hz, (uint32_t)(ts - rx->begun) + events[i].duration);
         if (events_go_out(t) && rx->ts == ts && rx->event == events[i].event &&
-            events[i].duration > 0)
-            pass_event(t, events[i], new,
-                       line_of(hz, (uint32_t)(ts - rx->begun) + events[i].duration));
+            events[i].duration > 0 && pays(t, now, line))
+            pass_event(t, events[i], new, line);
         ts += events[i].duration;
     }
     t->due = now;

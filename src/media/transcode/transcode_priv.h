@@ -24,6 +24,7 @@ struct event_in {
     bool placed;      /* its timestamp fits to those of the sound */
     int64_t at;       /* where it began */
     unsigned segment; /* of what goes out */
+    int64_t said;     /* of its time, has gone out */
     struct tones tone;
 };
 /* Keys that we send: as events or as tones. */

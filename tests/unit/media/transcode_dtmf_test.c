@@ -153,6 +153,33 @@ static void events_pass_into_the_other_clock(void **state)
     }
 }
 
+/* One packet may say eight segments of a minute each, in a clock that is slower than ours: they are not made sooner than
+ * they could have lasted. */
+static void an_event_passes_no_faster_than_time(void **state)
+{
+    (void)state;
+    struct transcode_config c = config(&codec_pcmu, 0, &codec_opus, 111, 20, 255);
+    struct transcode *t;
+    uint8_t payload[DTMF_EVENTS_MAX * DTMF_EVENT];
+    const struct dtmf_event whole = {.event = 5, .volume = 10, .duration = DTMF_DURATION_MAX};
+    usec now = USEC_S;
+    c.in_event[0].hz = 1000;
+    c.out_event_hz = 48000;
+    t = start_with(&c);
+    for (unsigned i = 0; i < DTMF_EVENTS_MAX; i++)
+        dtmf_put(payload + i * (size_t)DTMF_EVENT, &whole);
+    struct rtpmsg p = {
+        .pt = EVENT_IN, .ssrc = 99, .payload = {(const char *)payload, sizeof(payload)}};
+    for (unsigned i = 0; i < 50; i++, now += 20 * USEC_MS) {
+        transcode_rtp(t, now, &p);
+        p.seq++;
+        p.ts += DTMF_EVENTS_MAX * (uint32_t)DTMF_DURATION_MAX;
+    }
+    transcode_tick(t, now + 10 * USEC_S); /* and its lost end */
+    assert_in_range(got.n, 0, 100);
+    transcode_free(t);
+}
+
 /* A browser knows events of two clocks, and keeps the sound's timestamps or not. */
 static void events_of_either_clock_are_known(void **state)
 {
@@ -606,6 +633,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_pass_into_the_other_clock),
+        cmocka_unit_test(an_event_passes_no_faster_than_time),
         cmocka_unit_test(events_of_either_clock_are_known),
         cmocka_unit_test(a_long_key_has_segments_in_a_faster_clock),
         cmocka_unit_test(events_become_tones),

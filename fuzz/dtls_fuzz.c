@@ -35,6 +35,7 @@ struct side {
         uint8_t p[OCTETS];
     } queue[QUEUE]; /* from the other one, not yet received */
     unsigned first, last;
+    uint8_t scene;
 };
 
 static struct dtls_shared *ours, *theirs, *strangers;
@@ -129,6 +130,12 @@ static void start_once(void)
          dtls_shared_new(&(struct dtls_shared_config){0}, &strangers) == ERR_OK);
 }
 
+static void make(struct side *s, const struct dtls_shared *shared, bool client, uint8_t scene)
+{
+    struct dtls_config c = {.client = client, .cookies = scene & COOKIES, .peer = SV("address")};
+    must(dtls_new(shared, &c, &user, s, &s->d) == ERR_OK);
+}
+
 static void begin(uint8_t scene)
 {
     counter = 0;
@@ -137,20 +144,26 @@ static void begin(uint8_t scene)
     memset(&peer, 0, sizeof(peer));
     us.other = &peer;
     peer.other = &us;
-    bool client = scene & CLIENT;
-    struct dtls_config c = {.client = client, .cookies = scene & COOKIES, .peer = SV("address")};
-    must(dtls_new(ours, &c, &user, &us, &us.d) == ERR_OK);
-    c.client = !client;
-    must(dtls_new(scene & STRANGER ? strangers : theirs, &c, &user, &peer, &peer.d) == ERR_OK);
-    trust(&peer, ours);
+    peer.scene = scene;
+    make(&us, ours, scene & CLIENT, scene);
     if (!(scene & LATE))
         trust(&us, theirs);
 }
 
-/* To s, as it is or with a change. The peer begins when it is first needed: most inputs are of one side. */
+/* The honest one begins when it is first needed: most inputs are of one side. */
+static struct dtls *honest(void)
+{
+    if (!peer.d) {
+        make(&peer, peer.scene & STRANGER ? strangers : theirs, !(peer.scene & CLIENT), peer.scene);
+        trust(&peer, ours);
+    }
+    return peer.d;
+}
+
+/* To s, as it is or with a change. */
 static void pass(struct side *s, sv change)
 {
-    dtls_start(peer.d, now);
+    dtls_start(honest(), now);
     if (s->first == s->last)
         return;
     uint8_t *p = s->queue[s->first % QUEUE].p;
@@ -208,7 +221,7 @@ static void piece(uint8_t what, sv octets)
         now += (usec)(octets.n > 0 ? (uint8_t)octets.p[0] : 1) * 100 * USEC_MS;
         if (now >= dtls_deadline(us.d))
             dtls_timer(us.d, now);
-        if (now >= dtls_deadline(peer.d))
+        if (peer.d && now >= dtls_deadline(peer.d))
             dtls_timer(peer.d, now);
         break;
     case 5:
@@ -225,7 +238,7 @@ static void piece(uint8_t what, sv octets)
         break;
     default:
         if (what == 9)
-            dtls_close(peer.d);
+            dtls_close(honest());
         else
             dtls_settle(us.d);
     }

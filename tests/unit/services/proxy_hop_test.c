@@ -138,7 +138,7 @@ static void test_long_falls_back(void **state)
 /* Route header of who got this Record-Route, in his order. */
 static void routes_of(const char *raw, bool reverse, char out[static 1024])
 {
-    char one[512] = "", two[512] = "";
+    char one[480] = "", two[480] = "";
     const char *p = strstr(raw, "\r\nRecord-Route: ");
     if (p) {
         snprintf(one, sizeof(one), "%.*s", (int)strcspn(p + 16, "\r"), p + 16);

@@ -35,8 +35,11 @@ uint32_t stun_fingerprint(const void *p, size_t n)
 
 void stun_xor(uint8_t *p, size_t n, const uint8_t id[static STUN_ID])
 {
-    for (size_t i = 0; i < n; i++)
-        p[i] ^= i < STUN_COOKIE ? stun_cookie[i] : id[i - STUN_COOKIE];
+    uint8_t pad[STUN_COOKIE + STUN_ID];
+    memcpy(pad, stun_cookie, STUN_COOKIE);
+    memcpy(pad + STUN_COOKIE, id, STUN_ID);
+    for (size_t i = 0; i < n && i < sizeof(pad); i++)
+        p[i] ^= pad[i];
 }
 
 bool stunmsg_is(sv octets)

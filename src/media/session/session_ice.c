@@ -55,10 +55,21 @@ enum err session_ice_offer(struct session *s, unsigned side, unsigned flags, str
     return ERR_OK;
 }
 
+void session_ice_done(struct transport *t)
+{
+    if (!t->ice)
+        return;
+    ice_lite_done(t->ice);
+    MEM_GIVE(t->ice);
+    t->ice = NULL;
+}
+
 void session_ice_apply(struct transport *t, const struct offer_leg *o)
 {
     bool ice = o->ice && !o->ice_lite; /* two lite ones: nobody checks (RFC 8445 §8.2) */
     t->relay.path[RELAY_RTP].ice = t->relay.path[RELAY_RTCP].ice = ice;
+    if (!ice)
+        session_ice_done(t); /* who made checks before owes none any more */
     if (o->ice)
         t->ice_theirs = mark_of(t->session, o->ufrag, o->pwd);
     if (ice && o->mux && t->ice)
@@ -91,15 +102,6 @@ void session_ice_watch(struct session *s)
             session_timer(t);
         }
     }
-}
-
-void session_ice_done(struct transport *t)
-{
-    if (!t->ice)
-        return;
-    ice_lite_done(t->ice);
-    MEM_GIVE(t->ice);
-    t->ice = NULL;
 }
 
 void session_ice_receive(struct transport *t, enum relay_component c, struct block *b,

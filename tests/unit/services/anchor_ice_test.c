@@ -309,6 +309,33 @@ static void who_falls_silent_is_sent_nothing(void **state)
     hang_up(m, "i5", ok);
 }
 
+/* A description without ICE is the end of it (RFC 8839 §4.4.2.2 leaves the rest to RFC 3264): nobody owes checks then. */
+static void who_gives_ice_up_goes_on_without(void **state)
+{
+    struct media_rig *m = *state;
+    struct media_port *alice = &m->port[ALICE];
+    char ok[MESSAGE], again[MESSAGE];
+    begin(m, "i7", ok);
+    uint16_t at_bob = our_port(find_raw(m->r, BOB, "INVITE")), at_alice = our_port(ok);
+    struct ice_secret ours = ours_in(ok);
+    assert_int_equal(check(m, alice, at_alice, &ours, true), 0);
+    assert_true(alice_is_heard(m, at_alice));
+    offers(m, "i7", ok, 2, "", again);
+    assert_false(speaks_ice(again));
+    for (int i = 0; i < 10; i++) {
+        rig_run(m->r, 10 * USEC_S);
+        assert_true(alice_is_heard(m, at_alice));
+        assert_true(bob_is_heard(m, at_bob, alice));
+    }
+    /* and comes back to it */
+    offers(m, "i7", ok, 3, ICE_OF("1"), again);
+    ours = ours_in(again);
+    assert_int_equal(check(m, alice, at_alice, &ours, true), 0);
+    assert_true(alice_is_heard(m, at_alice));
+    assert_true(bob_is_heard(m, at_bob, alice));
+    hang_up(m, "i7", ok);
+}
+
 /* A browser that shows no address: mDNS names, and what none but its neighbours reach. Its checks say where it is. */
 static void candidates_that_lead_nowhere_do_no_harm(void **state)
 {
@@ -391,6 +418,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restart_is_answered_with_one, setup, teardown),
         cmocka_unit_test_setup_teardown(offers_that_cross_are_kept_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(who_falls_silent_is_sent_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_gives_ice_up_goes_on_without, setup, teardown),
         cmocka_unit_test_setup_teardown(candidates_that_lead_nowhere_do_no_harm, setup, teardown),
         cmocka_unit_test_setup_teardown(trickled_candidates_are_answered_here, setup, teardown),
     };

@@ -52,7 +52,7 @@ struct relay_path {
     bool ice;          /* only addresses that a check has proved are heard, and sent to */
     bool proved;       /* somebody answers from `to` */
     bool secure;       /* what comes is proved by keys before relay_path_hear */
-    unsigned unproved; /* sent without an answer */
+    unsigned unproved; /* sent without an answer, wherever to */
     struct relay_peer peer;
     struct addr valid[RELAY_VALID_MAX];
     uint8_t valid_n;

@@ -8,7 +8,8 @@ enum {
         25,        /* and before a second port of a host that is not behind a NAT is heard */
     IN_ORDER = 16, /* sequence numbers that a packet may be ahead of the one before */
     UNPROVED_MAX =
-        500, /* packets to a public address that is not its signalling's, until it answers */
+        500, /* packets to public addresses that are not its signalling's, until they answer: in all, since
+              * each description may name another one */
 };
 /* A sender that uses another port than it told is heard if nothing has come from the one told for so long, and until
  * something comes from there: then it is no such sender, and the other port is somebody else's. */
@@ -66,7 +67,6 @@ void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool se
     p->since = now;
     p->until = now + latch;
     p->proved = false;
-    p->unproved = 0;
     p->consistent = 0;
 }
 
@@ -94,7 +94,6 @@ void relay_path_validate(struct relay_path *p, const struct addr *a, bool select
     if (selected) {
         p->to = *a;
         p->proved = true;
-        p->unproved = 0;
     }
 }
 
@@ -122,7 +121,6 @@ bool relay_path_maybe(const struct relay_path *p, const struct addr *from, usec 
 /* It speaks from where we send to. */
 static void prove(struct relay_path *p)
 {
-    p->unproved = 0;
     p->other = (struct addr){0};
     if (addr_equal(&p->to, &p->former))
         return; /* and will from elsewhere soon */
@@ -185,9 +183,11 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
     return true;
 }
 
+/* At a former place it has spoken, too. */
 bool relay_path_is_known(const struct relay_path *p)
 {
-    return p->proved || p->peer.trusted || addr_equal_ip(&p->to, &p->peer.party);
+    return p->proved || p->peer.trusted || addr_equal_ip(&p->to, &p->peer.party) ||
+           addr_equal(&p->to, &p->former);
 }
 
 bool relay_path_send(struct relay_path *p)

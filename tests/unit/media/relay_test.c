@@ -258,6 +258,29 @@ static void a_third_party_that_never_answers_is_left_alone_soon(void **state)
         assert_true(relay_path_send(&own));
 }
 
+/* One who names a third party again and again, and an address of his own in between. */
+static void third_parties_together_get_no_more_than_one(void **state)
+{
+    struct relay_path p = path_of(PHONE, "198.51.100.7:5060", false, ME);
+    struct relay_peer peer = p.peer;
+    struct addr me = at_(ME);
+    unsigned sent = 0;
+    (void)state;
+    for (unsigned i = 0; i < 100; i++) {
+        usec now = (2 + i) * USEC_S;
+        peer.told = at_("203.0.113.9:4000");
+        peer.told.port = (uint16_t)(4000 + i);
+        relay_path_set(&p, &peer, false, config.latch, &me, ports, now);
+        for (unsigned k = 0; k < 1000; k++)
+            sent += relay_path_send(&p);
+        peer.told = at_(PHONE);
+        relay_path_set(&p, &peer, false, config.latch, &me, ports, now);
+        assert_true(hear(&p, PHONE, 1, (uint16_t)i, now));
+        assert_true(relay_path_send(&p));
+    }
+    assert_in_range(sent, 100, 1000);
+}
+
 /* ---- ports ---- */
 
 static unsigned packets, others;
@@ -417,6 +440,7 @@ int main(void)
         cmocka_unit_test(nothing_is_sent_where_nobody_may_send_us),
         cmocka_unit_test(who_signals_from_such_a_network_may_name_it),
         cmocka_unit_test(a_third_party_that_never_answers_is_left_alone_soon),
+        cmocka_unit_test(third_parties_together_get_no_more_than_one),
         cmocka_unit_test(a_range_is_used_up_and_comes_back),
         cmocka_unit_test(what_is_no_media_goes_to_nobody_who_has_not_spoken),
         cmocka_unit_test(a_packet_goes_through),

@@ -237,8 +237,10 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     }
     enum err rc = read_text(a, text, &r, &fault);
     if (rc) /* what cannot be read cannot be exchanged; to whom it may mean something it goes on */
-        return set->media.mode == MEDIA_ALWAYS ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
-                                               : PROXY_BODY_PASS;
+        return set->media.mode == MEDIA_ALWAYS || set->media.srtp == MEDIA_SRTP_REQUIRE ||
+                       d->session.generation
+                   ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
+                   : PROXY_BODY_PASS;
     if (!d->session.generation && !d->relay && stays_out(d, set, from, &r->offer)) {
         d->direct = true;
         return PROXY_BODY_PASS;

@@ -159,6 +159,37 @@ static void text_passes_as_it_is(void **state)
     hang_up(m, "t1", ok);
 }
 
+/* What we cannot read may mean something to its receiver; but not where it would undo what is wanted, or what is agreed on. */
+static void what_cannot_be_read_undoes_nothing(void **state)
+{
+    struct media_rig *m = *state;
+    static const char odd[] = "m=audio 4000 RTP/AVP 0\r\na=setup:nonsense\r\n";
+    m->r->set->media.mode = MEDIA_AUTO;
+    invite(m, "u1", lines("192.0.2.11", 1, odd));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 1);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
+    invite(m, "u2", lines("192.0.2.11", 1, odd));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 488 "), 1);
+    m->r->set->media.srtp = MEDIA_SRTP_PREFER;
+    m->r->set->media.mode = MEDIA_ALWAYS;
+    static char ok[MESSAGE];
+    static const char media[] = "m=audio 4000 RTP/AVP 0\r\n";
+    invite(m, "u3", lines("192.0.2.11", 1, media));
+    snprintf(ok, sizeof(ok), "%s", answer(m, lines("192.0.2.12", 1, media)));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "u3", ok, 1));
+    m->r->set->media.mode = MEDIA_AUTO;
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "u3", ok, 2), lines("192.0.2.11", 2, odd)));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 488 "), 1);
+    say_rtp(m, ALICE, port_of(ok, "m=audio "), 0, 1);
+    assert_int_equal(rtpmsg_pt(m->port[BOB].last), 0);
+    hang_up(m, "u3", ok);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +197,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(fax_that_is_not_wanted_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(text_passes_as_it_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_undoes_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,8 @@
 #include "relay/relay.h"
 #include "rtpmsg/rtpmsg.h"
 
-enum { TRIES = 32 /* of a pair that another process may have */ };
+/* TRIES: of a pair that another process may have. OWN_MAX: packets a second from ports of ours, as many as no call has. */
+enum { TRIES = 32, OWN_MAX = 4000 };
 
 struct relay {
     struct loop *loop;
@@ -14,13 +15,29 @@ struct relay {
 
 /* ---- receiving ---- */
 
+/* Another call's media, or a client's of our TURN server, comes from a port of ours; but descriptions and checks that name
+ * our ports in a circle would have packets go round as fast as we can. */
+static bool may_circle(struct relay_transport *t, const struct addr *from)
+{
+    usec now = loop_now(t->relay->loop);
+    if (!ports_is_live(t->relay->ports, from))
+        return false;
+    if (t->own_at < now - USEC_S)
+        t->own_at = now - USEC_S;
+    if (t->own_at >= now)
+        return true;
+    t->own_at += USEC_S / OWN_MAX;
+    return false;
+}
+
 static void receive(struct relay_transport *t, enum relay_component c, struct block *b,
                     const struct addr *from)
 {
     switch (t->opaque ? RTPMSG_RTP : rtpmsg_kind(block_sv(b))) {
     case RTPMSG_RTP:
     case RTPMSG_RTCP:
-        if (relay_path_maybe(&t->path[t->mux ? RELAY_RTP : c], from, loop_now(t->relay->loop)))
+        if (relay_path_maybe(&t->path[t->mux ? RELAY_RTP : c], from, loop_now(t->relay->loop)) &&
+            !may_circle(t, from))
             t->h->on_packet(t->arg, t, c, b, from);
         else
             stat_add(&t->relay->loop->stats, STAT_MEDIA_FOREIGN, 1);

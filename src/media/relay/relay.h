@@ -116,6 +116,7 @@ struct relay_transport {
     bool
         opaque; /* no RTP: all that a possible source sends goes to on_packet, and to who is known (T.38) */
     uint16_t first; /* port of RTP */
+    usec own_at;    /* when the next packet from a port of ours may come, for their rate */
     struct udp *port[RELAY_COMPONENTS];
     struct relay_path path[RELAY_COMPONENTS]; /* with mux that of RTP alone */
 };

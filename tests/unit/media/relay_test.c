@@ -424,6 +424,47 @@ static void a_packet_goes_through(void **state)
     net_end();
 }
 
+static void on_look(struct timer *t, void *arg)
+{
+    (void)arg;
+    if (packets > 100000 || at->stats.v[STAT_MEDIA_FOREIGN] > 0)
+        net_stop();
+    else
+        loop_timer(at, t, 10 * USEC_MS);
+}
+
+/* Two that name each other's ports: nobody else is there, and what goes round comes to an end. */
+static void a_circle_comes_to_an_end(void **state)
+{
+    static const uint8_t rtp[172] = {0x80, 0, 0, 1};
+    struct relay *r;
+    struct relay_transport a, b;
+    struct timer look;
+    (void)state;
+    net_setup(1);
+    packets = 0;
+    struct addr lo = at_("127.0.0.1:0"), phone = at_("127.0.0.7:5060");
+    assert_int_equal(relay_new(at, ports, &config, &r), ERR_OK);
+    assert_int_equal(relay_open(r, &lo, &handler, &a, &a), ERR_OK);
+    assert_int_equal(relay_open(r, &lo, &handler, &b, &b), ERR_OK);
+    struct relay_peer pa = {.told = b.port[0]->local, .party = phone},
+                      pb = {.told = a.port[0]->local, .party = phone};
+    relay_path_set(&a.path[RELAY_RTP], &pa, false, config.latch, &lo, ports, loop_now(at));
+    relay_path_set(&b.path[RELAY_RTP], &pb, false, config.latch, &lo, ports, loop_now(at));
+    struct block *first = block_new(at->blocks, sizeof(rtp));
+    memcpy(first->p, rtp, sizeof(rtp));
+    first->n = sizeof(rtp);
+    assert_true(relay_send(&a, RELAY_RTP, first));
+    timer_init(&look, on_look, NULL);
+    loop_timer(at, &look, 10 * USEC_MS);
+    net_run();
+    assert_in_range(packets, 100, 100000);
+    relay_close(&a);
+    relay_close(&b);
+    relay_free(r);
+    net_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_range_is_used_up_and_comes_back),
         cmocka_unit_test(what_is_no_media_goes_to_nobody_who_has_not_spoken),
         cmocka_unit_test(a_packet_goes_through),
+        cmocka_unit_test(a_circle_comes_to_an_end),
     };
     if (ports_new(20000, 29999, &ports))
         return 1;

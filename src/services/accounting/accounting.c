@@ -207,6 +207,19 @@ static void close_call(struct accounting *a, struct call *c, sv ended_by)
     stat_add(&a->loop->stats, STAT_CALLS, -1);
 }
 
+static bool stop_each(struct hash_node *n, void *arg)
+{
+    struct call *c = CONTAINER(n, struct call, by_call_id);
+    if (c->state != CALL_ENDING)
+        close_call(arg, c, SV("stop"));
+    return true;
+}
+
+void accounting_stop(struct accounting *a)
+{
+    hash_walk(&a->calls, stop_each, a);
+}
+
 /* The call is over: its record is written, it is forgotten. */
 static void end(struct accounting *a, struct call *c, sv ended_by)
 {

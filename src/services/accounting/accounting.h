@@ -68,6 +68,8 @@ struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret
 struct call_leg accounting_leg(const struct call *c, unsigned leg);
 /* An in-dialog request passed: refreshes the sender's flow and contact; BYE ends the call. */
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg);
+/* The server ends: the calls that are left get their records, as ended by "stop". */
+void accounting_stop(struct accounting *a);
 size_t accounting_count(const struct accounting *a);
 size_t accounting_bytes(const struct accounting *a);
 /* Return false to stop. */

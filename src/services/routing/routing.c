@@ -330,6 +330,8 @@ void routing_free(struct routing *r)
         stxn_drop(p->txn);
         pending_free(p);
     }
+    if (r->accounting)
+        accounting_stop(r->accounting); /* while their media is known */
     proxy_free(r->proxy);
     answer_free(r->answer);
     announce_free(r->announce);

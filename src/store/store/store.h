@@ -108,7 +108,7 @@ struct call_record {
     sv call_id, from, to, caller, callee; /* caller, callee: account or address */
     usec start, answer, end;              /* wall; answer 0: never */
     uint16_t status;                      /* final status of the INVITE */
-    sv ended_by; /* "caller", "callee", "media" (it failed), "timeout", "" */
+    sv ended_by; /* "caller", "callee", "media" (it failed), "stop" (of the server), "lost", "" */
     sv agent;
     sv media; /* how its media went, JSON; empty: it never stood */
 };

@@ -315,6 +315,24 @@ static void test_cap(void **state)
     accounting_free(a);
 }
 
+/* A server that ends leaves no call without a record. */
+static void test_stop(void **state)
+{
+    struct rig *r = *state;
+    struct accounting *a = accounting(r, 1000);
+    struct call *stands = begin(r, a, "stands"), *rings = begin(r, a, "rings");
+    answer(r, a, stands, 200, "b1", "stands", B_AT);
+    accounting_setup_gone(a, stands);
+    answer(r, a, rings, 180, "b2", "rings", B_AT);
+    accounting_stop(a);
+    assert_int_equal(r->dir.records, 2);
+    assert_string_equal(r->dir.ended_by, "stop");
+    accounting_setup_gone(a, rings); /* as its context ends */
+    accounting_free(a);
+    assert_int_equal(r->dir.records, 2);
+    assert_int_equal(stat_get(&r->group->loop[0]->stats, STAT_CALLS), 0);
+}
+
 /* Calls of one Call-ID are one chain, which must not grow without end. */
 static void test_same(void **state)
 {
@@ -355,8 +373,8 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_life),   T(test_leg_moves), T(test_unanswered), T(test_bye_in_setup),
-        T(test_target), T(test_cap),       T(test_same),       T(test_bytes),
+        T(test_life), T(test_leg_moves), T(test_unanswered), T(test_bye_in_setup), T(test_target),
+        T(test_cap),  T(test_stop),      T(test_same),       T(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,9 +78,11 @@ void quality_interval(struct quality_leg *l, const struct quality_leg *other, us
     struct quality_bursts b = {.packets = q->bursts.packets,
                                .all_bad = q->bursts.all_bad - l->before_bad,
                                .runs = q->bursts.runs - l->before_runs};
-    if (s.expected == 0)
-        return;
     s.at = now;
+    if (s.expected == 0) { /* silence is neither good nor bad, but it is what there was */
+        l->last_in = (struct quality_span){.at = now};
+        return;
+    }
     b.packets = s.expected;
     struct quality_burst_figures figures;
     quality_bursts_figures(&b, &figures);
@@ -188,6 +190,9 @@ bool quality_last(const struct quality_leg *from, const struct quality_leg *to,
 {
     bool told = to->last_out.mos > 0, ended = to->tx.clock_hz > 0;
     *ret_last = from->last_in;
+    /* nothing came, so nothing was heard: its reports of before say nothing of now */
+    if (ret_last->at > to->last_out.at && ret_last->expected == 0)
+        return told;
     if (told && ended && ret_last->mos > 0)
         join(ret_last, &to->last_out, to);
     else if (told)

@@ -117,7 +117,8 @@ enum err quality_received(struct quality_leg *from, sv datagram, usec now);
 
 /* ---- intervals, and the whole call ---- */
 
-/* An interval of what arrives from it ends (5 s are usual): l->last_in, l->worst_in. One without packets is none.
+/* An interval of what arrives from it ends (5 s are usual): l->last_in, l->worst_in. One without packets
+ * has no mos, and is not the worst.
  *   other  who hears it; NULL: we are the end */
 void quality_interval(struct quality_leg *l, const struct quality_leg *other, usec now);
 /* From the beginning to now, as measured here. */
@@ -131,7 +132,7 @@ bool quality_out(const struct quality_leg *l, const struct quality_leg *other,
  *   ret_worst  the worst interval of the same, of either way; mos 0: none */
 void quality_direction(const struct quality_leg *from, const struct quality_leg *to,
                        struct quality_span *ret_span, struct quality_span *ret_worst);
-/* The last interval of the same: what it is like now; mos 0: none yet. Returns whether `to` says it, or we alone. */
+/* The last interval of the same: what it is like now; at 0: none yet; mos 0: nothing came. Returns whether `to` says it, or we alone. */
 bool quality_last(const struct quality_leg *from, const struct quality_leg *to,
                   struct quality_span *ret_last);
 

@@ -165,7 +165,7 @@ struct session_figures {
     enum offer_keying keying;
     /* what it was like for the other side: the call so far, and its worst interval; mos 0: nothing to judge */
     struct quality_span span, worst;
-    struct quality_span last; /* the last interval; mos 0: none yet */
+    struct quality_span last; /* the last interval; at 0: none yet; mos 0: nothing came */
     struct quality_span here; /* what arrived here, as we count; expected 0: nothing yet */
     bool told;                /* span, worst and last: the other side's reports are in them */
 };

@@ -47,11 +47,13 @@ static void put_received(struct buf *b, const struct session_figures *f)
 
 static void put_live(struct buf *b, const struct session_figures *f)
 {
-    if (f->last.mos > 0) {
+    if (f->last.at) {
         buf_str(b, ", \"interval\": {");
         put_counts(b, &f->last);
-        buf_printf(b, "\"loss\": %.4f, \"jitter\": %.6f, \"mos\": %.2f}", f->last.loss,
-                   seconds(f->last.jitter_us), f->last.mos);
+        buf_printf(b, "\"loss\": %.4f, \"jitter\": %.6f", f->last.loss, seconds(f->last.jitter_us));
+        if (f->last.mos > 0)
+            buf_printf(b, ", \"mos\": %.2f", f->last.mos);
+        buf_char(b, '}');
     }
     if (f->remote.family) {
         buf_str(b, ", \"address\": \"");

@@ -687,6 +687,24 @@ static void late_packets_are_heard_as_lost(void **state)
     assert_true(s.mos < 3.6 && a.last_in.mos < 3.6);
 }
 
+/* What is said of now is not what was: nothing comes any more, whatever was reported before. */
+static void who_fell_silent_is_not_heard_well(void **state)
+{
+    struct rtcp_block block = {.ssrc = SSRC_A, .highest = 249};
+    struct quality_span s, worst;
+    (void)state;
+    for (uint32_t i = 0; i < 250; i++)
+        (void)quality_rx_packet(&a.in, SSRC_A, (uint16_t)i, i * 160, 160, (usec)i * 20 * USEC_MS);
+    (void)quality_passed(&b, &a, rr(SSRC_B, &block), 4 * USEC_S);
+    quality_interval(&a, &b, 5 * USEC_S);
+    assert_true(quality_last(&a, &b, &s) && s.expected > 0 && s.mos > 4);
+    quality_interval(&a, &b, 10 * USEC_S);
+    (void)quality_last(&a, &b, &s);
+    assert_true(s.at == 10 * USEC_S && s.expected == 0 && s.mos == 0);
+    quality_direction(&a, &b, &s, &worst);
+    assert_true(s.mos > 4 && worst.mos > 4); /* of the call, silence says nothing */
+}
+
 static void an_empty_call_has_no_quality(void **state)
 {
     struct quality_span s, worst;
@@ -716,6 +734,7 @@ int main(void)
         cmocka_unit_test_setup(whatever_rtcp_says_figures_are_bounded, setup),
         cmocka_unit_test_setup(ways_that_end_here_are_joined, setup),
         cmocka_unit_test_setup(late_packets_are_heard_as_lost, setup),
+        cmocka_unit_test_setup(who_fell_silent_is_not_heard_well, setup),
         cmocka_unit_test_setup(an_empty_call_has_no_quality, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,6 +315,11 @@ static void unfit(struct anchor_passage *p, struct dialog *d, const struct proxy
         dialog_unfit(d, p->sender);
 }
 
+static bool is_media_refusal(uint16_t status)
+{
+    return status == 488 || status == 606 || status == 415;
+}
+
 static enum proxy_body on_response(void *arg, void **leg, const struct proxy_passing *m,
                                    struct proxy_body_new *ret)
 {
@@ -343,6 +348,8 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
                   : anchor_offer(d, p->set, from, m->description, slot, p->cseq, m->arena, ret);
     else if (success && p->method == SIP_INVITE && p->offered)
         act = anchor_no_answer(d, *slot, m->why, m->arena, ret);
+    if (!p->dialog && p->offered && is_media_refusal(m->status))
+        anchor_refused(d, p->set, m->arena, ret);
     if (success && p->method == SIP_INVITE && act == PROXY_BODY_REFUSE)
         unfit(p, d, m, ret);
     else if (success)
@@ -382,8 +389,7 @@ static bool on_refused(void *arg, void **leg, uint16_t status)
 {
     struct anchor_passage *p = arg;
     struct dialog *d = *leg;
-    bool sdp = status == 488 || status == 606 || status == 415;
-    if (!sdp || p->dialog || !p->offered || !next_way(d, p->set))
+    if (!is_media_refusal(status) || p->dialog || !p->offered || !next_way(d, p->set))
         return false;
     exchange_hold(&d->first, NULL); /* what was made of it is not what is sent now */
     d->reach[CALLER].raise++;

@@ -22,7 +22,8 @@ struct text {
 };
 
 enum { CALLER, CALLEE, SIDES };
-enum { WHY_MAX = 1024 }; /* octets of reasons that are kept */
+enum { WHY_MAX = 1024 };    /* octets of reasons that are kept */
+enum { REFUSED_MAX = 768 }; /* of what a phone refuses */
 
 /* One offer and its answer (RFC 3264 §5, §6). What comes again on the way of either is exchanged as it was the first time,
  * also when another offer has come since: its transaction holds it. */
@@ -217,6 +218,9 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
 /*   x     the exchange that it answers; NULL: none */
 /* An answer that takes nothing of this offer (RFC 3264 §6); SV_NONE: none can be made. */
 sv anchor_decline(struct dialog *d, sv offer, struct arena *out);
+/* The callee has refused every way that the offer was put to it: a Warning for the caller. */
+void anchor_refused(const struct dialog *d, const struct settings *set, struct arena *out,
+                    struct proxy_body_new *ret);
 /* A 2xx to INVITE came without a description: whether its offer was answered before. why: what was there instead. */
 enum proxy_body anchor_no_answer(struct dialog *d, const struct exchange *x, const char *why,
                                  struct arena *out, struct proxy_body_new *ret);

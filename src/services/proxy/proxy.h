@@ -114,9 +114,10 @@ struct proxy_body_new {
      * by how much more than one our BYE's number is above the INVITE's. */
     /* REFUSE, of a request or a 2xx to an INVITE: 400 to 599; another: 500 */
     uint16_t status;
-    sv reason;        /* SV_NONE: the usual one */
-    uint16_t warning; /* warn-code of a Warning (RFC 3261 §20.43); 0: none */
-    sv warning_text;  /* without quotes */
+    sv reason; /* SV_NONE: the usual one */
+    /* warn-code of a Warning (RFC 3261 §20.43); 0: none. REFUSE; of a response of 300 to 699 also PASS: it is added */
+    uint16_t warning;
+    sv warning_text; /* without quotes */
     /* PASS and REPLACE, of a request: the number of its CSeq (and in its RAck) is raised by so much, and that of its
      * responses is the caller's again: for a dialog that began with a request that was sent again. */
     uint32_t raise;

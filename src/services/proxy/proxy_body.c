@@ -178,6 +178,16 @@ bool body_fits(struct branch *b, struct rx *rx, const struct judged **ret_told)
     return told->act != PROXY_BODY_REFUSE;
 }
 
+static size_t add_warning(const struct branch *b, struct sipedit *e,
+                          const struct proxy_body_new *why)
+{
+    sv line = warning_line(b->ctx, why);
+    if (!line.n)
+        return 0;
+    sipedit_line_last(e, sv_sub(line, 0, line.n - 2)); /* without CRLF */
+    return line.n;
+}
+
 size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e)
 {
     struct judged now;
@@ -190,7 +200,7 @@ size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct si
     to = told->to;
     x.was = told->was;
     if (told->act == PROXY_BODY_PASS)
-        return 0;
+        return status >= 300 ? add_warning(b, e, &to) : 0;
     if (told->act == PROXY_BODY_REFUSE || to.description.n > PROXY_DESCRIPTION_MAX)
         to.description = SV_NONE;
     if (!x.was.text.p && x.was.why && to.description.n == 0)

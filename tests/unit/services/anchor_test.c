@@ -268,6 +268,7 @@ static void who_refuses_everything_is_left_alone(void **state)
     char last[MESSAGE] = "";
     unsigned asked = 0;
     m->r->set->media.mode = MEDIA_AUTO;
+    m->r->set->media.transcode = false;
     invite(m, "c12", sdp("192.0.2.11", "0", ""));
     for (; asked < 10 && heard(m->r, BOB, "INVITE"); asked++) {
         snprintf(last, sizeof(last), "%s", find_raw(m->r, BOB, "INVITE"));
@@ -277,7 +278,11 @@ static void who_refuses_everything_is_left_alone(void **state)
     }
     assert_int_equal(asked, 4);                                /* as it is, then in three ways */
     assert_in_range(heard(m->r, ALICE, "SIP/2.0 488 "), 1, 3); /* nobody acknowledges it */
-    assert_non_null(strstr(find_raw(m->r, ALICE, "SIP/2.0 488 "), "\r\nCSeq: 1 INVITE\r\n"));
+    const char *no = find_raw(m->r, ALICE, "SIP/2.0 488 ");
+    assert_non_null(strstr(no, "\r\nCSeq: 1 INVITE\r\n"));
+    assert_non_null(strstr(no, "\r\nWarning: 399 "));
+    assert_non_null(strstr(no, "callee refuses audio by UDP/TLS/RTP/SAVP with PCMU"));
+    assert_non_null(strstr(no, "; transcoding is off\"\r\n"));
     rig_quiet(m->r);
     assert_int_equal(anchor_count(m->anchor), 0);
 }

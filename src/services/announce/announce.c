@@ -14,6 +14,8 @@ struct announce {
     size_t count;
 };
 
+enum { PATH_TOLD = 200 }; /* octets of a path, from its end */
+
 struct spoken {
     struct announce *all;
     struct link by_all;
@@ -21,7 +23,8 @@ struct spoken {
     struct session_id session;
     struct file_loading *loading; /* NULL: nothing is being read */
     bool play;
-    sv text; /* our answer, until it is given; of our own memory */
+    sv text;              /* our answer, until it is given; of our own memory */
+    char file[PATH_TOLD]; /* for the log */
 };
 
 static void spoken_free(struct spoken *x)
@@ -119,7 +122,8 @@ static void on_loaded(void *arg, enum err rc, struct file_sound *sound)
     if (!rc)
         rc = session_play(anchor_sessions(x->all->anchor), x->session, sound, false);
     if (rc) {
-        LOG_WARN("announce", "file", F_SV("call", answer_call_id(x->call)), F_ERR(rc));
+        LOG_WARN("announce", "play.failed", F_SV("call", answer_call_id(x->call)),
+                 F_SV("file", sv_of(x->file)), F_ERR(rc));
         answer_reject(x->call, 480, SV("Announcement Not Available"), SV_NONE);
     } else if (answer_accept(x->call, x->text)) {
         answer_end(x->call);
@@ -151,6 +155,8 @@ static enum err begin(struct spoken *x, const struct settings_target *what, stru
         return ERR_NOMEM;
     memcpy(kept, text.p, text.n);
     x->text = (sv){kept, text.n};
+    size_t from = what->file.n < PATH_TOLD ? 0 : what->file.n - PATH_TOLD + 1;
+    memcpy(x->file, what->file.p + from, what->file.n - from); /* the rest is 0 */
     return load(x, what->file);
 }
 

@@ -321,7 +321,7 @@ int cli_refused(const struct cli *c, unsigned status, json_t *answer)
 
 void cli_print_json(json_t *answer)
 {
-    char *text = json_dumps(answer, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    char *text = json_dumps(answer, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(10));
     printf("%s\n", text ? text : "null");
     free(text);
 }

@@ -243,6 +243,19 @@ static void weak_settings_are_findings(void **state)
     config_free(c);
 }
 
+static void what_has_no_effect_is_a_finding(void **state)
+{
+    (void)state;
+    struct config *c = load("media: {mode: never, srtp: require, bandwidth: 10Mbit/s}\n");
+    assert_non_null(c);
+    assert_string_equal(said, "t.yaml:1:28: finding: media.srtp: requires nothing of calls whose "
+                              "descriptions pass as they are (media.mode: never); mode: auto\n"
+                              "t.yaml:1:48: finding: media.bandwidth: has no effect yet; leave the "
+                              "key out\n");
+    config_free(c);
+    config_free(good("media: {srtp: require}\n"));
+}
+
 static void turn_is_there_where_its_section_is(void **state)
 {
     (void)state;
@@ -633,6 +646,7 @@ int main(void)
         cmocka_unit_test(every_key_has_its_value),
         cmocka_unit_test(one_duration_is_a_range_of_itself),
         cmocka_unit_test(weak_settings_are_findings),
+        cmocka_unit_test(what_has_no_effect_is_a_finding),
         cmocka_unit_test(turn_is_there_where_its_section_is),
         cmocka_unit_test(all_mistakes_are_reported_in_order_with_place_and_hint),
         cmocka_unit_test(each_mistake_has_its_line),

@@ -139,6 +139,15 @@ static enum err texts(struct parse *p, struct span at, char type, const char *wh
     return ERR_OK;
 }
 
+/* A number of any length: "there is no upper limit" (RFC 8866 §5.2, §9: numeric-id). */
+static bool is_digits(sv s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return s.n > 0;
+}
+
 /* o=, read from the right: the five last fields are fixed, so a user name with blanks, or none, has
  * one reading although RFC 8866 §5.2 forbids it. */
 static enum err origin(sv value, struct sdp_origin *ret_origin)
@@ -153,12 +162,8 @@ static enum err origin(sv value, struct sdp_origin *ret_origin)
     }
     rest = sv_sub(user, at, user.n);
     struct sdp_origin o = {.username = sv_trim(sv_sub(user, 0, at))};
-    uint64_t any;
-    if (!sdp_word_next(&rest, &o.session_id) || !sdp_word_next(&rest, &o.version))
-        return ERR_SYNTAX;
-    /* "no upper limit on the length": only the digits matter (RFC 8866 §5.2) */
-    if (sv_u64(o.session_id, UINT64_MAX, &any) == ERR_SYNTAX ||
-        sv_u64(o.version, UINT64_MAX, &any) == ERR_SYNTAX)
+    if (!sdp_word_next(&rest, &o.session_id) || !sdp_word_next(&rest, &o.version) ||
+        !is_digits(o.session_id) || !is_digits(o.version))
         return ERR_SYNTAX;
     TRY(sdp_conn_take(&rest, false, &o.addr));
     *ret_origin = o;

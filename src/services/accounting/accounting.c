@@ -491,6 +491,8 @@ void accounting_request(struct accounting *a, struct call *c, struct rx *req, un
     unsigned sender = 1 - to_leg;
     if (req->msg.method == SIP_BYE) {
         sv by = sender == 0 ? SV("caller") : SV("callee");
+        if (c->state < CALL_UP)
+            return; /* of an early dialog: what the INVITE is answered says whether there is a call (§15.1.2) */
         if (c->in_setup)
             close_call(a, c, by);
         else

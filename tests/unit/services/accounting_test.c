@@ -238,6 +238,29 @@ static void test_bye_in_setup(void **state)
     accounting_free(a);
 }
 
+/* BYE of an early dialog may be refused, and the call be answered all the same. */
+static void test_bye_before_the_answer(void **state)
+{
+    struct rig *r = *state;
+    struct accounting *a = accounting(r, 10);
+    unsigned leg;
+    for (unsigned answered = 0; answered < 2; answered++) {
+        struct call *c = begin(r, a, "e");
+        answer(r, a, c, 180, "b1", "e", B_AT);
+        assert_ptr_equal(inside(r, a, ALICE, "BYE", "a1", "b1", "e", "", &leg, true), c);
+        assert_int_equal(r->dir.records, answered);
+        answer(r, a, c, answered ? 200 : 487, "b1", "e", B_AT);
+        accounting_setup_gone(a, c);
+        if (answered)
+            inside(r, a, BOB, "BYE", "b1", "a1", "e", "", &leg, true);
+        assert_int_equal(r->dir.records, answered + 1);
+        assert_string_equal(r->dir.ended_by, answered ? "callee" : "caller");
+        assert_int_equal(r->dir.last.answer > 0, answered);
+        assert_int_equal(accounting_count(a), 0);
+    }
+    accounting_free(a);
+}
+
 /* §12.2: the target moves with the requests that carry a Contact, to where that peer may point. */
 static void test_target(void **state)
 {
@@ -373,8 +396,16 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_life), T(test_leg_moves), T(test_unanswered), T(test_bye_in_setup), T(test_target),
-        T(test_cap),  T(test_stop),      T(test_same),       T(test_bytes),
+        T(test_life),
+        T(test_leg_moves),
+        T(test_unanswered),
+        T(test_bye_in_setup),
+        T(test_bye_before_the_answer),
+        T(test_target),
+        T(test_cap),
+        T(test_stop),
+        T(test_same),
+        T(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,10 @@ static void refuse(struct spoken *x, enum err rc, const struct offer_reasons *wh
     bool ours = rc == ERR_NOMEM || rc == ERR_BUSY;
     LOG_INFO("announce", "call.refused", F_SV("call", answer_call_id(x->call)), F_ERR(rc),
              F_SV("why", why->n > 0 ? why->line[why->n - 1] : SV("")));
-    answer_reject(x->call, ours ? 503 : 488, SV_NONE, SV_NONE);
+    if (ours || why->n == 0)
+        answer_reject(x->call, ours ? 503 : 488, SV_NONE, SV_NONE);
+    else
+        answer_refuse(x->call, 488, rc == ERR_UNSUPPORTED ? 305 : 399, why->line[why->n - 1]);
 }
 
 /* ---- the call ---- */

@@ -313,6 +313,17 @@ void answer_reject(struct answer_call *c, uint16_t status, sv reason, sv headers
     leave(c);
 }
 
+void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv text)
+{
+    struct rx *rx = answer_rx(c);
+    char mem[HEADERS_MAX];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    if (rx)
+        sip_put_warning(c->answer->sip, &b, &rx->flow, warning, text);
+    answer_reject(c, status, SV_NONE, b.rc ? SV_NONE : buf_sv(&b));
+}
+
 static void hang_up(struct answer_call *c, enum answer_end why)
 {
     if (c->state == ANSWER_OVER)

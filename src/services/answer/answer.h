@@ -81,6 +81,8 @@ void answer_session(struct answer_call *c, struct session_id id);
 MUST_USE enum err answer_accept(struct answer_call *c, sv description);
 /* A final response of 300 to 699 instead. headers: whole lines. */
 void answer_reject(struct answer_call *c, uint16_t status, sv reason, sv headers);
+/* Likewise, with a Warning (RFC 3261 §20.43) of this warn-code. */
+void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv text);
 /* Ends it as its state demands: 480; BYE, as soon as it may be sent (§15: not before the ACK). */
 void answer_end(struct answer_call *c);
 

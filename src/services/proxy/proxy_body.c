@@ -36,17 +36,6 @@ bool body_exchange(struct exchange *x, const struct sipmsg *m, sv description)
 
 /* ---- downstream ---- */
 
-/* A quoted-string's text: what cannot stand in one becomes a blank. */
-static void put_quoted(struct buf *b, sv text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (c == '"' || c == '\\')
-            buf_char(b, '\\');
-        buf_char(b, (unsigned char)c < ' ' || c == 0x7f ? ' ' : c);
-    }
-}
-
 /* The Warning, if it fits. */
 static sv warning_line(struct context *c, const struct proxy_body_new *why)
 {
@@ -56,13 +45,7 @@ static sv warning_line(struct context *c, const struct proxy_body_new *why)
     if (!why->warning)
         return SV_NONE;
     buf_init(&b, mem, sizeof(mem));
-    buf_str(&b, "Warning: ");
-    buf_u64(&b, why->warning);
-    buf_char(&b, ' ');
-    sip_put_hostport(c->proxy->sip, &b, &c->rx->flow);
-    buf_str(&b, " \"");
-    put_quoted(&b, why->warning_text);
-    buf_str(&b, "\"\r\n");
+    sip_put_warning(c->proxy->sip, &b, &c->rx->flow, why->warning, why->warning_text);
     return b.rc || sv_dup(&c->rx->arena, buf_sv(&b), &line) ? SV_NONE : line;
 }
 

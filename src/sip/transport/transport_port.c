@@ -334,6 +334,28 @@ void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f)
     }
 }
 
+/* A quoted-string's text: what cannot stand in one becomes a blank. */
+static void put_quoted(struct buf *b, sv text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '"' || c == '\\')
+            buf_char(b, '\\');
+        buf_char(b, (unsigned char)c < ' ' || c == 0x7f ? ' ' : c);
+    }
+}
+
+void sip_put_warning(struct sip *s, struct buf *b, const struct flow *f, uint16_t code, sv text)
+{
+    buf_str(b, "Warning: ");
+    buf_u64(b, code);
+    buf_char(b, ' ');
+    sip_put_hostport(s, b, f);
+    buf_str(b, " \"");
+    put_quoted(b, text);
+    buf_str(b, "\"\r\n");
+}
+
 void sip_put_via_start(struct sip *s, struct buf *b, const struct flow *f)
 {
     const struct sip_port *p = &s->port[f->listener];

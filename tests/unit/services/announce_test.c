@@ -131,6 +131,9 @@ static void what_cannot_be_answered_is_refused(void **state)
     rig_quiet(r);
     assert_int_equal(call(r, "sip:*43@example.com", "e3", sdp("18")), 0); /* G.729 */
     assert_int_equal(heard(r, ALICE, "SIP/2.0 488 "), 1);
+    const char *no = find_raw(r, ALICE, "SIP/2.0 488 ");
+    assert_non_null(
+        strstr(no, "\r\nWarning: 305 192.0.2.1:5060 \"no codec for both: caller offers "));
     rig_quiet(r);
     assert_int_equal(call(r, "sip:*43@example.com", "e4", "v=0\r\nwhat?\r\n"), 0);
     assert_int_equal(heard(r, ALICE, "SIP/2.0 488 "), 1);

@@ -50,6 +50,7 @@ enum { RELAY_VALID_MAX = 4 };
 struct relay_path {
     struct addr to;    /* where is sent; family 0: nowhere (yet) */
     bool ice;          /* only addresses that a check has proved are heard, and sent to */
+    bool named;        /* `told` may be sent to */
     bool proved;       /* somebody answers from `to` */
     bool secure;       /* what comes is proved by keys before relay_path_hear */
     unsigned unproved; /* sent without an answer, wherever to */

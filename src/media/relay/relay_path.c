@@ -60,7 +60,8 @@ void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool se
         return;
     if (p->proved)
         p->former = p->to;
-    p->to = relay_peer_may_name(peer, &peer->told, mine, ports) ? peer->told : (struct addr){0};
+    p->named = relay_peer_may_name(peer, &peer->told, mine, ports);
+    p->to = p->named ? peer->told : (struct addr){0};
     if (addr_equal(&p->to, &p->former)) /* it has come back */
         p->former = (struct addr){0};
     p->other = p->candidate = (struct addr){0};
@@ -80,6 +81,13 @@ void relay_path_retold(struct relay_path *p, usec latch, usec now)
 static bool behind_nat(const struct relay_path *p)
 {
     return p->peer.party.family != 0 && !addr_equal_ip(&p->peer.told, &p->peer.party);
+}
+
+/* Where it was is where it is, for the time being: not if that was another host than the NAT, and there is a place to send
+ * to. A phone that has lost its fork to another one is such a host. */
+static bool may_return(const struct relay_path *p, const struct addr *from)
+{
+    return behind_nat(p) && (p->to.family == 0 || addr_equal_ip(from, &p->peer.party));
 }
 
 void relay_path_validate(struct relay_path *p, const struct addr *a, bool selected)
@@ -157,9 +165,13 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
         learn(p, from);
         return true;
     }
-    if (addr_equal(from, &p->other) || (addr_equal(from, &p->former) && !behind_nat(p)))
+    if (addr_equal(from, &p->other) || (addr_equal(from, &p->former) && !may_return(p, from)))
         return true;
     if (addr_equal(from, &p->peer.told)) {
+        if (p->named && !p->proved) { /* the former place was learned meanwhile */
+            learn(p, from);
+            return true;
+        }
         /* what may not be sent to may still be heard, unless somebody better is there already */
         if (!p->proved)
             p->other = *from;

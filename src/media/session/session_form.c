@@ -98,6 +98,8 @@ static void path(struct walk *w, struct relay_path *p, const struct session_part
     NUMBER(w, p->proved, 1);
     NUMBER(w, p->secure, 1);
     NUMBER(w, p->unproved, UINT32_MAX);
+    if (reads(w))
+        p->named = p->to.family != 0 && addr_equal(&p->to, &p->peer.told);
 }
 
 static void pair(struct walk *w, struct ice_lite_pair *p)

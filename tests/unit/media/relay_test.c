@@ -192,6 +192,30 @@ static void who_moves_is_heard_at_both_places_until_it_has(void **state)
     assert_false(hear(&p, "198.51.100.7:4000", 1, 7, 340 * USEC_S));
 }
 
+/* Signalling and media of many a switch are of different hosts, and there is no NAT: what comes late from the former place,
+ * of another phone even, does not keep media from where the description says it belongs. */
+static void who_moves_to_another_host_gets_media_there(void **state)
+{
+    static const char *const formers[] = {"203.0.113.5:4000", "198.51.100.7:4000"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct relay_path p = path_of(formers[i], "198.51.100.7:5060", false, ME);
+        struct relay_peer moved = p.peer;
+        struct addr me = at_(ME);
+        assert_true(hear(&p, formers[i], 1, 1, USEC_S));
+        moved.told = at_("203.0.113.6:4002");
+        relay_path_set(&p, &moved, false, config.latch, &me, ports, 100 * USEC_S);
+        for (uint16_t k = 2; k <= 9; k++)
+            hear(&p, formers[i], 1, k, 100 * USEC_S);
+        assert_true(i == 1 || sends_to(&p, "203.0.113.6:4002"));
+        assert_true(hear(&p, "203.0.113.6:4002", 2, 1, 101 * USEC_S));
+        assert_true(sends_to(&p, "203.0.113.6:4002"));
+        for (uint16_t k = 10; k <= 19; k++)
+            assert_false(hear(&p, formers[i], 1, k, 101 * USEC_S));
+        assert_true(sends_to(&p, "203.0.113.6:4002"));
+    }
+}
+
 /* ---- with keys ---- */
 
 static void what_keys_have_proved_teaches_by_itself(void **state)
@@ -477,6 +501,7 @@ int main(void)
         cmocka_unit_test(after_the_window_nothing_is_learned),
         cmocka_unit_test(the_same_description_again_keeps_what_was_learned_another_one_does_not),
         cmocka_unit_test(who_moves_is_heard_at_both_places_until_it_has),
+        cmocka_unit_test(who_moves_to_another_host_gets_media_there),
         cmocka_unit_test(what_keys_have_proved_teaches_by_itself),
         cmocka_unit_test(nothing_is_sent_where_nobody_may_send_us),
         cmocka_unit_test(who_signals_from_such_a_network_may_name_it),

@@ -88,7 +88,7 @@ static void hear(struct session_id id)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint8_t start[HEAD] = {'T', 'S', 'E', 'S', 0, 1};
+    static const uint8_t start[HEAD] = {'T', 'S', 'E', 'S', 0, 2};
     struct session_id id;
     if (!sim)
         set_up();

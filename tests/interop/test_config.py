@@ -333,3 +333,5 @@ def test_check_says_how_many_calls_the_media_ports_hold():
     media = json.loads(tandem("check", "--json", "--set", "media.ports=20000-29999").stdout)["media"]
     assert media == {"calls": 2500, "ephemeral_ports": low <= 29999 and high >= 20000}
     assert "media.ports" not in tandem("check", "--set", "media.mode=never").stdout
+    assert "media.bandwidth" not in said.stdout
+    assert "media.bandwidth: 12 calls of" in tandem("check", "--set", "media.bandwidth=1Mbit/s").stdout

@@ -81,3 +81,24 @@ def test_a_call_ends_as_its_phones_say_though_the_server_died():
         answer, bye = media.call(alice, bob, lambda: media.talk((alice, bob), 0.3))
         assert answer.status == 200 and bye.status == 200
         assert nothing_left(server)
+
+
+def test_what_exceeds_the_bandwidth_is_refused_and_passes_when_there_is_room():
+    with media.house("media: {mode: always, bandwidth: 100kbit/s}\n") as (server, alice, bob):
+        with media.SoundCallee(bob):
+            answer, made = media.dial(alice)
+            assert made is not None, answer
+            media.talk((alice, bob), 0.3)
+            assert alice.sound.marks() and bob.sound.marks()
+            assert server.metric("tandem_media_reserved_bits_per_second") == 80000
+            answer, second = media.dial(alice)
+            assert second is None and answer.status == 488, answer.octets
+            assert answer["warning"].startswith("370 ") and "Insufficient bandwidth" in answer["warning"], answer.octets
+            assert bob.methods() == ["INVITE", "ACK"], bob.methods()
+            assert server.metric('tandem_limit_refusals_total{limit="media_bandwidth"}') == 1
+            assert made.bye().status == 200
+            answer, third = media.dial(alice)
+            assert third is not None, answer.octets
+            assert third.bye().status == 200
+        assert nothing_left(server)
+        assert server.metric("tandem_media_reserved_bits_per_second") == 0

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The verbs of the server and its configuration: serve, check, config, reload, status,
  * registrations, calls. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "cli/cli_priv.h"
@@ -29,13 +30,15 @@ struct media_ports {
     unsigned first, last;
     unsigned
         calls; /* with one line of sound: an even port and the next (RTP, RTCP) on both sides */
-    bool ephemeral;    /* some of them the kernel gives to others as well */
-    unsigned from, to; /* its own range */
+    bool ephemeral;     /* some of them the kernel gives to others as well */
+    unsigned from, to;  /* its own range */
+    uint64_t bandwidth; /* media.bandwidth; 0: no cap */
 };
 
 static struct media_ports media_ports_of(const struct settings_media *m)
 {
-    struct media_ports p = {.first = m->first_port, .last = m->last_port};
+    struct media_ports p = {
+        .first = m->first_port, .last = m->last_port, .bandwidth = m->bandwidth};
     FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
     p.calls = (p.last + 1 - (p.first + p.first % 2)) / 4;
     if (f && fscanf(f, "%u %u", &p.from, &p.to) == 2)
@@ -50,6 +53,8 @@ static void print_media_ports(const struct media_ports *p)
     printf("media.ports %u-%u: %u calls with sound, RTP and RTCP on both sides (4 ports a call and "
            "m= line)\n",
            p->first, p->last, p->calls);
+    if (p->bandwidth)
+        printf("media.bandwidth: %" PRIu64 " calls of 80 kbit/s (G.711)\n", p->bandwidth / 80000);
     if (p->ephemeral)
         printf("warning: media.ports: %u-%u are ports that the kernel gives to others "
                "(net.ipv4.ip_local_port_range)\n",

@@ -507,14 +507,10 @@ static void findings(struct config_reader *r)
         config_finding(r, digest->at, SV("digest: auto"),
                        "security.digest: MD5 alone, although phones take SHA-256");
     const struct config_value *srtp = value(r, CONFIG_K_MEDIA_SRTP);
-    const struct config_value *bandwidth = value(r, CONFIG_K_MEDIA_BANDWIDTH);
     if (srtp->n == MEDIA_SRTP_REQUIRE && value(r, CONFIG_K_MEDIA_MODE)->n == MEDIA_NEVER)
         config_finding(r, srtp->at, SV("mode: auto"),
                        "media.srtp: requires nothing of calls whose descriptions pass as they are "
                        "(media.mode: never)");
-    if (bandwidth->n != 0)
-        config_finding(r, bandwidth->at, SV("leave the key out"),
-                       "media.bandwidth: has no effect yet");
     idle_zones(r);
 }
 

@@ -94,6 +94,7 @@ struct stats {
     X(KEEPALIVE, "keepalive")                   \
     X(MEDIA_PORTS, "media_ports")               \
     X(MEDIA_SESSIONS, "media_sessions")         \
+    X(MEDIA_BANDWIDTH, "media_bandwidth")       \
     X(CONTROL, "control")                       \
     X(DTLS, "dtls")
 enum stat_limit {

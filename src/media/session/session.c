@@ -464,6 +464,7 @@ void session_free(struct session *s)
             close_transport(&s->transport[side][i]);
         }
     }
+    (void)session_hold(s, 0, 0);
     crypto_wipe(s->secret, sizeof(s->secret));
     for (unsigned side = 0; side < SESSION_SIDES; side++)
         ice_secret_wipe(&s->ice[side]);

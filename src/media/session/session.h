@@ -10,7 +10,8 @@
  *         which may name one that is gone: everything asked of it is then ERR_NOTFOUND.
  *         A session may have one side alone: then what comes from it goes back to it (an echo).
  * Life    until session_end. Media flows only between session_apply and session_end.
- * Limits  OFFER_MEDIA_MAX streams; session_config.most sessions of a worker (STAT_LIMIT_MEDIA_SESSIONS); ports (relay.h).
+ * Limits  OFFER_MEDIA_MAX streams; session_config.most sessions of a worker (STAT_LIMIT_MEDIA_SESSIONS); ports (relay.h);
+ *         session_config.bandwidth of what sessions reserve (STAT_LIMIT_MEDIA_BANDWIDTH).
  * Threads the loop's. Handlers come in turns, never from within a call. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
@@ -24,10 +25,11 @@ struct sessions;
 struct session_shared;
 struct session_config {
     struct relay_config relay;
-    usec silence; /* media.silence; 0: SESSION_SILENT is never told */
-    size_t most;  /* sessions; 0: what the ports allow */
+    usec silence;       /* media.silence; 0: SESSION_SILENT is never told */
+    size_t most;        /* sessions; 0: what the ports allow */
+    uint64_t bandwidth; /* bits a second that sessions of all workers may reserve; 0: no cap */
 };
-/* What the workers of a process have in common: ports (borrowed), our DTLS certificate. Errors: ERR_NOMEM, ERR_IO. */
+/* What the workers of a process have in common: ports (borrowed), our DTLS certificate, what is reserved. Errors: ERR_NOMEM, ERR_IO. */
 MUST_USE enum err session_shared_new(struct ports *ports, struct session_shared **ret_shared);
 /* False: with this OpenSSL there is no DTLS-SRTP (dtls.h), and none is offered. */
 bool session_shared_dtls(const struct session_shared *s);
@@ -82,6 +84,10 @@ MUST_USE enum err session_new(struct sessions *m, const struct session_party par
                               struct session_id *ret_id);
 /* There are so many m= lines now. Errors: as session_new, ERR_NOTFOUND, ERR_TOOBIG. */
 MUST_USE enum err session_lines(struct sessions *m, struct session_id id, unsigned lines);
+/* It may take so many bits a second (offer_bandwidth) from now on, until session_end; none at first. Less is always given,
+ * a session that was restored keeps what it had. Nobody is cut off who takes more.
+ * Errors: ERR_NOTFOUND; ERR_BUSY: over the cap: as it was. */
+MUST_USE enum err session_reserve(struct sessions *m, struct session_id id, uint64_t bits);
 /* Its signalling comes from there now. Errors: ERR_NOTFOUND. */
 MUST_USE enum err session_source(struct sessions *m, struct session_id id, unsigned side,
                                  const struct addr *source);

@@ -7,7 +7,7 @@
 #include "session/session_priv.h"
 #include "str/form.h"
 
-enum { VERSION = 1, HEAD = 14, NO_LINE = 255 };
+enum { VERSION = 2, HEAD = 14, NO_LINE = 255 };
 static const char magic[4] = {'T', 'S', 'E', 'S'};
 #define AGE_MAX   (10000 * USEC_DAY)
 #define COUNT_MAX (1ULL << 48)
@@ -386,6 +386,7 @@ static void whole(struct walk *w)
 {
     struct session *s = w->s;
     uint8_t lines = (uint8_t)s->lines;
+    uint64_t reserved = s->reserved;
     for (unsigned side = 0; side < SESSION_SIDES; side++) {
         party(w, &s->party[side]);
         NUMBER(w, s->version[side], UINT64_MAX);
@@ -414,6 +415,8 @@ static void whole(struct walk *w)
                 resume_keys(t, same);
         }
     }
+    NUMBER(w, reserved, OFFER_BANDWIDTH_MAX);
+    (void)session_hold(s, reserved, 0); /* it stands: no cap is asked */
 }
 
 /* ---- writing ---- */

@@ -10,9 +10,11 @@
  *   session_quality.c what each side hears
  *   session_end.c     sessions of one side
  *   session_coder.c   payloads that change on their way, and keys
+ *   session_bandwidth.c  what it may take
  *   session_form.c    a session in octets */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
+#include <stdatomic.h>
 #include "dtls/dtls.h"
 #include "ice/ice_lite.h"
 #include "quality/quality_leg.h"
@@ -30,6 +32,7 @@ struct playing;
 struct session_shared {
     struct ports *ports;
     struct dtls_shared *dtls;
+    _Atomic uint64_t reserved; /* bits a second */
 };
 
 struct slot {
@@ -172,6 +175,7 @@ struct session {
     unsigned lines;
     bool applied;
     bool alone;                /* of one side: see below */
+    uint64_t reserved;         /* its part of what is reserved */
     usec heard[SESSION_SIDES]; /* last packet of each side */
     struct session_id id;
     struct session_party party[SESSION_SIDES];
@@ -209,6 +213,10 @@ MUST_USE enum err session_enter(struct sessions *m, struct session *s);
 /* Media flows from here on. */
 void session_start(struct session *s);
 void session_free(struct session *s); /* has no id (any more) */
+
+/* ---- session_bandwidth.c ---- */
+/* It has so much reserved now. False: more than `most` would be; 0: no cap. */
+bool session_hold(struct session *s, uint64_t bits, uint64_t most);
 
 /* ---- session_packet.c ---- */
 extern const struct relay_handler session_packets;

@@ -128,6 +128,8 @@ static void passage_free(struct anchor_passage *p)
 {
     if (p->exchange)
         p->exchange->asks = false;
+    if (p->offered && p->exchange)
+        anchor_unanswered(p->dialog, p->exchange);
     exchange_hold(&p->exchange, NULL);
     if (p->dialog)
         dialog_release(p->dialog);
@@ -336,6 +338,8 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     enum proxy_body act = PROXY_BODY_PASS;
     if (m->status >= 200 && p->exchange)
         p->exchange->asks = false;
+    if (m->status >= 300 && p->offered && p->exchange)
+        anchor_unanswered(d, p->exchange);
     unsigned from = p->dialog ? !p->sender : CALLEE;
     struct exchange **slot = p->dialog ? &p->exchange : &d->first;
     if (m->status > 100 && m->status < 300)
@@ -470,7 +474,8 @@ static struct session_config config_of(const struct settings *set)
 {
     const struct settings_media *m = &set->media;
     return (struct session_config){.relay = {.latch = m->latch, .dscp = m->dscp},
-                                   .silence = m->silence};
+                                   .silence = m->silence,
+                                   .bandwidth = m->bandwidth};
 }
 
 enum err anchor_new(struct sip *s, struct session_shared *shared, struct settings *set,

@@ -95,6 +95,17 @@ void anchor_refused(const struct dialog *d, const struct settings *set, struct a
              F_SV("why", ret->warning_text));
 }
 
+/* RFC 3261 §20.43: 370 Insufficient bandwidth. */
+static enum proxy_body refuse_bandwidth(const struct dialog *d, struct arena *out,
+                                        struct proxy_body_new *ret)
+{
+    refuse(d, ERR_BUSY, SV("Insufficient bandwidth"), out, ret);
+    ret->status = 488;
+    if (ret->warning)
+        ret->warning = 370;
+    return PROXY_BODY_REFUSE;
+}
+
 static sv fault_text(struct arena *a, enum err rc, const struct sdp_fault *f)
 {
     struct buf b;
@@ -120,13 +131,34 @@ static enum proxy_body replace(struct arena *out, sv text, struct proxy_body_new
 
 static const struct session_handler handler;
 
-static enum err session_of(struct dialog *d, unsigned lines)
+static enum err session_of(struct dialog *d)
 {
-    struct sessions *m = d->anchor->sessions;
     if (d->session.generation)
-        return session_lines(m, d->session, lines);
+        return ERR_OK;
     struct session_party party[SESSION_SIDES] = {d->party[CALLER].media, d->party[CALLEE].media};
-    return session_new(m, party, lines, &handler, d, &d->session);
+    d->agreed = 0;
+    return session_new(d->anchor->sessions, party, 0, &handler, d, &d->session);
+}
+
+/* As long as an offer waits for its answer either may hold, this or what was agreed on before (RFC 3264 §8). */
+static bool fits(struct dialog *d, const struct offer_session *offer)
+{
+    uint64_t bits = offer_bandwidth(offer, NULL);
+    return session_reserve(d->anchor->sessions, d->session, bits > d->agreed ? bits : d->agreed) ==
+           ERR_OK;
+}
+
+/* What was agreed on before is what holds. */
+static void give_back(struct dialog *d)
+{
+    if (session_reserve(d->anchor->sessions, d->session, d->agreed))
+        LOG_DEBUG("anchor", "media.none", F_SV("call", text_sv(&d->call_id)));
+}
+
+void anchor_unanswered(struct dialog *d, const struct exchange *x)
+{
+    if (!x->answered && x == d->exchange && !d->ended)
+        give_back(d);
 }
 
 static void on_event(void *arg, struct session_id id, enum session_event e, unsigned side, sv why)
@@ -201,7 +233,7 @@ static enum err pass(struct dialog *d, const struct settings *set, unsigned from
     struct offer_policy p = anchor_policy(set);
     if (!ours)
         return ERR_NOMEM;
-    TRY(session_of(d, offer->n));
+    TRY(session_lines(d->anchor->sessions, d->session, offer->n));
     TRY(session_ours(d->anchor->sessions, d->session, !from, SESSION_NEXT, ours));
     ours->ice_wanted = d->party[!from].facts.ice;
     return offer_pass(offer, &p, d->party[!from].profile, ours, a, ret_text, why);
@@ -277,10 +309,16 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     }
     party_profile(&d->party[from], &r->offer, anchor_policy(set).srtp);
     party_ice(&d->party[from], &r->offer);
-    rc = pass(d, set, from, &r->offer, a, &passed, &why);
+    rc = session_of(d);
+    if (!rc && !fits(d, &r->offer))
+        return refuse_bandwidth(d, out, ret);
+    if (!rc)
+        rc = pass(d, set, from, &r->offer, a, &passed, &why);
     log_reasons(d, "media.offer", &why);
     if (!rc)
         rc = exchange_begin(d, from, text, passed, cseq, slot);
+    if (rc)
+        give_back(d);
     if (rc)
         return refuse(d, rc, rc == ERR_BUSY ? SV("no media ports") : last_reason(&why), out, ret);
     return replace(out, passed, ret);
@@ -340,7 +378,10 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
     if (!d->party[from].profiled)
         party_profile(&d->party[from], &answer->offer, p.srtp);
     party_ice(&d->party[from], &answer->offer);
+    uint64_t bits = offer_bandwidth(&offer->offer, plan);
+    TRY(session_reserve(m, d->session, bits)); /* no more than was reserved with the offer */
     TRY(session_apply(m, d->session, !from, plan));
+    d->agreed = bits;
     anchor_digit_planned(d, !from, plan);
     return ERR_OK;
 }

@@ -82,6 +82,7 @@ struct dialog {
     struct party party[SIDES];
     struct keys keys[SIDES];
     struct session_id session; /* generation 0: none (yet) */
+    uint64_t agreed;           /* bits a second of what was agreed on last (offer_bandwidth) */
     bool direct;               /* decided: its media does not pass through us */
     bool relay;                /* it has to: directly the callee refused */
     struct reach reach[SIDES];
@@ -226,6 +227,8 @@ enum proxy_body anchor_no_answer(struct dialog *d, const struct exchange *x, con
                                  struct arena *out, struct proxy_body_new *ret);
 enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
                               struct exchange *x, struct arena *out, struct proxy_body_new *ret);
+/* The request with this offer is over. If nobody has answered, what was reserved for it is given back. */
+void anchor_unanswered(struct dialog *d, const struct exchange *x);
 /* *slot is x from now on, which may be NULL. */
 void exchange_hold(struct exchange **slot, struct exchange *x);
 /* What was agreed on, planned again by what is known now; the sides are told nothing. */

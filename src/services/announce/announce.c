@@ -23,6 +23,7 @@ struct spoken {
     struct session_id session;
     struct file_loading *loading; /* NULL: nothing is being read */
     bool play;
+    bool narrow;          /* refused for bandwidth */
     sv text;              /* our answer, until it is given; of our own memory */
     char file[PATH_TOLD]; /* for the log */
 };
@@ -58,15 +59,19 @@ static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
     unsigned flags = session_restarts(m, x->session, SESSION_OFFERER, read) ? SESSION_RESTART : 0;
     TRY(session_ours(m, x->session, SESSION_OFFERER, SESSION_NEXT | flags, ours));
     TRY(offer_accept(read, &p, ours, a, ret_text, plan, why));
-    return session_apply(m, x->session, SESSION_OFFERER, plan);
+    enum err rc = session_reserve(m, x->session, offer_bandwidth(read, plan));
+    x->narrow = rc == ERR_BUSY;
+    return rc ? rc : session_apply(m, x->session, SESSION_OFFERER, plan);
 }
 
 static void refuse(struct spoken *x, enum err rc, const struct offer_reasons *why)
 {
-    bool ours = rc == ERR_NOMEM || rc == ERR_BUSY;
+    bool ours = rc == ERR_NOMEM || (rc == ERR_BUSY && !x->narrow);
     LOG_INFO("announce", "call.refused", F_SV("call", answer_call_id(x->call)), F_ERR(rc),
              F_SV("why", why->n > 0 ? why->line[why->n - 1] : SV("")));
-    if (ours || why->n == 0)
+    if (x->narrow)
+        answer_refuse(x->call, 488, 370, SV("Insufficient bandwidth"));
+    else if (ours || why->n == 0)
         answer_reject(x->call, ours ? 503 : 488, SV_NONE, SV_NONE);
     else
         answer_refuse(x->call, 488, rc == ERR_UNSUPPORTED ? 305 : 399, why->line[why->n - 1]);

@@ -3,7 +3,7 @@
  *
  * Spec    RFC 3264 (offer and answer), 8866, 4568, 6188 and 7714 (SDES), 5763/5764/8842 (DTLS-SRTP),
  *         8839 (ICE in SDP), 5761/8858 (rtcp-mux), 9143 (BUNDLE), 8643 (best-effort SRTP), 3551, 4733,
- *         7587, 4585, 3605.
+ *         7587, 4585, 3605, 3890 (bandwidth).
  * Shape   pure functions of what both sides said and of what is ours; each decision with its reason.
  *         offer_read      one description, in the terms below
  *         offer_pass      what one side (the caller) offered, as it is to be offered to the other (the callee)
@@ -295,6 +295,16 @@ MUST_USE enum err offer_answer(const struct offer_session *offer,
 MUST_USE enum err offer_accept(const struct offer_session *offer, const struct offer_policy *p,
                                const struct offer_ours *ours, struct arena *a, sv *ret_text,
                                struct offer_plan *ret_plan, struct offer_reasons *ret_why);
+
+/* ---- what it takes ---- */
+
+/* Bits a second of one direction of a relayed session, headers included: of each line what its b=TIAS (RFC 3890) or b=AS
+ * says; else by its kind: 80 kbit/s of sound (L16: what it is), 2 Mbit/s of video (or the session's b=), 4 of text, 64 of
+ * fax. Together no more than the session's b= says, nor OFFER_BANDWIDTH_MAX. A line on hold takes what it had: it may
+ * speak again.
+ *   plan  what became of this offer: lines refused take nothing; NULL: nobody has answered yet */
+#define OFFER_BANDWIDTH_MAX UINT64_C(1000000000000)
+uint64_t offer_bandwidth(const struct offer_session *s, const struct offer_plan *plan);
 
 /* ---- whether they need us at all ---- */
 

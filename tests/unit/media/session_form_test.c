@@ -116,6 +116,7 @@ static void after_a_clean_end_the_call_goes_on_as_if_nothing_had_been(void **sta
         uint8_t replay[400];
         start(suites[k]);
         apply();
+        assert_int_equal(session_reserve(sessions, id, 80000), ERR_OK);
         size_t n = make_rtp(replay, 0, 65500, PEER);
         n = peer_protect(replay, n, false);
         send_octets(phone[1], 1, replay, n);
@@ -126,6 +127,7 @@ static void after_a_clean_end_the_call_goes_on_as_if_nothing_had_been(void **sta
         write_form(SESSION_LAST);
         dies_and_is_back(700);
         assert_int_equal(session_figures(sessions, id, 0, 0, &after), ERR_OK);
+        assert_int_equal(stat_get(&at->stats, STAT_MEDIA_RESERVED), 80000);
         assert_int_equal(after.packets, before.packets);
         assert_int_equal(after.span.expected, before.span.expected);
         assert_true(addr_equal(&after.remote, &before.remote));

@@ -478,6 +478,43 @@ static void what_does_not_fit_changes_nothing(void **state)
     end();
 }
 
+/* Of all workers together, and of a session what it said last. */
+static void what_is_reserved_is_given_back(void **state)
+{
+    struct session_config c = config;
+    struct session_id another;
+    struct sessions *second;
+    struct addr lo = net_addr("127.0.0.1:0");
+    struct session_party party[SESSION_SIDES] = {{.local = lo}, {.local = lo}};
+    int64_t before;
+    (void)state;
+    c.bandwidth = 1000;
+    begin(&c);
+    before = stat_get(&at->stats, STAT_MEDIA_RESERVED);
+    assert_int_equal(sessions_new(at, shared, &c, &second), ERR_OK);
+    assert_int_equal(session_new(second, party, 0, &events, NULL, &another), ERR_OK);
+    assert_int_equal(session_reserve(sessions, id, 600), ERR_OK);
+    assert_int_equal(session_reserve(second, another, 401), ERR_BUSY);
+    assert_int_equal(session_reserve(second, another, 400), ERR_OK);
+    assert_int_equal(session_reserve(second, another, UINT64_MAX), ERR_BUSY);
+    assert_int_equal(session_reserve(sessions, id, 601), ERR_BUSY); /* and keeps what it had */
+    assert_int_equal(stat_get(&at->stats, STAT_MEDIA_RESERVED) - before, 1000);
+    assert_int_equal(session_reserve(sessions, id, 100), ERR_OK);
+    assert_int_equal(session_reserve(second, another, 900), ERR_OK);
+    c.bandwidth = 500;
+    sessions_configure(second, &c);
+    assert_int_equal(session_reserve(second, another, 901), ERR_BUSY);
+    assert_int_equal(session_reserve(second, another, 800), ERR_OK); /* less is always given */
+    session_end(second, another);
+    assert_int_equal(session_reserve(second, another, 1), ERR_NOTFOUND);
+    assert_int_equal(session_reserve(sessions, id, 1000), ERR_OK);
+    assert_int_equal(at->stats.refusals[STAT_LIMIT_MEDIA_BANDWIDTH], 4);
+    sessions_free(second);
+    session_end(sessions, id);
+    assert_int_equal(stat_get(&at->stats, STAT_MEDIA_RESERVED) - before, 0);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +531,7 @@ int main(void)
         cmocka_unit_test(the_codec_that_comes_is_the_one_that_is_judged),
         cmocka_unit_test(silence_is_told),
         cmocka_unit_test(what_does_not_fit_changes_nothing),
+        cmocka_unit_test(what_is_reserved_is_given_back),
     };
     if (crypto_start())
         return 1;

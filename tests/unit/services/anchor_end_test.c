@@ -328,6 +328,94 @@ static void a_reinvite_without_a_common_codec_ends_the_call(void **state)
     gone(m);
 }
 
+/* ---- media.bandwidth ---- */
+
+static int64_t reserved(const struct media_rig *m)
+{
+    return stat_get(&m->r->group->loop[0]->stats, STAT_MEDIA_RESERVED);
+}
+
+static void cap(struct media_rig *m, uint64_t bits)
+{
+    m->r->set->media.bandwidth = bits;
+    m->r->set->media.silence = 0;
+    anchor_settings(m->anchor, m->r->set);
+}
+
+static void for_one_call_there_is_one(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    cap(m, 159999);
+    call_up(m, "w1", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    assert_int_equal(reserved(m), 80000);
+    invite(m, "w2", sdp("192.0.2.11", "0", ""));
+    const char *refused = find_raw(m->r, ALICE, "SIP/2.0 488 ");
+    has(refused, "\r\nWarning: 370 ");
+    has(refused, "\"Insufficient bandwidth\"\r\n");
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    assert_int_equal(reserved(m), 80000);
+    assert_int_equal(m->r->group->loop[0]->stats.refusals[STAT_LIMIT_MEDIA_BANDWIDTH], 1);
+    rig_quiet(m->r);
+    rig_clear(m->r);
+    cap(m, 160000); /* as a reload does */
+    invite(m, "w3", sdp("192.0.2.11", "0", ""));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 1);
+    assert_int_equal(reserved(m), 160000);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    rig_quiet(m->r);
+    assert_int_equal(reserved(m), 80000);
+    rig_clear(m->r);
+    hang_up(m, "w1", ok);
+    assert_int_equal(reserved(m), 0);
+}
+
+#define PICTURE_LINE(port, b) "m=video " port " RTP/AVP 96\r\n" b "a=rtpmap:96 H264/90000\r\n"
+
+static void again(struct media_rig *m, const char *call, const char *ok, unsigned cseq,
+                  const char *offer)
+{
+    rig_clear(m->r);
+    say(m->r, ALICE, with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, call, ok, cseq), offer));
+}
+
+/* What is offered is reserved until it is answered; what was refused, by us or the other side, leaves what was. */
+static void a_later_offer_may_not_fit(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE], more[MESSAGE];
+    snprintf(more, sizeof(more), "%s",
+             sdp("192.0.2.11", "0", PICTURE_LINE("4002", "b=AS:500\r\n")));
+    cap(m, 579999);
+    call_up(m, "w4", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    again(m, "w4", ok, 2, more);
+    has(find_raw(m->r, ALICE, "SIP/2.0 488 "), "\r\nWarning: 370 ");
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    assert_true(lives(m));
+    assert_int_equal(reserved(m), 80000);
+    cap(m, 580000);
+    again(m, "w4", ok, 3, more);
+    assert_int_equal(reserved(m), 580000);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 500, NULL, ""));
+    assert_int_equal(reserved(m), 80000);
+    again(m, "w4", ok, 4, more);
+    assert_int_equal(reserved(m), 580000);
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, NULL, "Contact: <" BOB_AT ">\r\n"),
+             sdp("192.0.2.12", "0", PICTURE_LINE("0", ""))));
+    assert_int_equal(reserved(m), 80000);
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "w4", ok, 4));
+    again(m, "w4", ok, 5, more);
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, NULL, "Contact: <" BOB_AT ">\r\n"),
+             sdp("192.0.2.12", "0", PICTURE_LINE("4002", ""))));
+    assert_int_equal(reserved(m), 580000);
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "w4", ok, 5));
+    rig_clear(m->r);
+    hang_up(m, "w4", ok);
+    assert_int_equal(reserved(m), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +433,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_offer_in_a_200_is_declined, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reinvite_without_a_common_codec_ends_the_call, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(for_one_call_there_is_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_later_offer_may_not_fit, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,12 +152,34 @@ static void silence_ends_the_call(void **state)
     rig_quiet(r);
 }
 
+static void an_echo_takes_its_part(void **state)
+{
+    struct rig *r = *state;
+    struct stats *stats = &r->group->loop[0]->stats;
+    r->set->media.bandwidth = 79999;
+    anchor_settings(routing_anchor(r->routing), r->set);
+    assert_int_equal(call(r, "sip:*43@example.com", "n1", sdp("0")), 0);
+    const char *refused = find_raw(r, ALICE, "SIP/2.0 488 ");
+    assert_non_null(strstr(refused, "\r\nWarning: 370 "));
+    assert_non_null(strstr(refused, "\"Insufficient bandwidth\"\r\n"));
+    assert_int_equal(stat_get(stats, STAT_MEDIA_RESERVED), 0);
+    assert_int_equal(stats->refusals[STAT_LIMIT_MEDIA_BANDWIDTH], 1);
+    rig_quiet(r);
+    r->set->media.bandwidth = 80000;
+    anchor_settings(routing_anchor(r->routing), r->set);
+    assert_int_not_equal(call(r, "sip:*43@example.com", "n2", sdp("0")), 0);
+    assert_int_equal(stat_get(stats, STAT_MEDIA_RESERVED), 80000);
+    hang_up(r, "n2");
+    assert_int_equal(stat_get(stats, STAT_MEDIA_RESERVED), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_echo_gives_back_what_it_hears, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_answered_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_ends_the_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_echo_takes_its_part, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

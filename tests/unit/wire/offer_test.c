@@ -367,6 +367,60 @@ static void refuses_what_decides_and_is_broken(void **state)
     }
 }
 
+/* ---- bandwidth ---- */
+
+#define HEAD_B(b)  "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\n" b "t=0 0\n"
+#define SOUND_B(b) "m=audio 4000 RTP/AVP 0 9\n" b
+#define VIDEO_B(b) "m=video 4002 RTP/AVP 96\n" b "a=rtpmap:96 VP8/90000\n"
+
+static void bandwidth_is_what_it_says_or_is(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bits;
+    } all[] = {
+        {HEAD_B("") SOUND_B(""), 80000},
+        {HEAD_B("") "m=audio 4000 RTP/AVP 96\na=rtpmap:96 opus/48000/2\n", 80000},
+        {HEAD_B("") "m=audio 4000 RTP/AVP 96 0\na=rtpmap:96 L16/16000\n", 16 * 16000 + 16000},
+        {HEAD_B("") SOUND_B("b=AS:40\n"), 40000},
+        {HEAD_B("") SOUND_B("b=AS:40\nb=TIAS:12200\n"), 12200 + 16000}, /* RFC 3890 6.2.3 */
+        {HEAD_B("") SOUND_B("b=RS:40\nb=CT:7\n"), 80000},
+        {HEAD_B("") SOUND_B("") VIDEO_B(""), 2080000},
+        {HEAD_B("") SOUND_B("") VIDEO_B("b=TIAS:3000000\n"), 80000 + 3100000},
+        {HEAD_B("b=AS:5000\n") SOUND_B("") VIDEO_B(""), 5000000}, /* of all together */
+        {HEAD_B("b=AS:5000\n") SOUND_B(""), 80000},
+        {HEAD_B("b=AS:50\n") SOUND_B(""), 50000},
+        {HEAD_B("") "m=audio 0 RTP/AVP 0\n" VIDEO_B("b=AS:300\n"), 300000},
+        {HEAD_B("") "m=text 4000 RTP/AVP 98\na=rtpmap:98 t140/1000\n", 4000},
+        {HEAD_B("") "m=image 4000 udptl t38\n", 64000},
+        {HEAD_B("") "m=application 4000 UDP/DTLS/SCTP webrtc-datachannel\nb=AS:900\n", 0},
+        {HEAD_B("") SOUND_B("b=AS:18446744073709551615\n") VIDEO_B("b=TIAS:18446744073709551615\n"),
+         OFFER_BANDWIDTH_MAX},
+        {HEAD_B("b=TIAS:18446744073709551615\n") VIDEO_B(""), OFFER_BANDWIDTH_MAX},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        assert_int_equal(try_read(all[i].text), ERR_OK);
+        uint64_t bits = offer_bandwidth(&session, NULL);
+        if (bits != all[i].bits)
+            fail_msg("%llu instead of %llu of\n%s", (unsigned long long)bits,
+                     (unsigned long long)all[i].bits, all[i].text);
+    }
+}
+
+static void what_was_refused_takes_nothing(void **state)
+{
+    struct offer_plan *plan = ARENA_NEW(&arena, struct offer_plan);
+    (void)state;
+    assert_int_equal(try_read(HEAD_B("") SOUND_B("") VIDEO_B("")), ERR_OK);
+    plan->n = 2;
+    assert_int_equal(offer_bandwidth(&session, plan), 2080000);
+    plan->streams[1].refused = true;
+    assert_int_equal(offer_bandwidth(&session, plan), 80000);
+    plan->n = 0;
+    assert_int_equal(offer_bandwidth(&session, plan), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +437,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_alone_are_no_codec, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_over_a_limit_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_what_decides_and_is_broken, setup, teardown),
+        cmocka_unit_test_setup_teardown(bandwidth_is_what_it_says_or_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_refused_takes_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static void must(bool holds)
         abort();
 }
 
-static const struct session_handler handler = {NULL};
+static const struct session_handler handler = {.on_event = NULL};
 static void on_datagram(void *arg, struct block *b, const struct addr *from, const struct addr *to)
 {
     (void)arg, (void)b, (void)from, (void)to;

@@ -56,9 +56,11 @@ static void print_media_ports(const struct media_ports *p)
     if (p->bandwidth)
         printf("media.bandwidth: %" PRIu64 " calls of 80 kbit/s (G.711)\n", p->bandwidth / 80000);
     if (p->ephemeral)
-        printf("warning: media.ports: %u-%u are ports that the kernel gives to others "
-               "(net.ipv4.ip_local_port_range)\n",
-               p->from > p->first ? p->from : p->first, p->to < p->last ? p->to : p->last);
+        printf(
+            "warning: media.ports: %u-%u are ports that the kernel gives to others "
+            "(net.ipv4.ip_local_port_range is %u-%u): they may be taken when a call wants them\n",
+            p->from > p->first ? p->from : p->first, p->to < p->last ? p->to : p->last, p->from,
+            p->to);
 }
 
 int cli_check(struct cli *c)
@@ -386,6 +388,21 @@ int cli_cert(struct cli *c)
     return code;
 }
 
+/* Which way it goes, and what each side hears of it. */
+static void media_text(json_t *quality)
+{
+    static const char *const sides[] = {"caller", "callee"};
+    if (!quality)
+        return;
+    printf("  ");
+    cli_put(stdout, member(quality, "media"));
+    for (int i = 0; i < 2; i++) {
+        const json_t *mos = json_object_get(json_object_get(quality, sides[i]), "mos");
+        if (mos)
+            printf(" %s %.1f", sides[i], json_number_value(mos));
+    }
+}
+
 static void calls_text(json_t *a)
 {
     size_t i;
@@ -401,6 +418,7 @@ static void calls_text(json_t *a)
         cli_put(stdout, member(x, "since"));
         printf("  ");
         cli_put(stdout, member(x, "call_id"));
+        media_text(json_object_get(x, "quality"));
         printf("\n");
     }
     if (json_array_size(a) == 0)

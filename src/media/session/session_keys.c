@@ -57,8 +57,8 @@ enum err session_keys_ours(struct session *s, unsigned side, unsigned flags, str
         for (unsigned k = 0; k < SUITES; k++)
             own_key(s, side, i, (enum offer_suite)k, &o->media[i].keys[k]);
         o->media[i].keys_n = SUITES;
-        if (t && t->keying == OFFER_DTLS &&
-            (t->dtls[RELAY_RTP] || (t->kept && !t->other_certificate)))
+        /* RFC 8842 §5.3: roles stand from the first answer on, before the ClientHello has come too */
+        if (t && t->keying == OFFER_DTLS && !t->other_certificate)
             o->setup = t->dtls_client ? SDP_ACTIVE : SDP_PASSIVE;
     }
     return session_ice_offer(s, side, flags, o);

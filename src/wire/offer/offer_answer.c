@@ -155,7 +155,8 @@ static enum err take_transport(struct answering *s, unsigned i)
     const struct offer_media *p = &s->passed->media[i], *b = &s->answer->media[i];
     struct offer_leg *leg = &s->plan->streams[i].leg[1];
     struct offer_keyed keyed;
-    TRY(offer_key_callee(&s->why, p, b, s->policy->srtp, &s->ours[1]->media[i], &keyed));
+    TRY(offer_key_callee(&s->why, p, b, s->policy->srtp, s->ours[1], &s->ours[1]->media[i],
+                         &keyed));
     fill_leg(leg, b, &keyed, s->ours[1]);
     leg->ice = leg->ice && p->ice;
     if (!leg->ice) {

@@ -89,18 +89,29 @@ static const struct offer_key *answered_crypto(const struct offer_media *passed,
     return NULL;
 }
 
+/* RFC 4145 §4: an answer that does not say is passive. Phones exist that say in each answer what they offered once
+ * (actpass, which RFC 8842 §5.3 forbids in an answer): an association that stands, or is being made, keeps its roles. */
+static enum sdp_setup role_of_answer(const struct offer_media *answer, enum sdp_setup fixed)
+{
+    enum sdp_setup said = answer->setup_said ? answer->setup : SDP_PASSIVE;
+    if (said == SDP_ACTIVE)
+        return SDP_PASSIVE;
+    if (answer->setup_said && said == SDP_PASSIVE)
+        return SDP_ACTIVE;
+    return fixed == SDP_PASSIVE ? SDP_PASSIVE : SDP_ACTIVE;
+}
+
 enum err offer_key_callee(struct offer_why *w, const struct offer_media *passed,
                           const struct offer_media *answer, enum offer_srtp srtp,
-                          const struct offer_ours_media *mine, struct offer_keyed *ret)
+                          const struct offer_ours *ours, const struct offer_ours_media *mine,
+                          struct offer_keyed *ret)
 {
     *ret = (struct offer_keyed){.keying = OFFER_PLAIN};
     const struct offer_key *theirs = answered_crypto(passed, answer, mine);
     bool dtls = passed->fingerprints_n > 0 && answer->fingerprints_n > 0;
     if (dtls && (passed->dtls_only || answer->dtls_only || !theirs)) {
         ret->keying = OFFER_DTLS;
-        /* RFC 4145 §4: an answer that does not say is passive */
-        enum sdp_setup said = answer->setup_said ? answer->setup : SDP_PASSIVE;
-        ret->setup = said == SDP_ACTIVE ? SDP_PASSIVE : SDP_ACTIVE;
+        ret->setup = role_of_answer(answer, ours->setup);
     } else if (theirs && !passed->dtls_only) {
         use_key(ret, theirs, offer_key_of(mine, theirs->suite));
     } else if (passed->secure || answer->secure) {

@@ -92,6 +92,7 @@ MUST_USE enum err offer_key_caller(struct offer_why *w, const struct offer_media
 /* What an answer chose of what it was offered. Errors: ERR_DENIED, ERR_SYNTAX: it is none; with a reason. */
 MUST_USE enum err offer_key_callee(struct offer_why *w, const struct offer_media *passed,
                                    const struct offer_media *answer, enum offer_srtp srtp,
+                                   const struct offer_ours *ours,
                                    const struct offer_ours_media *mine, struct offer_keyed *ret);
 
 /* ---- what is to be written ---- */

@@ -510,6 +510,47 @@ static void keys_of_dtls_are_enough(void **state)
     dtls_shared_free(phones);
 }
 
+/* RFC 8842 §5.3, §5.5: roles stand before the ClientHello comes, and another description leaves the handshake alone. */
+static void roles_stand_while_the_handshake_runs(void **state)
+{
+    struct dtls_shared_config sc = {.wall = 1700000000 * USEC_S};
+    struct dtls_config dc = {.client = true};
+    struct offer_ours o;
+    (void)state;
+    assert_int_equal(dtls_shared_new(&sc, &phones), ERR_OK);
+    start(SUITE_AES_CM_128_HMAC_SHA1_80);
+    struct sdp_fingerprint theirs = print_of(dtls_shared_fingerprint(phones)),
+                           ours_is = print_of(ours[1]->fingerprint);
+    struct dtls_fingerprint f = {ours_is.hash, ours_is.digest, ours_is.n};
+    struct offer_leg *l = &plan->streams[0].leg[1];
+    on_got = dtls_got;
+    l->keying = OFFER_DTLS;
+    l->fingerprints = &theirs;
+    l->fingerprints_n = 1;
+    keyed = 0;
+    assert_int_equal(session_ours(sessions, id, 1, 0, &o), ERR_OK);
+    assert_int_equal(o.setup, SDP_ACTPASS);
+    apply();
+    assert_int_equal(session_ours(sessions, id, 1, 0, &o), ERR_OK);
+    assert_int_equal(o.setup, SDP_PASSIVE);
+    assert_int_equal(dtls_new(phones, &dc, &user, NULL, &machine), ERR_OK);
+    assert_int_equal(dtls_trust(machine, &f, 1, sim_now(sim)), ERR_OK);
+    dtls_start(machine, sim_now(sim));
+    for (unsigned ms = 0; ms < 20 && keyed == 0; ms++) {
+        run_ms(1);
+        assert_int_equal(session_ours(sessions, id, 1, 0, &o), ERR_OK);
+        assert_int_equal(o.setup, SDP_PASSIVE);
+        apply();
+    }
+    assert_int_equal(keyed, 1);
+    dtls_close(machine);
+    dtls_free(machine);
+    l->keying = OFFER_PLAIN;
+    apply();
+    peer_end();
+    dtls_shared_free(phones);
+}
+
 /* With an OpenSSL that media/dtls refuses: the rest goes on. */
 static void without_dtls_none_is_offered(void **state)
 {
@@ -591,6 +632,7 @@ int main(void)
         cmocka_unit_test(what_is_still_to_be_answered_is_kept),
         cmocka_unit_test(the_time_to_learn_is_what_it_was),
         cmocka_unit_test(keys_of_dtls_are_enough),
+        cmocka_unit_test(roles_stand_while_the_handshake_runs),
         cmocka_unit_test(without_dtls_none_is_offered),
         cmocka_unit_test(what_is_not_a_form_changes_nothing),
     };

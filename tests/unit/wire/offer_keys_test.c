@@ -147,15 +147,20 @@ static void roles_are_complementary(void **state)
     }
     static const struct {
         const char *answer;
+        enum sdp_setup fixed;
         bool client;
-    } of_callee[] = {{"a=setup:active\n", false},
-                     {"a=setup:passive\n", true},
-                     {"", true},
-                     {"a=setup:actpass\n", true}};
+    } of_callee[] = {
+        {"a=setup:active\n", SDP_ACTPASS, false}, {"a=setup:passive\n", SDP_ACTPASS, true},
+        {"", SDP_ACTPASS, true},                  {"a=setup:actpass\n", SDP_ACTPASS, true},
+        {"a=setup:actpass\n", SDP_ACTIVE, true},  {"a=setup:actpass\n", SDP_PASSIVE, false},
+        {"", SDP_PASSIVE, false},                 {"a=setup:passive\n", SDP_PASSIVE, true},
+        {"a=setup:active\n", SDP_ACTIVE, false},
+    };
     for (size_t i = 0; i < sizeof of_callee / sizeof of_callee[0]; i++) {
         char text[512];
         snprintf(text, sizeof text, HEAD "m=audio 5000 UDP/TLS/RTP/SAVP 0\n%s" DTLS,
                  of_callee[i].answer);
+        ours[1]->setup = of_callee[i].fixed;
         answer(HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_DTLS_AVP, text);
         assert_holds(passed, "a=setup:actpass\r\n");
         assert_int_equal(plan.streams[0].leg[1].dtls_client, of_callee[i].client);

@@ -25,6 +25,7 @@ static void on_send(void *arg, const struct rtpmsg *p)
     if (!out)
         return;
     l->coder_ssrc = p->ssrc;
+    l->coder_spoke = true;
     buf_init(&b, out->p, out->cap);
     rtpmsg_print(&b, p);
     out->n = (uint32_t)b.n;
@@ -131,7 +132,10 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
     struct transcode_config c = {.ssrc = 0};
     note_events(l, map, n);
     l->tells = to->dtmf == OFFER_DTMF_INFO;
-    enum err rc = transcode_config_of(map, n, to, &c);
+    /* RFC 3550 §8.2 lets a stream change its SSRC. Phones exist whose buffer is deaf to the next one if its numbers are
+     * lower: who has heard a stream of ours hears it go on. */
+    enum err rc =
+        transcode_config_of(map, n, to, l->coder && l->coder_spoke && !l->coder_follows, &c);
     if (rc == ERR_NOTFOUND) {
         session_coder_done(l);
         return ERR_OK;
@@ -143,6 +147,7 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
     } else {
         uint64_t chance = loop_random(s->all->loop);
         c.ssrc = l->coder_ssrc = (uint32_t)loop_random(s->all->loop);
+        l->coder_spoke = false;
         c.seq = (uint16_t)chance;
         c.ts = (uint32_t)(chance >> 32);
     }
@@ -160,6 +165,7 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
 enum err session_coder_resume(struct leg *l, const struct transcode_config *c)
 {
     l->coder_ssrc = c->ssrc;
+    l->coder_spoke = true;
     TRY(make(l, c));
     set_tick(l);
     return ERR_OK;

@@ -149,6 +149,7 @@ struct leg {
 
     uint32_t coder_ssrc, coder_hz;
     bool coder_follows; /* it is the sender's stream, but for keys: its RTCP passes */
+    bool coder_spoke;   /* the other side has heard its stream */
     bool tells;         /* keys in what comes from it are told to the service */
     struct timer tick;  /* the coder's */
     /* Keys that came from it: as events, ever; the last tone. */

@@ -335,8 +335,7 @@ static void on_pass(struct transcode *t, usec now, const struct rtpmsg *p,
         transcode_jump(t, t->anchor + gap);
     else if (t->anchor + gap > t->at)
         t->at = t->anchor + gap;
-    if (t->c.follow)
-        t->seq = (uint16_t)(t->seq + lost);
+    t->seq = (uint16_t)(t->seq + lost); /* the receiver sees it, and may mend it */
     uint32_t length = f->codec ? ticks : hz / 1000 * PIECE_MS; /* a guess, of what we do not know */
     if (digit_instead(t, p, f, length)) {
         ticks = length;

@@ -101,9 +101,11 @@ struct transcode_stats {
 };
 
 /* What a stream's plan says of one direction: its map, and the leg it leads to. ssrc, ts and seq are left as they are.
+ *   goes_on  the receiver has heard a stream of ours, which goes on if all passes, too (its numbers stay ours)
  * Errors: ERR_NOTFOUND: nothing in it changes, ERR_TOOBIG, ERR_UNSUPPORTED: two codecs to transcode to. */
 MUST_USE enum err transcode_config_of(const struct offer_map *map, unsigned n,
-                                      const struct offer_leg *to, struct transcode_config *ret);
+                                      const struct offer_leg *to, bool goes_on,
+                                      struct transcode_config *ret);
 
 struct transcode;
 /* Errors: ERR_NOMEM, ERR_RANGE (no format, or too many), ERR_UNSUPPORTED. */

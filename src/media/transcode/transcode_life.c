@@ -190,7 +190,7 @@ static enum err follow(struct transcode_config *c)
 }
 
 enum err transcode_config_of(const struct offer_map *map, unsigned n, const struct offer_leg *to,
-                             struct transcode_config *ret)
+                             bool goes_on, struct transcode_config *ret)
 {
     static const enum transcode_dtmf way[] = {[OFFER_DTMF_AUTO] = TRANSCODE_DTMF_TOLD,
                                               [OFFER_DTMF_EVENTS] = TRANSCODE_DTMF_EVENTS,
@@ -206,14 +206,18 @@ enum err transcode_config_of(const struct offer_map *map, unsigned n, const stru
                                  .ts = ret->ts,
                                  .seq = ret->seq};
     bool changes = to->digits || to->listen;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++)
         changes = changes || map[i].transcode;
-        TRY(read_map(&map[i], to, &c));
-    }
-    if (!changes)
+    if (!changes && !goes_on)
         return ERR_NOTFOUND;
-    if (!c.out.codec)
-        TRY(follow(&c));
+    enum err rc = ERR_OK;
+    for (unsigned i = 0; i < n && !rc; i++)
+        rc = read_map(&map[i], to, &c);
+    if (!rc && !c.out.codec)
+        rc = follow(&c);
+    if (rc)
+        return changes ? rc : ERR_NOTFOUND;
+    c.follow = c.follow && !goes_on;
     *ret = c;
     return ERR_OK;
 }

@@ -172,6 +172,43 @@ static void both_sides_with_one_name_hear_another(void **state)
     peer_end();
 }
 
+/* A later description takes away what had to be transcoded: what was heard as ours goes on under its name and behind
+ * its numbers, and what is lost before us is seen. */
+static void what_is_ours_goes_on_when_all_passes(void **state)
+{
+    (void)state;
+    struct offer_codec in = {.id = CODEC_PCMA, .pt = 8, .clock_hz = 8000, .channels = 1},
+                       out = {.id = CODEC_PCMU, .clock_hz = 8000, .channels = 1};
+    in.name = SV("PCMA");
+    out.name = SV("PCMU");
+    peer_begin(&config, SUITE_AES_CM_128_HMAC_SHA1_80);
+    plan->streams[0].map[0][1] =
+        (struct offer_map){.from = 8, .to = 0, .transcode = true, .in = in, .out = out};
+    for (unsigned spoke = 0; spoke < 2; spoke++) {
+        plan->streams[0].map_n[0] = 2;
+        assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+        if (spoke)
+            phone_sends(5000, 5, PLAIN);
+        uint32_t ssrc = heard.ssrc, ssrcs = heard.ssrcs;
+        uint16_t seq = heard.seq;
+        plan->streams[0].map_n[0] = 1;
+        assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+        phone_sends((uint16_t)(4000 + 1000 * spoke + 6), 5, PLAIN);
+        phone_sends((uint16_t)(4000 + 1000 * spoke + 12), 5, PLAIN);
+        assert_int_equal(heard.refused, 0);
+        if (!spoke) { /* nobody has heard us: the source has its own name */
+            assert_int_equal(heard.ssrc, PLAIN);
+            assert_int_equal(heard.seq, 4016);
+            continue;
+        }
+        assert_int_not_equal(ssrc, PLAIN);
+        assert_int_equal(heard.ssrc, ssrc);
+        assert_int_equal(heard.ssrcs, ssrcs);
+        assert_int_equal(heard.seq, (uint16_t)(seq + 11));
+    }
+    peer_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +217,7 @@ int main(void)
         cmocka_unit_test(one_that_plays_over_and_over_is_never_lost),
         cmocka_unit_test(one_that_changes_its_name_without_end_harms_itself_alone),
         cmocka_unit_test(both_sides_with_one_name_hear_another),
+        cmocka_unit_test(what_is_ours_goes_on_when_all_passes),
     };
     if (crypto_start() || srtp_init())
         return 1;

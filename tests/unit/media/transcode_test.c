@@ -386,7 +386,7 @@ static void a_plan_becomes_a_configuration(void **state)
                            .cn_pt = OFFER_NO_PT,
                            .dtmf = OFFER_DTMF_EVENTS};
     struct transcode_config c = {.ssrc = 9, .seq = 8, .ts = 7};
-    assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
+    assert_int_equal(transcode_config_of(map, 3, &to, false, &c), ERR_OK);
     assert_true(c.in_n == 2 && c.in[0].codec == &codec_pcmu && !c.in[0].pass && c.in[1].pass);
     assert_true(c.out.codec == &codec_opus && c.out.pt == 111 && c.wish.fec && c.ptime_ms == 40);
     assert_true(c.in_event_n == 1 && c.in_event[0].pt == 101 && c.in_event[0].hz == 8000 &&
@@ -395,28 +395,32 @@ static void a_plan_becomes_a_configuration(void **state)
     assert_true(c.in_cn == TRANSCODE_NO_PT && c.out_cn == TRANSCODE_NO_PT);
     assert_true(c.ssrc == 9 && c.seq == 8 && c.ts == 7);
     to.listen = true;
-    assert_int_equal(transcode_config_of(map, 2, &to, &c), ERR_OK);
+    assert_int_equal(transcode_config_of(map, 2, &to, false, &c), ERR_OK);
     assert_true(c.listen && c.in_event_n == 0);
     to.listen = false;
     map[2].to = to.event_pt = OFFER_NO_PT;
     to.dtmf = OFFER_DTMF_TONES;
-    assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
+    assert_int_equal(transcode_config_of(map, 3, &to, false, &c), ERR_OK);
     assert_true(c.dtmf == TRANSCODE_DTMF_TONES && !c.listen);
     to.dtmf = OFFER_DTMF_INFO;
-    assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
+    assert_int_equal(transcode_config_of(map, 3, &to, false, &c), ERR_OK);
     assert_true(c.dtmf == TRANSCODE_DTMF_TOLD);
-    assert_int_equal(transcode_config_of(map + 1, 1, &to, &c), ERR_NOTFOUND);
+    assert_int_equal(transcode_config_of(map + 1, 1, &to, false, &c), ERR_NOTFOUND);
+    /* what was ours goes on as ours, though all passes now; where its clock is not known it cannot */
+    assert_int_equal(transcode_config_of(map + 1, 1, &to, true, &c), ERR_OK);
+    assert_true(!c.follow && c.in_n == 1 && c.in[0].pass);
+    assert_int_equal(transcode_config_of(map, 0, &to, true, &c), ERR_NOTFOUND);
     to.dtmf =
         OFFER_DTMF_EVENTS; /* of what only passes, keys alone are to change: its clock is enough */
     to.digits = true;
-    assert_int_equal(transcode_config_of(map + 1, 1, &to, &c), ERR_OK);
+    assert_int_equal(transcode_config_of(map + 1, 1, &to, false, &c), ERR_OK);
     assert_true(c.follow && c.out.pt == TRANSCODE_NO_PT && c.out.codec->clock_hz == 8000);
     to.dtmf = OFFER_DTMF_TONES; /* but for a tone it is not */
-    assert_int_equal(transcode_config_of(map + 1, 1, &to, &c), ERR_NOTFOUND);
+    assert_int_equal(transcode_config_of(map + 1, 1, &to, false, &c), ERR_NOTFOUND);
     map[0] = (struct offer_map){.from = 0, .to = 5, .in = mu, .out = mu};
-    assert_int_equal(transcode_config_of(map, 2, &to, &c), ERR_OK);
+    assert_int_equal(transcode_config_of(map, 2, &to, false, &c), ERR_OK);
     assert_true(c.follow && c.out.pt == 5 && c.out.codec == &codec_pcmu && c.in[0].pass);
-    assert_int_equal(transcode_config_of(map, 3, &to, &c), ERR_OK);
+    assert_int_equal(transcode_config_of(map, 3, &to, false, &c), ERR_OK);
     struct transcode_handler h = {.send = take};
     struct transcode *t;
     assert_int_equal(transcode_new(&c, &h, NULL, 0, &t), ERR_OK);

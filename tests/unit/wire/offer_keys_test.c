@@ -150,10 +150,14 @@ static void roles_are_complementary(void **state)
         enum sdp_setup fixed;
         bool client;
     } of_callee[] = {
-        {"a=setup:active\n", SDP_ACTPASS, false}, {"a=setup:passive\n", SDP_ACTPASS, true},
-        {"", SDP_ACTPASS, true},                  {"a=setup:actpass\n", SDP_ACTPASS, true},
-        {"a=setup:actpass\n", SDP_ACTIVE, true},  {"a=setup:actpass\n", SDP_PASSIVE, false},
-        {"", SDP_PASSIVE, false},                 {"a=setup:passive\n", SDP_PASSIVE, true},
+        {"a=setup:active\n", SDP_ACTPASS, false},
+        {"a=setup:passive\n", SDP_ACTPASS, true},
+        {"", SDP_ACTPASS, true},
+        {"a=setup:actpass\n", SDP_ACTPASS, true},
+        {"a=setup:actpass\n", SDP_ACTIVE, true},
+        {"a=setup:actpass\n", SDP_PASSIVE, false},
+        {"", SDP_PASSIVE, false},
+        {"a=setup:passive\n", SDP_PASSIVE, true},
         {"a=setup:active\n", SDP_ACTIVE, false},
     };
     for (size_t i = 0; i < sizeof of_callee / sizeof of_callee[0]; i++) {

@@ -195,8 +195,8 @@ struct offer_ours {
     uint64_t session_id, version; /* o= */
     sv fingerprint;               /* "sha-256 AB:…" of our DTLS certificate; n 0: no DTLS */
     sv ufrag, pwd;                /* ICE, of this side; n 0: no ICE */
-    enum sdp_setup setup; /* our role in DTLS once it is agreed on (SDP_ACTPASS: not yet) */
-    bool ice_full;        /* not lite: no a=ice-lite (trunks, own user agent) */
+    enum sdp_setup setup;         /* our role in DTLS once it is agreed on (SDP_ACTPASS: not yet) */
+    bool ice_full;                /* not lite: no a=ice-lite (trunks, own user agent) */
     bool
         ice_wanted; /* in an offer: this side speaks ICE, so it is offered ours whatever the other side did */
 };

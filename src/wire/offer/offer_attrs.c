@@ -219,6 +219,8 @@ static void put_codec(struct buf *b, const struct offer_codec *c)
     } else if (sv_present(c->params)) {
         buf_char(b, '/');
         buf_put(b, c->params);
+    } else if (c->channels > 1) { /* of RFC 3551 §6, not said */
+        buf_printf(b, "/%u", c->channels);
     }
     buf_str(b, "\r\n");
     if (c->fmtp.n == 0 || shows_address(c->fmtp))

@@ -48,6 +48,15 @@ static void events_that_are_there_are_left_alone(void **state)
     assert_holds(passed, "telephone-event/8000");
 }
 
+/* RFC 3551 §6: 10 has two channels, and is said here in words. */
+static void a_static_number_is_said_whole(void **state)
+{
+    (void)state;
+    answer(HEAD "m=audio 4000 RTP/AVP 10\n", OFFER_AVP, HEAD "m=audio 5000 RTP/AVP 10\n");
+    assert_holds(passed, "a=rtpmap:10 L16/44100/2\r\n");
+    assert_map(0, 10, 10, false);
+}
+
 static void numbers_run_out(void **state)
 {
     (void)state;
@@ -784,6 +793,7 @@ int main(void)
         TEST(a_static_number_that_means_something_else_is_not_taken),
         TEST(nothing_is_appended_that_could_not_be_brought_back),
         TEST(events_that_are_there_are_left_alone),
+        TEST(a_static_number_is_said_whole),
         TEST(numbers_run_out),
         TEST(what_repairs_goes_with_what_it_repairs),
         TEST(the_callee_may_number_as_it_likes),

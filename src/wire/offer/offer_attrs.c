@@ -9,8 +9,14 @@
 #include "offer/offer_priv.h"
 #include "uri/uri.h"
 
-/* Header extensions of a medium: each of an answer is looked for among those of the offer. */
-enum { EXTENSIONS_MAX = 32 };
+enum {
+    /* Header extensions of a medium: each of an answer is looked for among those of the offer. */
+    EXTENSIONS_MAX = 32,
+    /* What a section has of ours beside two for each codec: its name, direction, keys, ICE and RTCP; and the session: its
+     * group and ICE. What passes has what that leaves of SDP_ATTRS_MAX: whoever reads us may have the same bound. */
+    OURS_MAX = 24,
+    SESSION_OURS_MAX = 3
+};
 
 /* ---- which pass ---- */
 
@@ -124,8 +130,12 @@ static bool shows_address(sv value)
     return false;
 }
 
-static void put_attr(struct buf *b, const struct sdp_attr *attr)
+/* room: for so many more. */
+static void put_attr(struct buf *b, const struct sdp_attr *attr, unsigned *room)
 {
+    if (*room == 0)
+        return;
+    --*room;
     buf_str(b, "a=");
     buf_put(b, attr->name);
     if (sv_present(attr->value)) {
@@ -183,7 +193,7 @@ static bool attr_passes(const struct offer_line *l, const struct sdp_attr *attr)
     return !shows_address(attr->value) && !shows_address(attr->name);
 }
 
-static void put_attrs(struct buf *b, const struct offer_line *l)
+static void put_attrs(struct buf *b, const struct offer_line *l, unsigned *room)
 {
     unsigned extensions = 0;
     for (size_t i = 0; l->from && i < l->from->attrs.n; i++) {
@@ -191,7 +201,7 @@ static void put_attrs(struct buf *b, const struct offer_line *l)
         if (sv_eq(attr->name, SV("extmap")) && ++extensions > EXTENSIONS_MAX)
             continue;
         if (attr_passes(l, attr))
-            put_attr(b, attr);
+            put_attr(b, attr, room);
     }
 }
 
@@ -232,7 +242,7 @@ static void put_codec(struct buf *b, const struct offer_codec *c)
 
 /* RFC 4585 §4.2: "*" or a payload type, which may have another number here. Feedback about transport-wide numbers is
  * for those whose packets carry them. */
-static void put_feedback(struct buf *b, const struct offer_line *l)
+static void put_feedback(struct buf *b, const struct offer_line *l, unsigned *room)
 {
     const struct sdp_attr *attr = NULL;
     while (l->from && l->feedback && (attr = sdp_attr_next(&l->from->attrs, attr, SV("rtcp-fb")))) {
@@ -244,13 +254,14 @@ static void put_feedback(struct buf *b, const struct offer_line *l)
         if (rest.n == 0 || (!l->web && sv_starts(rest, SV("transport-cc"))))
             continue;
         if (sv_eq(word, SV("*"))) {
-            put_attr(b, attr);
+            put_attr(b, attr, room);
             continue;
         }
         if (sv_u64(word, 127, &pt) != ERR_OK)
             continue;
-        for (unsigned i = 0; i < l->codecs_n; i++)
+        for (unsigned i = 0; i<l->codecs_n && * room> 0; i++)
             if (l->source_pt[i] == pt) {
+                --*room;
                 buf_printf(b, "a=rtcp-fb:%u ", l->codecs[i].pt);
                 buf_put(b, rest);
                 buf_str(b, "\r\n");
@@ -268,14 +279,16 @@ void offer_put_codecs(struct buf *b, const struct offer_line *l)
 
 void offer_put_passing(struct buf *b, const struct offer_line *l)
 {
-    put_feedback(b, l);
-    put_attrs(b, l);
+    unsigned room = SDP_ATTRS_MAX - OURS_MAX - 2 * l->codecs_n;
+    put_feedback(b, l, &room);
+    put_attrs(b, l, &room);
 }
 
 void offer_put_session_passing(struct buf *b, const struct sdp *from, bool web)
 {
     struct offer_line as = {.web = web, .aligned = true};
+    unsigned room = SDP_ATTRS_MAX - SESSION_OURS_MAX;
     for (size_t i = 0; i < from->attrs.n; i++)
         if (attr_passes(&as, &from->attrs.v[i]))
-            put_attr(b, &from->attrs.v[i]);
+            put_attr(b, &from->attrs.v[i], &room);
 }

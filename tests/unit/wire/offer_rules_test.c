@@ -496,6 +496,33 @@ static void extensions_are_so_many(void **state)
     assert_lacks(passed, "a=extmap:131 ");
 }
 
+/* Of our offer and our answer, which is read with the same bounds as theirs. */
+static void what_passes_leaves_room_for_ours(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *session, *line;
+    } rows[] = {
+        {"a=x\n", ""}, {"", "a=x\n"}, {"", "a=rtcp-fb:* nack\n"}, {"", "a=rtcp-fb:0 nack\n"}};
+    char text[8192];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t n = (size_t)snprintf(text, sizeof text, HEAD);
+        for (int k = 0; k < SDP_ATTRS_MAX; k++)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s", rows[i].session);
+        n += (size_t)snprintf(text + n, sizeof text - n, "m=audio 4000 RTP/AVPF 0\n");
+        if (rows[i].session[0])
+            n += (size_t)snprintf(text + n, sizeof text - n, WEB_TAIL);
+        for (int k = 0; k < SDP_ATTRS_MAX; k++)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s", rows[i].line);
+        for (enum offer_profile profile = OFFER_AVP; profile <= OFFER_WEB; profile++) {
+            pass(text, profile);
+            world_read(passed);
+            if (profile == OFFER_AVP)
+                answer(text, profile, text);
+        }
+    }
+}
+
 static void feedback_of_video_follows_its_number(void **state)
 {
     (void)state;
@@ -814,6 +841,7 @@ int main(void)
         TEST(attributes_pass_unless_they_are_of_one_side),
         TEST(sources_and_extensions_pass_between_browsers),
         TEST(extensions_are_so_many),
+        TEST(what_passes_leaves_room_for_ours),
         TEST(feedback_of_video_follows_its_number),
         TEST(fax_passes_where_it_may),
         TEST(lines_stay_one_for_one),

@@ -249,12 +249,19 @@ static void read_xr(struct reading *r, struct offer_media *m)
     }
 }
 
+/* RFC 5888 §4: a token. Of several words, which no group could name, it is none. */
+static sv read_mid(const struct sdp_media *text)
+{
+    const struct sdp_attr *mid = sdp_attr_find(&text->attrs, SV("mid"));
+    sv rest = mid ? mid->value : SV_NONE, word;
+    return sdp_word_next(&rest, &word) && sv_trim(rest).n == 0 ? word : SV_NONE;
+}
+
 static enum err read_media(struct reading *r, const struct sdp_media *text, struct offer_media *m)
 {
     *m = (struct offer_media){.text = text, .refused = text->port == 0};
     read_kind(text, m);
-    const struct sdp_attr *mid = sdp_attr_find(&text->attrs, SV("mid"));
-    m->mid = mid ? sv_trim(mid->value) : SV_NONE;
+    m->mid = read_mid(text);
     m->direction = sdp_direction_of(r->text, text);
     if (m->kind == OFFER_OTHER)
         return ERR_OK;

@@ -447,6 +447,9 @@ static void mids_are_one_for_each(void **state)
     assert_holds(passed, "a=group:BUNDLE 1 9 2\r\n");
     pass(HEAD "m=audio 4000 RTP/AVP 0\na=mid:1\n", OFFER_AVP);
     assert_lacks(passed, "mid:");
+    /* RFC 5888 §4: a token; this one would be two in the group's list */
+    pass(HEAD "m=audio 4000 RTP/AVP 0\na=mid:a b\nm=video 4002 RTP/AVP 31\na=mid:b\n", OFFER_WEB);
+    assert_holds(passed, "a=group:BUNDLE 0 b\r\n");
 }
 
 int main(void)

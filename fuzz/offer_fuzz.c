@@ -122,7 +122,7 @@ static void check_why(enum err rc)
 
 static void check_maps(const struct offer_stream *s)
 {
-    bool transcodes = false;
+    bool transcodes = false, sound = false;
     for (int way = 0; way < 2; way++) {
         must(s->map_n[way] <= OFFER_CODECS_MAX);
         for (unsigned k = 0; k < s->map_n[way]; k++) {
@@ -133,10 +133,11 @@ static void check_maps(const struct offer_stream *s)
             for (unsigned n = 0; n < k; n++)
                 must(s->map[way][n].from != m->from);
             transcodes = transcodes || m->transcode;
+            sound = sound || (m->transcode && m->in.id != CODEC_EVENT); /* a key becomes INFO */
         }
     }
     must(transcodes == s->transcodes);
-    must(policy.transcode || !transcodes);
+    must(policy.transcode || !sound);
 }
 
 static void check_answer(const struct offer_session *offer, const struct offer_session *answer)
@@ -152,7 +153,8 @@ static void check_answer(const struct offer_session *offer, const struct offer_s
         must(r->cryptos_n == (s->leg[0].keying == OFFER_SDES));
         must(policy.srtp != OFFER_SRTP_REQUIRE || s->leg[0].keying != OFFER_PLAIN);
         must(policy.srtp != OFFER_SRTP_NEVER || s->leg[0].keying == OFFER_PLAIN);
-        must(!r->ice || o->ice);
+        /* RFC 9143 §7.3.1: with the line that heads the answer's bundle, which may not head the offer's */
+        must(!r->ice || o->ice || (r->bundled && offer->media[r->bundle_with].ice));
         must(!r->mux || o->mux);
         must(!r->bundle || o->bundle);
         must(r->direction == SDP_INACTIVE || o->direction != SDP_INACTIVE);

@@ -209,7 +209,8 @@ enum { OFFER_NO_PT = 255 };
 struct offer_map {
     uint8_t from,
         to; /* payload types; to OFFER_NO_PT: there is none (an event becomes a tone, or INFO) */
-    /* Else the payload passes as it is. Of events: to another clock rate, or a tone. */
+    /* Else the payload passes as it is. Of events: to another clock rate, a tone, or INFO, which is no matter of
+     * media.transcode. */
     bool transcode;
     /* As the side that sends, and the side that receives, have it; out's fmtp is what the receiver wishes. With
      * OFFER_NO_PT out is the codec that the tone or noise goes into. */

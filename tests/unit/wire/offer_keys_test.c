@@ -356,6 +356,13 @@ static void the_next_line_heads_when_the_first_is_refused(void **state)
            HEAD "m=audio 0 RTP/AVP 0\nm=video 0 RTP/AVP 31\nm=video 5004 RTP/AVP 34\n");
     assert_true(plan.streams[2].refused); /* bundle-only heads nothing */
     assert_lacks(answered, "BUNDLE");
+    /* its ICE is then theirs, and they had none from the first */
+    answer(HEAD "a=group:BUNDLE x y z\nm=audio 9 UDP/TLS/RTP/SAVPF 0\na=mid:x\na=rtcp-mux\n" DTLS
+                "m=video 9 UDP/TLS/RTP/SAVPF 31\na=mid:y\n" WEB_TAIL
+                "m=video 0 UDP/TLS/RTP/SAVPF 34\na=bundle-only\na=mid:z\n",
+           OFFER_AVP,
+           HEAD "m=audio 0 RTP/AVP 0\nm=video 5002 RTP/AVP 31\nm=video 5004 RTP/AVP 34\n");
+    assert_true(plan.streams[2].leg[0].bundled && plan.streams[2].leg[0].ice);
 }
 
 static void a_line_without_a_codec_heads_nothing(void **state)

@@ -159,8 +159,10 @@ static bool take_format(struct transcode *t, const struct transcode_format *f)
 static void another_clock(struct transcode *t, usec now)
 {
     int64_t passed = line_ms((now - t->due) / 1000);
-    if (passed > line_ms(FILL_MAX_MS))
-        transcode_jump(t, t->at + passed);
+    if (passed <= line_ms(FILL_MAX_MS))
+        return;
+    transcode_jump(t, t->at + passed);
+    t->due = now;
 }
 
 /* What goes out is the sender's stream from here on; p of it lies at the end of the line. */

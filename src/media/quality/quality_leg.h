@@ -142,6 +142,9 @@ bool quality_last(const struct quality_leg *from, const struct quality_leg *to,
 void quality_sent_packet(struct quality_leg *l, uint32_t ssrc, uint32_t clock_hz, uint32_t ts,
                          size_t octets, usec now);
 
+/* What came from `from` and passed to l until now goes on as ours, under its name: the counts of SRs go on, too. */
+void quality_sent_passed(struct quality_leg *l, const struct quality_leg *from);
+
 /* RFC 3550 §6.3.1: how long to the next report, steps 1 to 4. Timer reconsideration is left out, as §6.3 allows to two
  * parties, and with it step 5, which makes up for it.
  *   rtcp_bw   octets a second for RTCP of all members; size: avg_rtcp_size

@@ -23,6 +23,19 @@ void quality_sent_packet(struct quality_leg *l, uint32_t ssrc, uint32_t clock_hz
     t->octets += (uint32_t)octets;
 }
 
+void quality_sent_passed(struct quality_leg *l, const struct quality_leg *from)
+{
+    const struct quality_rx *q = &from->in;
+    uint32_t packets = quality_rx_highest(q) - q->base_seq + 1;
+    l->tx = (struct quality_tx){.ssrc = q->ssrc,
+                                .clock_hz = q->clock_hz,
+                                .ts = q->ts,
+                                .packets = packets,
+                                .octets = (uint32_t)q->total.octets,
+                                .packets_before = {packets, packets},
+                                .at = q->heard};
+}
+
 /* ---- when ---- */
 
 usec quality_rtcp_interval(unsigned members, unsigned senders, double rtcp_bw, bool we_sent,

@@ -20,6 +20,7 @@ enum { WINDOW = 64, STEPS = 5 /* of a second: packets of 200 ms at most */ };
 static void set_clock(struct quality_rx *q, uint32_t clock_hz)
 {
     q->clock_hz = clock_hz;
+    q->step = 0;
     q->us_per_unit = (double)USEC_S / clock_hz;
     q->comparing = false;
 }

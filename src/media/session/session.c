@@ -254,9 +254,9 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
         unsigned side = i ^ offerer;
         TRY(apply_leg(s, line, side, &o->leg[i]));
         set_map(&st->leg[side], o->map[i], o->map_n[i]);
-        session_quality_apply(s, line, side, o->map[i], o->map_n[i]);
-        if (!s->alone)
+        if (!s->alone) /* it asks in which clock was heard what was heard */
             TRY(session_coder_apply(s, line, side, o->map[i], o->map_n[i], &o->leg[!i]));
+        session_quality_apply(s, line, side, o->map[i], o->map_n[i]);
         st->leg[side].transport->relay.opaque = o->kind == OFFER_T38;
         st->leg[side].xr = o->leg[i].xr;
     }

@@ -106,6 +106,8 @@ static void note_events(struct leg *l, const struct offer_map *map, unsigned n)
 
 /* ---- the coder ---- */
 
+enum { PACKET_MS = 20 }; /* of which nothing else is known */
+
 static const struct transcode_handler handler = {.send = on_send, .on_digit = on_digit};
 
 void session_coder_done(struct leg *l)
@@ -117,12 +119,79 @@ void session_coder_done(struct leg *l)
     l->coder = NULL;
 }
 
+static uint32_t clock_of(const struct transcode_config *c)
+{
+    return c->out.codec ? c->out.codec->clock_hz : c->out.clock_hz;
+}
+
 static enum err make(struct leg *l, const struct transcode_config *c)
 {
     l->coder_follows = c->follow;
-    l->coder_hz = c->out.codec ? c->out.codec->clock_hz : c->out.clock_hz;
+    l->coder_hz = clock_of(c);
     timer_init(&l->tick, on_tick, l);
     return transcode_new(c, &handler, l, loop_now(l->session->all->loop), &l->coder);
+}
+
+/* ---- whose name it has ----
+ *
+ * RFC 3550 §8.2 lets a stream change its SSRC. Phones exist whose buffer is deaf to the next one if its numbers are lower:
+ * who has heard a stream hears it go on, whether it passes or is made here. Not with another clock, which needs another
+ * SSRC (RFC 7160 §4.1). */
+
+static void begin_anew(struct leg *l, struct transcode_config *c)
+{
+    struct loop *loop = l->session->all->loop;
+    uint64_t chance = loop_random(loop);
+    c->ssrc = (uint32_t)loop_random(loop);
+    c->seq = (uint16_t)chance;
+    c->ts = (uint32_t)(chance >> 32);
+    l->coder_spoke = false;
+}
+
+/* Behind what passed until now. The name is the source's: what it is called on the other side is session_source.c's to say.
+ * False: nothing has passed that it could go on with. */
+static bool begin_behind(struct leg *l, struct transcode_config *c, struct transcode_place *ret)
+{
+    const struct quality_rx *q = &l->quality.in;
+    if (!quality_rx_valid(q) || q->clock_hz != clock_of(c) || c->follow)
+        return false;
+    uint32_t length = q->step > 0 ? q->step : q->clock_hz / (1000 / PACKET_MS);
+    *ret = (struct transcode_place){.ssrc = q->ssrc,
+                                    .seq = (uint16_t)(q->seq + 1),
+                                    .ts = q->ts + length,
+                                    .hz = q->clock_hz,
+                                    .due = q->heard + (usec)length * USEC_S / q->clock_hz};
+    c->ssrc = ret->ssrc;
+    c->seq = ret->seq;
+    c->ts = ret->ts;
+    l->coder_spoke = true;
+    quality_sent_passed(&l->session->stream[l->line].leg[!l->side].quality, &l->quality);
+    return true;
+}
+
+/* It goes on with what it was until now. */
+static enum err make_next(struct leg *l, struct transcode_config *c)
+{
+    struct transcode *former = l->coder;
+    struct transcode_place place = {.hz = 0};
+    bool behind = !former && begin_behind(l, c, &place);
+    if (former && clock_of(c) == l->coder_hz) {
+        c->ssrc = l->coder_ssrc;
+        transcode_position(former, &c->seq, &c->ts);
+    } else if (!behind) {
+        begin_anew(l, c);
+    }
+    l->coder_ssrc = c->ssrc;
+    if (former)
+        loop_timer_cancel(l->session->all->loop, &l->tick);
+    l->coder = NULL;
+    enum err rc = make(l, c);
+    if (!rc && former)
+        transcode_succeed(l->coder, former);
+    else if (!rc && behind)
+        transcode_behind(l->coder, &place);
+    transcode_free(former);
+    return rc;
 }
 
 enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
@@ -130,36 +199,18 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
 {
     struct leg *l = &s->stream[line].leg[side];
     struct transcode_config c = {.ssrc = 0};
+    bool ours = l->coder && l->coder_spoke && !l->coder_follows;
     note_events(l, map, n);
     l->tells = to->dtmf == OFFER_DTMF_INFO;
-    /* RFC 3550 §8.2 lets a stream change its SSRC. Phones exist whose buffer is deaf to the next one if its numbers are
-     * lower: who has heard a stream of ours hears it go on. */
-    enum err rc =
-        transcode_config_of(map, n, to, l->coder && l->coder_spoke && !l->coder_follows, &c);
+    enum err rc = transcode_config_of(map, n, to, ours, &c);
+    if (!rc && ours && clock_of(&c) != l->coder_hz)
+        rc = transcode_config_of(map, n, to, false, &c);
     if (rc == ERR_NOTFOUND) {
         session_coder_done(l);
         return ERR_OK;
     }
     TRY(rc);
-    if (l->coder) { /* the receiver hears one stream go on */
-        c.ssrc = l->coder_ssrc;
-        transcode_position(l->coder, &c.seq, &c.ts);
-    } else {
-        uint64_t chance = loop_random(s->all->loop);
-        c.ssrc = l->coder_ssrc = (uint32_t)loop_random(s->all->loop);
-        l->coder_spoke = false;
-        c.seq = (uint16_t)chance;
-        c.ts = (uint32_t)(chance >> 32);
-    }
-    struct transcode *former = l->coder;
-    if (former)
-        loop_timer_cancel(s->all->loop, &l->tick);
-    l->coder = NULL;
-    rc = make(l, &c);
-    if (!rc && former)
-        transcode_succeed(l->coder, former);
-    transcode_free(former);
-    return rc;
+    return make_next(l, &c);
 }
 
 enum err session_coder_resume(struct leg *l, const struct transcode_config *c)

@@ -107,6 +107,13 @@ MUST_USE enum err transcode_config_of(const struct offer_map *map, unsigned n,
                                       const struct offer_leg *to, bool goes_on,
                                       struct transcode_config *ret);
 
+/* Where what comes stands, when it is not heard from its beginning on. */
+struct transcode_place {
+    uint32_t ssrc, ts, hz; /* of the sound behind the last; the clock of ts */
+    uint16_t seq;          /* behind the last */
+    usec due;              /* when it would come at the pace of the last */
+};
+
 struct transcode;
 /* Errors: ERR_NOMEM, ERR_RANGE (no format, or too many), ERR_UNSUPPORTED. */
 MUST_USE enum err transcode_new(const struct transcode_config *c, const struct transcode_handler *h,
@@ -123,8 +130,11 @@ void transcode_tick(struct transcode *t, usec now);
  * usual one. on_digit is not called. Errors: ERR_RANGE: no digit, ERR_TOOBIG: too many wait, ERR_UNSUPPORTED: TOLD. */
 MUST_USE enum err transcode_send_digit(struct transcode *t, usec now, char digit, uint32_t ms);
 
-/* t goes on where former was: what still comes of a key that has ended there is not news. */
+/* t, which is new, has its place in what comes behind that of former: what is lost or silent between the two is seen, and
+ * what still comes of a key that has ended there is not news. */
 void transcode_succeed(struct transcode *t, const struct transcode *former);
+/* The same behind what passed by without one. */
+void transcode_behind(struct transcode *t, const struct transcode_place *p);
 /* What the receiver reports lost (RTCP), 0 to 100: decides on repair data. */
 void transcode_set_loss(struct transcode *t, unsigned percent);
 /* Where the outgoing stream stands: the next packet's numbers. For what goes on with it. */

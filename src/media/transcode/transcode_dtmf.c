@@ -203,7 +203,7 @@ void transcode_event_forget(struct transcode *t, usec now)
     t->event_in = (struct event_in){0};
 }
 
-void transcode_succeed(struct transcode *t, const struct transcode *former)
+void transcode_event_succeed(struct transcode *t, const struct transcode *former)
 {
     if (former->event_in.on)
         return;

@@ -112,6 +112,30 @@ enum err transcode_new(const struct transcode_config *c, const struct transcode_
     return ERR_OK;
 }
 
+void transcode_behind(struct transcode *t, const struct transcode_place *p)
+{
+    t->begun = true;
+    t->marker = !t->c.follow;
+    t->in_ssrc = p->ssrc;
+    t->next_seq = p->seq;
+    t->next_ts = p->ts;
+    t->next_hz = p->hz;
+    t->due = p->due;
+}
+
+void transcode_succeed(struct transcode *t, const struct transcode *former)
+{
+    transcode_event_succeed(t, former);
+    if (!former->begun || (t->c.follow && t->c.ssrc != former->in_ssrc))
+        return;
+    transcode_behind(t, &(struct transcode_place){.ssrc = former->in_ssrc,
+                                                  .ts = former->next_ts,
+                                                  .hz = former->next_hz,
+                                                  .seq = former->next_seq,
+                                                  .due = former->due});
+    t->anchor = former->anchor - transcode_pcm_begin(former); /* what waits there is lost */
+}
+
 void transcode_free(struct transcode *t)
 {
     if (!t)

@@ -135,6 +135,7 @@ void transcode_noise(struct transcode *t, int64_t line);
 void transcode_dtmf_init(struct transcode *t);
 /* The sender is another one: its key has ended. */
 void transcode_event_forget(struct transcode *t, usec now);
+void transcode_event_succeed(struct transcode *t, const struct transcode *former);
 /* The tone that is heard has ended, as no more is to come. */
 void transcode_hear_end(struct transcode *t);
 /* A packet of events, in order. hz: of their durations. */

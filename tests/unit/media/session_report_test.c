@@ -3,8 +3,6 @@
  * PCMU, the second with keys and PCMA. */
 #include "session_world.h"
 
-#include "rtcpmsg/rtcpmsg.h"
-
 enum { FIRST = 0x1111, SECOND = 0x2222 };
 
 /* What one of our reports said. */
@@ -150,6 +148,30 @@ static void reports_of_ours_are_there_as_long_as_a_stream_of_ours(void **state)
     peer_end();
 }
 
+/* What passed goes on as ours: so do the reports of who speaks. Their clock is that of what is heard, and their counts are not
+ * below what was sent under that name. */
+static void reports_go_on_with_what_passed(void **state)
+{
+    (void)state;
+    begin(0);
+    all_passes(true);
+    phone_sends(1, 400, FIRST);
+    assert_int_equal(heard.rtcp, 0);
+    all_passes(false);
+    phone_sends(401, 400, FIRST);
+    assert_true(heard.rtcp > 0);
+    const uint8_t *sr = heard.report;
+    assert_int_equal(sr[1], RTCP_SR);
+    assert_int_equal(heard.ssrc, FIRST);
+    assert_int_equal(heard.ssrcs, 1);
+    assert_int_equal(rtpmsg_u32(sr, 4), FIRST);
+    uint32_t back = heard.ts - rtpmsg_u32(sr, 16), packets = rtpmsg_u32(sr, 20);
+    assert_in_range(back, 0, 8 * 8000);
+    assert_in_range(packets + back / 160, 798, 799); /* A.1: it begins with the second */
+    assert_int_equal(rtpmsg_u32(sr, 24), 160 * packets);
+    peer_end();
+}
+
 static int library(void **state)
 {
     (void)state;
@@ -162,6 +184,7 @@ int main(void)
         cmocka_unit_test(who_only_listens_is_reported_on_and_by),
         cmocka_unit_test(extended_reports_are_those_that_are_wanted),
         cmocka_unit_test(reports_of_ours_are_there_as_long_as_a_stream_of_ours),
+        cmocka_unit_test(reports_go_on_with_what_passed),
     };
     return cmocka_run_group_tests(tests, library, NULL);
 }

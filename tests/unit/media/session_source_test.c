@@ -172,41 +172,154 @@ static void both_sides_with_one_name_hear_another(void **state)
     peer_end();
 }
 
+/* ---- what is transcoded at times ---- */
+
+static const struct offer_codec
+    ulaw = {.id = CODEC_PCMU, .clock_hz = 8000, .channels = 1, .name = SV("PCMU")},
+    alaw = {.id = CODEC_PCMA, .pt = 8, .clock_hz = 8000, .channels = 1, .name = SV("PCMA")},
+    opus = {.id = CODEC_OPUS, .pt = 111, .clock_hz = 48000, .channels = 2, .name = SV("opus")};
+
+/* What the first phone sends is to become that. */
+static void converts_to(const struct offer_codec *out)
+{
+    plan->streams[0].map[0][0] =
+        (struct offer_map){.to = out->pt, .transcode = out != &ulaw, .in = ulaw, .out = *out};
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+}
+
+static uint32_t paused; /* its clock has gone on for so long without packets */
+
+/* Packets first to last of a stream that has begun at 0; the other side hears their numbers and their time. */
+static void heard_as_said(uint32_t ssrc, uint32_t first, uint32_t last)
+{
+    uint8_t p[400];
+    for (uint32_t i = first; i <= last; i++) {
+        rtpmsg_put_header(p, false, 0, (uint16_t)i, 160 * i + paused, ssrc);
+        memset(p + RTP_HEADER, 0x55, 160);
+        send_octets(phone[SESSION_OFFERER], SESSION_OFFERER, p, RTP_HEADER + 160);
+        run_ms(20);
+    }
+    assert_int_equal(heard.refused, 0);
+    assert_int_equal(heard.seq, (uint16_t)last);
+    assert_int_equal(heard.ts, 160 * last + paused);
+}
+
+/* A stream that passes, is transcoded, and passes again is one for who hears it: numbers, time, and the count of how often its
+ * numbers have begun anew (RFC 3711 §3.3.1), which libsrtp2 reckons from them. */
+static void what_passed_goes_on_when_it_is_transcoded(void **state)
+{
+    (void)state;
+    start();
+    heard_as_said(PLAIN, 65000, 65533);
+    converts_to(&alaw);
+    heard_as_said(PLAIN, 65534, 65540);
+    heard_as_said(PLAIN, 65542, 65550); /* one is lost before us: its time is made up */
+    converts_to(&ulaw);
+    heard_as_said(PLAIN, 65551, 65560);
+    heard_as_said(PLAIN, 65562, 65570); /* and here it is seen */
+    converts_to(&alaw);
+    converts_to(&ulaw);
+    converts_to(&alaw);
+    heard_as_said(PLAIN, 65571, 65580);
+    run_ms(10000); /* it says nothing, and its clock goes on */
+    converts_to(&ulaw);
+    run_ms(10000);
+    paused = 20 * 8000;
+    heard_as_said(PLAIN, 65581, 65590);
+    run_ms(10000);
+    converts_to(&alaw);
+    paused += 10 * 8000;
+    heard_as_said(PLAIN, 65591, 65600);
+    paused = 0;
+    assert_int_equal(heard.ssrc, PLAIN);
+    assert_int_equal(heard.ssrcs, 1);
+    assert_int_equal(heard.rtp, 65600 - 65000 + 1 - 1);
+    peer_end();
+}
+
+/* Under the name that it had on the other side. */
+static void what_had_another_name_keeps_it_when_it_is_transcoded(void **state)
+{
+    (void)state;
+    start();
+    heard_as_said(PLAIN, 5000, 5030);
+    heard_as_said(PLAIN, 1000, 1030);
+    uint32_t name = heard.ssrc;
+    assert_int_not_equal(name, PLAIN);
+    converts_to(&alaw);
+    heard_as_said(PLAIN, 1031, 1040);
+    converts_to(&ulaw);
+    heard_as_said(PLAIN, 1041, 1050);
+    assert_int_equal(heard.ssrc, name);
+    assert_int_equal(heard.ssrcs, 2);
+    peer_end();
+}
+
+/* Another source, as phones have after a new description: the stream goes on, and its time as ours did. */
+static void another_source_goes_on_behind_the_one_that_passed(void **state)
+{
+    (void)state;
+    start();
+    heard_as_said(PLAIN, 1000, 1030);
+    run_ms(980);
+    converts_to(&alaw);
+    phone_sends(7000, 10, 0x2222);
+    assert_int_equal(heard.ssrc, PLAIN);
+    assert_int_equal(heard.seq, 1040);
+    assert_in_range(heard.ts, 160 * (1030 + 49 + 9), 160 * (1030 + 49 + 11));
+    peer_end();
+}
+
+/* RFC 7160 §4.1: "MUST use a different SSRC for each different clock rate". */
+static void another_clock_has_another_name(void **state)
+{
+    (void)state;
+    start();
+    heard_as_said(PLAIN, 1000, 1030);
+    converts_to(&opus);
+    phone_sends(1031, 10, PLAIN);
+    uint32_t name = heard.ssrc;
+    assert_int_not_equal(name, PLAIN);
+    converts_to(&alaw);
+    phone_sends(1041, 10, PLAIN);
+    assert_int_not_equal(heard.ssrc, name);
+    assert_int_equal(heard.ssrcs, 3);
+    converts_to(&opus);
+    phone_sends(1051, 10, PLAIN);
+    assert_int_not_equal(heard.ssrc, name);
+    converts_to(&ulaw); /* nothing is ours in that clock: it passes */
+    heard_as_said(PLAIN, 1061, 1070);
+    assert_int_equal(heard.ssrc, PLAIN);
+    peer_end();
+}
+
 /* A later description takes away what had to be transcoded: what was heard as ours goes on under its name and behind
  * its numbers, and what is lost before us is seen. */
 static void what_is_ours_goes_on_when_all_passes(void **state)
 {
     (void)state;
-    struct offer_codec in = {.id = CODEC_PCMA, .pt = 8, .clock_hz = 8000, .channels = 1},
-                       out = {.id = CODEC_PCMU, .clock_hz = 8000, .channels = 1};
-    in.name = SV("PCMA");
-    out.name = SV("PCMU");
-    peer_begin(&config, SUITE_AES_CM_128_HMAC_SHA1_80);
-    plan->streams[0].map[0][1] =
-        (struct offer_map){.from = 8, .to = 0, .transcode = true, .in = in, .out = out};
     for (unsigned spoke = 0; spoke < 2; spoke++) {
-        plan->streams[0].map_n[0] = 2;
-        assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+        peer_begin(&config, SUITE_AES_CM_128_HMAC_SHA1_80);
+        converts_to(&alaw);
         if (spoke)
             phone_sends(5000, 5, PLAIN);
-        uint32_t ssrc = heard.ssrc, ssrcs = heard.ssrcs;
+        uint32_t ssrc = heard.ssrc;
         uint16_t seq = heard.seq;
-        plan->streams[0].map_n[0] = 1;
-        assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
-        phone_sends((uint16_t)(4000 + 1000 * spoke + 6), 5, PLAIN);
-        phone_sends((uint16_t)(4000 + 1000 * spoke + 12), 5, PLAIN);
+        converts_to(&ulaw);
+        phone_sends(5006, 5, PLAIN);
+        phone_sends(5012, 5, PLAIN);
         assert_int_equal(heard.refused, 0);
-        if (!spoke) { /* nobody has heard us: the source has its own name */
+        assert_int_equal(heard.ssrcs, 1);
+        if (spoke) {
+            assert_int_not_equal(ssrc, PLAIN);
+            assert_int_equal(heard.ssrc, ssrc);
+            assert_int_equal(heard.seq, (uint16_t)(seq + 12));
+        } else { /* nobody has heard us: the source has its own name */
             assert_int_equal(heard.ssrc, PLAIN);
-            assert_int_equal(heard.seq, 4016);
-            continue;
+            assert_int_equal(heard.seq, 5016);
         }
-        assert_int_not_equal(ssrc, PLAIN);
-        assert_int_equal(heard.ssrc, ssrc);
-        assert_int_equal(heard.ssrcs, ssrcs);
-        assert_int_equal(heard.seq, (uint16_t)(seq + 11));
+        peer_end();
     }
-    peer_end();
 }
 
 int main(void)
@@ -217,6 +330,10 @@ int main(void)
         cmocka_unit_test(one_that_plays_over_and_over_is_never_lost),
         cmocka_unit_test(one_that_changes_its_name_without_end_harms_itself_alone),
         cmocka_unit_test(both_sides_with_one_name_hear_another),
+        cmocka_unit_test(what_passed_goes_on_when_it_is_transcoded),
+        cmocka_unit_test(what_had_another_name_keeps_it_when_it_is_transcoded),
+        cmocka_unit_test(another_source_goes_on_behind_the_one_that_passed),
+        cmocka_unit_test(another_clock_has_another_name),
         cmocka_unit_test(what_is_ours_goes_on_when_all_passes),
     };
     if (crypto_start() || srtp_init())

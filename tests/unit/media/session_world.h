@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "crypto/crypto.h"
+#include "rtcpmsg/rtcpmsg.h"
 #include "rtpmsg/rtpmsg.h"
 #include "session/session.h"
 #include "sim/sim.h"
@@ -199,6 +200,7 @@ static struct {
     unsigned rtp, rtcp, refused;
     uint32_t ssrc; /* of the last RTP */
     uint16_t seq;
+    uint32_t ts;
     unsigned ssrcs; /* that differed from the one before */
     uint8_t report[600];
     size_t report_n;
@@ -236,6 +238,7 @@ static void peer_got(unsigned side, uint8_t *p, size_t n)
         heard.ssrcs += heard.ssrc != rtpmsg_ssrc(p);
         heard.ssrc = rtpmsg_ssrc(p);
         heard.seq = rtpmsg_seq(p);
+        heard.ts = rtpmsg_ts(p);
     } else {
         heard.refused++;
     }

@@ -216,6 +216,36 @@ static void another_source_goes_on_in_our_time(void **state)
     codec_encoder_free(s.e);
 }
 
+/* Another direction takes over while sound waits for a full packet, and then nobody speaks for a second: what comes next has
+ * its place in time all the same. */
+static void who_takes_over_knows_the_place(void **state)
+{
+    (void)state;
+    struct speaker s;
+    speaker_init(&s, &codec_pcmu, 0, 20);
+    struct transcode_config c = config(&codec_pcmu, 0, &codec_pcma, 8, 40, 255);
+    struct transcode *t = start_with(&c), *next;
+    struct transcode_handler h = {.send = take};
+    for (unsigned i = 0; i < 5; i++) {
+        struct rtpmsg p = speaker_next(&s, 1000, 8000);
+        if (i == 3) {
+            transcode_position(t, &c.seq, &c.ts);
+            assert_int_equal(transcode_new(&c, &h, NULL, s.now, &next), ERR_OK);
+            transcode_succeed(next, t);
+            transcode_free(t);
+            t = next;
+            s.timestamp += 8000;
+            p.ts += 8000;
+        }
+        transcode_rtp(t, s.now, &p);
+    }
+    assert_int_equal(got.n, 2);
+    assert_int_equal(got.v[1].seq, (uint16_t)(FIRST_SEQ + 1));
+    assert_int_equal(got.v[1].timestamp, (uint32_t)(FIRST_TS + 3 * 160 + 8000));
+    transcode_free(t);
+    codec_encoder_free(s.e);
+}
+
 /* ---- silence ---- */
 
 static struct rtpmsg noise_packet(struct speaker *s, unsigned level)
@@ -535,6 +565,7 @@ int main(void)
         cmocka_unit_test(time_that_passes_is_time),
         cmocka_unit_test(the_sender_may_change_its_codec),
         cmocka_unit_test(another_source_goes_on_in_our_time),
+        cmocka_unit_test(who_takes_over_knows_the_place),
         cmocka_unit_test(noise_is_made_where_the_other_side_has_no_word_for_it),
         cmocka_unit_test(noise_is_told_where_it_can_be),
         cmocka_unit_test(silence_of_opus_is_noise_or_told),

@@ -526,6 +526,8 @@ void session_end(struct sessions *m, struct session_id id)
     struct session *s = session_find(m, id);
     if (!s)
         return;
+    if (!s->handed)
+        session_quality_bye(s);
     leave(m, s);
     session_free(s);
 }
@@ -557,8 +559,11 @@ void sessions_free(struct sessions *m)
     if (!m)
         return;
     for (uint32_t i = 0; i < m->slots; i++) {
-        if (m->slot[i].session)
-            session_end(m, m->slot[i].session->id);
+        struct session *s = m->slot[i].session;
+        if (!s)
+            continue;
+        leave(m, s); /* nothing is sent: the loop may be over */
+        session_free(s);
     }
     for (struct link *l; (l = list_pop(&m->tellings));) {
         struct telling *x = CONTAINER(l, struct telling, by_all);

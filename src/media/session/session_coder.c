@@ -169,6 +169,13 @@ static bool begin_behind(struct leg *l, struct transcode_config *c, struct trans
     return true;
 }
 
+/* The stream that it made goes on no more; next: what goes on in its place. */
+static void ends(struct leg *l, uint32_t next)
+{
+    if (l->coder && l->coder_spoke && !l->coder_follows && l->coder_ssrc != next)
+        session_quality_left(l->session, &l->session->stream[l->line].leg[!l->side]);
+}
+
 /* It goes on with what it was until now. */
 static enum err make_next(struct leg *l, struct transcode_config *c)
 {
@@ -179,6 +186,7 @@ static enum err make_next(struct leg *l, struct transcode_config *c)
         c->ssrc = l->coder_ssrc;
         transcode_position(former, &c->seq, &c->ts);
     } else if (!behind) {
+        ends(l, 0);
         begin_anew(l, c);
     }
     l->coder_ssrc = c->ssrc;
@@ -206,6 +214,7 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
     if (!rc && ours && clock_of(&c) != l->coder_hz)
         rc = transcode_config_of(map, n, to, false, &c);
     if (rc == ERR_NOTFOUND) {
+        ends(l, l->quality.in.ssrc);
         session_coder_done(l);
         return ERR_OK;
     }

@@ -437,6 +437,7 @@ enum err session_save(struct sessions *m, struct session_id id, enum session_for
     whole(&w);
     if (b->rc)
         return b->rc;
+    s->handed = form == SESSION_LAST;
     rtpmsg_set_u32(b->p, at + 6, (uint32_t)(b->n - at - HEAD));
     rtpmsg_set_u32(b->p, at + 10, crypto_crc32c(0, b->p + at + HEAD, b->n - at - HEAD));
     return ERR_OK;

@@ -176,6 +176,7 @@ struct session {
     unsigned lines;
     bool applied;
     bool alone;                /* of one side: see below */
+    bool handed;               /* its last form is written: who reads that sends from then on */
     uint64_t reserved;         /* its part of what is reserved */
     usec heard[SESSION_SIDES]; /* last packet of each side */
     struct session_id id;
@@ -252,6 +253,9 @@ void session_quality_end(struct session *s);
 void session_on_interval(struct timer *t, void *arg);
 /* RTCP of this side, in clear. True: it goes on to the other. */
 bool session_quality_rtcp(struct session *s, unsigned line, unsigned side, sv datagram);
+/* RFC 3550 §6.6: a stream of ours toward l has ended, and others may follow; all of the session have. */
+void session_quality_left(struct session *s, struct leg *l);
+void session_quality_bye(struct session *s);
 /* A packet of a stream of ours leaves toward l. */
 void session_quality_sent(struct session *s, struct leg *l, const void *rtp, size_t n,
                           uint32_t clock_hz);

@@ -210,13 +210,10 @@ static uint32_t our_ssrc(const struct session *s, const struct leg *l)
     return other->coder ? other->coder_ssrc : s->ssrc;
 }
 
-static void on_report(struct timer *t, void *arg)
+/* A report to l; bye: the last. False: no memory. */
+static bool report(struct session *s, struct leg *l, bool bye)
 {
-    struct leg *l = arg;
-    struct session *s = l->session;
     struct loop *loop = s->all->loop;
-    if (!ends_here(s, l)) /* any more: the sides' own reports pass */
-        return;
     struct block *b = block_new(loop->blocks, RTCP_PACKET + SRTCP_ROOM);
     struct buf out;
     bool said = l->xr & OFFER_XR_SAID;
@@ -224,18 +221,32 @@ static void on_report(struct timer *t, void *arg)
                              .cname = s->cname_n ? (sv){s->cname, s->cname_n} : SV("-"),
                              .voip = said ? l->xr & OFFER_XR_VOIP : l->quality.out.has_voip,
                              .rrtr = l->xr & OFFER_XR_RTT};
-    if (!b) {
-        loop_timer(loop, t, USEC_S);
-        return;
-    }
+    if (!b)
+        return false;
     buf_init(&out, b->p, RTCP_PACKET);
-    quality_rtcp_put(&l->quality, &out, &r, loop_now(loop), loop_wall(loop),
-                     (uint32_t)loop_random(loop));
+    if (bye)
+        quality_rtcp_bye(&l->quality, &out, &r, SV_NONE, loop_now(loop), loop_wall(loop));
+    else
+        quality_rtcp_put(&l->quality, &out, &r, loop_now(loop), loop_wall(loop),
+                         (uint32_t)loop_random(loop));
     b->n = (uint32_t)out.n;
-    if (!out.rc && l->transport && l->transport->open && session_seal(l->transport, true, b))
+    if (!out.rc && b->n > 0 && l->transport && l->transport->open &&
+        session_seal(l->transport, true, b))
         relay_send(&l->transport->relay, RELAY_RTCP, block_ref(b));
     block_unref(b);
-    set_report(s, l);
+    return true;
+}
+
+static void on_report(struct timer *t, void *arg)
+{
+    struct leg *l = arg;
+    struct session *s = l->session;
+    if (!ends_here(s, l)) /* any more: the sides' own reports pass */
+        return;
+    if (report(s, l, false))
+        set_report(s, l);
+    else
+        loop_timer(s->all->loop, t, USEC_S);
 }
 
 static void begin_reports(struct session *s, struct leg *l)
@@ -255,6 +266,25 @@ void session_quality_reports(struct session *s)
             struct leg *l = &s->stream[i].leg[side];
             if (l->transport && !s->stream[i].refused && ends_here(s, l))
                 begin_reports(s, l);
+        }
+    }
+}
+
+void session_quality_left(struct session *s, struct leg *l)
+{
+    if (l->quality.tx.clock_hz == 0)
+        return;
+    (void)report(s, l, true);
+    l->quality.tx = (struct quality_tx){.ssrc = 0};
+}
+
+void session_quality_bye(struct session *s)
+{
+    for (unsigned i = 0; i < s->lines; i++) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++) {
+            struct leg *l = &s->stream[i].leg[side];
+            if (l->clock_hz > 0 && !s->stream[i].refused && ends_here(s, l))
+                (void)report(s, l, true);
         }
     }
 }

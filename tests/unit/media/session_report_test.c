@@ -172,6 +172,42 @@ static void reports_go_on_with_what_passed(void **state)
     peer_end();
 }
 
+/* RFC 3550 §6.6; §6.3.7: "A participant which never sent an RTP or RTCP packet MUST NOT send a BYE packet". */
+static void a_stream_of_ours_says_that_it_ends(void **state)
+{
+    static char mem[SESSION_SAVED_MAX];
+    struct buf form;
+    (void)state;
+    for (unsigned handed = 0; handed < 2; handed++) {
+        begin(0);
+        speak(false);
+        assert_int_equal(heard_bye(), 0);
+        unsigned reports = heard.rtcp, first = said.n;
+        buf_init(&form, mem, sizeof(mem));
+        if (handed) /* then another goes on with it, and with its keys: nothing more leaves here */
+            assert_int_equal(session_save(sessions, id, SESSION_LAST, &form), ERR_OK);
+        session_end(sessions, id);
+        run_ms(20);
+        assert_int_equal(heard.rtcp, reports + !handed);
+        assert_int_equal(said.n, first + !handed);
+        assert_int_equal(heard_bye(), handed ? 0 : heard.ssrc);
+        assert_int_equal(heard.refused, 0);
+        peer_end();
+    }
+    begin(0);
+    session_end(sessions, id); /* nobody has heard of it */
+    run_ms(20);
+    assert_int_equal(heard.rtcp + said.n, 0);
+    peer_end();
+    begin(0);
+    all_passes(true);
+    phone_sends(1, 400, FIRST);
+    session_end(sessions, id); /* what passes is not ours to end */
+    run_ms(20);
+    assert_int_equal(heard.rtcp + said.n, 0);
+    peer_end();
+}
+
 static int library(void **state)
 {
     (void)state;
@@ -185,6 +221,7 @@ int main(void)
         cmocka_unit_test(extended_reports_are_those_that_are_wanted),
         cmocka_unit_test(reports_of_ours_are_there_as_long_as_a_stream_of_ours),
         cmocka_unit_test(reports_go_on_with_what_passed),
+        cmocka_unit_test(a_stream_of_ours_says_that_it_ends),
     };
     return cmocka_run_group_tests(tests, library, NULL);
 }

@@ -280,16 +280,24 @@ static void another_clock_has_another_name(void **state)
     phone_sends(1031, 10, PLAIN);
     uint32_t name = heard.ssrc;
     assert_int_not_equal(name, PLAIN);
+    assert_int_equal(heard.rtcp, 0); /* what passed was not ours to end */
     converts_to(&alaw);
     phone_sends(1041, 10, PLAIN);
     assert_int_not_equal(heard.ssrc, name);
+    assert_int_equal(heard.rtcp, 1);
+    assert_int_equal(heard_bye(), name);
+    name = heard.ssrc;
     assert_int_equal(heard.ssrcs, 3);
     converts_to(&opus);
     phone_sends(1051, 10, PLAIN);
     assert_int_not_equal(heard.ssrc, name);
+    assert_int_equal(heard_bye(), name);
+    name = heard.ssrc;
     converts_to(&ulaw); /* nothing is ours in that clock: it passes */
     heard_as_said(PLAIN, 1061, 1070);
     assert_int_equal(heard.ssrc, PLAIN);
+    assert_int_equal(heard_bye(), name);
+    assert_int_equal(heard.rtcp, 3);
     peer_end();
 }
 

@@ -244,6 +244,18 @@ static void peer_got(unsigned side, uint8_t *p, size_t n)
     }
 }
 
+/* Who says in the last report that it leaves; 0: nobody. */
+static inline uint32_t heard_bye(void)
+{
+    struct rtcp_walk w = {0};
+    struct rtcp_bye bye;
+    for (struct rtcpmsg m; rtcpmsg_next((sv){(char *)heard.report, heard.report_n}, &w, &m);) {
+        if (rtcpmsg_bye(&m, &bye) == ERR_OK && bye.n == 1)
+            return rtcpmsg_bye_ssrc(&bye, 0);
+    }
+    return 0;
+}
+
 static struct offer_key peer_key(enum offer_suite suite)
 {
     struct offer_key k = {.suite = suite};

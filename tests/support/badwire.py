@@ -35,16 +35,18 @@ PACKET_IGNORE_OUTGOING = 23
 
 # --- the wire ------------------------------------------------------------------------------------
 def rtp_of(frame):
-    """(SSRC, number, timestamp, payload type) of the RTP in a frame; True: RTCP; None: neither."""
+    """(ports it goes from and to, (SSRC, number, timestamp, payload type)) of the RTP in a frame; (ports, None): RTCP; None:
+    neither."""
     if len(frame) < 54 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
         return None
     at = 14 + 4 * (frame[14] & 15) + 8
     if len(frame) < at + 12 or frame[at] >> 6 != 2:
         return None
+    ports = struct.unpack_from("!HH", frame, at - 8)
     if 192 <= frame[at + 1] <= 223:
-        return True
+        return ports, None
     number, stamp, ssrc = struct.unpack_from("!HII", frame, at + 2)
-    return ssrc, number, stamp, frame[at + 1] & 127
+    return ports, (ssrc, number, stamp, frame[at + 1] & 127)
 
 
 class Ends:
@@ -60,16 +62,25 @@ class Ends:
         self.chance = random.Random(7)
         self.loss = self.jitter = 0.0
         self.free_at, self.waiting, self.order = [0.0, 0.0], [], 0
-        self.notes = ([], [])  # for each way: [SSRC, number, timestamp, payload type, when it left or None]
+        # for each way: [port of the near phone, SSRC, number, timestamp, payload type, when it left or None], and of RTCP
+        # [port, when it came, whether it left]
+        self.notes, self.reports = ([], []), ([], [])
+
+    def note(self, way, rtp, left):
+        ports, packet = rtp
+        if packet:
+            self.notes[way].append([ports[way], *packet, left])
 
     def take(self, way):
         with contextlib.suppress(BlockingIOError):
             while True:
                 frame, now = self.sockets[way].recv(65535), time.monotonic()
                 rtp = rtp_of(frame)
-                if rtp and self.chance.random() < self.loss:
-                    if rtp is not True:
-                        self.notes[way].append([*rtp, None])
+                gone = rtp and self.chance.random() < self.loss
+                if rtp and not rtp[1]:
+                    self.reports[way].append([rtp[0][way], now, not gone])
+                if gone:
+                    self.note(way, rtp, None)
                     continue
                 due = now + (self.chance.uniform(0, 2 * self.jitter) if rtp else 0)
                 if rtp:  # behind the one before it
@@ -82,8 +93,8 @@ class Ends:
             _, _, way, frame, rtp = heapq.heappop(self.waiting)
             with contextlib.suppress(OSError):
                 self.sockets[not way].send(frame)
-            if rtp and rtp is not True:
-                self.notes[way].append([*rtp, time.monotonic()])
+            if rtp:
+                self.note(way, rtp, time.monotonic())
 
     def obey(self, line):
         words = line.split()
@@ -91,7 +102,7 @@ class Ends:
             self.loss, self.jitter = float(words[1]), float(words[2])
             print("{}", flush=True)
         else:
-            print(json.dumps(self.notes), flush=True)
+            print(json.dumps([self.notes, self.reports]), flush=True)
 
     def run(self):
         print("{}", flush=True)
@@ -152,12 +163,16 @@ def lab_class():
         def set(self, loss=0.0, jitter=0.0):
             self.ask("set %f %f" % (loss, jitter))
 
-        def told(self, way, ssrc=None):
-            """What the wire did to the RTP of one way, 0: from the near phone; of a source."""
-            return [note[1:] for note in self.ask("tell")[way] if ssrc in (None, note[0])]
+        def told(self, way, port=None):
+            """What the wire did to the RTP of one way, 0: from the near phone; of one that has this port, and then it is
+            all of one source."""
+            notes = [note for note in self.ask("tell")[0][way] if port in (None, note[0])]
+            assert port is None or len({note[1] for note in notes}) == 1, "more sources than one"
+            return [note[2:] for note in notes]
 
-        def sources(self, way):
-            return {note[0] for note in self.ask("tell")[way]}
+        def reports(self, port):
+            """When RTCP that arrived left the near phone that has this port."""
+            return [at for there, at, left in self.ask("tell")[1][0] if there == port and left]
 
         def remove(self):
             if hasattr(self, "wire"):
@@ -188,7 +203,7 @@ def lost(notes):
 
 
 def jitter(notes, hz):
-    """RFC 3550 A.8's D of what left the wire: the mean of |D| in seconds, and how J ran along."""
+    """RFC 3550 A.8's D of what left the wire: the mean of |D| in seconds, and J after each packet: [(when, J)]."""
     passed = [(stamp, at) for _, stamp, _, at in notes if at is not None]
     total, smooth, ran = 0.0, 0.0, []
     for (stamp, at), (stamp2, at2) in zip(passed, passed[1:]):
@@ -196,8 +211,15 @@ def jitter(notes, hz):
         d = abs((at2 - at) - ahead / hz)
         total += d
         smooth += (d - smooth) / 16
-        ran.append(smooth)
+        ran.append((at2, smooth))
     return (total / len(ran) if ran else 0.0), ran
+
+
+def reported_jitter(notes, hz, reports):
+    """The mean of the J that a listener had at the times of its reports; one that had heard nothing yet said none."""
+    ran = jitter(notes, hz)[1]
+    told = [j for report in reports for _, j in [pair for pair in ran if pair[0] <= report][-1:]]
+    return sum(told) / len(told) if told else 0.0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@
 const char daemon_version[] = TANDEM_VERSION;
 
 enum { NONCE_COUNTS = 1 << 17, DIFFERENCES_MAX = 1024 * 1024, STRANDED_MAX = 64 * 1024 };
-#define DRAIN_LOOK (100 * USEC_MS)
+#define PHASE_LOOK (100 * USEC_MS)
+/* BYEs are spread over two seconds; one that is lost is said again after half a second, one and two. */
+#define LEAVE_WAIT (6 * USEC_S)
 
 static int start_failed(const char *what, enum err rc)
 {
@@ -250,54 +252,78 @@ static void on_start(struct deferred *def, void *arg)
     accounts_start(d, d->config->settings, on_ready);
 }
 
-struct drain_mail {
+struct phase_mail {
     struct mail mail;
+    struct daemon *daemon;
     struct routing *routing;
+    enum phase phase;
 };
 
-static void drain_worker(struct loop *at, struct mail *m)
+/* On its thread: a worker has nothing more to say. */
+static void on_left(void *arg)
 {
-    struct drain_mail *dm = CONTAINER(m, struct drain_mail, mail);
-    if (!loop_stopping(at))
-        routing_drain(dm->routing);
-    mem_free(dm);
+    struct daemon *d = arg;
+    if (atomic_fetch_add(&d->left, 1) + 1 == d->group->n)
+        worker_group_stop(d->group);
+}
+
+static void phase_worker(struct loop *at, struct mail *m)
+{
+    struct phase_mail *pm = CONTAINER(m, struct phase_mail, mail);
+    if (!loop_stopping(at) && pm->phase == PHASE_LEAVE)
+        routing_leave(pm->routing, on_left, pm->daemon);
+    else if (!loop_stopping(at))
+        routing_drain(pm->routing);
+    mem_free(pm);
 }
 
 /* Those whose mailbox was full are told with the next look. */
-static void tell_drain(struct daemon *d)
+static void tell_phase(struct daemon *d)
 {
     for (unsigned i = 0; i < d->group->n; i++) {
-        struct drain_mail *m = d->drained[i] ? NULL : MEM_NEW(struct drain_mail);
+        struct phase_mail *m = d->told[i] == d->phase ? NULL : MEM_NEW(struct phase_mail);
         if (!m)
             continue;
-        m->mail.fn = drain_worker;
-        m->routing = d->routing[i];
-        d->drained[i] = loop_mail(d->group->loop[i], &m->mail) == ERR_OK;
-        if (!d->drained[i])
+        *m = (struct phase_mail){
+            .mail = {.fn = phase_worker}, .daemon = d, .routing = d->routing[i], .phase = d->phase};
+        if (loop_mail(d->group->loop[i], &m->mail))
             mem_free(m);
+        else
+            d->told[i] = d->phase;
     }
 }
 
-static void on_drain(struct timer *t, void *arg)
+static void enter_phase(struct daemon *d, enum phase phase, usec wait)
+{
+    struct loop *l = d->group->loop[0];
+    d->phase = phase;
+    d->phase_until = loop_now(l) + wait;
+    loop_timer(l, &d->phase_timer, 0);
+}
+
+static void on_phase(struct timer *t, void *arg)
 {
     struct daemon *d = arg;
     struct loop *l = d->group->loop[0];
-    tell_drain(d);
-    if (loop_stat(d->group, STAT_CALLS) <= 0 || loop_now(l) >= d->drain_until)
+    bool over = loop_now(l) >= d->phase_until;
+    tell_phase(d);
+    if (d->phase == PHASE_LEAVE && over) {
         worker_group_stop(d->group);
-    else
-        loop_timer(l, t, DRAIN_LOOK);
+    } else if (d->phase == PHASE_DRAIN && (over || loop_stat(d->group, STAT_CALLS) <= 0)) {
+        LOG_INFO("daemon", "leave", F_INT("calls", loop_stat(d->group, STAT_CALLS)),
+                 F_INT("relayed", loop_stat(d->group, STAT_MEDIA_SESSIONS)));
+        enter_phase(d, PHASE_LEAVE, LEAVE_WAIT);
+    } else {
+        loop_timer(l, t, PHASE_LOOK);
+    }
 }
 
 static void drain(struct daemon *d)
 {
-    struct loop *l = d->group->loop[0];
     LOG_INFO("daemon", "drain", F_INT("calls", loop_stat(d->group, STAT_CALLS)));
     tell_systemd("STOPPING=1");
     d->env.draining = true;
-    d->drain_until = loop_now(l) + d->config->settings->drain;
-    tell_drain(d);
-    loop_timer(l, &d->drain_timer, 0);
+    enter_phase(d, PHASE_DRAIN, d->config->settings->drain);
 }
 
 static void on_signal(int signum, void *arg)
@@ -356,7 +382,7 @@ static int set_up_state(struct daemon *d)
     if (rc)
         return start_failed("no event loops", rc);
     deferred_init(&d->start, on_start, d);
-    timer_init(&d->drain_timer, on_drain, d);
+    timer_init(&d->phase_timer, on_phase, d);
     code = setup_store(d);
     if (!code)
         code = state_domain(d);

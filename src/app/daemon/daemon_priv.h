@@ -81,6 +81,9 @@ struct page {
     struct certs *certs; /* NULL: no TLS */
 };
 
+/* How a server ends (SIGTERM): it waits for the calls that stand; then those that need it hear BYE. */
+enum phase { PHASE_SERVE, PHASE_DRAIN, PHASE_LEAVE };
+
 struct daemon {
     const struct config_source *source;
     struct config *config;
@@ -119,12 +122,14 @@ struct daemon {
     struct control_env env;
     struct control *control;
     struct deferred start;
-    struct timer drain_timer;
-    usec drain_until;
-    bool drained[LOOP_WORKERS_MAX]; /* has been told */
-    int signals;                    /* SIGTERMs so far */
-    bool reload_again;              /* SIGHUP came while one was under way */
-    struct reload *reload;          /* NULL: none under way; likewise the next two */
+    enum phase phase;
+    struct timer phase_timer;
+    usec phase_until;
+    enum phase told[LOOP_WORKERS_MAX]; /* what each worker knows of it */
+    _Atomic unsigned left;             /* workers that have nothing more to say */
+    int signals;                       /* SIGTERMs so far */
+    bool reload_again;                 /* SIGHUP came while one was under way */
+    struct reload *reload;             /* NULL: none under way; likewise the next two */
     struct accounts *accounts;
     struct demo *demo;
 };

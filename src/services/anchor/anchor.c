@@ -445,6 +445,7 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
     struct dialog *d = dialog_of_request(a, ack, &side);
     if (!d || sipmsg_cseq(&ack->msg, &cseq))
         return;
+    d->confirmed = true;
     sipmsg_description(&ack->msg, &found);
     if (sv_present(found.text) && !d->ended) {
         arena_reset(&a->scratch);

@@ -10,7 +10,7 @@
  *         What was decided for a dialog holds until it ends.
  * Life    a dialog's session ends with BYE or when its branch fails. When nothing is heard for media.silence of who is
  *         meant to send, or a side's keys or its consent (RFC 7675) are gone and it stays silent, we end the call: BYE
- *         to both, with a Reason.
+ *         to both, with a Reason. So do calls that stand when the server ends (anchor_hang_up).
  * Limits  those of media (session.h); ANCHOR_TEXT_MAX octets of a description.
  * Threads the home's worker. */
 #ifndef ANCHOR_ANCHOR_H
@@ -29,10 +29,14 @@ MUST_USE enum err anchor_new(struct sip *s, struct session_shared *shared, struc
 void anchor_free(struct anchor *a); /* NULL is fine */
 void anchor_settings(struct anchor *a, struct settings *set);
 struct sessions *anchor_sessions(struct anchor *a);
-/* A call was ended by us (its media fell silent, its keys failed): both sides were told. Called in turns of the worker,
- * never within a call of the anchor's. */
-typedef void anchor_ended_fn(void *arg, sv call_id, sv caller_tag, sv callee_tag);
+/* A call was ended by us (its media fell silent, its keys failed, the server ends): both sides were told. Called in turns of
+ * the worker, never within a call of the anchor's but anchor_hang_up.
+ *   ended_by  as in records */
+typedef void anchor_ended_fn(void *arg, sv call_id, sv caller_tag, sv callee_tag, sv ended_by);
 void anchor_on_ended(struct anchor *a, anchor_ended_fn *fn, void *arg);
+/* The server ends: calls that stand and whose media passes through us hear BYE, *most of them, which is less by those that
+ * did. How many are left: the others, and those whose ACK has not come yet. */
+size_t anchor_hang_up(struct anchor *a, size_t *most);
 /* Who sent rx, for a session with him. */
 void anchor_sender(struct anchor *a, struct rx *rx, struct session_party *ret_party);
 /* media.* as wire/offer asks for it. */

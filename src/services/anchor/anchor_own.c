@@ -89,7 +89,7 @@ static void put_reason(struct buf *b, uint16_t cause, sv why)
     buf_str(b, "\"\r\n");
 }
 
-void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why)
+void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv ended_by)
 {
     static const char *const name[] = {"caller", "callee"};
     struct anchor *a = d->anchor;
@@ -107,7 +107,7 @@ void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why)
     }
     if (a->ended)
         a->ended(a->ended_arg, text_sv(&d->call_id), text_sv(&d->tag[CALLER]),
-                 text_sv(&d->tag[CALLEE]));
+                 text_sv(&d->tag[CALLEE]), ended_by);
     dialog_end(d);
 }
 
@@ -137,7 +137,7 @@ void dialog_on_late(struct timer *t, void *arg)
         (session_heard(a->sessions, d->session, d->lost, &heard) || heard > d->lost_at))
         return;
     dialog_hang_up(d, agreement ? 1u << d->lost : BOTH, d->loss == LOST_CONSENT ? 408 : 488,
-                   sv_of(why[d->loss][d->lost]));
+                   sv_of(why[d->loss][d->lost]), SV("media"));
 }
 
 static void lose(struct dialog *d, unsigned side, unsigned what, usec wait)
@@ -162,7 +162,8 @@ void dialog_on_media(struct dialog *d, enum session_event e, unsigned side)
             dialog_hang_up(d, BOTH, 408,
                            side == CALLER   ? SV("no media from the caller")
                            : side == CALLEE ? SV("no media from the callee")
-                                            : SV("no media from either side"));
+                                            : SV("no media from either side"),
+                           SV("media"));
         return;
     case SESSION_KEY_FAULT:
     case SESSION_LOST:
@@ -174,4 +175,33 @@ void dialog_on_media(struct dialog *d, enum session_event e, unsigned side)
     case SESSION_PLAYED:
         return;
     }
+}
+
+/* ---- the end of the server ---- */
+
+struct leaving {
+    size_t most, left;
+};
+
+static bool leave_each(struct hash_node *n, void *arg)
+{
+    struct dialog *d = CONTAINER(n, struct dialog, by_call_id);
+    struct leaving *l = arg;
+    if (!d->stands || d->session.generation == 0)
+        return true;
+    if (l->most == 0 || !d->confirmed) { /* §15: the callee says no BYE before it has the ACK */
+        l->left++;
+        return true;
+    }
+    l->most--;
+    dialog_hang_up(d, BOTH, 503, SV("the server ends"), SV("stop"));
+    return true;
+}
+
+size_t anchor_hang_up(struct anchor *a, size_t *most)
+{
+    struct leaving l = {.most = *most};
+    hash_walk(&a->dialogs, leave_each, &l);
+    *most = l.most;
+    return l.left;
 }

@@ -89,6 +89,7 @@ struct dialog {
     uint16_t slot;
     uint8_t upstream; /* Record-Routes that the INVITE came with */
     bool stands;      /* a 2xx went up */
+    bool confirmed;   /* and its ACK has come */
     /* the last one, and the one before it, whose messages may come again; NULL: none */
     struct exchange *exchange, *before;
     struct exchange
@@ -188,9 +189,9 @@ void reach_done(struct reach *r);
 MUST_USE enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
                               const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn);
 /* The call ends by us: BYE to these (a mask of sides) with this Reason (RFC 3326), its media is given back. The dialog may
- * be gone then. */
+ * be gone then. ended_by: as in records. */
 enum { BOTH = 1 << CALLER | 1 << CALLEE };
-void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why);
+void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv ended_by);
 /* This side's offer was answered by what it cannot be given, and the other one is told BYE: it is, too, in a moment. */
 void dialog_unfit(struct dialog *d, unsigned asker);
 /* What its session tells. The dialog may be gone then. */

@@ -74,6 +74,7 @@ static void close_books(struct answer_call *c, enum answer_end why)
         accounting_ended(books, c->call,
                          why == ANSWER_BY_CALLER ? SV("caller")
                          : why == ANSWER_BY_US   ? SV("callee")
+                         : why == ANSWER_STOPPED ? SV("stop")
                                                  : SV("lost"));
     accounting_setup_gone(books, c->call);
     c->call = NULL;
@@ -347,6 +348,38 @@ void answer_end(struct answer_call *c)
     else
         hang_up(c, ANSWER_BY_US);
     leave(c);
+}
+
+struct leaving {
+    size_t most, left;
+};
+
+static bool leave_each(struct hash_node *n, void *arg)
+{
+    struct answer_call *c = CONTAINER(n, struct answer_call, by_call_id);
+    struct leaving *l = arg;
+    if (c->state == ANSWER_OVER)
+        return true;
+    if (l->most == 0 || c->state == ANSWER_SAID) {
+        l->left++;
+        return true;
+    }
+    l->most--;
+    enter(c);
+    if (c->state == ANSWER_ASKED)
+        answer_reject(c, 503, SV("Shutting Down"), SV("Retry-After: 30\r\n"));
+    else
+        hang_up(c, ANSWER_STOPPED);
+    leave(c);
+    return true;
+}
+
+size_t answer_hang_up(struct answer *a, size_t *most)
+{
+    struct leaving l = {.most = *most};
+    hash_walk(&a->calls, leave_each, &l);
+    *most = l.most;
+    return l.left;
 }
 
 void answer_expired(struct timer *t, void *arg)

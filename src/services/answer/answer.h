@@ -32,7 +32,8 @@ enum answer_end {
     ANSWER_BY_US,     /* answer_reject, answer_end */
     ANSWER_NO_ACK,    /* §13.3.1.4: answered, but the ACK never came: we said BYE */
     ANSWER_EXPIRED,   /* RFC 4028 §10: nobody refreshed the session: we said BYE */
-    ANSWER_LOST,      /* the answer cannot be delivered, or the server ends */
+    ANSWER_STOPPED,   /* answer_hang_up */
+    ANSWER_LOST,      /* the answer cannot be delivered, or the server has ended */
 };
 
 /* What becomes of an offer within the call. */
@@ -85,6 +86,10 @@ void answer_reject(struct answer_call *c, uint16_t status, sv reason, sv headers
 void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv text);
 /* Ends it as its state demands: 480; BYE, as soon as it may be sent (§15: not before the ACK). */
 void answer_end(struct answer_call *c);
+
+/* The server ends: calls that stand hear BYE, those that are not answered yet 503; *most of them, which is less by those that
+ * did. How many are left: the others, and those whose ACK has not come yet (§15). */
+size_t answer_hang_up(struct answer *a, size_t *most);
 
 /* rx follows our Contact: it is answered here. False: it does not. */
 bool answer_request(struct answer *a, struct rx *rx);

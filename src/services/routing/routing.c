@@ -244,11 +244,11 @@ static void on_announce(void *arg, struct answer_call *call, const struct settin
 }
 static const struct routing_media announcing = {.on_call = on_announce};
 
-/* A call whose media failed: the anchor has said BYE to both. */
-static void on_ended(void *arg, sv call_id, sv caller_tag, sv callee_tag)
+/* A relayed call that we ended: the anchor has said BYE to both. */
+static void on_ended(void *arg, sv call_id, sv caller_tag, sv callee_tag, sv ended_by)
 {
     struct routing *r = arg;
-    accounting_ended_dialog(r->accounting, call_id, caller_tag, callee_tag, SV("media"));
+    accounting_ended_dialog(r->accounting, call_id, caller_tag, callee_tag, ended_by);
 }
 
 static void put_figures(struct routing *r, const struct call_view *c, bool live, struct buf *b)
@@ -279,6 +279,7 @@ enum err routing_new(struct loop *l, const struct routing_shared *sh, struct set
     r->set = settings_ref(set);
     list_init(&r->pending);
     list_init(&r->wakes);
+    timer_init(&r->leave, routing_on_leave, r);
     overload_probe_init(&r->probe, l);
     enum err rc = sip_new(l, sh->sip, &user, r, &r->sip);
     if (!rc)
@@ -326,6 +327,7 @@ void routing_free(struct routing *r)
 {
     if (!r)
         return;
+    loop_timer_cancel(r->loop, &r->leave);
     LIST_EACH_SAFE (p, &r->pending, struct pending, by_routing) {
         stxn_drop(p->txn);
         pending_free(p);

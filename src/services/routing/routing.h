@@ -59,5 +59,9 @@ void routing_media(struct routing *r, const struct routing_media *m, void *arg);
 struct answer *routing_answer(struct routing *r);
 /* No new calls (503 with Retry-After); standing ones go on. On the worker's own thread. */
 void routing_drain(struct routing *r);
+/* The server ends: likewise, and calls that cannot go on without us hear BYE, spread over some seconds: those whose media
+ * passes through us, or which end here. The others go on between their phones. left: once, when none is left and each BYE is
+ * answered; never within this call. On the worker's own thread, once. */
+void routing_leave(struct routing *r, void (*left)(void *arg), void *arg);
 
 #endif

@@ -93,6 +93,8 @@ void ctxn_cancel(struct ctxn *t, sv reason);
 void ctxn_give_up(struct ctxn *t);
 /* NULL is fine. An INVITE without a final response is cancelled: nobody would take its 2xx. */
 void ctxn_drop(struct ctxn *t);
+/* A request of ours of this method waits for its final response. Walks all of them. */
+bool ctxn_awaited(struct sip *s, enum sip_method m);
 /* Another handler takes over from here on. */
 void ctxn_handle(struct ctxn *t, const struct ctxn_handler *h, void *arg);
 

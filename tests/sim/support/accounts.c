@@ -6,7 +6,7 @@
 struct accounts {
     struct store_directory dir;
     struct store_directory *inner;
-    uint64_t records;
+    uint64_t records, stopped;
 };
 
 static struct store_directory *inner(const struct store_directory *d)
@@ -31,7 +31,9 @@ static void change(struct store_directory *d, struct loop *l, struct store_chang
 
 static void record(struct store_directory *d, struct loop *l, const struct call_record *r)
 {
-    ((struct accounts *)d)->records++;
+    struct accounts *a = (struct accounts *)d;
+    a->records++;
+    a->stopped += sv_eq(r->ended_by, SV("stop"));
     inner(d)->ops->record(inner(d), l, r);
 }
 
@@ -91,4 +93,9 @@ enum err accounts_open(struct store_directory **ret_dir)
 uint64_t accounts_records(const struct store_directory *dir)
 {
     return ((const struct accounts *)dir)->records;
+}
+
+uint64_t accounts_stopped(const struct store_directory *dir)
+{
+    return ((const struct accounts *)dir)->stopped;
 }

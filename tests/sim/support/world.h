@@ -113,5 +113,7 @@ extern const sv world_sdp;
 /* An accounts directory in memory that keeps count of call records. */
 MUST_USE enum err accounts_open(struct store_directory **ret_dir);
 uint64_t accounts_records(const struct store_directory *dir);
+uint64_t
+accounts_stopped(const struct store_directory *dir); /* of them: ended by the server's end */
 
 #endif

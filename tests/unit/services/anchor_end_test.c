@@ -416,6 +416,117 @@ static void a_later_offer_may_not_fit(void **state)
     assert_int_equal(reserved(m), 0);
 }
 
+/* ---- the server ends ---- */
+
+static void count_left(void *arg)
+{
+    (*(unsigned *)arg)++;
+}
+
+#define STOP_REASON "\r\nReason: SIP;cause=503;text=\"the server ends\"\r\n"
+
+/* The one that rings hears nothing, but when it is answered in this moment. */
+static void when_the_server_ends_both_hear_bye(void **state)
+{
+    struct media_rig *m = *state;
+    struct rig *r = m->r;
+    char ok[MESSAGE], rings[MESSAGE];
+    unsigned left = 0;
+    invite(m, "l1", sdp("192.0.2.11", "0", ""));
+    snprintf(rings, sizeof(rings), "%s", find_raw(r, BOB, "INVITE"));
+    say(r, BOB, reply(rings, 180, "b", ""));
+    call_up(m, "l2", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    say_rtp(m, ALICE, our_port(ok), 0, 1);
+    routing_leave(r->routing, count_left, &left);
+    rig_run(r, 20 * USEC_MS);
+    const char *alice = find_raw(r, ALICE, "BYE " ALICE_AT " SIP/2.0\r\n");
+    has(alice, STOP_REASON);
+    has(alice, "\r\nCall-ID: l2\r\n");
+    const char *bob = find_raw(r, BOB, "BYE " BOB_AT " SIP/2.0\r\n");
+    has(bob, STOP_REASON);
+    has(bob, "\r\nCSeq: 2 BYE\r\n");
+    assert_int_equal(r->dir.records, 1);
+    assert_string_equal(r->dir.ended_by, "stop");
+    assert_int_equal(r->dir.last.status, 200);
+    has(r->dir.media, "\"media\": \"relay\"");
+    has(r->dir.media, "\"packets\": 1");
+    /* until both have answered */
+    rig_run(r, 600 * USEC_MS);
+    assert_int_equal(heard(r, ALICE, "BYE "), 2);
+    assert_int_equal(heard(r, BOB, "BYE "), 2);
+    say(r, ALICE, reply(alice, 200, NULL, ""));
+    assert_int_equal(left, 0);
+    say(r, BOB, reply(bob, 481, NULL, ""));
+    assert_int_equal(left, 1);
+    /* the other one */
+    rig_clear(r);
+    say(r, BOB,
+        with(reply(rings, 200, "b", "Contact: <" BOB_AT ">\r\n"), sdp("192.0.2.12", "0", "")));
+    snprintf(ok, sizeof(ok), "%s", find_raw(r, ALICE, "SIP/2.0 200 "));
+    has(ok, "\r\nCall-ID: l1\r\n");
+    assert_int_equal(heard(r, ALICE, "BYE "), 0); /* not before her ACK */
+    say(r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "l1", ok, 1));
+    has(find_raw(r, ALICE, "BYE "), STOP_REASON);
+    has(find_raw(r, BOB, "BYE "), STOP_REASON);
+    assert_int_equal(r->dir.records, 2);
+    assert_int_equal(left, 1);
+    /* and no more */
+    rig_clear(r);
+    invite(m, "l3", sdp("192.0.2.11", "0", ""));
+    has(find_raw(r, ALICE, "SIP/2.0 503 "), "\r\nRetry-After: 30\r\n");
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    rig_quiet(r);
+}
+
+/* Neither needs us. */
+static void a_direct_call_goes_on_without_the_server(void **state)
+{
+    struct media_rig *m = *state;
+    struct rig *r = m->r;
+    unsigned left = 0;
+    r->set->media.mode = MEDIA_AUTO;
+    invite(m, "l4", sdp("192.0.2.11", "0", ""));
+    say(r, BOB,
+        with(reply(find_raw(r, BOB, "INVITE"), 200, "b", "Contact: <" BOB_AT ">\r\n"),
+             sdp("192.0.2.12", "0", "")));
+    say(r, ALICE,
+        inside(m, ALICE, "ACK", BOB_AT, DIALOG, "l4", find_raw(r, ALICE, "SIP/2.0 200 "), 1));
+    assert_int_equal(accounting_count(routing_accounting(r->routing)), 1);
+    routing_leave(r->routing, count_left, &left);
+    rig_run(r, 20 * USEC_MS);
+    assert_int_equal(left, 1);
+    rig_run(r, USEC_S);
+    assert_int_equal(heard(r, ALICE, "BYE "), 0);
+    assert_int_equal(heard(r, BOB, "BYE "), 0);
+    assert_int_equal(accounting_count(routing_accounting(r->routing)), 1);
+}
+
+static void many_calls_are_no_flood(void **state)
+{
+    enum { CALLS = 20 };
+    struct media_rig *m = *state;
+    struct rig *r = m->r;
+    char ok[MESSAGE], id[16];
+    unsigned left = 0, most = 0, n = 0;
+    for (unsigned i = 0; i < CALLS; i++) {
+        snprintf(id, sizeof(id), "m%u", i);
+        call_up(m, id, sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    }
+    routing_leave(r->routing, count_left, &left);
+    for (unsigned i = 0; i < 100; i++) {
+        rig_run(r, USEC_MS);
+        unsigned now = heard(r, BOB, "BYE ");
+        most = now - n > most ? now - n : most;
+        n = now;
+    }
+    assert_int_equal(n, CALLS);
+    assert_int_equal(heard(r, ALICE, "BYE "), CALLS);
+    assert_in_range(most, 1, CALLS / 2);
+    assert_int_equal(r->dir.records, CALLS);
+    rig_quiet(r); /* nobody answers */
+    assert_int_equal(left, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +546,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(for_one_call_there_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_later_offer_may_not_fit, setup, teardown),
+        cmocka_unit_test_setup_teardown(when_the_server_ends_both_hear_bye, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_direct_call_goes_on_without_the_server, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_calls_are_no_flood, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

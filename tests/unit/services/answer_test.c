@@ -515,6 +515,44 @@ static void test_refused(void **state)
     quiet(d);
 }
 
+static void count_left(void *arg)
+{
+    (*(unsigned *)arg)++;
+}
+
+/* The server ends: one stands, one waits for its ACK, one is not answered yet. */
+static void test_server_leaves(void **state)
+{
+    struct desk *d = *state;
+    struct rig *r = d->r;
+    char ok[MESSAGE];
+    unsigned left = 0;
+    standing(d, "stands", CONTACT);
+    d->wait = true;
+    invite(d, "asked", CONTACT);
+    d->wait = false;
+    invite(d, "said", CONTACT);
+    snprintf(ok, sizeof(ok), "%s", find_raw(r, ALICE, "SIP/2.0 200 OK"));
+    routing_leave(r->routing, count_left, &left);
+    rig_run(r, 20 * USEC_MS);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 503 Shutting Down"), 1);
+    assert_int_equal(heard(r, ALICE, "BYE "), 1);
+    assert_string_equal(value(find_raw(r, ALICE, "BYE "), "Call-ID"), "stands");
+    say(r, ALICE, reply(find_raw(r, ALICE, "BYE "), 200, NULL, ""));
+    assert_int_equal(d->ends, 2);
+    assert_int_equal(r->dir.records, 2);
+    assert_int_equal(left, 0);
+    rig_clear(r);
+    say(r, ALICE, inside(ok, "ACK", 1, ""));
+    assert_int_equal(heard(r, ALICE, "BYE "), 1);
+    assert_int_equal(d->why, ANSWER_STOPPED);
+    assert_string_equal(r->dir.ended_by, "stop");
+    assert_int_equal(left, 0);
+    say(r, ALICE, reply(find_raw(r, ALICE, "BYE "), 200, NULL, ""));
+    assert_int_equal(left, 1);
+    quiet(d);
+}
+
 static void test_full(void **state)
 {
     struct desk *d = *state;
@@ -624,6 +662,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_methods, setup, teardown),
         cmocka_unit_test_setup_teardown(test_session_timer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_server_leaves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_route, setup, teardown),

@@ -337,6 +337,8 @@ static void on_pass(struct transcode *t, usec now, const struct rtpmsg *p,
         transcode_jump(t, t->anchor + gap);
     else if (t->anchor + gap > t->at)
         t->at = t->anchor + gap;
+    if (lost > 0 && t->pcm_n > 0) /* what waits came before it */
+        transcode_jump(t, t->at);
     t->seq = (uint16_t)(t->seq + lost); /* the receiver sees it, and may mend it */
     uint32_t length = f->codec ? ticks : hz / 1000 * PIECE_MS; /* a guess, of what we do not know */
     if (digit_instead(t, p, f, length)) {

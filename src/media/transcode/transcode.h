@@ -6,7 +6,7 @@
  * Shape   packets go in as they arrive and come out by send(), before the call returns: there is no jitter buffer,
  *         which stays in the endpoint, so that what is added is at most the wait for a longer frame. Sound has one
  *         time line: what goes out has timestamps of it in the other clock, its own sequence numbers without
- *         a gap, and a marker where sound begins anew.
+ *         a gap (but before what passes, where the receiver may mend it), and a marker where sound begins anew.
  * Gaps    missing sequence numbers are repaired (Opus, from the next packet) or concealed, up to
  *         TRANSCODE_CONCEAL_MS; what is longer becomes a gap of time. A packet that comes behind a later one is too
  *         late. Time that passes without a missing packet was silence (DTX): it is left out here as well. Behind

@@ -389,6 +389,30 @@ static void what_the_receiver_takes_passes(void **state)
     codec_encoder_free(mu.e);
 }
 
+/* What waited for a full frame came before what was lost, and goes out before it. */
+static void what_waits_goes_before_a_gap_of_what_passes(void **state)
+{
+    (void)state;
+    struct transcode_config c = config(&codec_opus, 111, &codec_pcmu, 0, 40, 255);
+    c.in[1] = (struct transcode_format){.pt = 18, .pass = true, .as = 28, .clock_hz = 8000};
+    struct transcode *t = start_with(&c);
+    struct speaker s;
+    speaker_init(&s, &codec_opus, 111, 20);
+    struct rtpmsg p = speaker_next(&s, 400, 8000);
+    transcode_rtp(t, 0, &p);
+    assert_int_equal(got.n, 0);
+    p = speaker_next(&s, 400, 8000);
+    p.pt = 18;
+    p.seq = (uint16_t)(p.seq + 2);
+    transcode_rtp(t, 20 * USEC_MS, &p);
+    assert_int_equal(got.n, 2);
+    assert_true(got.v[0].pt == 0 && got.v[1].pt == 28);
+    assert_int_equal(got.v[0].seq, FIRST_SEQ);
+    assert_int_equal(got.v[1].seq, FIRST_SEQ + 3);
+    transcode_free(t);
+    codec_encoder_free(s.e);
+}
+
 static struct offer_codec offered(enum offer_codec_id id, const char *name, uint8_t pt, uint32_t hz,
                                   uint16_t channels, const char *fmtp)
 {
@@ -570,6 +594,7 @@ int main(void)
         cmocka_unit_test(noise_is_told_where_it_can_be),
         cmocka_unit_test(silence_of_opus_is_noise_or_told),
         cmocka_unit_test(what_the_receiver_takes_passes),
+        cmocka_unit_test(what_waits_goes_before_a_gap_of_what_passes),
         cmocka_unit_test(a_plan_becomes_a_configuration),
         cmocka_unit_test(more_than_can_be_heard_is_dropped),
         cmocka_unit_test(nonsense_changes_nothing),

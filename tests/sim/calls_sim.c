@@ -24,6 +24,8 @@ enum { CALLS_MAX = 100000, REPEATS = 512, REPEATS_MAX = 9 };
 static const usec ringing = 30 * USEC_S;
 /* Timer C, its CANCEL's 64*T1, and the INVITE's own way through two challenges. */
 static const usec decided_within = 130 * USEC_S;
+/* Who rings and is not cancelled does so no longer. It counts as a loser that rang on. */
+static const usec gives_up = 129 * USEC_S;
 /* Its CANCEL waits for a provisional response (§9.1), so it takes longer once in 20,000 times. */
 static const usec loser_within = 20 * USEC_S;
 
@@ -184,7 +186,8 @@ static void on_callee_timer(struct timer *t, void *arg)
     case TALK:
         useragent_hangup(in->call);
         break;
-    case IGNORE:
+    case IGNORE: /* no CANCEL: none of what it has said arrived (§9.1) */
+        rc = useragent_reject(in->call, 486);
         break;
     }
     if (rc)
@@ -217,11 +220,11 @@ static void on_incoming(void *arg, struct useragent_call *c, sv from, sv sdp)
     unsigned what = (unsigned)(sim_random(w->sim) % 100);
     in->plan = what < 55 ? ANSWER : what < 80 ? REFUSE : IGNORE;
     in->status = statuses[sim_random(w->sim) % 4];
-    if (in->plan != IGNORE)
-        loop_timer(p->loop, &in->timer,
-                   chance(w, 40)   ? 2 * USEC_S /* together with others, and with CANCELs */
-                   : chance(w, 15) ? 0
-                                   : between(w, 0, 8 * USEC_S));
+    loop_timer(p->loop, &in->timer,
+               in->plan == IGNORE ? gives_up
+               : chance(w, 40)    ? 2 * USEC_S /* together with others, and with CANCELs */
+               : chance(w, 15)    ? 0
+                                  : between(w, 0, 8 * USEC_S));
 }
 
 static void on_confirmed(void *arg, struct useragent_call *c)

@@ -27,6 +27,23 @@ enum { MEMORY_MAX = 256 * 1024 * 1024, HEARD_LEAST = 8, BEARABLE = 80 /* of 1000
 
 /* ---- the server ---- */
 
+/* A request on its way; in its arena. */
+struct inside {
+    struct media_world *world;
+    struct rx *rx;
+};
+
+/* Whatever it is: nobody refuses a BYE here. */
+static void on_outcome(void *arg, uint16_t status, enum err why)
+{
+    struct media_world *w = ((struct inside *)arg)->world;
+    struct rx *rx = ((struct inside *)arg)->rx;
+    (void)status, (void)why;
+    if (rx->msg.method == SIP_BYE)
+        anchor_hung_up(w->anchor, rx);
+}
+static const struct proxy_watch watch = {.on_outcome = on_outcome};
+
 static void forward(struct media_world *w, struct rx *rx, const struct proxy_route *route,
                     const struct proxy_target *targets, unsigned n, bool in_dialog)
 {
@@ -38,6 +55,12 @@ static void forward(struct media_world *w, struct rx *rx, const struct proxy_rou
                               .step_time = 20 * USEC_S};
     if (stxn_new(w->sip, rx, NULL, NULL, &q.server))
         return;
+    struct inside *in = ARENA_NEW(&rx->arena, struct inside);
+    if (in) {
+        *in = (struct inside){w, rx};
+        q.watch = &watch;
+        q.watch_arg = in;
+    }
     q.bodies_arg = anchor_passage(w->anchor, rx, w->set);
     q.bodies = q.bodies_arg ? &anchor_bodies : NULL;
     proxy_forward(w->proxy, &q);

@@ -4,13 +4,27 @@
 #include "ds/hash.h"
 #include "location/location.h"
 #include "log/log.h"
+#include "within/within.h"
 
 enum { LOOK_MAX = 64, SAME_MAX = 64 };
 enum { TEXT_MAX = 2048 }; /* of one remembered text; longer ones are not remembered */
 enum { AGENT_MAX = 128 };
 
 /* Of a call, in this order in one piece of memory. Those of the legs follow the caller's. */
-enum text { CALL_ID, FROM, TO, CALLER, AGENT, TAG, CONTACT, CALLEE_TAG, CALLEE_CONTACT, TEXTS };
+enum text {
+    CALL_ID,
+    FROM,
+    TO,
+    CALLER,
+    AGENT,
+    TAG,
+    CONTACT,
+    ROUTES, /* the route set toward it, as in within.h */
+    CALLEE_TAG,
+    CALLEE_CONTACT,
+    CALLEE_ROUTES,
+    TEXTS
+};
 enum { LEG_TEXTS = CALLEE_TAG - TAG };
 
 struct call {
@@ -22,6 +36,8 @@ struct call {
     uint8_t state; /* enum call_state */
     bool in_setup; /* a response context still reports to it */
     bool claimed;
+    bool lost_way[2];  /* to this leg: its route set could not be kept */
+    uint16_t upstream; /* Record-Routes that the INVITE came with */
     char *text;
     usec since, answered;
     usec began; /* monotonic, for the set-up time */
@@ -102,25 +118,28 @@ static bool set_texts(struct accounting *a, struct call *c, const sv texts[stati
 }
 
 /* A leg's texts change; what stands before and behind them does not. No memory: they stay as they were. */
-static void set_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, sv contact)
+static void set_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, sv contact,
+                    sv routes)
 {
+    const sv texts[LEG_TEXTS] = {tag, contact, routes};
     enum text first = TAG + leg * LEG_TEXTS, behind = first + LEG_TEXTS;
-    if (sv_eq(text_of(c, first), tag) && sv_eq(text_of(c, first + 1), contact))
+    if (sv_eq(text_of(c, first), tag) && sv_eq(text_of(c, first + 1), contact) &&
+        sv_eq(text_of(c, first + 2), routes))
         return;
     size_t was = text_octets(c), from = c->end[first - 1], to = c->end[behind - 1];
-    size_t n = from + kept(tag) + kept(contact) + (was - to);
+    size_t n = from + kept(tag) + kept(contact) + kept(routes) + (was - to);
     char *mem = mem_take(n);
     if (!mem)
         return;
     char *at = put(mem, c->text, from);
-    at = put(at, tag.p, kept(tag));
-    at = put(at, contact.p, kept(contact));
+    for (enum text i = first; i < behind; i++) {
+        at = put(at, texts[i - first].p, kept(texts[i - first]));
+        c->end[i] = (uint16_t)(at - mem);
+    }
     put(at, c->text + to, was - to);
     mem_give(c->text, was);
     a->bytes += n - was;
     c->text = mem;
-    c->end[first] = (uint16_t)(from + kept(tag));
-    c->end[first + 1] = (uint16_t)(at - mem);
     for (enum text i = behind; i < TEXTS; i++)
         c->end[i] = (uint16_t)(c->end[i] + n - was);
 }
@@ -177,7 +196,8 @@ static sv media_of(struct accounting *a, const struct call *c, char mem[ACCOUNTI
     return b.rc ? SV("") : buf_sv(&b); /* half a text would be none */
 }
 
-static void record(struct accounting *a, const struct call *c, sv ended_by)
+/* ago: since when it is over */
+static void record(struct accounting *a, const struct call *c, sv ended_by, usec ago)
 {
     char media[ACCOUNTING_MEDIA_MAX];
     struct call_record r = {
@@ -188,7 +208,7 @@ static void record(struct accounting *a, const struct call *c, sv ended_by)
         .callee = text_of(c, TO),
         .start = c->since,
         .answer = c->answered,
-        .end = loop_wall(a->loop),
+        .end = loop_wall(a->loop) - ago,
         .status = c->status,
         .ended_by = ended_by,
         .agent = text_of(c, AGENT),
@@ -199,12 +219,17 @@ static void record(struct accounting *a, const struct call *c, sv ended_by)
               F_SV("to", r.to), F_INT("status", c->status), F_SV("ended_by", ended_by));
 }
 
+static void retire(struct accounting *a, struct call *c)
+{
+    c->state = CALL_ENDING;
+    stat_add(&a->loop->stats, STAT_CALLS, -1);
+}
+
 /* The call is over for everybody but the response context that still reports to it. */
 static void close_call(struct accounting *a, struct call *c, sv ended_by)
 {
-    record(a, c, ended_by);
-    c->state = CALL_ENDING;
-    stat_add(&a->loop->stats, STAT_CALLS, -1);
+    record(a, c, ended_by, 0);
+    retire(a, c);
 }
 
 static bool stop_each(struct hash_node *n, void *arg)
@@ -223,8 +248,18 @@ void accounting_stop(struct accounting *a)
 /* The call is over: its record is written, it is forgotten. */
 static void end(struct accounting *a, struct call *c, sv ended_by)
 {
-    record(a, c, ended_by);
+    record(a, c, ended_by, 0);
     call_free(a, c);
+}
+
+/* One that stood is over. */
+static void finish(struct accounting *a, struct call *c, sv ended_by, usec ago)
+{
+    record(a, c, ended_by, ago);
+    if (c->in_setup)
+        retire(a, c);
+    else
+        call_free(a, c);
 }
 
 /* scheme:user@host of a From or To, without port and parameters, into b. */
@@ -288,7 +323,26 @@ static void learn_leg(struct accounting *a, struct call *c, unsigned leg, sv tag
     if (knows_leg(c, leg, tag, m, flow, by_flow))
         return;
     (void)read_leg(a, m, flow, by_flow, &c->dest[leg], &contact);
-    set_leg(a, c, leg, tag, contact);
+    set_leg(a, c, leg, tag, contact, text_of(c, TAG + leg * LEG_TEXTS + 2));
+}
+
+/* Toward the sender of m, which begins the dialog: the route set stays (§12.2). b: room for it. */
+static sv read_way(struct accounting *a, struct call *c, unsigned leg, struct sipmsg *m,
+                   struct buf *b)
+{
+    if (sipmsg_has(m, SIP_H_RECORD_ROUTE))
+        within_routes(a->sip, m, c->upstream, b);
+    c->lost_way[leg] = b->rc || b->n > TEXT_MAX;
+    return c->lost_way[leg] ? SV_NONE : buf_sv(b);
+}
+
+static void learn_way(struct accounting *a, struct call *c, struct sipmsg *m)
+{
+    char mem[WITHIN_ROUTES_MAX];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    sv way = read_way(a, c, 1, m, &b);
+    set_leg(a, c, 1, text_of(c, CALLEE_TAG), text_of(c, CALLEE_CONTACT), way);
 }
 
 /* The call that was silent longest and that no response context reports to; NULL: none near the
@@ -310,8 +364,8 @@ static bool set_first_texts(struct accounting *a, struct call *c, struct rx *inv
 {
     struct sipmsg *m = &invite->msg;
     const struct sip_addr *from, *to;
-    char mem[2 * URI_MAX];
-    struct buf b;
+    char mem[2 * URI_MAX], way[WITHIN_ROUTES_MAX];
+    struct buf b, routes;
     sv texts[TEXTS] = {[CALLER] = caller};
     if (sipmsg_from(m, &from) || sipmsg_to(m, &to) || sipmsg_call_id(m, &texts[CALL_ID]))
         return false;
@@ -322,6 +376,9 @@ static bool set_first_texts(struct accounting *a, struct call *c, struct rx *inv
     (void)read_leg(a, m, &invite->flow, location_behind_nat(m, &invite->flow), &c->dest[0],
                    &texts[CONTACT]);
     texts[AGENT] = sv_sub(sipmsg_value(m, SIP_H_USER_AGENT), 0, AGENT_MAX);
+    buf_init(&routes, way, sizeof(way));
+    texts[ROUTES] = read_way(a, c, 0, m, &routes);
+    c->upstream = (uint16_t)sipmsg_count(m, SIP_H_RECORD_ROUTE);
     return b.rc == ERR_OK && set_texts(a, c, texts);
 }
 
@@ -401,6 +458,7 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
     c->status = status;
     learn_leg(a, c, 1, to->tag, &rx->msg, &rx->flow, via->flow.transport != SIP_T_NONE);
     if (c->state == CALL_UP) {
+        learn_way(a, c, &rx->msg);
         c->answered = loop_wall(a->loop);
         stat_setup_time(&a->loop->stats, loop_now(a->loop) - c->began);
     }
@@ -412,7 +470,7 @@ void accounting_answered(struct accounting *a, struct call *c, sv tag)
         return;
     c->state = CALL_UP;
     c->status = 200;
-    set_leg(a, c, 1, tag, SV_NONE);
+    set_leg(a, c, 1, tag, SV_NONE, SV_NONE);
     c->answered = loop_wall(a->loop);
     stat_setup_time(&a->loop->stats, loop_now(a->loop) - c->began);
 }
@@ -471,10 +529,7 @@ void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv
         if (c->state != CALL_UP || !sv_eq(text_of(c, CALL_ID), call_id) ||
             !sv_eq(text_of(c, TAG), caller_tag) || !sv_eq(text_of(c, CALLEE_TAG), callee_tag))
             continue;
-        if (c->in_setup)
-            close_call(a, c, ended_by);
-        else
-            end(a, c, ended_by);
+        finish(a, c, ended_by, 0);
         return;
     }
 }
@@ -486,25 +541,51 @@ struct call_leg accounting_leg(const struct call *c, unsigned leg)
         .dest = &c->dest[leg], .tag = text_of(c, first), .contact = text_of(c, first + 1)};
 }
 
+bool accounting_leads(const struct call *c, unsigned leg, const struct uri *target,
+                      const struct sip_addr *routes, size_t n)
+{
+    enum text first = TAG + leg * LEG_TEXTS;
+    sv contact = text_of(c, first + 1), rest = text_of(c, first + 2);
+    struct sip_addr kept;
+    struct uri known;
+    if (c->lost_way[leg] || (rest.n == 0 && n == 0))
+        return true; /* straight to where it is */
+    for (size_t i = 0; i < n; i++) {
+        size_t end = sv_chr(rest, WITHIN_END);
+        if (sip_addr_parse(sv_sub(rest, 0, end), false, &kept) ||
+            !uri_equal(&kept.uri, &routes[i].uri))
+            return false;
+        rest = sv_sub(rest, end + 1, rest.n);
+    }
+    return (n == 0 || rest.n == 0) &&
+           (contact.n == 0 || (!uri_parse(contact, &known, NULL) && uri_equal(&known, target)));
+}
+
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg)
 {
     unsigned sender = 1 - to_leg;
-    if (req->msg.method == SIP_BYE) {
-        sv by = sender == 0 ? SV("caller") : SV("callee");
-        if (c->state < CALL_UP)
-            return; /* of an early dialog: what the INVITE is answered says whether there is a call (§15.1.2) */
-        if (c->in_setup)
-            close_call(a, c, by);
-        else
-            end(a, c, by);
-        return;
-    }
+    if (req->msg.method == SIP_BYE)
+        return; /* mostly it is over in a moment */
     list_unlink(&c->by_silence);
     list_push(&a->by_silence, &c->by_silence);
     if (req->msg.method == SIP_INVITE || req->msg.method == SIP_UPDATE)
         /* §12.2: only these refresh the target of an INVITE's dialog. */
         learn_leg(a, c, sender, text_of(c, TAG + sender * LEG_TEXTS), &req->msg, &req->flow,
                   location_behind_nat(&req->msg, &req->flow));
+}
+
+void accounting_refreshed(struct accounting *a, struct call *c, unsigned leg, struct rx *rx,
+                          const struct dest *via)
+{
+    learn_leg(a, c, leg, text_of(c, TAG + leg * LEG_TEXTS), &rx->msg, &rx->flow,
+              via->flow.transport != SIP_T_NONE);
+}
+
+void accounting_hung_up(struct accounting *a, struct call *c, unsigned leg, usec at)
+{
+    if (c->state >=
+        CALL_UP) /* an early dialog: what the INVITE is answered says whether there is a call (§15.1.2) */
+        finish(a, c, leg == 1 ? SV("caller") : SV("callee"), loop_now(a->loop) - at);
 }
 
 size_t accounting_count(const struct accounting *a)

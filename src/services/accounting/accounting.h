@@ -66,8 +66,17 @@ void accounting_setup_gone(struct accounting *a, struct call *c);
  */
 struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret_leg);
 struct call_leg accounting_leg(const struct call *c, unsigned leg);
-/* An in-dialog request passed: refreshes the sender's flow and contact; BYE ends the call. */
+/* An in-dialog request passed: refreshes the sender's flow and contact. */
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg);
+/* Whether an in-dialog request goes to who is at that end, as far as that is known: its Routes behind ours, if any, and
+ * its target are the dialog's (RFC 3261 §12.2.1.1). If not, what it is answered says nothing of the call. */
+bool accounting_leads(const struct call *c, unsigned leg, const struct uri *target,
+                      const struct sip_addr *routes, size_t n);
+/* This leg has answered an INVITE or UPDATE within the call with a 2xx: its flow and contact. */
+void accounting_refreshed(struct accounting *a, struct call *c, unsigned leg, struct rx *rx,
+                          const struct dest *via);
+/* The call is over by a BYE to this leg, which came at that time (monotonic). */
+void accounting_hung_up(struct accounting *a, struct call *c, unsigned leg, usec at);
 /* The server ends: the calls that are left get their records, as ended by "stop". */
 void accounting_stop(struct accounting *a);
 size_t accounting_count(const struct accounting *a);

@@ -365,8 +365,6 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         dialog_release(d);
         return act;
     }
-    if (p->method == SIP_BYE && m->status >= 200 && m->status != 401 && m->status != 407)
-        dialog_end(d);
     return act;
 }
 
@@ -414,10 +412,7 @@ static void on_leg_gone(void *arg, void *leg)
 
 static void on_gone(void *arg)
 {
-    struct anchor_passage *p = arg;
-    if (p->dialog && p->method == SIP_BYE)
-        dialog_end(p->dialog);
-    passage_free(p);
+    passage_free(arg);
 }
 
 const struct proxy_bodies anchor_bodies = {.on_request = on_request,
@@ -454,6 +449,14 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
             ret->description = SV_NONE;
     }
     ret->raise = d->reach[side].invite_raise;
+}
+
+void anchor_hung_up(struct anchor *a, struct rx *bye)
+{
+    unsigned side;
+    struct dialog *d = dialog_of_request(a, bye, &side);
+    if (d)
+        dialog_end(d);
 }
 
 bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,

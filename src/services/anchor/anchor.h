@@ -8,7 +8,7 @@
  *         told of our ports alone. A phone that refuses the description (488) is asked again: with media that passes
  *         through us, then with the next way to encrypt it; its dialog's requests have higher numbers from then on. A branch of a forked call has a session of its own, since each phone may answer.
  *         What was decided for a dialog holds until it ends.
- * Life    a dialog's session ends with BYE or when its branch fails. When nothing is heard for media.silence of who is
+ * Life    a dialog's session ends when it is told that a BYE has ended the call, or when its branch fails. When nothing is heard for media.silence of who is
  *         meant to send, or a side's keys or its consent (RFC 7675) are gone and it stays silent, we end the call: BYE
  *         to both, with a Reason. So do calls that stand when the server ends (anchor_hang_up).
  * Limits  those of media (session.h); ANCHOR_TEXT_MAX octets of a description.
@@ -54,6 +54,9 @@ extern const struct proxy_bodies anchor_bodies;
 bool anchor_request(struct anchor *a, struct rx *rx, struct stxn *txn);
 /* How an ACK is to go on: with another description, in its arena, or as it came. */
 void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret);
+
+/* This BYE has ended its call. */
+void anchor_hung_up(struct anchor *a, struct rx *bye);
 
 /* A call's media, for who looks at it: sides are 0 caller, 1 callee. False: it does not pass through us.
  *   ret_why  lines: why it does, then what was agreed on; valid until the next message of the call */

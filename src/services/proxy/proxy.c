@@ -257,6 +257,21 @@ static void begin_rank(struct context *c, uint32_t starting)
     context_begin(c, starting);
 }
 
+/* The watcher hears what it came to, whoever else does. */
+static void tell_outcome(const struct context *c, unsigned effects, const struct rx *rx)
+{
+    if (c->step.invite || !c->watch || !c->watch->on_outcome)
+        return;
+    if (effects & STEP_FORWARD && rx->msg.status >= 200) {
+        c->watch->on_outcome(c->watch_arg, rx->msg.status, ERR_OK);
+    } else if (effects & (STEP_BEST | STEP_SILENCE)) {
+        unsigned i = proxy_best(&c->step);
+        const struct step_branch *s = &c->step.branch[i];
+        enum err why = c->branch[i]->why ? c->branch[i]->why : ERR_DENIED; /* not sent at all */
+        c->watch->on_outcome(c->watch_arg, s->status, s->made_up ? why : ERR_OK);
+    }
+}
+
 static void perform(struct context *c, struct branch *b, unsigned effects, uint32_t cancel,
                     struct rx *rx)
 {
@@ -287,6 +302,7 @@ static void perform(struct context *c, struct branch *b, unsigned effects, uint3
         redirect_ask(b);
     if (effects & STEP_START)
         begin_rank(c, c->step.starting);
+    tell_outcome(c, effects, rx);
     if (effects & STEP_BEST)
         send_best(c);
     if (effects & STEP_SILENCE) {

@@ -72,6 +72,10 @@ struct proxy_watch {
     void (*on_held)(void *arg, struct proxy_redirect *held, const struct proxy_target *t);
     /* A target failed for good without an answer from it: its flow is gone, or nobody is there. */
     void (*on_unreachable)(void *arg, const struct proxy_target *t, enum err why);
+    /* What became of a request other than INVITE, also when nobody is left to hear it, or when nothing may be said of it
+     * (RFC 4320 §4.2).
+     *   why  ERR_OK: status is an answer from downstream; ERR_TIMEOUT: there was none; else why it did not arrive */
+    void (*on_outcome)(void *arg, uint16_t status, enum err why);
     /* The context has ended; last call. */
     void (*on_gone)(void *arg);
 };

@@ -225,8 +225,88 @@ static struct proxy_target target_of(const struct hop *h)
     return (struct proxy_target){.dest = h->dest, .flow_only = h->flow_only};
 }
 
+/* What is awaited of a request within a call. In the request's arena. */
+struct inside {
+    struct routing *r;
+    struct rx *rx;
+    bool leads; /* to the other end: what comes back is that one's word */
+};
+
+static void on_inside_response(void *arg, struct rx *rx, uint16_t status, const struct dest *via)
+{
+    const struct inside *in = arg;
+    unsigned leg;
+    if (!rx || status / 100 != 2 || !in->leads || in->rx->msg.method == SIP_BYE)
+        return;
+    struct call *call = accounting_find(in->r->accounting, in->rx, &leg);
+    if (call)
+        accounting_refreshed(in->r->accounting, call, leg, rx, via);
+}
+
+/* RFC 3261 §15.1.1, §12.2.1.2: a call is over when its BYE was taken, when the other end knows of no call, and when nobody
+ * is there. Who refuses it goes on, and so does the call. */
+static bool ends(uint16_t status, enum err why)
+{
+    switch (why) {
+    case ERR_OK:
+        return status / 100 == 2 || status == 408 || status == 481;
+    case ERR_TIMEOUT:
+    case ERR_CLOSED:
+    case ERR_REFUSED:
+    case ERR_UNREACHABLE:
+        return true;
+    default:
+        return false; /* it never left */
+    }
+}
+
+static void on_outcome(void *arg, uint16_t status, enum err why)
+{
+    const struct inside *in = arg;
+    struct routing *r = in->r;
+    unsigned leg;
+    if (in->rx->msg.method != SIP_BYE || !in->leads || !ends(status, why))
+        return;
+    struct call *call = accounting_find(r->accounting, in->rx, &leg);
+    if (call) /* while its media is known */
+        accounting_hung_up(r->accounting, call, leg, in->rx->at);
+    if (r->anchor)
+        anchor_hung_up(r->anchor, in->rx);
+}
+
+static const struct proxy_watch inside_watch = {.on_response = on_inside_response,
+                                                .on_outcome = on_outcome};
+
+/* The Routes behind ours, and the target, are those of the call. */
+static bool leads(struct rx *rx, const struct proxy_route *route, const struct call *call,
+                  unsigned leg)
+{
+    const struct sip_addr *routes = NULL;
+    size_t n = 0;
+    if (sipmsg_has(&rx->msg, SIP_H_ROUTE) && sipmsg_addrs(&rx->msg, SIP_H_ROUTE, &routes, &n))
+        return false;
+    return accounting_leads(call, leg, route->uri, routes + route->pop,
+                            n - route->pop - (route->strict ? 1 : 0));
+}
+
+/* call: NULL, or what it belongs to, and the leg that it goes to. */
+static void watch_inside(struct routing *r, struct rx *rx, struct call *call, unsigned leg,
+                         struct proxy_request *q)
+{
+    enum sip_method m = rx->msg.method;
+    if (m != SIP_BYE && (!call || (m != SIP_INVITE && m != SIP_UPDATE)))
+        return;
+    struct inside *in = ARENA_NEW(&rx->arena, struct inside);
+    if (!in)
+        return;
+    *in = (struct inside){.r = r, .rx = rx, .leads = !call || leads(rx, q->route, call, leg)};
+    q->watch = &inside_watch;
+    q->watch_arg = in;
+}
+
 static void forward_in_dialog(struct routing *r, struct stxn *txn, struct rx *rx,
-                              const struct proxy_route *route, const struct hop *hop)
+                              const struct proxy_route *route, const struct hop *hop,
+                              struct call *call, unsigned leg)
 {
     struct proxy_target target = target_of(hop);
     struct proxy_request q = {
@@ -238,6 +318,7 @@ static void forward_in_dialog(struct routing *r, struct stxn *txn, struct rx *rx
         .secure = route->uri->scheme == URI_SIPS,
     };
     watch_bodies(r, rx, r->set, &q);
+    watch_inside(r, rx, call, leg, &q);
     proxy_forward(r->proxy, &q);
 }
 
@@ -245,14 +326,14 @@ static void on_proved(struct pending *p)
 {
     struct call *call;
     struct hop hop;
-    unsigned leg;
+    unsigned leg = 0;
     if (!next_hop(p->r, p->rx, &p->route, &call, &leg, &hop)) {
         pending_answer(p, 404, NULL, SV_NONE);
     } else if (!hop.known && p->route.next && !routing_may_follow(p, p->route.next)) {
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
     } else {
         if (!p->r->anchor || !anchor_request(p->r->anchor, p->rx, p->txn))
-            forward_in_dialog(p->r, p->txn, p->rx, &p->route, &hop);
+            forward_in_dialog(p->r, p->txn, p->rx, &p->route, &hop, call, leg);
         pending_free(p);
     }
 }
@@ -312,5 +393,5 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     if (call)
         accounting_request(r->accounting, call, rx, leg);
     if (!r->anchor || !anchor_request(r->anchor, rx, txn))
-        forward_in_dialog(r, txn, rx, route, &hop);
+        forward_in_dialog(r, txn, rx, route, &hop, call, leg);
 }

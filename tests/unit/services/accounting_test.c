@@ -87,7 +87,9 @@ static struct call *inside(struct rig *r, struct accounting *a, int peer, const 
     struct rx *rx = make(r, &o, peer, start, peer == ALICE ? "192.0.2.11" : "192.0.2.12", from_tag,
                          to_tag, call_id, cseq, contact);
     struct call *c = accounting_find(a, rx, ret_leg);
-    if (c && act)
+    if (c && act && rx->msg.method == SIP_BYE)
+        accounting_hung_up(a, c, *ret_leg, loop_now(r->group->loop[0]));
+    else if (c && act)
         accounting_request(a, c, rx, *ret_leg);
     drop(&o);
     return c;

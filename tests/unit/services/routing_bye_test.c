@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* routing_bye_test.c: which BYE ends a call, its record and its media. In a whole server. */
+#include "anchor_rig.h"
+
+#define PROXY   "<sip:near@192.0.2.12;lr>" /* bob's, at the address that he is called at */
+#define BEYOND  "sip:bob@192.0.2.13:5060"  /* he, behind it */
+#define FORGERS "sip:bob@203.0.113.9:5060"
+
+/* A call that stands; its 200, as alice has it. */
+static void call_up(struct media_rig *m, const char *call, char ret_ok[static MESSAGE])
+{
+    invite(m, call, sdp("192.0.2.11", "0", ""));
+    snprintf(ret_ok, MESSAGE, "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, ret_ok, 1));
+    rig_clear(m->r);
+}
+
+/* A request of alice's along our Record-Route, then these Routes. */
+static const char *along(struct media_rig *m, const char *method, const char *uri, const char *call,
+                         const char *ok, const char *routes, unsigned cseq)
+{
+    char *lines = scratch(), *out = scratch();
+    const char *at = strstr(ok, "Record-Route: <sip:");
+    while (strncmp(at, "Record-Route: " PROXY, strlen("Record-Route: " PROXY)) == 0)
+        at = strstr(at + 1, "Record-Route: <sip:");
+    snprintf(lines, MESSAGE, "Route: %.*s%s\r\n" CONTACT, (int)strcspn(at + 14, "\r"), at + 14,
+             routes);
+    snprintf(out, MESSAGE, "%s", request(m->r, ALICE, method, uri, DIALOG, call, lines));
+    strstr(out, "CSeq: 1 ")[6] = (char)('0' + cseq);
+    return out;
+}
+
+/* The same through a proxy of bob's that stays in the way. */
+static void call_up_beyond(struct media_rig *m, const char *call, char ret_ok[static MESSAGE])
+{
+    char in[MESSAGE], lines[MESSAGE];
+    invite(m, call, sdp("192.0.2.11", "0", ""));
+    snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+    char *at = strstr(in, "Record-Route: ");
+    assert_non_null(at);
+    snprintf(lines, sizeof(lines), "%.*sRecord-Route: " PROXY "\r\n%s", (int)(at - in), in, at);
+    say(m->r, BOB,
+        with(reply(lines, 200, "b", "Contact: <" BEYOND ">\r\n"), sdp("192.0.2.12", "0", "")));
+    snprintf(ret_ok, MESSAGE, "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    assert_non_null(strstr(ret_ok, PROXY));
+    say(m->r, ALICE, along(m, "ACK", BEYOND, call, ret_ok, ", " PROXY, 1));
+    rig_clear(m->r);
+}
+
+static bool stands(const struct media_rig *m, unsigned records)
+{
+    unsigned there = m->r->dir.records == records;
+    assert_int_equal(accounting_count(routing_accounting(m->r->routing)), there);
+    return there;
+}
+
+static const struct {
+    unsigned status; /* 0: silence */
+    bool ends;
+} answers[] = {
+    {200, true},  {202, true},  {408, true},  {481, true},  {0, true},
+    {401, false}, {407, false}, {403, false}, {420, false}, {482, false},
+    {483, false}, {500, false}, {503, false}, {603, false},
+};
+enum { ANSWERS = sizeof(answers) / sizeof(answers[0]) };
+
+static void each_answer(struct media_rig *m, bool relayed)
+{
+    m->r->set->media.mode = relayed ? MEDIA_ALWAYS : MEDIA_NEVER;
+    for (unsigned i = 0; i < ANSWERS; i++) {
+        char ok[MESSAGE], call[16];
+        unsigned records = m->r->dir.records;
+        snprintf(call, sizeof(call), "a%u", i);
+        call_up(m, call, ok);
+        say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, call, ok, 2));
+        assert_true(stands(m, records)); /* nothing is known yet */
+        if (answers[i].status)
+            say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), answers[i].status, NULL, ""));
+        else
+            rig_run(m->r, 33 * USEC_S);
+        if (stands(m, records) == answers[i].ends)
+            fail_msg("%u", answers[i].status);
+        assert_int_equal(sessions_live(anchor_sessions(m->anchor)), relayed && !answers[i].ends);
+        if (!answers[i].ends) { /* the other one does it */
+            rig_clear(m->r);
+            say(m->r, BOB, inside(m, BOB, "BYE", ALICE_AT, REVERSED, call, ok, 2));
+            say(m->r, ALICE, reply(find_raw(m->r, ALICE, "BYE"), 200, NULL, ""));
+            assert_false(stands(m, records));
+        }
+        assert_string_equal(m->r->dir.ended_by, answers[i].ends ? "caller" : "callee");
+        assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    }
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+    assert_int_equal(m->r->dir.records, ANSWERS);
+}
+
+static void a_direct_call_ends_with_what_its_bye_is_answered(void **state)
+{
+    each_answer(*state, false);
+}
+
+static void a_relayed_call_ends_with_what_its_bye_is_answered(void **state)
+{
+    each_answer(*state, true);
+}
+
+/* §15.1.1: it was over for its sender when it went out. */
+static void the_record_ends_with_the_bye(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    m->r->set->media.mode = MEDIA_NEVER;
+    call_up(m, "t", ok);
+    rig_run(m->r, 5 * USEC_S);
+    say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, "t", ok, 2));
+    usec wall = m->r->group->loop[0]->wall;
+    rig_run(m->r, 40 * USEC_S);
+    assert_false(stands(m, 0));
+    assert_in_range(wall - m->r->dir.last.end, 0, 100 * USEC_MS);
+    rig_quiet(m->r);
+}
+
+/* One who wants his call forgotten sends BYE to a friend, along our Record-Route. */
+static void a_bye_to_somebody_else_ends_nothing(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    m->r->set->media.mode = MEDIA_NEVER;
+    call_up(m, "s", ok);
+    say(m->r, ALICE, along(m, "BYE", BOB_AT, "s", ok, ", <sip:192.0.2.13;lr>", 2));
+    say(m->r, DESK, reply(find_raw(m->r, DESK, "BYE"), 200, NULL, ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 1);
+    assert_true(stands(m, 0));
+    say(m->r, ALICE, along(m, "BYE", BOB_AT, "s", ok, ", <sip:192.0.2.13;lr>", 3));
+    rig_run(m->r, 40 * USEC_S); /* or to nobody */
+    assert_true(stands(m, 0));
+    rig_clear(m->r);
+    say(m->r, ALICE, along(m, "BYE", BOB_AT, "s", ok, "", 4));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+    assert_false(stands(m, 0));
+    rig_quiet(m->r);
+}
+
+/* Behind a proxy the target says who is meant. */
+static void behind_a_proxy_route_set_and_target_have_to_be_the_calls(void **state)
+{
+    struct media_rig *m = *state;
+    static const struct {
+        const char *uri, *routes;
+        bool ends;
+    } table[] = {
+        {FORGERS, ", " PROXY, false},
+        {FORGERS, "", false},
+        {BEYOND, ", " PROXY ", <sip:203.0.113.9;lr>", false},
+        {BEYOND, ", " PROXY, true},
+    };
+    char ok[MESSAGE];
+    m->r->set->media.mode = MEDIA_NEVER;
+    call_up_beyond(m, "p", ok);
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        rig_clear(m->r);
+        say(m->r, ALICE, along(m, "BYE", table[i].uri, "p", ok, table[i].routes, 2 + i));
+        int at = heard(m->r, BOB, "BYE") ? BOB : DESK;
+        say(m->r, at, reply(find_raw(m->r, at, "BYE"), 200, NULL, ""));
+        assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 1);
+        if (stands(m, 0) == table[i].ends)
+            fail_msg("case %u", i);
+    }
+    rig_quiet(m->r);
+}
+
+/* §12.2.1.2: a 2xx to a target refresh says where its sender is from now on. */
+static void the_target_is_the_last_that_was_told(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    m->r->set->media.mode = MEDIA_NEVER;
+    call_up_beyond(m, "m", ok);
+    say(m->r, ALICE, along(m, "UPDATE", BEYOND, "m", ok, ", " PROXY, 2));
+    say(m->r, BOB,
+        reply(find_raw(m->r, BOB, "UPDATE"), 200, NULL, "Contact: <sip:moved@192.0.2.13>\r\n"));
+    rig_clear(m->r);
+    say(m->r, ALICE, along(m, "BYE", BEYOND, "m", ok, ", " PROXY, 3));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+    assert_true(stands(m, 0));
+    rig_clear(m->r);
+    say(m->r, ALICE, along(m, "BYE", "sip:moved@192.0.2.13", "m", ok, ", " PROXY, 4));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+    assert_false(stands(m, 0));
+    rig_quiet(m->r);
+}
+
+int main(void)
+{
+#define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_direct_call_ends_with_what_its_bye_is_answered),
+        T(a_relayed_call_ends_with_what_its_bye_is_answered),
+        T(the_record_ends_with_the_bye),
+        T(a_bye_to_somebody_else_ends_nothing),
+        T(behind_a_proxy_route_set_and_target_have_to_be_the_calls),
+        T(the_target_is_the_last_that_was_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -56,6 +56,17 @@ def login(server):
     return turn.credentials(server, "alice")
 
 
+def test_the_status_names_listeners_and_ports(server):
+    status = server.json("status")
+    assert status["turn"] == ["%s:%s:%d" % (t, a, server.turn[t])
+                              for a in (OPEN, "[::1]") for t in ("udp", "tcp", "tls")]
+    assert status["media_ports"] == "%d-%d" % (server.first, server.first + 199)
+    assert status["media_ports_used"] == 0
+    lines = dict(line.split(None, 1) for line in server.run("status").splitlines())
+    assert lines["turn"] == ", ".join(status["turn"])
+    assert lines["media_ports_used"] == "0"
+
+
 def test_the_control_api_hands_out_credentials_that_end(server):
     before = int(time.time())
     answer = turn.credentials(server, "alice")

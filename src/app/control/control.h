@@ -37,6 +37,8 @@ struct control_env {
     usec started; /* wall */
     bool ready, draining, reload_ok;
     struct settings *settings;            /* current; the daemon swaps it */
+    const struct settings *boot;          /* that the listeners were opened under */
+    const struct ports *ports;            /* of media.ports */
     const struct turnserver_shared *turn; /* NULL: no TURN server */
     sv turn_uris;                         /* where it is: lines "turn:…" */
     sv config_file;                       /* or SV_NONE */

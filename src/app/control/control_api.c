@@ -3,6 +3,7 @@
 #include "control/control_priv.h"
 #include "crypto/crypto.h"
 #include "metrics/metrics.h"
+#include "ports/ports.h"
 
 enum { BODY_OUT_MAX = 256 * 1024 * 1024, ALLOW_MAX = 64 };
 #define ROUND_AGAIN (10 * USEC_MS)
@@ -63,6 +64,30 @@ const char *control_rest(const struct control_request *rq, sv before, struct are
 
 /* ---- status ---- */
 
+/* Where SIP is, and the TURN server. */
+static void put_listeners(struct buf *b, const struct control_env *env)
+{
+    static const char *const names[] = {
+        [TURNSERVER_UDP] = "udp", [TURNSERVER_TCP] = "tcp", [TURNSERVER_TLS] = "tls"};
+    const struct sip_config *sip = sip_config(routing_sip(env->routing[0]));
+    const struct settings_turn *turn = &env->boot->turn;
+    buf_str(b, "\"listen\": [");
+    for (unsigned i = 0; i < sip->listeners; i++) {
+        buf_str(b, i ? ", \"" : "\"");
+        put_transport(b, sip->listen[i].transport);
+        buf_char(b, ':');
+        addr_print(b, &sip->listen[i].bind);
+        buf_char(b, '"');
+    }
+    buf_str(b, "], \"turn\": [");
+    for (unsigned i = 0; env->turn && i < turn->listeners; i++) {
+        buf_printf(b, "%s\"%s:", i ? ", " : "", names[turn->listen[i].transport]);
+        addr_print(b, &turn->listen[i].bind);
+        buf_char(b, '"');
+    }
+    buf_str(b, "], ");
+}
+
 static void get_status(struct control_request *rq)
 {
     struct control_env *env = control_env_of(rq);
@@ -86,16 +111,11 @@ static void get_status(struct control_request *rq)
         buf_json(&b, env->settings->domains[i].name);
         buf_char(&b, '"');
     }
-    buf_str(&b, "], \"listen\": [");
-    const struct sip_config *sip = sip_config(routing_sip(env->routing[0]));
-    for (unsigned i = 0; i < sip->listeners; i++) {
-        buf_str(&b, i ? ", \"" : "\"");
-        put_transport(&b, sip->listen[i].transport);
-        buf_char(&b, ':');
-        addr_print(&b, &sip->listen[i].bind);
-        buf_char(&b, '"');
-    }
     buf_str(&b, "], ");
+    put_listeners(&b, env);
+    buf_printf(&b, "\"media_ports\": \"%u-%u\", \"media_ports_used\": %u, ",
+               env->settings->media.first_port, env->settings->media.last_port,
+               ports_taken(env->ports));
     if (env->fingerprint.n) {
         put_member(&b, "certificate", env->fingerprint);
         buf_str(&b, ", ");

@@ -148,6 +148,8 @@ static int setup_http(struct daemon *d)
         .started = loop_wall(d->group->loop[0]),
         .reload_ok = true,
         .settings = c->settings,
+        .boot = d->boot,
+        .ports = d->ports,
         .config_file = c->file,
         .reload = reload_asked,
         .arg = d,

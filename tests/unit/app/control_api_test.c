@@ -136,6 +136,40 @@ static void the_status_names_what_waits_for_a_restart(void **state)
     world_down(&w);
 }
 
+static void the_status_names_turn_and_media_ports(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    json_t *o = ask_json(&w, "GET /api/v1/status HTTP/1.1\r\n\r\n", 200);
+    assert_true(json_is_array(json_object_get(o, "turn")));
+    assert_int_equal(json_array_size(json_object_get(o, "turn")), 0);
+    assert_string_equal(json_string_value(json_object_get(o, "media_ports")), "20000-29999");
+    assert_int_equal(json_integer_value(json_object_get(o, "media_ports_used")), 0);
+    json_decref(o);
+    struct turnserver_shared *turn;
+    static const uint8_t secret[32] = {3};
+    assert_int_equal(turnserver_shared_new(secret, SV("example.test"), w.ports, &turn), ERR_OK);
+    struct settings_turn *t = &w.set->turn;
+    t->listen[0] = (struct turnserver_listen){.transport = TURNSERVER_UDP, .bind = w.http};
+    t->listen[1] = (struct turnserver_listen){.transport = TURNSERVER_TLS, .bind = w.http};
+    t->listeners = 2;
+    w.env.turn = turn;
+    uint16_t port;
+    assert_int_equal(ports_take(w.ports, 4, true, 7, &port), ERR_OK);
+    o = ask_json(&w, "GET /api/v1/status HTTP/1.1\r\n\r\n", 200);
+    json_t *where = json_object_get(o, "turn");
+    assert_int_equal(json_array_size(where), 2);
+    assert_string_equal(json_string_value(json_array_get(where, 0)), "udp:127.0.0.1:8080");
+    assert_string_equal(json_string_value(json_array_get(where, 1)), "tls:127.0.0.1:8080");
+    assert_int_equal(json_integer_value(json_object_get(o, "media_ports_used")), 4);
+    json_decref(o);
+    ports_give(w.ports, port, 4);
+    w.env.turn = NULL;
+    turnserver_shared_free(turn);
+    world_down(&w);
+}
+
 static void refuses_what_is_no_account(void **state)
 {
     (void)state;
@@ -488,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_refusal_says_what_is_in_the_way),
         cmocka_unit_test(an_account_of_a_domain_that_is_gone),
         cmocka_unit_test(the_status_names_what_waits_for_a_restart),
+        cmocka_unit_test(the_status_names_turn_and_media_ports),
         cmocka_unit_test(refuses_what_is_no_account),
         cmocka_unit_test(hostile_names_stay_names),
         cmocka_unit_test(registrations_have_their_shape),

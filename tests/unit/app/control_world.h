@@ -184,6 +184,7 @@ struct world {
     struct store *store;
     struct settings *set;
     struct auth_verifier *verifier;
+    struct ports *ports;
     struct sip_shared *sip;
     struct routing *routing[WORKERS];
     struct control_env env;
@@ -220,6 +221,8 @@ static inline void world_up(struct world *w)
     assert_int_equal(settings_default(SV("example.test"), &w->set), ERR_OK);
     assert_int_equal(auth_verifier_new(nonces, 1024, &w->verifier), ERR_OK);
     assert_int_equal(sip_shared_new(secret, w->g, &w->set->sip, &w->sip), ERR_OK);
+    assert_int_equal(ports_new(w->set->media.first_port, w->set->media.last_port, &w->ports),
+                     ERR_OK);
     struct routing_shared sh = {.sip = w->sip, .store = w->store, .verifier = w->verifier};
     for (unsigned i = 0; i < WORKERS; i++)
         assert_int_equal(routing_new(w->g->loop[i], &sh, w->set, &w->routing[i]), ERR_OK);
@@ -231,6 +234,8 @@ static inline void world_up(struct world *w)
                                   .ready = true,
                                   .reload_ok = true,
                                   .settings = w->set,
+                                  .boot = w->set,
+                                  .ports = w->ports,
                                   .reload = on_reload,
                                   .arg = w};
     assert_int_equal(control_new(w->g->loop[0], &w->env, SV(TOKEN), &w->control), ERR_OK);
@@ -246,6 +251,7 @@ static inline void world_down(struct world *w)
         routing_free(w->routing[i]);
     sip_shared_free(w->sip);
     auth_verifier_free(w->verifier);
+    ports_free(w->ports);
     store_close(w->store);
     settings_unref(w->set);
     sim_process_free(w->host);

@@ -173,13 +173,22 @@ static void begin(struct quality_rx *q, uint32_t ssrc, uint16_t seq)
 }
 
 /* A.1: what is not believed from one packet. */
-static bool is_second(struct quality_rx *q, uint32_t ssrc, uint16_t seq)
+static bool is_second(struct quality_rx *q, uint32_t ssrc, uint16_t seq, uint32_t ts)
 {
     bool second = q->next_valid && q->next_ssrc == ssrc && q->next_seq == seq;
     q->next_ssrc = ssrc;
     q->next_seq = (uint16_t)(seq + 1);
+    q->next_ts = ts;
     q->next_valid = true;
     return second;
+}
+
+bool quality_rx_last(const struct quality_rx *q, uint32_t ssrc, uint16_t *ret_seq, uint32_t *ret_ts)
+{
+    bool believed = q->valid && q->ssrc == ssrc;
+    *ret_seq = believed ? q->seq : (uint16_t)(q->next_seq - 1);
+    *ret_ts = believed ? q->ts : q->next_ts;
+    return believed || (q->next_valid && q->next_ssrc == ssrc);
 }
 
 /* A packet behind the highest one. */
@@ -225,7 +234,7 @@ enum quality_packet quality_rx_packet(struct quality_rx *q, uint32_t ssrc, uint1
         q->heard = now;
         return is;
     } else {
-        if (!is_second(q, ssrc, seq))
+        if (!is_second(q, ssrc, seq, ts))
             return QUALITY_UNSURE;
         begin(q, ssrc, seq);
     }

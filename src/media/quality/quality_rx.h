@@ -76,7 +76,7 @@ struct quality_rx {
     int64_t units;                  /* of the highest packet's timestamp, since began */
     uint32_t ssrc, ts, last_ts, clock_hz;
     uint32_t step; /* of the timestamp from one packet to the next, as seen last; 0: not seen */
-    uint32_t next_ssrc; /* who may become the source */
+    uint32_t next_ssrc, next_ts; /* who may become the source, and where it was */
     uint32_t base_seq, cycles;
     uint32_t received, expected_prior, received_prior; /* A.3: duplicates count */
     uint16_t seq, next_seq; /* highest; what the second packet of a new beginning would be */
@@ -108,6 +108,9 @@ static inline uint32_t quality_rx_highest(const struct quality_rx *q)
 {
     return q->cycles + q->seq;
 }
+/* What came last of ssrc, believed or not: its number and timestamp. False: nothing that is still known. */
+bool quality_rx_last(const struct quality_rx *q, uint32_t ssrc, uint16_t *ret_seq,
+                     uint32_t *ret_ts);
 /* A.8 in units of the clock. */
 uint32_t quality_rx_jitter(const struct quality_rx *q);
 /* Half of what delays differed by since the last quality_rx_spread_reset; 0: nothing to compare. */

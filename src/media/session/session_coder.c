@@ -153,19 +153,23 @@ static void begin_anew(struct leg *l, struct transcode_config *c)
 static bool begin_behind(struct leg *l, struct transcode_config *c, struct transcode_place *ret)
 {
     const struct quality_rx *q = &l->quality.in;
-    if (!quality_rx_valid(q) || q->clock_hz != clock_of(c) || c->follow)
+    uint32_t ts, hz = q->clock_hz;
+    uint16_t seq;
+    if (!l->heard || hz != clock_of(c) || c->follow || !quality_rx_last(q, l->ssrc, &seq, &ts))
         return false;
-    uint32_t length = q->step > 0 ? q->step : q->clock_hz / (1000 / PACKET_MS);
-    *ret = (struct transcode_place){.ssrc = q->ssrc,
-                                    .seq = (uint16_t)(q->seq + 1),
-                                    .ts = q->ts + length,
-                                    .hz = q->clock_hz,
-                                    .due = q->heard + (usec)length * USEC_S / q->clock_hz};
+    uint32_t length = q->step > 0 ? q->step : hz / (1000 / PACKET_MS);
+    usec heard = l->session->heard[l->side];
+    *ret = (struct transcode_place){.ssrc = l->ssrc,
+                                    .seq = (uint16_t)(seq + 1),
+                                    .ts = ts + length,
+                                    .hz = hz,
+                                    .due = heard + (usec)length * USEC_S / hz};
     c->ssrc = ret->ssrc;
     c->seq = ret->seq;
     c->ts = ret->ts;
     l->coder_spoke = true;
-    quality_sent_passed(&l->session->stream[l->line].leg[!l->side].quality, &l->quality);
+    if (quality_rx_valid(q) && q->ssrc == l->ssrc)
+        quality_sent_passed(&l->session->stream[l->line].leg[!l->side].quality, &l->quality);
     return true;
 }
 
@@ -214,7 +218,7 @@ enum err session_coder_apply(struct session *s, unsigned line, unsigned side,
     if (!rc && ours && clock_of(&c) != l->coder_hz)
         rc = transcode_config_of(map, n, to, false, &c);
     if (rc == ERR_NOTFOUND) {
-        ends(l, l->quality.in.ssrc);
+        ends(l, l->ssrc);
         session_coder_done(l);
         return ERR_OK;
     }

@@ -237,6 +237,21 @@ static void what_passed_goes_on_when_it_is_transcoded(void **state)
     peer_end();
 }
 
+/* Nor does it matter that no more than one packet has passed, of which nobody believes yet that a source begins. */
+static void one_packet_that_passed_is_heard(void **state)
+{
+    (void)state;
+    start();
+    heard_as_said(PLAIN, 5000, 5000);
+    converts_to(&alaw);
+    heard_as_said(PLAIN, 5001, 5005);
+    converts_to(&ulaw);
+    heard_as_said(0x2222, 5006, 5006);
+    assert_int_equal(heard.ssrc, PLAIN);
+    assert_int_equal(heard.ssrcs, 1);
+    peer_end();
+}
+
 /* Under the name that it had on the other side. */
 static void what_had_another_name_keeps_it_when_it_is_transcoded(void **state)
 {
@@ -339,6 +354,7 @@ int main(void)
         cmocka_unit_test(one_that_changes_its_name_without_end_harms_itself_alone),
         cmocka_unit_test(both_sides_with_one_name_hear_another),
         cmocka_unit_test(what_passed_goes_on_when_it_is_transcoded),
+        cmocka_unit_test(one_packet_that_passed_is_heard),
         cmocka_unit_test(what_had_another_name_keeps_it_when_it_is_transcoded),
         cmocka_unit_test(another_source_goes_on_behind_the_one_that_passed),
         cmocka_unit_test(another_clock_has_another_name),

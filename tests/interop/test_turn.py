@@ -10,6 +10,7 @@ import time
 import pytest
 from support import server as servers
 from support import turn
+from support.dns import Dns
 
 OPEN = "127.0.0.1"  # the address that `turn.peers` names
 
@@ -17,14 +18,14 @@ OPEN = "127.0.0.1"  # the address that `turn.peers` names
 class TurnServer(servers.Server):
     """One with a TURN server; .turn[transport] is its port. Two workers, as a machine has them."""
 
-    def __init__(self, peers=OPEN, more=""):
+    def __init__(self, peers=OPEN, more="", rest=""):
         self.turn = {"udp": servers.free_port(), "tls": servers.free_port()}
         self.turn["tcp"] = self.turn["udp"]
         first = 21000 + servers.free_port() % 4000
         doors = ", ".join('"%s:%s:%d"' % (t, a, self.turn[t])
                           for a in (OPEN, "[::1]") for t in ("udp", "tcp", "tls"))
-        super().__init__("workers: 2\nmedia: {ports: %d-%d}\nturn: {listen: [%s], peers: [%s]%s}\n"
-                         % (first, first + 199, doors, peers, more))
+        super().__init__("workers: 2\nmedia: {ports: %d-%d}\nturn: {listen: [%s], peers: [%s]%s}\n%s"
+                         % (first, first + 199, doors, peers, more, rest))
         self.first = first
 
     def start(self, *arguments):
@@ -214,6 +215,43 @@ def test_a_reload_opens_and_closes_peers(server):
             client.send_channel(0x4000, b"x")
             assert client.nothing_comes() and len(peer.seen) == 1
             client.refresh(0)
+
+
+def forbidden(client, peer):
+    try:
+        client.permit(peer)
+    except turn.Refused as refused:
+        return refused.code == 403
+    return False
+
+
+def test_a_server_that_a_route_names_is_no_peer():
+    """It takes calls from our address. Its own is open as one of a network, but for that."""
+    route = 'routes: [{when: {from: accounts, user: "9*"}, to: "sip:gate.turn.test:5070"}]\n'
+    with Dns({"turn.test": "gate A 127.0.0.2\n"}) as dns, turn.Echo("127.0.0.2") as gate, \
+            TurnServer(peers="127.0.0.0/8", rest='dns: {servers: ["%s"]}\n%s' % (dns.address, route)) as server, \
+            server.client() as client:
+        client.allocate()
+        end = time.monotonic() + 10  # the DNS says where it is a moment after the start
+        while not forbidden(client, gate.address):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert code_of(lambda: client.bind(0x4000, gate.address)) == 403
+        file = server.file.read_text()
+        server.file.write_text(file.replace(route, ""))
+        server.run("reload")
+        client.bind(0x4000, gate.address)
+        client.send_channel(0x4000, b"x")
+        assert client.wait_data()[1] == b"x"
+        server.file.write_text(file)
+        server.run("reload")
+        end = time.monotonic() + 10
+        while not forbidden(client, gate.address):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        client.send_channel(0x4000, b"x")
+        assert client.nothing_comes() and len(gate.seen) == 1
+        client.refresh(0)
 
 
 def test_strangers_are_answered_briefly_and_not_often(server):

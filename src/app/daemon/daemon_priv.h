@@ -20,6 +20,7 @@
 #include "auth/auth.h"
 #include "control/control.h"
 #include "daemon/daemon.h"
+#include "fence/fence.h"
 #include "fetch/fetch.h"
 #include "memory/memory.h"
 #include "sqlite/sqlite.h"
@@ -118,7 +119,8 @@ struct daemon {
     struct routing *routing[LOOP_WORKERS_MAX];
     struct turnserver_shared *turn_shared; /* NULL: no TURN server, nor any of the next */
     struct turnserver *turn[LOOP_WORKERS_MAX];
-    struct buf turn_uris; /* a line each */
+    struct fence *fence[LOOP_WORKERS_MAX]; /* NULL where turn is */
+    struct buf turn_uris;                  /* a line each */
     struct control_env env;
     struct control *control;
     struct deferred start;
@@ -236,7 +238,7 @@ void page_answer(void *arg, struct http *h, const struct http_request *rq, const
 /* On every worker, where the configuration asks for one. Non-zero: exit code. */
 int turn_setup(struct daemon *d);
 /* A worker's own thread: what a reload changes. NULL: there is none. */
-void turn_settings(struct turnserver *t, const struct settings *set);
+void turn_settings(struct turnserver *t, struct fence *f, struct settings *set);
 void turn_free(struct daemon *d);
 
 /* ---- daemon_demo.c ---- */

@@ -69,6 +69,7 @@ struct settings_mail {
     struct mail mail;
     struct routing *routing;
     struct turnserver *turn; /* NULL: none */
+    struct fence *fence;
     struct page *page;
     struct settings *set;
 };
@@ -98,7 +99,7 @@ static void take_settings(struct loop *at, struct mail *m)
     struct settings_mail *sm = CONTAINER(m, struct settings_mail, mail);
     if (!loop_stopping(at)) {
         routing_settings(sm->routing, sm->set);
-        turn_settings(sm->turn, sm->set);
+        turn_settings(sm->turn, sm->fence, sm->set);
         page_show(sm->page, sm->set, NULL);
     }
     settings_unref(sm->set);
@@ -277,6 +278,7 @@ static enum err prepare_mails(struct reload *r)
         m->mail.fn = take_settings;
         m->routing = d->routing[i];
         m->turn = d->turn[i];
+        m->fence = d->fence[i];
         m->page = &d->page[i];
         m->set = settings_ref(r->config->settings);
         r->mails[i] = m;

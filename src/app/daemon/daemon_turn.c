@@ -11,10 +11,13 @@ static bool has_account(void *arg, sv account)
     return store_has_account(d->store, account);
 }
 
-void turn_settings(struct turnserver *t, const struct settings *set)
+void turn_settings(struct turnserver *t, struct fence *f, struct settings *set)
 {
-    if (t)
-        turnserver_limits(t, &set->turn.limits);
+    if (!t)
+        return;
+    turnserver_limits(t, &set->turn.limits);
+    if (fence_settings(f, set))
+        LOG_ERROR("turn", "memory", F_STR("what", "routes lead where TURN clients may, too"));
 }
 
 static int fail(const char *what, const struct turnserver_listen *l, enum err rc)
@@ -103,6 +106,10 @@ static int start_worker(struct daemon *d, unsigned i, const struct turnserver_co
     enum err rc = turnserver_new(d->group->loop[i], d->turn_shared, c, &d->turn[i]);
     if (rc)
         return fail("out of memory", NULL, rc);
+    rc = fence_new(d->group->loop[i], routing_locate(d->routing[i]), d->turn[i],
+                   d->config->settings, &d->fence[i]);
+    if (rc)
+        return fail("out of memory", NULL, rc);
     if (d->certs)
         turnserver_tls(d->turn[i], d->certs->tls);
     for (unsigned k = 0; k < t->listeners; k++) {
@@ -136,8 +143,10 @@ int turn_setup(struct daemon *d)
 
 void turn_free(struct daemon *d)
 {
-    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++)
+    for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
+        fence_free(d->fence[i]);
         turnserver_free(d->turn[i]);
+    }
     turnserver_shared_free(d->turn_shared);
     buf_done(&d->turn_uris);
 }

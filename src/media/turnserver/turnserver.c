@@ -242,6 +242,11 @@ void turnserver_limits(struct turnserver *t, const struct turnserver_limits *l)
     turnserver_core_limits(t->core, l);
 }
 
+enum err turnserver_forbid(struct turnserver *t, const struct addr *list, size_t n)
+{
+    return turnserver_core_forbid(t->core, list, n);
+}
+
 void turnserver_put_uri(struct buf *b, enum turnserver_transport t, sv host, uint16_t port)
 {
     buf_str(b, t == TURNSERVER_TLS ? "turns:" : "turn:");

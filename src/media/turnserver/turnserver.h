@@ -83,7 +83,8 @@ enum turnserver_verdict {
     TURNSERVER_OPEN,
     TURNSERVER_SPECIAL, /* loopback, private, link-local, multicast, unspecified, reserved */
     TURNSERVER_HIDDEN,  /* an IPv4 address written as IPv6, or a tunnel's (RFC 8656 §21.4) */
-    TURNSERVER_OURS     /* of this machine */
+    TURNSERVER_OURS,    /* of this machine */
+    TURNSERVER_TRUSTS   /* of somebody who trusts ours (turnserver_forbid) */
 };
 /* What an address is, before it is asked whose it is: OPEN, SPECIAL or HIDDEN. NAT64 counts as the address
  * inside.
@@ -163,6 +164,10 @@ MUST_USE enum err turnserver_core_new(struct turnserver_shared *sh, unsigned num
 void turnserver_core_free(struct turnserver_core *c);
 /* From now on; permissions and channels that these do not allow carry nothing any more. */
 void turnserver_core_limits(struct turnserver_core *c, const struct turnserver_limits *l);
+/* From now on no client reaches these, at whatever port, unless `peers` has one alone; connections to them end. They take
+ * the place of those of before. Copied. Errors: ERR_NOMEM: as before. */
+MUST_USE enum err turnserver_core_forbid(struct turnserver_core *c, const struct addr *list,
+                                         size_t n);
 size_t turnserver_core_allocations(const struct turnserver_core *c);
 
 /* One datagram, or one message of a stream without its padding, from a client. now, wall: as loop_now,
@@ -225,5 +230,7 @@ MUST_USE enum err turnserver_listen(struct turnserver *t, struct turnserver_list
 /* The certificates of tls listeners from now on; a reference is taken. Without any they refuse everybody. */
 void turnserver_tls(struct turnserver *t, struct tls *tls);
 void turnserver_limits(struct turnserver *t, const struct turnserver_limits *l);
+/* As turnserver_core_forbid. */
+MUST_USE enum err turnserver_forbid(struct turnserver *t, const struct addr *list, size_t n);
 
 #endif

@@ -132,6 +132,16 @@ void turnserver_connections_end(struct turnserver_allocation *a, unsigned family
             end(x);
 }
 
+void turnserver_connections_judge(struct turnserver_allocation *a)
+{
+    struct addr to;
+    LIST_EACH_SAFE (x, &a->connections, struct connection, by_allocation) {
+        struct turnserver_slot *s = turnserver_slot_of(a, x->peer.addr.family);
+        if (!s || turnserver_peer_resolve(a->core, s, &x->peer.addr, &to) != TURNSERVER_OPEN)
+            end(x);
+    }
+}
+
 /* ---- Connect (§5.2) ---- */
 
 static bool has(struct turnserver_allocation *a, const struct addr *peer)

@@ -10,6 +10,7 @@
 #include "turnserver/turnserver_priv.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 enum { GROW_FIRST = 4 };
 
@@ -48,6 +49,7 @@ void turnserver_core_free(struct turnserver_core *c)
         turnserver_allocation_end(a);
     hash_done(&c->by_tuple);
     hash_done(&c->by_id);
+    mem_free(c->forbidden);
     mem_free(c);
 }
 
@@ -55,6 +57,25 @@ void turnserver_core_limits(struct turnserver_core *c, const struct turnserver_l
 {
     c->limits = *l;
     c->generation++;
+}
+
+enum err turnserver_core_forbid(struct turnserver_core *c, const struct addr *list, size_t n)
+{
+    struct addr *mine = NULL;
+    if (n > 0) {
+        mine = mem_alloc(n * sizeof(*mine));
+        if (!mine)
+            return ERR_NOMEM;
+        memcpy(mine, list, n * sizeof(*mine));
+        qsort(mine, n, sizeof(*mine), turnserver_by_ip);
+    }
+    mem_free(c->forbidden);
+    c->forbidden = mine;
+    c->forbidden_n = n;
+    c->generation++;
+    LIST_EACH (a, &c->allocations, struct turnserver_allocation, by_core)
+        turnserver_connections_judge(a);
+    return ERR_OK;
 }
 
 size_t turnserver_core_allocations(const struct turnserver_core *c)

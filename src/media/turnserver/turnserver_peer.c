@@ -5,11 +5,14 @@
  *   unspecified, multicast, broadcast                          never
  *   a port of ours on which media stands                       yes: another client's relayed address, a call
  *   an address of this machine                                 when `turn.peers` names it alone, not its network
+ *   of a server that routes send to, which trusts ours         likewise
  *   what else is special                                       when a network of `turn.peers` has it
  *   the rest                                                   yes
  *
  * An address of NAT64 is judged as the address inside; for that one's sake nothing is opened to it. */
 #include "turnserver/turnserver_priv.h"
+
+#include <stdlib.h>
 
 static bool begins(const struct addr *a, const uint8_t *prefix, unsigned octets)
 {
@@ -82,6 +85,19 @@ enum turnserver_verdict turnserver_peer_class(const struct turnserver_limits *l,
     return TURNSERVER_OPEN;
 }
 
+int turnserver_by_ip(const void *a, const void *b)
+{
+    const struct addr *x = a, *y = b;
+    return x->family != y->family ? x->family - y->family
+                                  : memcmp(x->ip, y->ip, x->family == 6 ? 16 : 4);
+}
+
+static bool trusts(const struct turnserver_core *c, const struct addr *a)
+{
+    return c->forbidden_n > 0 &&
+           bsearch(a, c->forbidden, c->forbidden_n, sizeof(*a), turnserver_by_ip) != NULL;
+}
+
 enum err turnserver_peer_read(const struct stunmsg *m, sv value, struct addr *ret_peer)
 {
     struct stun_addr a;
@@ -107,8 +123,8 @@ enum turnserver_verdict turnserver_peer_resolve(struct turnserver_core *c,
         return v;
     if (addr_equal(&in, &to) && ports_is_live(turnserver_ports(c->shared), &in))
         return TURNSERVER_OPEN;
+    bool named = addr_equal(&in, &to) && opened(&c->limits, &in, true);
     if (c->ops->is_ours(c->arg, &in))
-        return addr_equal(&in, &to) && opened(&c->limits, &in, true) ? TURNSERVER_OPEN
-                                                                     : TURNSERVER_OURS;
-    return v;
+        return named ? TURNSERVER_OPEN : TURNSERVER_OURS;
+    return v == TURNSERVER_OPEN && !named && trusts(c, &in) ? TURNSERVER_TRUSTS : v;
 }

@@ -114,7 +114,9 @@ struct turnserver_core {
     unsigned number;
     struct hash by_id; /* connections to peers */
     struct turnserver_limits limits;
-    unsigned generation; /* of limits */
+    struct addr *forbidden; /* in order; NULL: none */
+    size_t forbidden_n;
+    unsigned generation; /* of both */
     const struct turnserver_ops *ops;
     void *arg;
     struct wheel *wheel;
@@ -195,6 +197,8 @@ void turnserver_serve_connect(struct turnserver_request *rq);
 void turnserver_serve_connection_bind(struct turnserver_request *rq);
 /* All connections of this allocation's relay of this family. */
 void turnserver_connections_end(struct turnserver_allocation *a, unsigned family);
+/* Those to peers that may not be reached any more. */
+void turnserver_connections_judge(struct turnserver_allocation *a);
 
 /* ---- turnserver_data.c ---- */
 void turnserver_serve_send(struct turnserver_allocation *a, const struct stunmsg *m);
@@ -203,6 +207,8 @@ void turnserver_count_dropped(struct turnserver_core *c, enum stat_turn why);
 struct stun_addr turnserver_stun_addr(const struct addr *a);
 
 /* ---- turnserver_peer.c ---- */
+/* The order of addresses, whatever their ports; for qsort. */
+int turnserver_by_ip(const void *a, const void *b);
 /* value of an XOR-PEER-ADDRESS: as it stands there, a mapped IPv4 address too. Errors: ERR_SYNTAX, ERR_UNSUPPORTED. */
 MUST_USE enum err turnserver_peer_read(const struct stunmsg *m, sv value, struct addr *ret_peer);
 /* May this relay send there?  ret_to: where that is for our sockets. */

@@ -367,6 +367,11 @@ struct anchor *routing_anchor(struct routing *r)
     return r->anchor;
 }
 
+struct locate *routing_locate(struct routing *r)
+{
+    return r->locate;
+}
+
 size_t routing_contexts(const struct routing *r)
 {
     size_t n = proxy_contexts(r->proxy);

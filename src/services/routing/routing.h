@@ -42,6 +42,7 @@ void routing_free(struct routing *r);
 struct sip *routing_sip(struct routing *r);
 struct accounting *routing_accounting(struct routing *r);
 struct anchor *routing_anchor(struct routing *r); /* NULL: there is none */
+struct locate *routing_locate(struct routing *r); /* likewise */
 /* How this call's media goes, one JSON object (figures.h). */
 void routing_figures(struct routing *r, const struct call_view *c, struct buf *b);
 /* Requests in progress: being looked up, or in a response context of the proxy. */

@@ -255,6 +255,22 @@ static void a_peer_that_connects_needs_a_permission(void **state)
     world_free(w);
 }
 
+static void a_connection_to_who_may_not_be_reached_any_more_ends(void **state)
+{
+    struct world *w = fresh();
+    struct client c = control_of(w);
+    struct addr peer = PEER, other = ip("203.0.113.8", 7), any = ip("203.0.113.7", 0);
+    (void)state;
+    assert_int_equal(permit(&c, &any), 0);
+    assert_non_null(turnserver_core_accepted(w->core, relay_of(w)->relay, &peer, w->now));
+    assert_int_equal(turnserver_core_forbid(w->core, &other, 1), ERR_OK);
+    assert_int_equal(did.closes, 0);
+    assert_int_equal(turnserver_core_forbid(w->core, &peer, 1), ERR_OK);
+    assert_int_equal(did.closes, 1);
+    assert_null(turnserver_core_accepted(w->core, relay_of(w)->relay, &peer, w->now));
+    world_free(w);
+}
+
 static void a_connection_is_its_users_and_its_allocations(void **state)
 {
     struct world *w = fresh();
@@ -291,6 +307,7 @@ int main(void)
         cmocka_unit_test(peers_are_judged_and_counted),
         cmocka_unit_test(time_runs_out),
         cmocka_unit_test(a_peer_that_connects_needs_a_permission),
+        cmocka_unit_test(a_connection_to_who_may_not_be_reached_any_more_ends),
         cmocka_unit_test(a_connection_is_its_users_and_its_allocations),
     };
     return cmocka_run_group_tests(tests, world_start, NULL);

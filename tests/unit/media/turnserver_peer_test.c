@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* turnserver_peer_test.c: whom a client may talk to: every special address, in every dress (D16, D22). */
 #include "turn_world.h"
+#include "turnserver/turnserver_priv.h"
 
 /* An address as the wire has it: IPv6 octets are not made IPv4. */
 static struct addr raw(const char *text, uint16_t port)
@@ -243,6 +244,45 @@ static void peers_open_what_is_special_but_ours_only_by_name(void **state)
     world_free(w);
 }
 
+/* Servers that take calls from our address, which is the clients', too. */
+static void who_trusts_us_is_refused_whatever_the_port(void **state)
+{
+    struct world *w = world_new();
+    struct client c = allocated(w, "192.0.2.77", 5000);
+    struct addr list[] = {ip("203.0.113.9", 5060), ip("10.0.0.1", 5060), ip("203.0.113.5", 0),
+                          ip("203.0.113.9", 5061)};
+    struct addr media = ip("203.0.113.5", 9), lan = ip("10.0.0.1", 9), next = ip("203.0.113.6", 9);
+    struct addr translated = raw("64:ff9b::cb00:7105", 9), to; /* 203.0.113.5 */
+    struct turnserver_slot six = {.of = NULL};
+    (void)state;
+    assert_int_equal(bind_channel(&c, 0x4001, &media), 0);
+    send_channel(&c, 0x4001, SV("x"));
+    send_to(&c, &media, SV("x"));
+    assert_int_equal(relay_of(w)->sent, 2);
+    assert_int_equal(turnserver_core_forbid(w->core, list, 4), ERR_OK);
+    send_channel(&c, 0x4001, SV("x"));
+    send_to(&c, &media, SV("x"));
+    assert_int_equal(relay_of(w)->sent, 2); /* whatever was bound */
+    assert_int_equal(permit(&c, &media), 403);
+    assert_int_equal(bind_channel(&c, 0x4001, &media), 403);
+    assert_int_equal(turnserver_peer_resolve(w->core, &six, &translated, &to), TURNSERVER_TRUSTS);
+    assert_int_equal(permit(&c, &next), 0);
+    /* an open network opens none of them; what stands there alone does */
+    w->limits.peers[0] = net("10.0.0.0/8");
+    w->limits.peers[1] = net("203.0.113.9");
+    w->limits.peers_n = 2;
+    turnserver_core_limits(w->core, &w->limits);
+    assert_int_equal(permit(&c, &lan), 403);
+    assert_int_equal(permit(&c, &list[0]), 0);
+    /* the next ones take their place */
+    assert_int_equal(turnserver_core_forbid(w->core, &next, 1), ERR_OK);
+    assert_int_equal(permit(&c, &media), 0);
+    assert_int_equal(permit(&c, &next), 403);
+    assert_int_equal(turnserver_core_forbid(w->core, NULL, 0), ERR_OK);
+    assert_int_equal(permit(&c, &next), 0);
+    world_free(w);
+}
+
 static void behind_a_nat_of_ours_the_outer_address_leads_inside(void **state)
 {
     struct world *w = world_new();
@@ -279,6 +319,7 @@ int main(void)
         cmocka_unit_test(our_own_addresses_are_refused),
         cmocka_unit_test(another_clients_relayed_address_is_open_and_no_other_port_of_it),
         cmocka_unit_test(peers_open_what_is_special_but_ours_only_by_name),
+        cmocka_unit_test(who_trusts_us_is_refused_whatever_the_port),
         cmocka_unit_test(behind_a_nat_of_ours_the_outer_address_leads_inside),
     };
     return cmocka_run_group_tests(tests, world_start, NULL);

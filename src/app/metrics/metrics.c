@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The workers' counters as Prometheus text. */
 #include "metrics/metrics.h"
+#include "mem/mem.h"
 #include "sipmsg/sipmsg.h"
 
 static void head(struct buf *b, const char *name, const char *help, const char *type)
@@ -128,8 +129,23 @@ static void print_mos(const struct loop_group *g, struct buf *b)
     print_histogram(b, &h, counts, (double)milli / 1e3);
 }
 
+static void print_memory(struct buf *b, size_t allocated)
+{
+    static const char name[] = "tandem_memory_allocated_bytes",
+                      regions[] = "tandem_memory_regions_bytes";
+    head(b, name,
+         "Memory that tables, touched or not, and what stands have; without libraries', and what "
+         "is kept for reuse",
+         "gauge");
+    buf_printf(b, "%s %zu\n", name, allocated);
+    head(b, regions, "Memory that objects and messages are cut from; it grows in steps and is kept",
+         "gauge");
+    buf_printf(b, "%s %zu\n", regions, mem_regions());
+}
+
 void metrics_print(const struct loop_group *g, const struct metrics_extra *x, struct buf *b)
 {
+    size_t allocated = mem_allocated(); /* b is none of it yet */
     for (unsigned i = 0; i < STAT_COUNT; i++) {
         enum stat_id id = (enum stat_id)i;
         head(b, stat_name(id), stat_help(id),
@@ -142,6 +158,7 @@ void metrics_print(const struct loop_group *g, const struct metrics_extra *x, st
     print_turn(g, b);
     print_setup(g, b);
     print_mos(g, b);
+    print_memory(b, allocated);
     head(b, "tandem_config_reload_success", "Whether the last reload took effect", "gauge");
     buf_printf(b, "tandem_config_reload_success %d\n", x->reload_ok);
     if (x->certificate_expires) {

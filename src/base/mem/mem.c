@@ -51,26 +51,46 @@ bool mem_refuse_now(void)
 void *mem_counted(void *p)
 {
     calls++;
-    if (p)
-        atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    if (!p)
+        return NULL;
+    atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    (void)mem_thread_watched();
     return p;
 }
 
 void mem_uncounted(void)
 {
     atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    (void)mem_thread_watched();
+}
+
+void *mem_heap_take(size_t n)
+{
+    return mem_refuse() ? NULL : mem_counted(malloc(n));
+}
+
+void mem_heap_give(void *p)
+{
+    if (!p)
+        return;
+    mem_uncounted();
+    free(p);
 }
 
 void *mem_alloc(size_t n)
 {
-    return mem_refuse() ? NULL : mem_counted(malloc(n ? n : 1));
+    void *p = mem_heap_take(n ? n : 1);
+    mem_took(malloc_usable_size(p));
+    return p;
 }
 
 void *mem_calloc(size_t n, size_t size)
 {
     if ((size && n > SIZE_MAX / size) || mem_refuse())
         return NULL;
-    return mem_counted(calloc(n ? n : 1, size ? size : 1));
+    void *p = mem_counted(calloc(n ? n : 1, size ? size : 1));
+    mem_took(malloc_usable_size(p));
+    return p;
 }
 
 void *mem_realloc(void *p, size_t n)
@@ -80,13 +100,15 @@ void *mem_realloc(void *p, size_t n)
     if (mem_refuse())
         return NULL;
     calls++;
-    return realloc(p, n ? n : 1);
+    size_t before = malloc_usable_size(p);
+    void *q = realloc(p, n ? n : 1);
+    if (q)
+        mem_took(malloc_usable_size(q) - before);
+    return q;
 }
 
 void mem_free(void *p)
 {
-    if (!p)
-        return;
-    mem_uncounted();
-    free(p);
+    mem_gave(malloc_usable_size(p));
+    mem_heap_give(p);
 }

@@ -81,6 +81,11 @@ void mem_stride(void);
 /* Live allocations made through mem_*, without those that this thread keeps for reuse; leak checks
  * in tests. */
 size_t mem_live(void);
+/* Octets of what lives, of all threads together, touched or not: what is kept for reuse, and what libraries have,
+ * is none of it. */
+size_t mem_allocated(void);
+/* Octets of the regions that objects and blocks are cut from, in use or not: they stay with the process. */
+size_t mem_regions(void);
 /* How often this thread has asked the heap; a steady load does not move it. */
 size_t mem_calls(void);
 /* The nth allocation from now (1 = next) and all later fail; 0: none. mem_take, pool_get and

@@ -76,7 +76,7 @@ static void discard(struct block *b)
     if (b->class_ != SINGLE && size_of(b->cap) <= DEPOT_LARGEST)
         depot_give(&depot[b->class_], b);
     else
-        mem_free(b);
+        mem_heap_give(b);
 }
 
 /* b is out there no longer. */
@@ -127,7 +127,7 @@ static struct block *allocate(struct block_pool *bp, uint32_t class, uint32_t ca
 {
     size_t size = size_of(cap);
     struct block *b = class != SINGLE && size <= DEPOT_LARGEST ? depot_take(&depot[class], size)
-                                                               : mem_alloc(size);
+                                                               : mem_heap_take(size);
     if (!b)
         return NULL;
     b->p = (char *)(b + 1);
@@ -168,8 +168,10 @@ struct block *block_new(struct block_pool *bp, size_t cap)
         return NULL;
     uint32_t c = class_for(cap);
     uint32_t octets = c == SINGLE ? (uint32_t)cap : class_of[c].cap;
-    if (atomic_load_explicit(&bp->owner, memory_order_relaxed) != &thread_mark)
+    if (atomic_load_explicit(&bp->owner, memory_order_relaxed) != &thread_mark) {
         atomic_store_explicit(&bp->owner, &thread_mark, memory_order_relaxed);
+        (void)mem_thread_watched();
+    }
     bool at_hand = c != SINGLE && bp->kept[c] && !over_cap(bp, octets);
     struct block *b = at_hand ? take_kept(bp, c) : find_block(bp, c, octets);
     if (!b)
@@ -179,6 +181,7 @@ struct block *block_new(struct block_pool *bp, size_t cap)
     atomic_store_explicit(&b->refs, 1, memory_order_relaxed);
     bp->octets += octets;
     bp->live++;
+    mem_took(octets);
     return b;
 }
 
@@ -220,9 +223,13 @@ void block_unref(struct block *b)
     if (!b || !last_of(b))
         return;
     struct block_pool *bp = b->pool;
+    mem_gave(b->cap);
     if (atomic_load_explicit(&bp->owner, memory_order_relaxed) == &thread_mark) {
         take_back(bp, b);
-    } else if (!push_returned(bp, b)) {
+        return;
+    }
+    (void)mem_thread_watched();
+    if (!push_returned(bp, b)) {
         discard(b);
         if (atomic_fetch_sub_explicit(&bp->orphans, 1, memory_order_acq_rel) == 1)
             mem_free(bp);

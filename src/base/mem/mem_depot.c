@@ -20,10 +20,15 @@ void *depot_take(struct depot *d, size_t size)
     return mem_counted(malloc(size));
 }
 
+size_t mem_regions(void)
+{
+    return 0;
+}
+
 void depot_give(struct depot *d, void *p)
 {
     (void)d;
-    mem_free(p);
+    mem_heap_give(p);
 }
 #else
 #include <sys/mman.h>
@@ -123,5 +128,13 @@ void depot_give(struct depot *d, void *p)
     u->next = d->first;
     d->first = u;
     pthread_mutex_unlock(&d->lock);
+}
+
+size_t mem_regions(void)
+{
+    pthread_mutex_lock(&all.lock);
+    size_t n = all.regions;
+    pthread_mutex_unlock(&all.lock);
+    return n * REGION;
 }
 #endif

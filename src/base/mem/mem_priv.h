@@ -37,13 +37,35 @@ static inline bool mem_refuse(void)
 /* Allocations that this thread keeps for reuse. */
 size_t mem_kept(void);
 
-/* This thread's end will bring mem_tidy. */
+/* This thread's end will bring mem_tidy, and mem_allocated knows of its tally. */
 bool mem_thread_watched(void);
 /* What mem_lib_free kept in this thread goes back to the heap. */
 void mem_lib_tidy(void);
-/* ---- mem.c: what lives; mem_free counts off by itself ---- */
-void *mem_counted(void *p); /* p */
+/* ---- mem.c: the heap and what lives of it. Who takes from here counts the octets ---- */
+void *mem_heap_take(size_t n); /* NULL: no memory, or refused */
+void mem_heap_give(void *p);   /* NULL is fine */
+void *mem_counted(void *p);    /* p */
 void mem_uncounted(void);
+
+/* ---- mem_tally.c: what a thread took less what it gave back, so that nobody waits for another to count. It may
+ * be below nothing: a number of octets is only the sum over threads ---- */
+struct mem_tally {
+    struct mem_tally *next; /* LOCK: of mem_tally.c */
+    _Atomic size_t octets;
+};
+extern _Thread_local struct mem_tally mem_tally;
+
+static inline void mem_took(size_t n)
+{
+    size_t octets = atomic_load_explicit(&mem_tally.octets, memory_order_relaxed);
+    atomic_store_explicit(&mem_tally.octets, octets + n, memory_order_relaxed);
+}
+static inline void mem_gave(size_t n)
+{
+    mem_took((size_t)0 - n);
+}
+void mem_tally_begin(void); /* of this thread, once */
+void mem_tally_end(void);
 
 /* ---- mem_depot.c: where objects of one size come from, and wait. Any thread. ---- */
 enum { DEPOT_LARGEST = 16 * 1024 }; /* what is larger comes from the heap: it is rare */

@@ -24,7 +24,7 @@ struct shelf {
 
 static _Thread_local struct {
     struct shelf shelf[CLASSES];
-    bool watched;
+    bool watched, ended;
 } kept;
 
 static struct depot depot[CLASSES] = {[0 ... CLASSES - 1] = DEPOT_INIT};
@@ -43,7 +43,7 @@ static void bring_back(struct mem_class c, void *p)
     if (has_depot(c))
         depot_give(&depot[c.index], p);
     else
-        mem_free(p);
+        mem_heap_give(p);
 }
 
 static void *take_from(struct shelf *s, size_t size)
@@ -71,7 +71,9 @@ static void end_thread(void *unused)
 {
     (void)unused;
     kept.watched = false;
+    kept.ended = true;
     mem_tidy();
+    mem_tally_end();
 }
 
 static void make_key(void)
@@ -81,10 +83,12 @@ static void make_key(void)
 
 bool mem_thread_watched(void)
 {
-    if (kept.watched)
-        return true;
+    if (kept.watched || kept.ended)
+        return kept.watched;
     pthread_once(&once, make_key);
     kept.watched = pthread_setspecific(at_thread_end, &kept) == 0;
+    if (kept.watched)
+        mem_tally_begin();
     return kept.watched;
 }
 
@@ -95,9 +99,11 @@ void *mem_class_take(struct mem_class c)
     if (mem_refuse())
         return NULL;
     void *p = take_from(&kept.shelf[c.index], c.size);
+    if (!p)
+        p = has_depot(c) ? depot_take(&depot[c.index], c.size) : mem_heap_take(c.size);
     if (p)
-        return p;
-    return has_depot(c) ? depot_take(&depot[c.index], c.size) : mem_alloc(c.size);
+        mem_took(c.size);
+    return p;
 }
 
 void *mem_class_take_cleared(struct mem_class c, size_t n)
@@ -108,10 +114,15 @@ void *mem_class_take_cleared(struct mem_class c, size_t n)
 
 void mem_class_give(struct mem_class c, void *p)
 {
+    if (c.index == CLASSES) {
+        mem_free(p);
+        return;
+    }
     if (!p)
         return;
-    if (c.index == CLASSES || kept.shelf[c.index].octets + c.size > KEEP_OCTETS ||
-        !(kept.watched || mem_thread_watched())) {
+    bool keeps = kept.watched || mem_thread_watched();
+    mem_gave(c.size);
+    if (!keeps || kept.shelf[c.index].octets + c.size > KEEP_OCTETS) {
         bring_back(c, p);
         return;
     }

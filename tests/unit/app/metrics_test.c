@@ -220,6 +220,7 @@ static void the_page_sums_the_workers(void **state)
     struct buf b;
     static struct reader r;
     buf_init_heap(&b, 1024 * 1024);
+    size_t allocated = mem_allocated();
     metrics_print(g, &x, &b);
     assert_int_equal(b.rc, ERR_OK);
     const char *why = read_page(&r, buf_sv(&b));
@@ -237,6 +238,7 @@ static void the_page_sums_the_workers(void **state)
     assert_true(value_of(&r, "process_start_time_seconds") == 1.5);
     assert_true(value_of(&r, "tandem_tls_certificate_expiry_timestamp_seconds") == 1800000000);
     assert_true(value_of(&r, "tandem_build_info{version=\"1.2.3\"}") == 1);
+    assert_true(value_of(&r, "tandem_memory_allocated_bytes") == (double)allocated);
     /* Buckets add up, the last has all, and so says the count. */
     assert_true(value_of(&r, "tandem_call_setup_seconds_bucket{le=\"0.005\"}") == 3);
     assert_true(value_of(&r, "tandem_call_setup_seconds_bucket{le=\"2.5\"}") == 3);

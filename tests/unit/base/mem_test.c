@@ -45,6 +45,86 @@ static void the_heap_counts_and_fails_on_demand(void **state)
     assert_int_equal(mem_live(), live);
 }
 
+/* Of each kind one; what another thread is to give back. */
+struct load {
+    void *heap, *small, *middle, *large;
+    struct block_pool *bp;
+    struct block *block, *single;
+};
+
+static void *unload(void *arg)
+{
+    struct load *l = arg;
+    mem_free(l->heap);
+    mem_give(l->small, 64);
+    mem_give(l->middle, 40000);
+    mem_give(l->large, 70000);
+    block_unref(l->block);
+    block_unref(l->single);
+    return NULL;
+}
+
+static void load(struct load *l)
+{
+    size_t used = mem_allocated(), heap;
+    l->heap = mem_realloc(mem_alloc(10), 100000);
+    heap = malloc_usable_size(l->heap);
+    assert_int_equal(mem_allocated() - used, heap);
+    l->small = mem_take(1);
+    l->middle = mem_take_cleared(40000);
+    assert_int_equal(mem_allocated() - used, heap + 64 + 40960);
+    l->large = mem_take(70000);
+    heap += malloc_usable_size(l->large);
+    l->block = block_new(l->bp, 700);
+    l->single = block_new(l->bp, 70000);
+    assert_int_equal(mem_allocated() - used, heap + 64 + 40960 + 768 + 70000);
+}
+
+static void *load_and_unload(void *arg)
+{
+    load(arg);
+    unload(arg);
+    load(arg);
+    return NULL;
+}
+
+static void octets_that_live_are_counted_whoever_gives_them_back(void **state)
+{
+    (void)state;
+    size_t used = mem_allocated();
+    struct load l = {0};
+    pthread_t t;
+    assert_int_equal(block_pool_new(0, &l.bp), ERR_OK);
+    size_t with_pool = mem_allocated();
+    assert_true(with_pool > used);
+    for (int i = 0; i < 3; i++) { /* first from elsewhere, then from what is kept */
+        load(&l);
+        unload(&l);
+        assert_int_equal(mem_allocated(), with_pool);
+    }
+    load(&l);
+    assert_int_equal(pthread_create(&t, NULL, unload, &l), 0);
+    pthread_join(t, NULL);
+    assert_int_equal(mem_allocated(), with_pool);
+    assert_int_equal(pthread_create(&t, NULL, load_and_unload, &l), 0);
+    pthread_join(t, NULL);
+    assert_true(mem_allocated() > with_pool + 200000); /* a thread that is no more took them */
+    unload(&l);
+    assert_int_equal(mem_allocated(), with_pool);
+    mem_tidy(); /* what was kept was counted off before */
+    assert_int_equal(mem_allocated(), with_pool);
+    mem_fail_after(1);
+    assert_null(mem_alloc(1));
+    assert_null(mem_calloc(1, 1));
+    assert_null(mem_take(1));
+    assert_null(mem_take(100000));
+    assert_null(block_new(l.bp, 1));
+    mem_fail_after(0);
+    assert_int_equal(mem_allocated(), with_pool);
+    block_pool_free(l.bp);
+    assert_int_equal(mem_allocated(), used);
+}
+
 static void what_is_given_back_is_taken_again(void **state)
 {
     (void)state;
@@ -154,9 +234,14 @@ static void objects_do_not_overlap(void **state)
     }
     assert_int_equal(wrong, 0);
     assert_int_equal(mem_live(), live + 2 * CROWD);
+    size_t regions = mem_regions();
+    assert_true(WITH_ASAN || regions > 2 * CROWD / MIXED * (64 + 472 + 1000 + 4096 + 9000));
     give_all(&here);
     give_all(&there);
     assert_int_equal(mem_live(), live);
+    fill(&here);
+    give_all(&here);
+    assert_int_equal(mem_regions(), regions); /* all of it is there for the next */
 }
 
 static int by_address(const void *a, const void *b)
@@ -478,6 +563,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_heap_counts_and_fails_on_demand),
+        cmocka_unit_test(octets_that_live_are_counted_whoever_gives_them_back),
         cmocka_unit_test(what_is_given_back_is_taken_again),
         cmocka_unit_test(a_library_gets_again_what_it_freed),
         cmocka_unit_test(a_thread_keeps_some_and_nothing_beyond_its_end),

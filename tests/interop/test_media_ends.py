@@ -33,6 +33,8 @@ def test_who_answers_with_another_codec_hears_bye_and_the_caller_both_lists():
         bye = bob.callee.requests[-1]
         assert bye["reason"].startswith("SIP;cause=488;") and bye["cseq"].split()[1] == "BYE"
         assert nothing_left(server)
+        assert media.wait(lambda: server.records("status") == [(488,)], 5)
+        assert server.records("reason")[0][0] == "Not Acceptable Here: " + answer["warning"].split('"')[1]
 
 
 def test_when_both_fall_silent_both_hear_bye():

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """An orderly stop (SIGTERM): phones whose sound goes through the server hear BYE, the others talk on without it."""
-import contextlib
 import json
 import signal
-import sqlite3
 import time
 
 from support import media, sipp
@@ -28,9 +26,8 @@ def ends(server, timeout):
 
 def records(server):
     """[(status, who ended the call, its media)], of a server that has ended."""
-    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % (server.folder / "data/tandem.db"), uri=True)) as db:
-        rows = db.execute("SELECT status, ended_by, media FROM record").fetchall()
-    return [(status, by, json.loads(text) if text else None) for status, by, text in rows]
+    return [(status, by, json.loads(text) if text else None)
+            for status, by, text in server.records("status, ended_by, media")]
 
 
 def bye_of(phone, timeout=5):

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -236,6 +237,11 @@ class Server:
         """{account: {contact URI: the contact}} of `tandem registrations --json`."""
         return {row["account"]: {c["uri"]: c for c in row["contacts"]}
                 for row in self.json("registrations")}
+
+    def records(self, columns):
+        """These columns of each call record that is written."""
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % (self.folder / "data/tandem.db"), uri=True)) as db:
+            return db.execute("SELECT %s FROM record ORDER BY id" % columns).fetchall()
 
     def proxy(self, transport, ip="127.0.0.1"):
         """The URI that a phone has as its outbound proxy."""

@@ -197,7 +197,7 @@ static sv media_of(struct accounting *a, const struct call *c, char mem[ACCOUNTI
 }
 
 /* ago: since when it is over */
-static void record(struct accounting *a, const struct call *c, sv ended_by, usec ago)
+static void record(struct accounting *a, const struct call *c, sv ended_by, sv reason, usec ago)
 {
     char media[ACCOUNTING_MEDIA_MAX];
     struct call_record r = {
@@ -211,12 +211,14 @@ static void record(struct accounting *a, const struct call *c, sv ended_by, usec
         .end = loop_wall(a->loop) - ago,
         .status = c->status,
         .ended_by = ended_by,
+        .reason = reason,
         .agent = text_of(c, AGENT),
         .media = media_of(a, c, media),
     };
     store_record(a->store, a->loop, &r);
     LOG_DEBUG("call", "call.end", F_SV("call_id", r.call_id), F_SV("from", r.from),
-              F_SV("to", r.to), F_INT("status", c->status), F_SV("ended_by", ended_by));
+              F_SV("to", r.to), F_INT("status", c->status), F_SV("ended_by", ended_by),
+              F_SV("reason", reason));
 }
 
 static void retire(struct accounting *a, struct call *c)
@@ -226,9 +228,9 @@ static void retire(struct accounting *a, struct call *c)
 }
 
 /* The call is over for everybody but the response context that still reports to it. */
-static void close_call(struct accounting *a, struct call *c, sv ended_by)
+static void close_call(struct accounting *a, struct call *c, sv ended_by, sv reason)
 {
-    record(a, c, ended_by, 0);
+    record(a, c, ended_by, reason, 0);
     retire(a, c);
 }
 
@@ -236,7 +238,7 @@ static bool stop_each(struct hash_node *n, void *arg)
 {
     struct call *c = CONTAINER(n, struct call, by_call_id);
     if (c->state != CALL_ENDING)
-        close_call(arg, c, SV("stop"));
+        close_call(arg, c, SV("stop"), SV(""));
     return true;
 }
 
@@ -246,16 +248,16 @@ void accounting_stop(struct accounting *a)
 }
 
 /* The call is over: its record is written, it is forgotten. */
-static void end(struct accounting *a, struct call *c, sv ended_by)
+static void end(struct accounting *a, struct call *c, sv ended_by, sv reason)
 {
-    record(a, c, ended_by, 0);
+    record(a, c, ended_by, reason, 0);
     call_free(a, c);
 }
 
 /* One that stood is over. */
-static void finish(struct accounting *a, struct call *c, sv ended_by, usec ago)
+static void finish(struct accounting *a, struct call *c, sv ended_by, sv reason, usec ago)
 {
-    record(a, c, ended_by, ago);
+    record(a, c, ended_by, reason, ago);
     if (c->in_setup)
         retire(a, c);
     else
@@ -398,7 +400,7 @@ static void bound_same(struct accounting *a, const struct home_key *key)
         return;
     stat_refuse(&a->loop->stats, STAT_LIMIT_CALLS);
     if (oldest)
-        end(a, oldest, SV("lost"));
+        end(a, oldest, SV("lost"), SV(""));
 }
 
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller)
@@ -413,7 +415,7 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
         struct call *victim = silent_longest(a);
         if (!victim)
             return NULL;
-        end(a, victim, SV("lost"));
+        end(a, victim, SV("lost"), SV(""));
     }
     struct call *c = MEM_TAKE(struct call);
     if (!c || !set_first_texts(a, c, invite, caller)) {
@@ -441,13 +443,13 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
 }
 
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,
-                         const struct dest *via)
+                         sv said, const struct dest *via)
 {
     const struct sip_addr *to;
     if (status >= 300) {
         if (c->state < CALL_UP) {
             c->status = status;
-            close_call(a, c, status == 487 ? SV("caller") : SV(""));
+            close_call(a, c, status == 487 ? SV("caller") : SV(""), said);
         }
         return;
     }
@@ -489,7 +491,7 @@ void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *a
 void accounting_ended(struct accounting *a, struct call *c, sv ended_by)
 {
     if (c->state != CALL_ENDING)
-        close_call(a, c, ended_by);
+        close_call(a, c, ended_by, SV(""));
 }
 
 void accounting_setup_gone(struct accounting *a, struct call *c)
@@ -498,7 +500,7 @@ void accounting_setup_gone(struct accounting *a, struct call *c)
     if (c->state == CALL_ENDING)
         call_free(a, c);
     else if (c->state != CALL_UP)
-        end(a, c, c->status == 487 ? SV("caller") : SV(""));
+        end(a, c, c->status == 487 ? SV("caller") : SV(""), SV(""));
 }
 
 struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret_leg)
@@ -522,14 +524,14 @@ struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret
 }
 
 void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv callee_tag,
-                             sv ended_by)
+                             sv ended_by, sv reason)
 {
     struct home_key key = home_key(a->home, call_id);
     HASH_EACH (c, &a->calls, key.a, struct call, by_call_id) {
         if (c->state != CALL_UP || !sv_eq(text_of(c, CALL_ID), call_id) ||
             !sv_eq(text_of(c, TAG), caller_tag) || !sv_eq(text_of(c, CALLEE_TAG), callee_tag))
             continue;
-        finish(a, c, ended_by, 0);
+        finish(a, c, ended_by, reason, 0);
         return;
     }
 }
@@ -585,7 +587,7 @@ void accounting_hung_up(struct accounting *a, struct call *c, unsigned leg, usec
 {
     if (c->state >=
         CALL_UP) /* an early dialog: what the INVITE is answered says whether there is a call (§15.1.2) */
-        finish(a, c, leg == 1 ? SV("caller") : SV("callee"), loop_now(a->loop) - at);
+        finish(a, c, leg == 1 ? SV("caller") : SV("callee"), SV(""), loop_now(a->loop) - at);
 }
 
 size_t accounting_count(const struct accounting *a)

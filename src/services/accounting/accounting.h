@@ -49,12 +49,13 @@ void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *a
  * account or empty. */
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller);
 /* A response went upstream: 1xx with a tag rings, 2xx makes it stand (the first one; forks beyond
- * are not followed), another final one ends it. */
+ * are not followed), another final one ends it. said: that one's words, for the record. */
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,
-                         const struct dest *via);
-/* The standing call of this dialog is over. One that is not in the books: nothing. */
+                         sv said, const struct dest *via);
+/* The standing call of this dialog is over. One that is not in the books: nothing. ended_by, reason: as in
+ * records. */
 void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv callee_tag,
-                             sv ended_by);
+                             sv ended_by, sv reason);
 /* A call that this server answers itself: it stands, its callee has this tag; and it is over. Until
  * accounting_setup_gone it is not forgotten for others. ended_by: as in records. */
 void accounting_answered(struct accounting *a, struct call *c, sv tag);

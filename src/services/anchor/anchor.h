@@ -31,8 +31,9 @@ void anchor_settings(struct anchor *a, struct settings *set);
 struct sessions *anchor_sessions(struct anchor *a);
 /* A call was ended by us (its media fell silent, its keys failed, the server ends): both sides were told. Called in turns of
  * the worker, never within a call of the anchor's but anchor_hang_up.
- *   ended_by  as in records */
-typedef void anchor_ended_fn(void *arg, sv call_id, sv caller_tag, sv callee_tag, sv ended_by);
+ *   ended_by, why  as in records */
+typedef void anchor_ended_fn(void *arg, sv call_id, sv caller_tag, sv callee_tag, sv ended_by,
+                             sv why);
 void anchor_on_ended(struct anchor *a, anchor_ended_fn *fn, void *arg);
 /* The server ends: calls that stand and whose media passes through us hear BYE, *most of them, which is less by those that
  * did. How many are left: the others, and those whose ACK has not come yet. */

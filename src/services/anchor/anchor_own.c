@@ -107,7 +107,7 @@ void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv 
     }
     if (a->ended)
         a->ended(a->ended_arg, text_sv(&d->call_id), text_sv(&d->tag[CALLER]),
-                 text_sv(&d->tag[CALLEE]), ended_by);
+                 text_sv(&d->tag[CALLEE]), ended_by, why);
     dialog_end(d);
 }
 

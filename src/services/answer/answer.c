@@ -5,7 +5,7 @@
  *       └─ CANCEL, answer_reject ──► OVER   └─ no ACK ──► BYE, OVER */
 #include "answer/answer_priv.h"
 
-enum { HEADERS_MAX = 1024 };
+enum { HEADERS_MAX = 1024, SAID_MAX = 512 };
 
 static const struct answer_handler silent = {.on_end = NULL};
 
@@ -63,13 +63,23 @@ static void leave(struct answer_call *c)
         call_free(c);
 }
 
+static void book_refusal(struct answer_call *c)
+{
+    char mem[SAID_MAX];
+    struct buf said;
+    uint16_t status = c->status ? c->status : 500;
+    buf_init(&said, mem, sizeof(mem));
+    sip_put_said(&said, status, c->reason, c->warning);
+    accounting_response(c->answer->books, c->call, NULL, status, buf_sv(&said), NULL);
+}
+
 static void close_books(struct answer_call *c, enum answer_end why)
 {
     struct accounting *books = c->answer->books;
     if (!c->call)
         return;
     if (c->state == ANSWER_ASKED)
-        accounting_response(books, c->call, NULL, c->status ? c->status : 500, NULL);
+        book_refusal(c);
     else
         accounting_ended(books, c->call,
                          why == ANSWER_BY_CALLER ? SV("caller")
@@ -167,8 +177,11 @@ static void say(struct answer_call *c, struct stxn *t, uint16_t status, sv reaso
         .status = status, .reason = reason, .to_tag = c->local_tag, .headers = headers};
     enum err rc = stxn_reply(t, &r);
     (void)rc; /* his transaction ends by itself */
-    if (c->state == ANSWER_ASKED)
-        c->status = status;
+    if (c->state != ANSWER_ASKED)
+        return;
+    c->status = status;
+    c->reason = reason;
+    c->warning = sv_starts(headers, SV("Warning: ")) ? headers : SV_NONE;
 }
 
 static void leave_invite(struct answer_call *c)

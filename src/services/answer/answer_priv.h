@@ -20,6 +20,7 @@ struct answer_call {
     void *arg;
     enum answer_state state;
     uint16_t status;     /* of the INVITE's refusal */
+    sv reason, warning;  /* likewise, until the books have it; as for sip_put_said */
     struct call *call;   /* in the books; NULL: not there */
     unsigned busy;       /* calls into it on the stack: it is freed by the last */
     bool hangup;         /* as soon as the ACK is here */

@@ -13,6 +13,7 @@
  * needs: it loses a Via, and gains at most other branches' challenges. */
 enum { OC_MAX = 1024, OC_ROOM = 96 };
 enum { RESPONSE_ROOM = 64, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
+enum { SAID_MAX = 512 };
 enum { CHALLENGES_ROOM = CHALLENGES_MAX + 2 * CHALLENGE_LINES_MAX };
 
 static const struct stxn_handler server_handler;
@@ -145,11 +146,26 @@ struct block *upstream_write(struct proxy *p, const struct upstream *u, struct r
     return out;
 }
 
+/* Who watches hears of a response that went up. */
+static void tell(struct context *c, struct rx *rx, uint16_t status, sv reason, sv warning,
+                 const struct dest *via)
+{
+    char mem[SAID_MAX];
+    struct buf said;
+    if (!c->watch || !c->watch->on_response)
+        return;
+    buf_init(&said, mem, sizeof(mem));
+    if (status >= 300)
+        sip_put_said(&said, status, reason, warning);
+    c->watch->on_response(c->watch_arg, rx, status, buf_sv(&said), via);
+}
+
 /* A response of a branch goes upstream (§16.7 steps 3, 8, 9). */
 static void forward_response(struct context *c, struct branch *b, struct rx *rx, uint16_t status,
                              struct sipedit *e)
 {
-    size_t more = c->bodies ? body_response(b, rx, status, e) : 0;
+    sv warning = SV_NONE;
+    size_t more = c->bodies ? body_response(b, rx, status, e, &warning) : 0;
     struct block *out = upstream_write(c->proxy, &c->up, rx, status, e, more);
     if (!out)
         return;
@@ -157,8 +173,9 @@ static void forward_response(struct context *c, struct branch *b, struct rx *rx,
     /* §16.7 step 5: a 2xx goes on even when the transaction has said something else or is gone. */
     if (rc == ERR_STATE && status / 100 == 2)
         rc = sip_send(c->proxy->sip, &c->up.dest, out, NULL);
-    if (rc == ERR_OK && c->watch && c->watch->on_response)
-        c->watch->on_response(c->watch_arg, rx, status, &b->dest);
+    if (rc == ERR_OK)
+        tell(c, rx, status, rx->msg.reason,
+             warning.n ? warning : sipmsg_value(&rx->msg, SIP_H_WARNING), &b->dest);
     block_unref(out);
 }
 
@@ -183,10 +200,9 @@ static void answer(struct context *c, uint16_t status, sv reason, sv headers)
         buf_str(&b, " \"SIPS Not Allowed\"\r\n");
         r.headers = b.rc ? SV_NONE : buf_sv(&b);
     }
-    if (stxn_reply(c->server, &r) != ERR_OK)
-        return;
-    if (c->watch && c->watch->on_response)
-        c->watch->on_response(c->watch_arg, NULL, status, NULL);
+    if (stxn_reply(c->server, &r) == ERR_OK)
+        tell(c, NULL, status, reason, sv_starts(r.headers, SV("Warning: ")) ? r.headers : SV_NONE,
+             NULL);
 }
 
 /* §16.7 step 7: a 401 or 407 goes up with the challenges of all branches, as far as they fit:
@@ -547,7 +563,7 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
     if (!c || c->step.n == 0 || !copied) {
         struct sip_reply reply = {.status = 503, .headers = SV("Retry-After: 5\r\n")};
         if (stxn_reply(r->server, &reply) == ERR_OK && r->watch && r->watch->on_response)
-            r->watch->on_response(r->watch_arg, NULL, 503, NULL);
+            r->watch->on_response(r->watch_arg, NULL, 503, sv_of(sip_reason(503)), NULL);
         if (c) {
             context_free(c);
             return;

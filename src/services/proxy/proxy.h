@@ -60,8 +60,8 @@ struct proxy_target {
  * of the worker. */
 struct proxy_watch {
     /* A response goes upstream (1xx but 100, and the final one; each forked 2xx). rx NULL: made
-     * here. via: how its sender is reached. */
-    void (*on_response)(void *arg, struct rx *rx, uint16_t status, const struct dest *via);
+     * here. via: how its sender is reached. said: of one from 300 on, as sip_put_said has it. */
+    void (*on_response)(void *arg, struct rx *rx, uint16_t status, sv said, const struct dest *via);
     /* A branch was redirected (300 to 302 with contacts): may it be followed, and where to? Answer,
      * now or later, with proxy_redirected, once and always, even when the context has ended in the
      * meantime. NULL: redirections go upstream. */

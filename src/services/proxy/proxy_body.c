@@ -161,17 +161,16 @@ bool body_fits(struct branch *b, struct rx *rx, const struct judged **ret_told)
     return told->act != PROXY_BODY_REFUSE;
 }
 
-static size_t add_warning(const struct branch *b, struct sipedit *e,
-                          const struct proxy_body_new *why)
+static size_t add_warning(struct sipedit *e, sv line)
 {
-    sv line = warning_line(b->ctx, why);
     if (!line.n)
         return 0;
     sipedit_line_last(e, sv_sub(line, 0, line.n - 2)); /* without CRLF */
     return line.n;
 }
 
-size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e)
+size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e,
+                     sv *ret_warning)
 {
     struct judged now;
     const struct judged *told = b->judged ? b->judged : &now;
@@ -182,8 +181,11 @@ size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct si
         judge(b, rx, status, &now);
     to = told->to;
     x.was = told->was;
+    *ret_warning = SV_NONE;
+    if (told->act == PROXY_BODY_PASS && status >= 300)
+        *ret_warning = warning_line(b->ctx, &to);
     if (told->act == PROXY_BODY_PASS)
-        return status >= 300 ? add_warning(b, e, &to) : 0;
+        return add_warning(e, *ret_warning);
     if (told->act == PROXY_BODY_REFUSE || to.description.n > PROXY_DESCRIPTION_MAX)
         to.description = SV_NONE;
     if (!x.was.text.p && x.was.why && to.description.n == 0)

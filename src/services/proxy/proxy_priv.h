@@ -202,8 +202,10 @@ bool body_again(struct branch *b, const struct rx *rx);
 bool body_fits(struct branch *b, struct rx *rx, const struct judged **ret_told);
 /* What the caller hears if b is the best. */
 void body_refused(struct branch *b, const struct proxy_body_new *why);
-/* Asks about a response of b, unless that was done; what it gains at most. */
-size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e);
+/* Asks about a response of b, unless that was done; what it gains at most.
+ *   ret_warning  the line that is among it; SV_NONE: none */
+size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e,
+                     sv *ret_warning);
 /* What stands for description in m. False: there is none to be exchanged, nor room for one. */
 bool body_exchange(struct exchange *x, const struct sipmsg *m, sv description);
 /* x into what leaves. */

@@ -245,10 +245,10 @@ static void on_announce(void *arg, struct answer_call *call, const struct settin
 static const struct routing_media announcing = {.on_call = on_announce};
 
 /* A relayed call that we ended: the anchor has said BYE to both. */
-static void on_ended(void *arg, sv call_id, sv caller_tag, sv callee_tag, sv ended_by)
+static void on_ended(void *arg, sv call_id, sv caller_tag, sv callee_tag, sv ended_by, sv why)
 {
     struct routing *r = arg;
-    accounting_ended_dialog(r->accounting, call_id, caller_tag, callee_tag, ended_by);
+    accounting_ended_dialog(r->accounting, call_id, caller_tag, callee_tag, ended_by, why);
 }
 
 static void put_figures(struct routing *r, const struct call_view *c, bool live, struct buf *b)

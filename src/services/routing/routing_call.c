@@ -37,11 +37,11 @@ bool routing_aor(struct arena *a, sv user, sv domain, sv *ret_aor)
 
 /* ---- what becomes of it ---- */
 
-static void on_response(void *arg, struct rx *rx, uint16_t status, const struct dest *via)
+static void on_response(void *arg, struct rx *rx, uint16_t status, sv said, const struct dest *via)
 {
     struct watched *w = arg;
     if (w->call)
-        accounting_response(w->r->accounting, w->call, rx, status, via);
+        accounting_response(w->r->accounting, w->call, rx, status, said, via);
 }
 
 static void on_redirect(void *arg, struct proxy_redirect *redirect, const struct proxy_target *t,
@@ -232,10 +232,12 @@ struct inside {
     bool leads; /* to the other end: what comes back is that one's word */
 };
 
-static void on_inside_response(void *arg, struct rx *rx, uint16_t status, const struct dest *via)
+static void on_inside_response(void *arg, struct rx *rx, uint16_t status, sv said,
+                               const struct dest *via)
 {
     const struct inside *in = arg;
     unsigned leg;
+    (void)said;
     if (!rx || status / 100 != 2 || !in->leads || in->rx->msg.method == SIP_BYE)
         return;
     struct call *call = accounting_find(in->r->accounting, in->rx, &leg);

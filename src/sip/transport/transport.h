@@ -267,6 +267,10 @@ MUST_USE enum err sip_flow_for(struct sip *s, const struct dest *d, struct flow 
 void sip_put_hostport(struct sip *s, struct buf *b, const struct flow *f);
 /* A whole line: RFC 3261 §20.43. text: without quotes; what cannot stand in a quoted string becomes a blank. */
 void sip_put_warning(struct sip *s, struct buf *b, const struct flow *f, uint16_t code, sv text);
+/* What a response says to people: its reason phrase (SV_NONE: the usual one) and, behind ": ", the text of the first
+ * Warning.
+ *   warning  a Warning's value or whole line; SV_NONE: none */
+void sip_put_said(struct buf *b, uint16_t status, sv reason, sv warning);
 /* "SIP/2.0/UDP host:port;branch=z9hG4bK" for a request on f: behind it stands the mark. */
 void sip_put_via_start(struct sip *s, struct buf *b, const struct flow *f);
 /* "SIP/2.0/UDP host:port;branch=z9hG4bK<mark><suffix>;rport" for a request on f from this home.

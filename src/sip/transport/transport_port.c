@@ -356,6 +356,18 @@ void sip_put_warning(struct sip *s, struct buf *b, const struct flow *f, uint16_
     buf_str(b, "\"\r\n");
 }
 
+void sip_put_said(struct buf *b, uint16_t status, sv reason, sv warning)
+{
+    buf_put(b, sv_present(reason) ? reason : sv_of(sip_reason(status)));
+    size_t at = sv_chr(warning, '"') + 1;
+    if (at < warning.n)
+        buf_str(b, ": ");
+    for (; at < warning.n && warning.p[at] != '"'; at++) {
+        at += warning.p[at] == '\\' && at + 1 < warning.n;
+        buf_char(b, warning.p[at]);
+    }
+}
+
 void sip_put_via_start(struct sip *s, struct buf *b, const struct flow *f)
 {
     const struct sip_port *p = &s->port[f->listener];

@@ -29,6 +29,8 @@ static const char *const migrations[] = {
     "PRAGMA user_version = 1;",
     "ALTER TABLE record ADD COLUMN media TEXT NOT NULL DEFAULT '';"
     "PRAGMA user_version = 2;",
+    "ALTER TABLE record ADD COLUMN reason TEXT NOT NULL DEFAULT '';"
+    "PRAGMA user_version = 3;",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 

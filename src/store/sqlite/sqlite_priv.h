@@ -19,13 +19,13 @@ enum { SQLITE_TEXT_MAX = 1024, SQLITE_KEY_MAX = 2 * SQLITE_TEXT_MAX + 1 };
 /* A call record, and SQLITE_RECORDS of them in one statement: two thirds of the work. */
 #define SQLITE_RECORD_ADD                                                                     \
     "INSERT INTO record (call_id, from_uri, to_uri, caller, callee, began, answered, ended, " \
-    "status, ended_by, agent, media) VALUES "
-#define SQLITE_RECORD_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "status, ended_by, reason, agent, media) VALUES "
+#define SQLITE_RECORD_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 #define SQLITE_RECORD_ROWS4 \
     SQLITE_RECORD_ROW "," SQLITE_RECORD_ROW "," SQLITE_RECORD_ROW "," SQLITE_RECORD_ROW
 #define SQLITE_RECORD_ROWS \
     SQLITE_RECORD_ROWS4 "," SQLITE_RECORD_ROWS4 "," SQLITE_RECORD_ROWS4 "," SQLITE_RECORD_ROWS4
-enum { SQLITE_RECORDS = 16, SQLITE_RECORD_VALUES = 12 };
+enum { SQLITE_RECORDS = 16, SQLITE_RECORD_VALUES = 13 };
 
 /* Every statement: X(name, text). Values are bound, never printed into the text. (D26) */
 #define SQLITE_STATEMENT_LIST(X)                                                                  \

@@ -4,7 +4,7 @@
  * enough for one transaction. What could not be written stays at the head of the queue. */
 #include "sqlite/sqlite_priv.h"
 
-enum { BATCH = 500, PENDING_MAX = 50000, PRUNE_AT_ONCE = 1000, TEXTS = 8 };
+enum { BATCH = 500, PENDING_MAX = 50000, PRUNE_AT_ONCE = 1000, TEXTS = 9 };
 
 static const usec write_every = USEC_S, prune_first = 10 * USEC_S;
 
@@ -38,8 +38,9 @@ static void bind(struct sqlite *d, enum sqlite_statement s, size_t n, const stru
     sqlite_bind_int(d, s, at + 8, r->end);
     sqlite_bind_int(d, s, at + 9, r->status);
     sqlite_bind_sv(d, s, at + 10, r->ended_by);
-    sqlite_bind_sv(d, s, at + 11, r->agent);
-    sqlite_bind_sv(d, s, at + 12, r->media);
+    sqlite_bind_sv(d, s, at + 11, r->reason);
+    sqlite_bind_sv(d, s, at + 12, r->agent);
+    sqlite_bind_sv(d, s, at + 13, r->media);
 }
 
 static enum err insert(struct sqlite *d, struct link *batch, size_t n)
@@ -191,8 +192,8 @@ static sv copy(char **at, sv text)
 
 static struct record *record_new(const struct call_record *r)
 {
-    sv texts[TEXTS] = {r->call_id, r->from,     r->to,    r->caller,
-                       r->callee,  r->ended_by, r->agent, {"", 0}};
+    sv texts[TEXTS] = {r->call_id,  r->from,   r->to,    r->caller, r->callee,
+                       r->ended_by, r->reason, r->agent, {"", 0}};
     size_t n = 0;
     if (r->media.n <= SQLITE_MEDIA_MAX) /* a part of it would be nothing */
         texts[TEXTS - 1] = r->media;
@@ -216,8 +217,9 @@ static struct record *record_new(const struct call_record *r)
     e->r.caller = texts[3];
     e->r.callee = texts[4];
     e->r.ended_by = texts[5];
-    e->r.agent = texts[6];
-    e->r.media = texts[7];
+    e->r.reason = texts[6];
+    e->r.agent = texts[7];
+    e->r.media = texts[8];
     return e;
 }
 

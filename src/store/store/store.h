@@ -109,6 +109,7 @@ struct call_record {
     usec start, answer, end;              /* wall; answer 0: never */
     uint16_t status;                      /* final status of the INVITE */
     sv ended_by; /* "caller", "callee", "media" (it failed), "stop" (of the server), "lost", "" */
+    sv reason;   /* why it was refused, or ended by us, in words; empty */
     sv agent;
     sv media; /* how its media went, JSON; empty: it never stood */
 };

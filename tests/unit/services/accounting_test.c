@@ -71,7 +71,7 @@ static void answer(struct rig *r, struct accounting *a, struct call *c, unsigned
     snprintf(start, sizeof(start), "SIP/2.0 %u X", status);
     accounting_response(
         a, c, make(r, &o, BOB, start, "192.0.2.1", "a1", tag, call_id, "1 INVITE", contact),
-        (uint16_t)status, &via);
+        (uint16_t)status, status >= 300 ? SV("No: why") : SV(""), &via);
     drop(&o);
 }
 
@@ -126,7 +126,7 @@ static void test_leg_moves(void **state)
     accounting_response(a, c,
                         make(r, &o, DESK, "SIP/2.0 183 X", "192.0.2.1", "a1", "b1", "moves",
                              "1 INVITE", "sip:bob@192.0.2.12:5070"),
-                        183, &by_flow);
+                        183, SV(""), &by_flow);
     drop(&o);
     assert_int_equal(accounting_leg(c, 1).dest->flow.transport, SIP_T_UDP);
     assert_true(addr_equal(&accounting_leg(c, 1).dest->flow.remote, &r->peer[DESK].addr));
@@ -199,20 +199,25 @@ static void test_unanswered(void **state)
     struct accounting *a = accounting(r, 10);
     static const struct {
         unsigned provisional, final;
-        const char *by;
-    } table[] = {{0, 404, ""}, {180, 486, ""}, {180, 487, "caller"}, {0, 0, ""}};
+        const char *by, *reason;
+    } table[] = {{0, 404, "", "Not Found"},
+                 {180, 486, "", "Busy"},
+                 {180, 487, "caller", "Given Up"},
+                 {0, 0, "", ""}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct call *c = begin(r, a, "x");
         if (table[i].provisional)
             answer(r, a, c, table[i].provisional, "b1", "x", B_AT);
         if (table[i].final)
-            accounting_response(a, c, NULL, (uint16_t)table[i].final, NULL); /* made here */
+            accounting_response(a, c, NULL, (uint16_t)table[i].final, sv_of(table[i].reason),
+                                NULL); /* made here */
         accounting_setup_gone(a, c);
         assert_int_equal(accounting_count(a), 0);
         assert_int_equal(r->dir.records, i + 1);
         assert_int_equal(r->dir.last.status, table[i].final);
         assert_int_equal(r->dir.last.answer, 0);
         assert_string_equal(r->dir.ended_by, table[i].by);
+        assert_string_equal(r->dir.reason, table[i].reason);
     }
     assert_int_equal(accounting_bytes(a), 0);
     accounting_free(a);

@@ -48,6 +48,8 @@ static void ended(struct media_rig *m, const char *reason, const char *cseq_alic
     assert_int_equal(ports_taken(m->r->ports), 0);
     assert_int_equal(m->r->dir.records, 1);
     assert_string_equal(m->r->dir.ended_by, "media");
+    has(reason, m->r->dir.reason);
+    assert_true(m->r->dir.reason[0]);
     rig_quiet(m->r);
     assert_int_equal(anchor_count(m->anchor), 0);
     assert_int_equal(accounting_count(routing_accounting(m->r->routing)), 0);
@@ -257,6 +259,10 @@ static void without_a_common_codec_there_is_no_call(void **state)
     assert_int_equal(heard(m->r, BOB, "ACK"), acks + 1);
     assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 0);
     assert_int_equal(m->r->dir.records, 1);
+    assert_int_equal(m->r->dir.last.status, 488);
+    has(m->r->dir.reason, "Not Acceptable Here: ");
+    has(m->r->dir.reason, "PCMA");
+    assert_null(strchr(m->r->dir.reason, '"'));
     gone(m);
 }
 
@@ -287,6 +293,30 @@ static void an_early_answer_will_do(void **state)
     say(m->r, BOB, reply(rq, 200, "b", BOB_IS));
     snprintf(ok, sizeof(ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
     hang_up(m, "f4", ok);
+}
+
+/* Whose words they are that the caller hears: the phone's, or ours. */
+static void a_record_says_why_a_call_was_refused(void **state)
+{
+    struct media_rig *m = *state;
+    invite(m, "y1", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB,
+        reply(find_raw(m->r, BOB, "INVITE"), 486, "b",
+              "Warning: 399 b.example.net \"at the \\\"lake\\\"\", 399 x \"more\"\r\n"));
+    assert_int_equal(m->r->dir.last.status, 486);
+    assert_string_equal(m->r->dir.reason, "Busy Here: at the \"lake\"");
+    m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
+    invite(m, "y2", sdp("192.0.2.11", "0", ""));
+    char told[MESSAGE];
+    snprintf(told, sizeof(told), "%s", find_raw(m->r, ALICE, "SIP/2.0 488 "));
+    assert_int_equal(m->r->dir.last.status, 488);
+    has(m->r->dir.reason, "Not Acceptable Here: ");
+    has(value(told, "Warning"), m->r->dir.reason + strlen("Not Acceptable Here: "));
+    m->r->set->media.srtp = MEDIA_SRTP_PREFER;
+    invite(m, "y3", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 404, "b", ""));
+    assert_string_equal(m->r->dir.reason, "Not Found");
+    gone(m);
 }
 
 /* An offer in a 200 that cannot be passed on is declined in the ACK (RFC 3261 §13.2.2.4). */
@@ -447,6 +477,7 @@ static void when_the_server_ends_both_hear_bye(void **state)
     has(bob, "\r\nCSeq: 2 BYE\r\n");
     assert_int_equal(r->dir.records, 1);
     assert_string_equal(r->dir.ended_by, "stop");
+    assert_string_equal(r->dir.reason, "the server ends");
     assert_int_equal(r->dir.last.status, 200);
     has(r->dir.media, "\"media\": \"relay\"");
     has(r->dir.media, "\"packets\": 1");
@@ -544,6 +575,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_offer_in_a_200_is_declined, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reinvite_without_a_common_codec_ends_the_call, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_record_says_why_a_call_was_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(for_one_call_there_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_later_offer_may_not_fit, setup, teardown),
         cmocka_unit_test_setup_teardown(when_the_server_ends_both_hear_bye, setup, teardown),

@@ -308,6 +308,7 @@ static void test_rejected(void **state)
                         "304 h \"none\"");
     assert_int_equal(d->why, ANSWER_BY_US);
     assert_int_equal(r->dir.last.status, 488);
+    assert_string_equal(r->dir.reason, "No Codec: none");
     invite(d, "later", CONTACT);
     answer_end(d->call);
     rig_run(r, 20 * USEC_MS);

@@ -25,12 +25,13 @@ struct bench {
     struct flow token;
 };
 
-static void bench_response(void *arg, struct rx *rx, uint16_t status, const struct dest *via)
+static void bench_response(void *arg, struct rx *rx, uint16_t status, sv said,
+                           const struct dest *via)
 {
     struct bench *b = arg;
     (void)rx;
-    (void)status;
     (void)via;
+    assert_true(said.n > 0 ? status >= 300 : status < 300);
     b->responses++;
 }
 static void bench_redirect(void *arg, struct proxy_redirect *redirect, const struct proxy_target *t,

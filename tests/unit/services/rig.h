@@ -37,7 +37,7 @@ struct directory {
     unsigned asked; /* look-ups so far */
     unsigned records;
     struct call_record last; /* its texts are gone but these: */
-    char ended_by[16], caller[64], media[4100];
+    char ended_by[16], reason[512], caller[64], media[4100];
 };
 
 struct rig {
@@ -104,6 +104,7 @@ static void dir_record(struct store_directory *d, struct loop *l, const struct c
     dir->records++;
     dir->last = *r;
     snprintf(dir->ended_by, sizeof(dir->ended_by), SV_FMT, SV_ARG(r->ended_by));
+    snprintf(dir->reason, sizeof(dir->reason), SV_FMT, SV_ARG(r->reason));
     snprintf(dir->caller, sizeof(dir->caller), SV_FMT, SV_ARG(r->caller));
     snprintf(dir->media, sizeof(dir->media), SV_FMT, SV_ARG(r->media));
 }

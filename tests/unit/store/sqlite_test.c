@@ -452,6 +452,7 @@ static void record(struct world *w, unsigned worker, usec start, const char *age
         .end = start + 2 * USEC_S,
         .status = 200,
         .ended_by = SV("caller"),
+        .reason = SV("Busy Here: out"),
         .agent = sv_of(agent),
         .media = start == 1000 ? SV("{\"media\": \"direct\"}") : SV(""),
     };
@@ -472,6 +473,7 @@ static void records_are_written_within_a_second_or_at_close(void **state)
                                "began = 1000 AND answered = 1001000 AND ended = 2001000 AND "
                                "media = '{\"media\": \"direct\"}' AND "
                                "status = 200 AND ended_by = 'caller' AND call_id = 'call-0' AND "
+                               "reason = 'Busy Here: out' AND "
                                "from_uri = 'sip:alice@example.com' AND "
                                "to_uri = 'sip:bob@example.com' AND "
                                "caller = 'alice@example.com' AND callee = 'bob@example.com'"),
@@ -488,6 +490,7 @@ static void records_are_written_within_a_second_or_at_close(void **state)
                                "answered = 1001000 AND ended = 2001000 AND status = 200 AND "
                                "media = '{\"media\": \"direct\"}' AND "
                                "ended_by = 'caller' AND from_uri = 'sip:alice@example.com' AND "
+                               "reason = 'Busy Here: out' AND "
                                "to_uri = 'sip:bob@example.com' AND caller = 'alice@example.com' "
                                "AND callee = 'bob@example.com' AND call_id LIKE 'call-%'"),
                      1202);
@@ -578,7 +581,7 @@ static void files_that_are_not_ours_are_left_alone(void **state)
     query(&w, "PRAGMA user_version = 99");
     assert_int_equal(try_open(&w), ERR_UNSUPPORTED);
     assert_int_equal(query(&w, "SELECT count(*) FROM account"), 1);
-    query(&w, "PRAGMA user_version = 2");
+    query(&w, "PRAGMA user_version = 3");
     query(&w, "UPDATE account SET md5 = x'0102'");
     assert_int_equal(try_open(&w), ERR_CORRUPT);
     FILE *f = fopen(w.path, "w");
@@ -601,12 +604,15 @@ static void a_file_of_before_is_brought_up(void **state)
     record(&w, 0, 1000, "");
     world_close(&w);
     query(&w, "ALTER TABLE record DROP COLUMN media");
+    query(&w, "ALTER TABLE record DROP COLUMN reason");
     query(&w, "PRAGMA user_version = 1");
     world_again(&w);
     record(&w, 0, 1000, "");
     world_close(&w);
     assert_int_equal(query(&w, "SELECT count(*) FROM record WHERE media = ''"), 1);
     assert_int_equal(query(&w, "SELECT count(*) FROM record WHERE media <> ''"), 1);
+    assert_int_equal(query(&w, "SELECT count(*) FROM record WHERE reason = ''"), 1);
+    assert_int_equal(query(&w, "SELECT count(*) FROM record WHERE reason <> ''"), 1);
     world_end(&w);
 }
 

@@ -61,7 +61,7 @@ static void forward(struct media_world *w, struct rx *rx, const struct proxy_rou
         q.watch = &watch;
         q.watch_arg = in;
     }
-    q.bodies_arg = anchor_passage(w->anchor, rx, w->set);
+    q.bodies_arg = anchor_passage(w->anchor, rx, w->set, SV_NONE);
     q.bodies = q.bodies_arg ? &anchor_bodies : NULL;
     proxy_forward(w->proxy, &q);
 }

@@ -331,6 +331,7 @@ static void media(struct settings *s, const struct config_value *v)
     m->silence = v[CONFIG_K_MEDIA_SILENCE].n;
     m->dscp = (uint8_t)v[CONFIG_K_MEDIA_DSCP].n;
     m->bandwidth = (uint64_t)v[CONFIG_K_MEDIA_BANDWIDTH].n;
+    m->quota = (unsigned)v[CONFIG_K_MEDIA_QUOTA].n;
 }
 
 static void scalars(struct config_reader *r)

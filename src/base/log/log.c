@@ -207,3 +207,17 @@ void log_emit(enum log_level level, const char *module, const char *event,
     else
         line_write(buf_sv(&b));
 }
+
+bool log_may(struct log_brake *b, usec now)
+{
+    if (now - b->second >= USEC_S) {
+        b->second = now;
+        b->lines = 0;
+    }
+    if (b->lines == LOG_BRAKE_LINES) {
+        b->left_out++;
+        return false;
+    }
+    b->lines++;
+    return true;
+}

@@ -37,6 +37,15 @@ void log_emit(enum log_level level, const char *module, const char *event,
 void log_sink(void (*fn)(sv line, void *arg), void *arg);
 MUST_USE enum err log_level_parse(sv text, enum log_level *ret_level);
 
+/* Lines of one kind in this second, and those that were not written (D25). */
+struct log_brake {
+    usec second;
+    unsigned lines, left_out;
+};
+enum { LOG_BRAKE_LINES = 10 }; /* a second */
+/* One more may be written; the caller says left_out in it and sets it to 0. */
+bool log_may(struct log_brake *b, usec now);
+
 #define LOG_AT(level, module, event, ...)                                                        \
     do {                                                                                         \
         if (log_enabled((module), (level))) {                                                    \

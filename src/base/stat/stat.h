@@ -95,6 +95,7 @@ struct stats {
     X(MEDIA_PORTS, "media_ports")               \
     X(MEDIA_SESSIONS, "media_sessions")         \
     X(MEDIA_BANDWIDTH, "media_bandwidth")       \
+    X(MEDIA_QUOTA, "media_quota")               \
     X(CONTROL, "control")                       \
     X(DTLS, "dtls")
 enum stat_limit {

@@ -67,15 +67,20 @@ static void close_transport(struct transport **t)
         return;
     session_keys_done(*t);
     relay_close(&(*t)->relay);
+    session_give_ports((*t)->session);
     MEM_GIVE(*t);
     *t = NULL;
 }
 
 enum err session_open_transport(struct session *s, unsigned side, unsigned line, uint16_t port)
 {
+    if (!session_take_ports(s))
+        return ERR_DENIED;
     struct transport *t = MEM_TAKE(struct transport);
-    if (!t)
+    if (!t) {
+        session_give_ports(s);
         return ERR_NOMEM;
+    }
     t->session = s;
     t->side = (uint8_t)side;
     t->line = (uint8_t)line;
@@ -87,6 +92,7 @@ enum err session_open_transport(struct session *s, unsigned side, unsigned line,
         (port ? relay_open_at : relay_open)(s->all->relay, &local, &session_packets, t, &t->relay);
     if (rc) {
         MEM_GIVE(t);
+        session_give_ports(s);
         return rc;
     }
     s->transport[side][line] = t;

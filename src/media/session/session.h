@@ -11,7 +11,8 @@
  *         A session may have one side alone: then what comes from it goes back to it (an echo).
  * Life    until session_end. Media flows only between session_apply and session_end.
  * Limits  OFFER_MEDIA_MAX streams; session_config.most sessions of a worker (STAT_LIMIT_MEDIA_SESSIONS); ports (relay.h);
- *         session_config.bandwidth of what sessions reserve (STAT_LIMIT_MEDIA_BANDWIDTH).
+ *         session_config.bandwidth of what sessions reserve (STAT_LIMIT_MEDIA_BANDWIDTH);
+ *         session_config.quota ports of one payer (STAT_LIMIT_MEDIA_QUOTA).
  * Threads the loop's. Handlers come in turns, never from within a call. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
@@ -28,7 +29,10 @@ struct session_config {
     usec silence;       /* media.silence; 0: SESSION_SILENT is never told */
     size_t most;        /* sessions; 0: what the ports allow */
     uint64_t bandwidth; /* bits a second that sessions of all workers may reserve; 0: no cap */
+    /* ports that sessions of one payer may have, of all workers; 0: a quarter, but SESSION_QUOTA_LEAST at least */
+    unsigned quota;
 };
+enum { SESSION_QUOTA_LEAST = 64 };
 /* What the workers of a process have in common: ports (borrowed), our DTLS certificate, what is reserved. Errors: ERR_NOMEM, ERR_IO. */
 MUST_USE enum err session_shared_new(struct ports *ports, struct session_shared **ret_shared);
 /* False: with this OpenSSL there is no DTLS-SRTP (dtls.h), and none is offered. */
@@ -82,7 +86,13 @@ struct session_handler {
 MUST_USE enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
                               unsigned lines, const struct session_handler *h, void *arg,
                               struct session_id *ret_id);
-/* There are so many m= lines now. Errors: as session_new, ERR_NOTFOUND, ERR_TOOBIG. */
+/* Its ports, those that it has and those to come, count for this payer from now on (session_payer). Errors: ERR_NOTFOUND;
+ * ERR_DENIED: over the quota: as it was. */
+MUST_USE enum err session_pay(struct sessions *m, struct session_id id, uint32_t payer);
+/* Who pays in this account's name; 0, nobody, for an empty one. One in SESSION_PAYERS accounts shares with another. */
+enum { SESSION_PAYERS = 16384 };
+uint32_t session_payer(const struct sessions *m, sv account);
+/* There are so many m= lines now. Errors: as session_new, ERR_NOTFOUND, ERR_TOOBIG; ERR_DENIED: over its payer's quota. */
 MUST_USE enum err session_lines(struct sessions *m, struct session_id id, unsigned lines);
 /* It may take so many bits a second (offer_bandwidth) from now on, until session_end; none at first. Less is always given,
  * a session that was restored keeps what it had. Nobody is cut off who takes more.

@@ -221,7 +221,9 @@ enum err session_shared_new(struct ports *ports, struct session_shared **ret_sha
     if (!s)
         return ERR_NOMEM;
     s->ports = ports;
-    enum err rc = dtls_shared_new(&c, &s->dtls);
+    enum err rc = crypto_random(s->payer_key, sizeof(s->payer_key));
+    if (!rc)
+        rc = dtls_shared_new(&c, &s->dtls);
     if (rc && rc != ERR_UNSUPPORTED) {
         mem_free(s);
         return rc;

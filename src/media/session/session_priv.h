@@ -11,10 +11,12 @@
  *   session_end.c     sessions of one side
  *   session_coder.c   payloads that change on their way, and keys
  *   session_bandwidth.c  what it may take
+ *   session_quota.c   what sessions of one account may take
  *   session_form.c    a session in octets */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
 #include <stdatomic.h>
+#include "crypto/crypto.h"
 #include "dtls/dtls.h"
 #include "ice/ice_lite.h"
 #include "quality/quality_leg.h"
@@ -33,6 +35,8 @@ struct session_shared {
     struct ports *ports;
     struct dtls_shared *dtls;
     _Atomic uint64_t reserved; /* bits a second */
+    uint8_t payer_key[SIPHASH_KEY];
+    _Atomic uint32_t held[SESSION_PAYERS]; /* ports of each payer */
 };
 
 struct slot {
@@ -178,6 +182,7 @@ struct session {
     bool alone;                /* of one side: see below */
     bool handed;               /* its last form is written: who reads that sends from then on */
     uint64_t reserved;         /* its part of what is reserved */
+    uint32_t payer;            /* for whom its ports count; 0: nobody */
     usec heard[SESSION_SIDES]; /* last packet of each side */
     struct session_id id;
     struct session_party party[SESSION_SIDES];
@@ -219,6 +224,11 @@ void session_free(struct session *s); /* has no id (any more) */
 /* ---- session_bandwidth.c ---- */
 /* It has so much reserved now. False: more than `most` would be; 0: no cap. */
 bool session_hold(struct session *s, uint64_t bits, uint64_t most);
+
+/* ---- session_quota.c ---- */
+/* Those of one transport more. False: its payer has as many as he may. */
+bool session_take_ports(struct session *s);
+void session_give_ports(struct session *s);
 
 /* ---- session_packet.c ---- */
 extern const struct relay_handler session_packets;

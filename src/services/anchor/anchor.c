@@ -85,6 +85,7 @@ static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
     anchor_digit_init(d);
     timer_init(&d->late, dialog_on_late, d);
     d->party[CALLER] = p->caller;
+    d->payer = p->payer;
     if (sipmsg_from(&rx->msg, &from) || sipmsg_call_id(&rx->msg, &call_id) ||
         text_set(&d->call_id, call_id) || text_set(&d->tag[CALLER], from->tag)) {
         dialog_release(d);
@@ -137,7 +138,8 @@ static void passage_free(struct anchor_passage *p)
     MEM_GIVE(p);
 }
 
-struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set)
+struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
+                                      sv caller)
 {
     const struct sip_addr *to;
     const struct sip_cseq *cseq;
@@ -164,6 +166,7 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
         return p;
     }
     party_of_sender(a, rx, &p->caller);
+    p->payer = session_payer(a->sessions, caller);
     return p;
 }
 
@@ -479,7 +482,8 @@ static struct session_config config_of(const struct settings *set)
     const struct settings_media *m = &set->media;
     return (struct session_config){.relay = {.latch = m->latch, .dscp = m->dscp},
                                    .silence = m->silence,
-                                   .bandwidth = m->bandwidth};
+                                   .bandwidth = m->bandwidth,
+                                   .quota = m->quota * SETTINGS_PORTS_OF_CALL};
 }
 
 enum err anchor_new(struct sip *s, struct session_shared *shared, struct settings *set,

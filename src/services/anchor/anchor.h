@@ -11,7 +11,7 @@
  * Life    a dialog's session ends when it is told that a BYE has ended the call, or when its branch fails. When nothing is heard for media.silence of who is
  *         meant to send, or a side's keys or its consent (RFC 7675) are gone and it stays silent, we end the call: BYE
  *         to both, with a Reason. So do calls that stand when the server ends (anchor_hang_up).
- * Limits  those of media (session.h); ANCHOR_TEXT_MAX octets of a description.
+ * Limits  those of media (session.h), a caller's own among them; ANCHOR_TEXT_MAX octets of a description.
  * Threads the home's worker. */
 #ifndef ANCHOR_ANCHOR_H
 #define ANCHOR_ANCHOR_H
@@ -47,8 +47,10 @@ size_t anchor_count(const struct anchor *a);
 
 /* A request goes to the proxy: what to give as proxy_request.bodies_arg, with anchor_bodies; NULL: nothing of it is ours
  * to look at. It ends with anchor_bodies' on_gone.
- *   set  the snapshot that the request goes by */
-struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set);
+ *   set     the snapshot that the request goes by
+ *   caller  the account that a new call's ports count for (media.quota); empty: none */
+struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
+                                      sv caller);
 extern const struct proxy_bodies anchor_bodies;
 /* A request within a dialog, any but ACK and CANCEL, before it goes on; txn: its transaction. True: it was for us (keys by
  * INFO), and txn is answered and let go of. */

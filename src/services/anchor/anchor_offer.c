@@ -50,6 +50,16 @@ static sv last_reason(const struct offer_reasons *why)
     return why->n > 0 ? why->line[why->n - 1] : SV("the session descriptions do not fit");
 }
 
+static void log_refused(const struct dialog *d, enum err rc, sv why)
+{
+    struct log_brake *b = &d->anchor->refusals;
+    if (!log_may(b, loop_now(d->anchor->loop)))
+        return;
+    LOG_INFO("anchor", "media.refused", F_SV("call", text_sv(&d->call_id)), F_ERR(rc),
+             F_SV("why", why), F_INT("left_out", b->left_out));
+    b->left_out = 0;
+}
+
 /* 488 with what was in the way (RFC 3261 §21.4.26), or what says that it is not the caller's fault. */
 static enum proxy_body refuse(const struct dialog *d, enum err rc, sv why, struct arena *out,
                               struct proxy_body_new *ret)
@@ -60,8 +70,7 @@ static enum proxy_body refuse(const struct dialog *d, enum err rc, sv why, struc
                                    .warning = rc == ERR_UNSUPPORTED ? 305 : 399};
     if (sv_dup(out, why, &ret->warning_text))
         ret->warning = 0;
-    LOG_INFO("anchor", "media.refused", F_SV("call", text_sv(&d->call_id)), F_ERR(rc),
-             F_SV("why", why));
+    log_refused(d, rc, why);
     return PROXY_BODY_REFUSE;
 }
 
@@ -91,8 +100,7 @@ void anchor_refused(const struct dialog *d, const struct settings *set, struct a
     if (b.rc || sv_dup(out, buf_sv(&b), &ret->warning_text))
         return;
     ret->warning = 399;
-    LOG_INFO("anchor", "media.refused", F_SV("call", text_sv(&d->call_id)),
-             F_SV("why", ret->warning_text));
+    log_refused(d, ERR_UNSUPPORTED, ret->warning_text);
 }
 
 /* RFC 3261 §20.43: 370 Insufficient bandwidth. */
@@ -103,6 +111,15 @@ static enum proxy_body refuse_bandwidth(const struct dialog *d, struct arena *ou
     ret->status = 488;
     if (ret->warning)
         ret->warning = 370;
+    return PROXY_BODY_REFUSE;
+}
+
+/* As much as his account may have he has. Not 503: the server is well, and another one of it would say the same. */
+static enum proxy_body refuse_quota(const struct dialog *d, struct arena *out,
+                                    struct proxy_body_new *ret)
+{
+    refuse(d, ERR_DENIED, SV("the caller's account has as many relayed calls as it may"), out, ret);
+    ret->status = 403;
     return PROXY_BODY_REFUSE;
 }
 
@@ -137,7 +154,8 @@ static enum err session_of(struct dialog *d)
         return ERR_OK;
     struct session_party party[SESSION_SIDES] = {d->party[CALLER].media, d->party[CALLEE].media};
     d->agreed = 0;
-    return session_new(d->anchor->sessions, party, 0, &handler, d, &d->session);
+    TRY(session_new(d->anchor->sessions, party, 0, &handler, d, &d->session));
+    return session_pay(d->anchor->sessions, d->session, d->payer);
 }
 
 /* As long as an offer waits for its answer either may hold, this or what was agreed on before (RFC 3264 §8). */
@@ -233,7 +251,6 @@ static enum err pass(struct dialog *d, const struct settings *set, unsigned from
     struct offer_policy p = anchor_policy(set);
     if (!ours)
         return ERR_NOMEM;
-    TRY(session_lines(d->anchor->sessions, d->session, offer->n));
     TRY(session_ours(d->anchor->sessions, d->session, !from, SESSION_NEXT, ours));
     ours->ice_wanted = d->party[!from].facts.ice;
     return offer_pass(offer, &p, d->party[!from].profile, ours, a, ret_text, why);
@@ -312,6 +329,12 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     rc = session_of(d);
     if (!rc && !fits(d, &r->offer))
         return refuse_bandwidth(d, out, ret);
+    if (!rc)
+        rc = session_lines(d->anchor->sessions, d->session, r->offer.n);
+    if (rc == ERR_DENIED) {
+        give_back(d);
+        return refuse_quota(d, out, ret);
+    }
     if (!rc)
         rc = pass(d, set, from, &r->offer, a, &passed, &why);
     log_reasons(d, "media.offer", &why);

@@ -13,6 +13,7 @@
 #include "anchor/anchor.h"
 #include "ds/hash.h"
 #include "dtmf/dtmf.h"
+#include "log/log.h"
 #include "within/within.h"
 
 /* Octets of our own. */
@@ -83,6 +84,7 @@ struct dialog {
     struct keys keys[SIDES];
     struct session_id session; /* generation 0: none (yet) */
     uint64_t agreed;           /* bits a second of what was agreed on last (offer_bandwidth) */
+    uint32_t payer;            /* for whom its ports count (session_payer) */
     bool direct;               /* decided: its media does not pass through us */
     bool relay;                /* it has to: directly the callee refused */
     struct reach reach[SIDES];
@@ -113,7 +115,7 @@ struct anchor_passage {
     struct dialog *dialog; /* it is inside of; NULL: an initial INVITE, each leg has its own */
     unsigned sender;       /* side of the dialog that it comes from */
     enum sip_method method;
-    uint32_t cseq;
+    uint32_t cseq, payer;
     bool offered;              /* the request has a description, which is an offer */
     struct exchange *exchange; /* of a request inside of a dialog: the one that it belongs to */
     struct key key;            /* INFO: that it says; digit 0: none */
@@ -127,6 +129,7 @@ struct anchor {
     struct hash dialogs;  /* by Call-ID */
     struct arena scratch; /* of one message's work */
     size_t count;
+    struct log_brake refusals; /* media.refused */
     anchor_ended_fn *ended;
     void *ended_arg;
 };

@@ -24,6 +24,7 @@ struct spoken {
     struct file_loading *loading; /* NULL: nothing is being read */
     bool play;
     bool narrow;          /* refused for bandwidth */
+    bool full;            /* refused for its account's quota */
     sv text;              /* our answer, until it is given; of our own memory */
     char file[PATH_TOLD]; /* for the log */
 };
@@ -55,11 +56,13 @@ static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
         return ERR_NOMEM;
     TRY(sdp_parse(offer, a, sdp, NULL));
     TRY(offer_read(sdp, a, read, NULL));
-    TRY(session_lines(m, x->session, read->n));
+    enum err rc = session_lines(m, x->session, read->n);
+    x->full = rc == ERR_DENIED;
+    TRY(rc);
     unsigned flags = session_restarts(m, x->session, SESSION_OFFERER, read) ? SESSION_RESTART : 0;
     TRY(session_ours(m, x->session, SESSION_OFFERER, SESSION_NEXT | flags, ours));
     TRY(offer_accept(read, &p, ours, a, ret_text, plan, why));
-    enum err rc = session_reserve(m, x->session, offer_bandwidth(read, plan));
+    rc = session_reserve(m, x->session, offer_bandwidth(read, plan));
     x->narrow = rc == ERR_BUSY;
     return rc ? rc : session_apply(m, x->session, SESSION_OFFERER, plan);
 }
@@ -69,7 +72,9 @@ static void refuse(struct spoken *x, enum err rc, const struct offer_reasons *wh
     bool ours = rc == ERR_NOMEM || (rc == ERR_BUSY && !x->narrow);
     LOG_INFO("announce", "call.refused", F_SV("call", answer_call_id(x->call)), F_ERR(rc),
              F_SV("why", why->n > 0 ? why->line[why->n - 1] : SV("")));
-    if (x->narrow)
+    if (x->full)
+        answer_refuse(x->call, 403, 399, SV("this account has as many relayed calls as it may"));
+    else if (x->narrow)
         answer_refuse(x->call, 488, 370, SV("Insufficient bandwidth"));
     else if (ours || why->n == 0)
         answer_reject(x->call, ours ? 503 : 488, SV_NONE, SV_NONE);
@@ -151,7 +156,9 @@ static enum err begin(struct spoken *x, const struct settings_target *what, stru
     struct session_party party[SESSION_SIDES] = {{.trusted = false}};
     sv text;
     anchor_sender(x->all->anchor, answer_rx(x->call), &party[SESSION_OFFERER]);
-    TRY(session_new(anchor_sessions(x->all->anchor), party, 1, &media_handler, x, &x->session));
+    struct sessions *m = anchor_sessions(x->all->anchor);
+    TRY(session_new(m, party, 1, &media_handler, x, &x->session));
+    TRY(session_pay(m, x->session, session_payer(m, answer_caller(x->call))));
     answer_session(x->call, x->session);
     if (!sv_present(answer_offer(x->call)))
         return ERR_UNSUPPORTED; /* DEVIATES: RFC 3261 §13.2.1 lets us make the offer */

@@ -4,9 +4,6 @@
 #include "log/log.h"
 #include "routing/routing_priv.h"
 
-/* Of one kind in a second. */
-enum { LOG_LINES = 10 };
-
 void routing_log(const struct rx *rx, uint16_t status, const char *why)
 {
     char mem[64];
@@ -20,24 +17,9 @@ void routing_log(const struct rx *rx, uint16_t status, const char *why)
               F_SV("uri", rx->msg.uri_text), F_SV("source", buf_sv(&b)));
 }
 
-bool routing_may_log(const struct routing *r, struct log_brake *brake)
-{
-    usec now = loop_now(r->loop);
-    if (now - brake->second >= USEC_S) {
-        brake->second = now;
-        brake->lines = 0;
-    }
-    if (brake->lines == LOG_LINES) {
-        brake->left_out++;
-        return false;
-    }
-    brake->lines++;
-    return true;
-}
-
 void routing_log_unreachable(struct routing *r, const struct proxy_target *t, enum err why)
 {
-    if (!routing_may_log(r, &r->unreachable))
+    if (!log_may(&r->unreachable, loop_now(r->loop)))
         return;
     LOG_WARN("routing", "target.unreachable", F_SV("uri", t->uri), F_ERR(why),
              F_INT("left_out", r->unreachable.left_out));

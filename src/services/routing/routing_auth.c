@@ -142,7 +142,7 @@ static void log_failure(struct pending *p, bool known)
     struct routing *r = p->r;
     char mem[64];
     struct buf b;
-    if (!routing_may_log(r, &r->failures))
+    if (!log_may(&r->failures, loop_now(r->loop)))
         return;
     buf_init(&b, mem, sizeof(mem));
     addr_print(&b, &p->rx->flow.remote);

@@ -21,18 +21,13 @@
 #include "location/location.h"
 #include "keepalive/keepalive.h"
 #include "locate/locate.h"
+#include "log/log.h"
 #include "overload/overload.h"
 #include "proxy/proxy.h"
 #include "push/push.h"
 #include "registrar/registrar.h"
 #include "routing/routing.h"
 #include "routing/routing_match.h"
-
-/* Lines of one kind in this second, and those that were not written (D25). */
-struct log_brake {
-    usec second;
-    unsigned lines, left_out;
-};
 
 struct routing {
     struct loop *loop;
@@ -133,8 +128,6 @@ struct pending {
 
 /* Why a request was answered here: at debug, for who asks why a phone gets what it gets. */
 void routing_log(const struct rx *rx, uint16_t status, const char *why);
-/* One more line may be written; the caller says brake->left_out in it and sets it to 0. */
-bool routing_may_log(const struct routing *r, struct log_brake *brake);
 /* A server of somebody else's could not be asked: for who wonders why calls fail. At most so many lines a
  * second (D25). */
 void routing_log_unreachable(struct routing *r, const struct proxy_target *t, enum err why);

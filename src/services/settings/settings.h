@@ -100,6 +100,7 @@ enum settings_media_mode { MEDIA_AUTO, MEDIA_ALWAYS, MEDIA_NEVER };
 enum settings_media_srtp { MEDIA_SRTP_NEVER, MEDIA_SRTP_PREFER, MEDIA_SRTP_REQUIRE };
 enum settings_codec { SETTINGS_OPUS, SETTINGS_G722, SETTINGS_PCMA, SETTINGS_PCMU, SETTINGS_CODECS };
 enum settings_dtmf { MEDIA_DTMF_AUTO, MEDIA_DTMF_RFC4733, MEDIA_DTMF_INFO, MEDIA_DTMF_INBAND };
+enum { SETTINGS_PORTS_OF_CALL = 4 }; /* with sound: RTP and RTCP on both sides */
 struct settings_media {
     uint16_t first_port, last_port;
     enum settings_media_mode mode;
@@ -112,6 +113,7 @@ struct settings_media {
     usec latch, silence; /* silence 0: never */
     uint8_t dscp;
     uint64_t bandwidth; /* bit/s; 0: no cap */
+    unsigned quota;     /* relayed calls of one account; 0: a quarter of what the ports hold */
 };
 
 struct settings_turn {

@@ -515,6 +515,62 @@ static void what_is_reserved_is_given_back(void **state)
     end();
 }
 
+/* Ports of one payer, in sessions of all workers. */
+static void nobody_has_all_the_ports(void **state)
+{
+    struct session_config c = config;
+    struct session_id other, third;
+    struct sessions *second;
+    struct addr lo = net_addr("127.0.0.1:0");
+    struct session_party party[SESSION_SIDES] = {{.local = lo}, {.local = lo}};
+    (void)state;
+    c.quota = 8;
+    begin(&c); /* one line: 4 ports */
+    uint32_t alice = session_payer(sessions, SV("alice@example.test"));
+    uint32_t bob = session_payer(sessions, SV("bob@example.test"));
+    assert_int_not_equal(alice, 0);
+    assert_int_equal(session_payer(sessions, SV_NONE), 0);
+    bob = bob == alice ? bob % SESSION_PAYERS + 1 : bob;
+    assert_int_equal(sessions_new(at, shared, &c, &second), ERR_OK);
+    assert_int_equal(session_new(second, party, 0, &events, NULL, &other), ERR_OK);
+    assert_int_equal(session_pay(sessions, id, alice), ERR_OK);
+    assert_int_equal(session_pay(second, other, alice), ERR_OK);
+    assert_int_equal(session_lines(second, other, 2), ERR_DENIED);
+    assert_int_equal(session_lines(second, other, 1), ERR_OK); /* what fits it has */
+    assert_int_equal(session_lines(sessions, id, 2), ERR_DENIED);
+    assert_int_equal(at->stats.refusals[STAT_LIMIT_MEDIA_QUOTA], 2);
+    /* another one's, and nobody's */
+    assert_int_equal(session_new(second, party, 3, &events, NULL, &third), ERR_OK);
+    assert_int_equal(session_pay(second, third, bob), ERR_DENIED);
+    session_end(second, third);
+    assert_int_equal(session_new(second, party, 2, &events, NULL, &third), ERR_OK);
+    assert_int_equal(session_pay(second, third, bob), ERR_OK);
+    assert_int_equal(session_lines(second, third, 3), ERR_DENIED);
+    /* what has ended is given back */
+    session_end(second, other);
+    assert_int_equal(session_lines(sessions, id, 2), ERR_OK);
+    session_end(second, third);
+    assert_int_equal(session_pay(sessions, id, bob), ERR_OK);
+    assert_int_equal(session_new(second, party, 2, &events, NULL, &third), ERR_OK);
+    assert_int_equal(session_pay(second, third, alice), ERR_OK);
+    /* no word of it: a quarter, but SESSION_QUOTA_LEAST */
+    c.quota = 0;
+    sessions_configure(second, &c);
+    unsigned most =
+        ports_count(ports) / 4 > SESSION_QUOTA_LEAST ? ports_count(ports) / 4 : SESSION_QUOTA_LEAST;
+    unsigned had = 8;
+    for (; had < 2 * most; had += 4) {
+        assert_int_equal(session_new(second, party, 0, &events, NULL, &other), ERR_OK);
+        assert_int_equal(session_pay(second, other, alice), ERR_OK);
+        if (session_lines(second, other, 1))
+            break;
+    }
+    assert_int_equal(had, most / 4 * 4);
+    assert_int_equal(session_pay(sessions, id, 0), ERR_OK);
+    sessions_free(second);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +588,7 @@ int main(void)
         cmocka_unit_test(silence_is_told),
         cmocka_unit_test(what_does_not_fit_changes_nothing),
         cmocka_unit_test(what_is_reserved_is_given_back),
+        cmocka_unit_test(nobody_has_all_the_ports),
     };
     if (crypto_start())
         return 1;

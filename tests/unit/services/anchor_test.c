@@ -287,6 +287,51 @@ static void who_refuses_everything_is_left_alone(void **state)
     assert_int_equal(anchor_count(m->anchor), 0);
 }
 
+/* As alice, who has proved it. */
+static void invite_as_alice(struct media_rig *m, const char *call, const char *body)
+{
+    char lines[MESSAGE];
+    invite(m, call, body);
+    snprintf(lines, sizeof(lines), "%s" CONTACT,
+             credentials(find_raw(m->r, ALICE, "SIP/2.0 407 "), "INVITE", "sip:bob@example.com",
+                         "alice", "secret", 1));
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, call, lines), body));
+}
+
+static void one_account_has_its_share_of_calls(void **state)
+{
+    struct media_rig *m = *state;
+    struct stats *stats = &m->r->group->loop[0]->stats;
+    char first[MESSAGE];
+    m->r->set->authenticate = SETTINGS_AUTH_ALL;
+    m->r->set->media.quota = 1;
+    anchor_settings(m->anchor, m->r->set);
+    invite_as_alice(m, "q1", sdp("192.0.2.11", "0", ""));
+    snprintf(first, sizeof(first), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    our_port(first);
+    invite_as_alice(m, "q2", sdp("192.0.2.11", "0", ""));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    const char *no = find_raw(m->r, ALICE, "SIP/2.0 403 ");
+    assert_non_null(strstr(no, "\r\nWarning: 399 "));
+    assert_non_null(strstr(no, "as many relayed calls as it may"));
+    assert_int_equal(stats->refusals[STAT_LIMIT_MEDIA_QUOTA], 1);
+    /* nor more lines within the one that it has, which goes on */
+    char two[MESSAGE];
+    snprintf(two, sizeof(two), "%sm=audio 4010 RTP/AVP 0\r\n", sdp("192.0.2.11", "0", ""));
+    say(m->r, ALICE, with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "q1", first, 3), two));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 403 "), 2);
+    assert_int_equal(stats->refusals[STAT_LIMIT_MEDIA_QUOTA], 2);
+    rig_clear(m->r);
+    hang_up(m, "q1", first);
+    invite_as_alice(m, "q3", sdp("192.0.2.11", "0", ""));
+    our_port(find_raw(m->r, BOB, "INVITE"));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    rig_quiet(m->r);
+    assert_int_equal(ports_taken(m->r->ports), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_calls_into_a_nat_is_relayed, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_a_description_is_asked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_everything_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_account_has_its_share_of_calls, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

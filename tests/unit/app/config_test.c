@@ -91,6 +91,7 @@ static void an_empty_file_gives_every_default(void **state)
     assert_int_equal(s->media.dtmf, MEDIA_DTMF_AUTO);
     assert_int_equal(s->media.silence, USEC_MIN);
     assert_int_equal(s->media.bandwidth, 0);
+    assert_int_equal(s->media.quota, 0);
     assert_int_equal(s->turn.listeners, 0);
     assert_int_equal(s->expires_min, 60 * USEC_S);
     assert_int_equal(s->expires_max, USEC_HOUR);
@@ -123,7 +124,7 @@ static void every_key_has_its_value(void **state)
         "registrar: {expires: 2m-1d, contacts: 3}\n"
         "media: {ports: 30000-30999, mode: always, srtp: require, codecs: [pcmu, opus], transcode: "
         "never, dtmf: info, t38: false, latch: 2s, silence: never, dscp: 40, bandwidth: "
-        "50Mbit/s}\n"
+        "50Mbit/s, quota: 20}\n"
         "security:\n"
         "  digest: [sha-256, md5]\n"
         "  authenticate: register\n"
@@ -187,6 +188,7 @@ static void every_key_has_its_value(void **state)
     assert_int_equal(s->media.silence, 0);
     assert_int_equal(s->media.dscp, 40);
     assert_int_equal(s->media.bandwidth, 50000000);
+    assert_int_equal(s->media.quota, 20);
     assert_int_equal(s->expires_min, 2 * USEC_MIN);
     assert_int_equal(s->expires_max, USEC_DAY);
     assert_int_equal(s->contacts, 3);

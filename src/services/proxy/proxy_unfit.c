@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A 2xx to an INVITE that the caller cannot be given, since its session description cannot be exchanged. Who sent it is in a
  * call with nobody: we do what a caller does who cannot take an answer (RFC 3261 §13.2.2.4): ACK, then BYE. It comes
- * again until he has the ACK, and from each phone that a server behind us asked too (another To tag). */
+ * again until he has the ACK, and from each phone that a server behind us asked too (another To tag).
+ * All of it leaves the way that the INVITE took (§8.1.2: a policy of ours): each of these responses could name somebody
+ * else in its Contact, who would hear of a call that he has no part in. */
 #include "proxy/proxy_priv.h"
 #include "within/within.h"
 
@@ -11,9 +13,9 @@ struct unfit {
     struct proxy *proxy;
     struct link by_proxy;
     struct ctxn *txn;
-    struct dest dest;
-    size_t upstream; /* Record-Routes that the request came with */
-    uint32_t ahead;  /* of the INVITE's number is our BYE's */
+    struct dest dest; /* where the INVITE went */
+    size_t upstream;  /* Record-Routes that the request came with */
+    uint32_t ahead;   /* of the INVITE's number is our BYE's */
     uint16_t slot, status;
     unsigned tags_n; /* who was told BYE; beyond TAGS it is said no more */
     uint64_t tags[TAGS];
@@ -60,13 +62,12 @@ static void tell(struct unfit *u, struct rx *rx, sv body)
     buf_init(&b, routes, sizeof(routes));
     buf_init(&why, reason, sizeof(reason));
     within_routes(s, m, u->upstream, &b);
-    struct dest dest = within_dest(s, m, &rx->flow, &u->dest, b.n > 0);
     struct within_dialog d = {.call_id = sipmsg_value(m, SIP_H_CALL_ID),
                               .local = sipmsg_value(m, SIP_H_FROM),
                               .remote = sipmsg_value(m, SIP_H_TO),
                               .target = within_target(m),
                               .routes = buf_sv(&b),
-                              .dest = &dest,
+                              .dest = &u->dest,
                               .slot = u->slot};
     if (b.rc || !d.target.n || sipmsg_cseq(m, &cseq) || sipmsg_to(m, &to))
         return; /* nobody could speak to it */

@@ -544,6 +544,38 @@ static void test_unfit(void **state)
     assert_int_equal(x->over, 1);
 }
 
+/* Whoever its Contacts name: who answers so hears of it, and nobody else. */
+static void test_unfit_names_others(void **state)
+{
+    static const char *const others[] = {
+        "Contact: <sip:x@192.0.2.13:5060>\r\n", "Contact: <sip:x@203.0.113.9:5060>\r\n",
+        "Contact: <sip:x@192.0.2.13:5060;transport=tcp>\r\n",
+        "Record-Route: <sip:192.0.2.13;lr>\r\nContact: <sip:x@192.0.2.13:5060>\r\n"};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    char in[MESSAGE], tag[8];
+    x->answers[2] = PROXY_BODY_REFUSE;
+    x->refusal = (struct proxy_body_new){.status = 488};
+    ask(b, "INVITE", "others", CONTACT);
+    snprintf(in, sizeof(in), "%s", find_raw(r, BOB, "INVITE"));
+    rig_clear(r);
+    for (unsigned i = 0; i < 10; i++) {
+        snprintf(tag, sizeof(tag), "b%u", i);
+        say(r, BOB, with_sdp(reply(in, 200, tag, others[i % 4])));
+    }
+    say(r, BOB, with_sdp(reply(in, 200, "b0", others[1])));
+    assert_int_equal(heard(r, BOB, "ACK"), 11);
+    assert_int_equal(heard(r, BOB, "BYE sip:x@"), 8);
+    assert_int_equal(heard(r, DESK, ""), 0);
+    assert_int_equal(heard(r, STRANGER, ""), 0);
+    assert_int_equal(r->stream_n, 0);
+    ack(b, "others", find_raw(r, ALICE, "SIP/2.0 488 "));
+    bench_quiet(b);
+    assert_int_equal(heard(r, DESK, ""), 0);
+    assert_int_equal(heard(r, STRANGER, ""), 0);
+}
+
 /* Who answers what fits has the call, whoever was refused before. */
 static void test_unfit_then_fit(void **state)
 {
@@ -878,6 +910,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answer_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unfit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unfit_names_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unfit_then_fit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again_and_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again_and_silent, setup, teardown),

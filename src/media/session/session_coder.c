@@ -90,6 +90,8 @@ enum err session_digit(struct sessions *m, struct session_id id, unsigned side, 
     if (!l->coder)
         return ERR_UNSUPPORTED;
     TRY(transcode_send_digit(l->coder, now, digit, ms));
+    if (!known)
+        transcode_given(l->coder, now, digit);
     set_tick(l);
     return ERR_OK;
 }

@@ -100,6 +100,7 @@ static void take_rtp(struct transport *t, struct block *b)
         session_echo(t->session, line, b);
         return;
     }
+    session_note_event(l, m.pt);
     if (l->coder) {
         session_coder_rtp(l, &m);
         return;
@@ -109,7 +110,6 @@ static void take_rtp(struct transport *t, struct block *b)
         stat_add(stats_of(t), STAT_MEDIA_UNKNOWN_TYPE, 1);
         return;
     }
-    session_note_event(l, m.pt);
     if (to != m.pt)
         rtpmsg_set_pt((uint8_t *)b->p, to);
     session_forward(t->session, line, t->side, RELAY_RTP, b);

@@ -283,7 +283,7 @@ MUST_USE enum err session_coder_apply(struct session *s, unsigned line, unsigned
 MUST_USE enum err session_coder_resume(struct leg *l, const struct transcode_config *c);
 void session_coder_done(struct leg *l);
 void session_coder_rtp(struct leg *l, const struct rtpmsg *m);
-/* A packet of l that passes. */
+/* A packet that came from l. */
 static inline void session_note_event(struct leg *l, uint8_t pt)
 {
     if (pt == l->event_pt[0] || pt == l->event_pt[1])

@@ -35,7 +35,8 @@ enum {
     TRANSCODE_EVENTS_MAX = 4,
     TRANSCODE_NO_PT = 255,
     TRANSCODE_CONCEAL_MS = 120, /* of a gap */
-    TRANSCODE_CREDIT_MS = 1000  /* of sound may come at once */
+    TRANSCODE_CREDIT_MS = 1000, /* of sound may come at once */
+    TRANSCODE_SAME_US = 1000000 /* what comes by another way within this time is the same press */
 };
 
 struct transcode_format {
@@ -129,6 +130,10 @@ void transcode_tick(struct transcode *t, usec now);
 /* A digit that the sender gave by another way (INFO) goes out as the receiver wants them, after those before it; ms 0: a
  * usual one. on_digit is not called. Errors: ERR_RANGE: no digit, ERR_TOOBIG: too many wait, ERR_UNSUPPORTED: TOLD. */
 MUST_USE enum err transcode_send_digit(struct transcode *t, usec now, char digit, uint32_t ms);
+
+/* The sender may say this digit, which was given just now, as an event too: one that begins within TRANSCODE_SAME_US is the
+ * same press, and is told by on_digit alone. */
+void transcode_given(struct transcode *t, usec now, char digit);
 
 /* t, which is new, has its place in what comes behind that of former: what is lost or silent between the two is seen, and
  * what still comes of a key that has ended there is not news. */

@@ -89,21 +89,43 @@ static uint32_t clock_now(const struct transcode *t)
     return t->next_hz ? t->next_hz : transcode_clock_of(&t->c.in[0]);
 }
 
-static void begins(struct transcode *t, const struct dtmf_news *n)
+/* The first that was given of this digit; of each press one. */
+static bool take_given(struct transcode *t, usec now, char digit)
+{
+    for (unsigned i = 0; i < GIVEN_MAX; i++) {
+        if (digit == 0 || t->given[i].digit != digit || now >= t->given[i].until)
+            continue;
+        t->given[i].digit = 0;
+        return true;
+    }
+    return false;
+}
+
+/* The time of the event that is on is filled with sound of ours; of one that is known, with silence, in which what was
+ * given goes out. */
+static bool fills(const struct transcode *t)
+{
+    return t->c.dtmf == TRANSCODE_DTMF_TONES || t->event_in.known;
+}
+
+static void begins(struct transcode *t, usec now, const struct dtmf_news *n)
 {
     struct event_in *in = &t->event_in;
+    in->known = take_given(t, now, dtmf_char(n->event));
     int64_t ahead = t->anchor + line_of(clock_now(t), (int32_t)(n->ts - t->next_ts)) - t->at;
     in->placed = ahead > -line_ms(AHEAD_MAX_MS) && ahead <= line_ms(AHEAD_MAX_MS);
     if (ahead < 0 || !in->placed)
         ahead = 0;
-    if (ahead > 0 || t->c.dtmf != TRANSCODE_DTMF_TONES)
+    if (ahead > 0 || !fills(t))
         transcode_jump(t, t->at + ahead);
     in->on = true;
     in->at = t->at;
     in->segment = 0;
     in->said = 0;
     t->quiet = QUIET_NOT;
-    if (t->c.dtmf == TRANSCODE_DTMF_TONES)
+    if (in->known)
+        tones_silence(&in->tone, t->rate_hz);
+    else if (fills(t))
         tones_digit(&in->tone, t->rate_hz, dtmf_char(n->event), 0, n->volume);
 }
 
@@ -113,7 +135,7 @@ static void ends(struct transcode *t, usec now, const struct dtmf_news *n)
     int64_t line = line_of(t->event_in.hz, n->duration), end = in->at + line;
     uint32_t hz = clock_now(t);
     in->on = false;
-    if (t->c.dtmf == TRANSCODE_DTMF_TONES) {
+    if (fills(t)) {
         int64_t until = in->at + (line < line_ms(SHORTEST_MS) ? line_ms(SHORTEST_MS) : line);
         if (until > t->at)
             tones_rest(&in->tone, (uint32_t)(us_of(until - t->at) / 1000));
@@ -136,10 +158,10 @@ static void ends(struct transcode *t, usec now, const struct dtmf_news *n)
 static void on_news(struct transcode *t, usec now, const struct dtmf_news *n)
 {
     if (n->what == DTMF_BEGINS)
-        begins(t, n);
+        begins(t, now, n);
     if (n->what == DTMF_ENDED)
         ends(t, now, n);
-    else if (t->c.dtmf == TRANSCODE_DTMF_TONES)
+    else if (fills(t))
         play(t, now, t->event_in.at + line_of(t->event_in.hz, n->duration));
 }
 
@@ -180,8 +202,8 @@ void transcode_on_event(struct transcode *t, usec now, const struct rtpmsg *p, u
             new |= news[k].what == DTMF_BEGINS;
         }
         int64_t line = line_of(hz, (uint32_t)(ts - rx->begun) + events[i].duration);
-        if (events_go_out(t) && rx->ts == ts && rx->event == events[i].event &&
-            events[i].duration > 0 && pays(t, now, line))
+        if (events_go_out(t) && !t->event_in.known && rx->ts == ts &&
+            rx->event == events[i].event && events[i].duration > 0 && pays(t, now, line))
             pass_event(t, events[i], new, line);
         ts += events[i].duration;
     }
@@ -205,10 +227,12 @@ void transcode_event_forget(struct transcode *t, usec now)
 
 void transcode_event_succeed(struct transcode *t, const struct transcode *former)
 {
+    memcpy(t->given, former->given, sizeof(t->given));
     if (former->event_in.on)
         return;
     t->event_in.rx = former->event_in.rx;
     t->event_in.hz = former->event_in.hz;
+    t->event_in.known = former->event_in.known;
 }
 
 /* ---- tones that are heard ---- */
@@ -299,4 +323,14 @@ enum err transcode_send_digit(struct transcode *t, usec now, char digit, uint32_
     if (!events_go_out(t) && t->c.dtmf != TRANSCODE_DTMF_TONES)
         return ERR_UNSUPPORTED;
     return dtmf_tx_play(&t->event_out.tx, event, DTMF_USUAL_VOLUME, ms);
+}
+
+void transcode_given(struct transcode *t, usec now, char digit)
+{
+    struct given *oldest = &t->given[0];
+    for (unsigned i = 1; i < GIVEN_MAX && oldest->digit; i++) {
+        if (!t->given[i].digit || t->given[i].until < oldest->until)
+            oldest = &t->given[i];
+    }
+    *oldest = (struct given){digit, now + TRANSCODE_SAME_US};
 }

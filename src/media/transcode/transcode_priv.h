@@ -22,11 +22,18 @@ struct event_in {
     uint32_t hz; /* of durations */
     bool on;
     bool placed;      /* its timestamp fits to those of the sound */
+    bool known;       /* it was given before: nothing more goes out for it */
     int64_t at;       /* where it began */
     unsigned segment; /* of what goes out */
     int64_t said;     /* of its time, has gone out */
     struct tones tone;
 };
+/* A key that was given, until then perhaps the sender's next event; digit 0: none. */
+struct given {
+    char digit;
+    usec until;
+};
+enum { GIVEN_MAX = 4 };
 /* Keys that we send: as events or as tones. */
 struct event_out {
     struct dtmf_tx tx;
@@ -73,6 +80,7 @@ struct transcode {
     /* digits */
     struct event_in event_in;
     struct event_out event_out;
+    struct given given[GIVEN_MAX];
     struct tones_detector *detector; /* of sound at rate_hz; NULL: nobody listens */
     char heard;                      /* a tone that it hears; 0: none */
     uint64_t heard_from, heard_at;   /* samples: its begin, the last that was told */

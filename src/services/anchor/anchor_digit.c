@@ -165,10 +165,15 @@ void anchor_on_digit(void *arg, struct session_id id, unsigned side, char digit,
 {
     struct dialog *d = arg;
     struct keys *from = &d->keys[side], *to = &d->keys[!side];
-    usec now = loop_now(d->anchor->loop);
+    usec began = loop_now(d->anchor->loop) - (usec)ms * USEC_MS;
     (void)id;
-    if (to->way != OFFER_DTMF_INFO || (from->last == digit && now - from->last_at < SAME) ||
-        to->waiting_n == sizeof(to->waiting) / sizeof(to->waiting[0]))
+    if (to->way != OFFER_DTMF_INFO)
+        return;
+    if (from->last == digit && began - from->last_at < SAME) {
+        from->last = 0; /* the next one is another press */
+        return;
+    }
+    if (to->waiting_n == sizeof(to->waiting) / sizeof(to->waiting[0]))
         return;
     stat_inc(&d->anchor->loop->stats, STAT_MEDIA_KEYS);
     to->waiting[to->waiting_n++] = (struct key){digit, ms};

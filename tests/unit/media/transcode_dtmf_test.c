@@ -399,6 +399,39 @@ static void digits_from_elsewhere_go_out(void **state)
     codec_encoder_free(s.e);
 }
 
+/* Given by INFO, then said as an event, which begins while what was given goes out, or behind it. */
+static void an_event_that_was_given_goes_out_once(void **state)
+{
+    (void)state;
+    for (int tones = 0; tones < 2; tones++) {
+        for (unsigned wait = 0; wait < 45; wait += 4) {
+            struct transcode_config c = config(&codec_pcmu, 0, &codec_g722, 9, 20, 255);
+            struct speaker s;
+            char sent[64];
+            uint32_t ms[64];
+            if (tones)
+                c.dtmf = TRANSCODE_DTMF_TONES;
+            struct transcode *t = start_with(&c);
+            speaker_init(&s, &codec_pcmu, 0, 20);
+            speak(t, &s, 10, 1000);
+            assert_int_equal(transcode_send_digit(t, s.now, '4', 100), ERR_OK);
+            transcode_given(t, s.now, '4');
+            speak(t, &s, wait, 1000);
+            press(t, &s, '4', 300, 8000, 0);
+            press(t, &s, '4', 100, 8000, 0); /* another one */
+            speak(t, &s, 20, 1000);
+            unsigned n = tones ? tones_out(&codec_g722, 9, sent, ms)
+                               : events_out(&codec_g722, 8000, sent, ms);
+            if (n != 2 || strcmp(sent, "44") != 0)
+                fail_msg("tones %d, %u ms behind: %s", tones, 20 * wait, sent);
+            near_ms("both", ms, 2, 100);
+            assert_string_equal(digits, "44");
+            transcode_free(t);
+            codec_encoder_free(s.e);
+        }
+    }
+}
+
 /* Whatever is lost of an event, it is one; without any end, silence ends it. */
 static void events_survive_loss(void **state)
 {
@@ -640,6 +673,7 @@ int main(void)
         cmocka_unit_test(tones_become_events),
         cmocka_unit_test(tones_that_may_stay_are_told_only),
         cmocka_unit_test(digits_from_elsewhere_go_out),
+        cmocka_unit_test(an_event_that_was_given_goes_out_once),
         cmocka_unit_test(events_survive_loss),
         cmocka_unit_test(sound_beside_an_event_is_not_heard),
         cmocka_unit_test(a_key_goes_into_what_passes),

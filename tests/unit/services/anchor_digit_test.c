@@ -94,6 +94,8 @@ struct phones {
     unsigned number; /* the last CSeq that he saw */
     unsigned lose;   /* of events: each nth is lost; 0: none */
     unsigned sent;
+    bool coded;  /* what he hears is PCMA, which nobody listens to here */
+    char within; /* said by INFO behind the second packet of its event; 0: not */
 };
 
 static unsigned cseq_of(const char *message)
@@ -105,9 +107,9 @@ static unsigned cseq_of(const char *message)
     return number;
 }
 
-/* bob's description says `media`, his headers `to`. */
-static void connect_as(struct phones *p, struct media_rig *m, const char *call, enum way from,
-                       enum way media, enum way to)
+/* bob says this, and his headers `to`. */
+static void connect_with(struct phones *p, struct media_rig *m, const char *call, enum way from,
+                         const char *media, enum way to)
 {
     struct codec_wish wish = {.fec = false};
     *p = (struct phones){.m = m, .call = call, .seq = 100, .ts = 5000, .cseq = 1, .says = 200};
@@ -122,11 +124,19 @@ static void connect_as(struct phones *p, struct media_rig *m, const char *call, 
              said_by(from, "192.0.2.11")));
     const char *ok =
         reply(find_raw(m->r, BOB, "INVITE"), 200, "b", headers_of(to, "Contact: <" BOB_AT ">\r\n"));
-    say(m->r, BOB, with(ok, said_by(media, "192.0.2.12")));
+    p->coded = strstr(media, "RTP/AVP 8 ") != NULL;
+    say(m->r, BOB, with(ok, media));
     snprintf(p->ok, MESSAGE, "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
     p->port = our_port(p->ok);
     say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, p->ok, 1));
     rig_clear(m->r);
+}
+
+/* bob's description says `media`. */
+static void connect_as(struct phones *p, struct media_rig *m, const char *call, enum way from,
+                       enum way media, enum way to)
+{
+    connect_with(p, m, call, from, said_by(media, "192.0.2.12"), to);
 }
 
 static void connect(struct phones *p, struct media_rig *m, const char *call, enum way from,
@@ -189,8 +199,11 @@ static void silence(struct phones *p, unsigned frames)
         sound(p, &none);
 }
 
+static void press_info(struct phones *p, char key);
+
 static void press_event(struct phones *p, char key)
 {
+    unsigned n = 0;
     struct dtmf_tx tx;
     struct dtmf_out o;
     uint8_t event, payload[DTMF_EVENT];
@@ -202,6 +215,8 @@ static void press_event(struct phones *p, char key)
             break;
         dtmf_put(payload, &o.event);
         send_rtp(p, EVENT, o.marker, o.ts, payload, sizeof(payload));
+        if (++n == 2 && p->within)
+            press_info(p, p->within);
     }
 }
 
@@ -270,7 +285,7 @@ static void heard_by_bob(struct phones *p, char events[static 64], char tones[st
         struct rtpmsg m;
         assert_int_equal(rtpmsg_parse((sv){(const char *)port->kept[i], port->length[i]}, &m),
                          ERR_OK);
-        assert_int_equal(m.ssrc, 77); /* it is alice's stream */
+        assert_true(p->coded || m.ssrc == 77); /* it is alice's stream */
         assert_true(i == 0 || (uint16_t)(m.seq - last) <= 5 + p->lose);
         assert_true(i == 0 || m.seq != last);
         last = m.seq;
@@ -286,7 +301,9 @@ static void heard_by_bob(struct phones *p, char events[static 64], char tones[st
         int16_t pcm[CODEC_SAMPLES_MAX];
         struct tones_news news[TONES_NEWS_MAX];
         size_t n;
-        assert_int_equal(m.pt, 0);
+        assert_int_equal(m.pt, p->coded ? 8 : 0);
+        if (p->coded)
+            continue;
         assert_int_equal(codec_decode(decoder, m.payload, pcm, sizeof(pcm) / sizeof(*pcm), &n),
                          ERR_OK);
         unsigned got = tones_detect(d, pcm, n, news);
@@ -451,6 +468,77 @@ static void who_says_a_key_twice_is_heard_once(void **state)
     }
 }
 
+/* The same, INFO first, or while the event is on. */
+static void who_says_a_key_by_info_first_is_heard_once(void **state)
+{
+    unsigned wrong = 0;
+    for (int to = 0; to < WAYS; to++) {
+        for (unsigned gap = 0; gap < 40; gap += 6) { /* frames between the two */
+            static struct phones p;
+            char what[64];
+            snprintf(what, sizeof(what), "INFO, and events %u ms later, to %s", gap * 20,
+                     way_name[to]);
+            connect(&p, *state, "d9", EVENTS, (enum way)to);
+            silence(&p, 5);
+            for (const char *k = keys; *k; k++) {
+                press_info(&p, *k);
+                silence(&p, gap);
+                press_event(&p, *k);
+                silence(&p, 25);
+            }
+            silence(&p, 20);
+            wrong += check(&p, what, (enum way)to);
+            over(&p);
+        }
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void who_says_a_key_by_info_within_its_event_is_heard_once(void **state)
+{
+    unsigned wrong = 0;
+    for (int to = 0; to < WAYS; to++) {
+        static struct phones p;
+        const char *media =
+            to == EVENTS ? sdp("192.0.2.12", "8 101", "a=rtpmap:101 telephone-event/8000\r\n")
+                         : said_by((enum way)to, "192.0.2.12");
+        connect_with(&p, *state, "da", EVENTS, media, (enum way)to);
+        silence(&p, 5);
+        for (const char *k = keys; *k; k++) {
+            p.within = *k;
+            press_event(&p, *k);
+            silence(&p, 15);
+        }
+        silence(&p, 20);
+        wrong += check(&p, way_name[to], (enum way)to);
+        over(&p);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* The second of them is another press. */
+static void a_key_pressed_twice_is_heard_twice(void **state)
+{
+    for (int to = 0; to < WAYS; to++) {
+        static struct phones p;
+        char events[64], tones[64];
+        connect(&p, *state, "db", EVENTS, (enum way)to);
+        silence(&p, 5);
+        for (unsigned i = 0; i < 2; i++) {
+            press_info(&p, '5');
+            silence(&p, 1);
+            press_event(&p, '5');
+            silence(&p, 8);
+        }
+        silence(&p, 30);
+        heard_by_bob(&p, events, tones);
+        const char *got[WAYS] = {events, p.info, tones};
+        for (int w = 0; w < WAYS; w++)
+            assert_string_equal(got[w], w == to ? "55" : "");
+        over(&p);
+    }
+}
+
 static void media_dtmf_is_followed(void **state)
 {
     static const struct {
@@ -493,6 +581,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_refuses_info_gets_tones, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_that_wait_for_a_refusal_are_not_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(who_says_a_key_twice_is_heard_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_says_a_key_by_info_first_is_heard_once, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_says_a_key_by_info_within_its_event_is_heard_once,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_key_pressed_twice_is_heard_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(media_dtmf_is_followed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

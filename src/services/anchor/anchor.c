@@ -189,12 +189,22 @@ static enum err meet(struct dialog *d, const struct settings *set, const struct 
     return session_source(d->anchor->sessions, d->session, CALLEE, &callee.media.source);
 }
 
+/* There may be a description in it that nobody can look at, and what is not encrypted is not to pass. */
+static bool is_sealed(const struct settings *set, enum sip_method method, const char *why)
+{
+    return why && set->media.srtp == MEDIA_SRTP_REQUIRE &&
+           (method == SIP_INVITE || method == SIP_UPDATE || method == SIP_PRACK ||
+            method == SIP_ACK);
+}
+
 static enum proxy_body outside(struct anchor_passage *p, void **leg, const struct proxy_passing *m,
                                struct proxy_body_new *ret)
 {
     struct dialog *d = *leg;
     if (!d)
         d = *leg = dialog_new(p, m->rx);
+    if (d && is_sealed(p->set, p->method, m->why))
+        return anchor_unread(d, m->why, m->arena, ret);
     if (!d || meet(d, p->set, m))
         return PROXY_BODY_PASS;
     anchor_digit_learn(d, CALLER, m->rx);
@@ -222,6 +232,8 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
 {
     struct dialog *d = p->dialog;
     enum proxy_body act = PROXY_BODY_PASS;
+    if (is_sealed(p->set, p->method, m->why))
+        return anchor_unread(d, m->why, m->arena, ret);
     anchor_digit_learn(d, p->sender, m->rx);
     anchor_digit_of(m->rx, &p->key);
     if (!p->exchange && p->method == SIP_PRACK && d->exchange && !d->exchange->answered &&
@@ -320,6 +332,18 @@ static void unfit(struct anchor_passage *p, struct dialog *d, const struct proxy
         dialog_unfit(d, p->sender);
 }
 
+/* A 2xx to INVITE whose offer was answered before goes up without it, another one not at all. */
+static enum proxy_body sealed(const struct anchor_passage *p, const struct dialog *d,
+                              const struct exchange *x, const struct proxy_passing *m,
+                              struct proxy_body_new *ret)
+{
+    if (m->status >= 200 && p->method == SIP_INVITE && p->offered && x && x->answered) {
+        ret->description = SV("");
+        return PROXY_BODY_REPLACE;
+    }
+    return anchor_unread(d, m->why, m->arena, ret);
+}
+
 static bool is_media_refusal(uint16_t status)
 {
     return status == 488 || status == 606 || status == 415;
@@ -349,7 +373,9 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         anchor_digit_learn(d, from, m->rx);
     else if (m->status >= 300 && p->key.digit)
         anchor_digit_refused(d, from, m->status, p->key.digit, p->key.ms);
-    if (sv_present(m->description) && m->status < 300 && p->method != SIP_BYE)
+    if (m->status < 300 && is_sealed(p->set, p->method, m->why))
+        act = sealed(p, d, *slot, m, ret);
+    else if (sv_present(m->description) && m->status < 300 && p->method != SIP_BYE)
         act = p->offered
                   ? anchor_answer(d, p->set, from, m->description, *slot, m->arena, ret)
                   : anchor_offer(d, p->set, from, m->description, slot, p->cseq, m->arena, ret);
@@ -445,6 +471,8 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
         return;
     d->confirmed = true;
     sipmsg_description(&ack->msg, &found);
+    if (is_sealed(a->set, SIP_ACK, found.why))
+        ret->description = SV(""); /* nobody refuses an ACK */
     if (sv_present(found.text) && !d->ended) {
         arena_reset(&a->scratch);
         if (anchor_answer(d, a->set, side, found.text, acknowledged(d, side, cseq->number),

@@ -114,6 +114,16 @@ static enum proxy_body refuse_bandwidth(const struct dialog *d, struct arena *ou
     return PROXY_BODY_REFUSE;
 }
 
+enum proxy_body anchor_unread(const struct dialog *d, const char *why, struct arena *out,
+                              struct proxy_body_new *ret)
+{
+    char mem[REFUSED_MAX];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    buf_printf(&b, "session description that cannot be looked at: %s; SRTP is required", why);
+    return refuse(d, ERR_SYNTAX, buf_sv(&b), out, ret);
+}
+
 /* As much as his account may have he has. Not 503: the server is well, and another one of it would say the same. */
 static enum proxy_body refuse_quota(const struct dialog *d, struct arena *out,
                                     struct proxy_body_new *ret)

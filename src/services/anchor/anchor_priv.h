@@ -231,6 +231,9 @@ enum proxy_body anchor_no_answer(struct dialog *d, const struct exchange *x, con
                                  struct arena *out, struct proxy_body_new *ret);
 enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
                               struct exchange *x, struct arena *out, struct proxy_body_new *ret);
+/* A message with a description that cannot be taken out of its body, where all have to be judged. */
+enum proxy_body anchor_unread(const struct dialog *d, const char *why, struct arena *out,
+                              struct proxy_body_new *ret);
 /* The request with this offer is over. If nobody has answered, what was reserved for it is given back. */
 void anchor_unanswered(struct dialog *d, const struct exchange *x);
 /* *slot is x from now on, which may be NULL. */

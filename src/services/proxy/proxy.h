@@ -111,7 +111,8 @@ enum proxy_body {
 };
 struct proxy_body_new {
     /* REPLACE: at most PROXY_DESCRIPTION_MAX. Empty: the description goes. Of a multipart body only the
-     * description's part is exchanged. Where there is a body but no description: nothing is done. */
+     * description's part is exchanged. Where there is a body but no description: nothing is done, unless there may
+     * be one (proxy_passing.why) and this is empty: then the whole body goes. */
     sv description;
     sv type; /* Content-Type where there was no body; SV_NONE: application/sdp */
     /* REFUSE, of a 2xx to an INVITE: the description is what our ACK says, when the 2xx has an offer (§13.2.2.4); raise:

@@ -24,6 +24,10 @@ static bool exchange_of(struct exchange *x, const struct sipmsg *m, const struct
 {
     x->description = to->description;
     x->type = to->type.p ? to->type : SV("application/sdp");
+    if (!x->was.text.p && x->was.why && to->description.n == 0) {
+        x->type = SV_NONE; /* one that cannot be told from the rest takes the rest with it */
+        return true;
+    }
     return x->was.text.p || (sipmsg_body(m).n == 0 && to->description.n > 0);
 }
 
@@ -188,8 +192,6 @@ size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct si
         return add_warning(e, *ret_warning);
     if (told->act == PROXY_BODY_REFUSE || to.description.n > PROXY_DESCRIPTION_MAX)
         to.description = SV_NONE;
-    if (!x.was.text.p && x.was.why && to.description.n == 0)
-        sipedit_body(e, SV_NONE, SV("")); /* one that cannot be told from the rest */
     if (!exchange_of(&x, &rx->msg, &to))
         return 0;
     body_edit(e, &x);

@@ -287,6 +287,115 @@ static void who_refuses_everything_is_left_alone(void **state)
     assert_int_equal(anchor_count(m->anchor), 0);
 }
 
+/* A body of two descriptions: none can be told to be the one. */
+static const char *twofold(const char *message, const char *body)
+{
+    char *out = scratch(), parts[MESSAGE / 2];
+    const char *end = strstr(message, "Content-Length: 0\r\n\r\n");
+    assert_non_null(end);
+    int n = snprintf(parts, sizeof(parts),
+                     "--b\r\nContent-Type: application/sdp\r\n\r\n%.2000s\r\n"
+                     "--b\r\nContent-Type: application/sdp\r\n\r\n%.2000s\r\n--b--\r\n",
+                     body, body);
+    snprintf(out, MESSAGE,
+             "%.*sContent-Type: multipart/mixed;boundary=b\r\nContent-Length: %d\r\n\r\n%s",
+             (int)(end - message), message, n, parts);
+    return out;
+}
+
+#define KEYS                              \
+    "a=crypto:1 AES_CM_128_HMAC_SHA1_80 " \
+    "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n"
+/* As sdp(), encrypted. */
+static const char *savp(const char *ip)
+{
+    char *out = scratch();
+    snprintf(out, MESSAGE,
+             "v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
+             "m=audio 4000 RTP/SAVP 0\r\n" KEYS,
+             ip, ip);
+    return out;
+}
+
+static void refused_unread(const char *message)
+{
+    assert_non_null(strstr(message, "\r\nWarning: 399 "));
+    assert_non_null(strstr(message, "More Than One Session Description; SRTP is required"));
+}
+
+/* What nobody can look at is not encrypted, for all that is known. */
+static void where_srtp_is_required_every_description_is_read(void **state)
+{
+    struct media_rig *m = *state;
+    const char *rq = request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, "s0", CONTACT);
+    char ok[MESSAGE], in[MESSAGE];
+    m->r->set->media.mode = MEDIA_AUTO;
+    say(m->r, ALICE, twofold(rq, sdp("192.0.2.11", "0", "")));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 1); /* it is not required */
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
+    for (int relayed = 0; relayed < 2; relayed++) {
+        m->r->set->media.mode = relayed ? MEDIA_ALWAYS : MEDIA_AUTO;
+        /* an offer */
+        rig_clear(m->r);
+        rq = request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, relayed ? "s1r" : "s1",
+                     CONTACT);
+        say(m->r, ALICE, twofold(rq, savp("192.0.2.11")));
+        assert_int_equal(heard(m->r, BOB, ""), 0);
+        refused_unread(find_raw(m->r, ALICE, "SIP/2.0 488 "));
+        /* an answer, early and final */
+        invite(m, relayed ? "s2r" : "s2", savp("192.0.2.11"));
+        snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+        say(m->r, BOB, twofold(reply(in, 183, "b", ""), savp("192.0.2.12")));
+        assert_string_equal(body_of(find_raw(m->r, ALICE, "SIP/2.0 183 ")), "");
+        say(m->r, BOB,
+            twofold(reply(in, 200, "b", "Contact: <" BOB_AT ">\r\n"), savp("192.0.2.12")));
+        assert_int_equal(heard(m->r, BOB, "BYE"), 1);
+        assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 0);
+        refused_unread(find_raw(m->r, ALICE, "SIP/2.0 488 "));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        /* an offer in the answer */
+        invite(m, relayed ? "s3r" : "s3", NULL);
+        snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+        say(m->r, BOB,
+            twofold(reply(in, 200, "b", "Contact: <" BOB_AT ">\r\n"), savp("192.0.2.12")));
+        assert_int_equal(heard(m->r, BOB, "BYE"), 1);
+        refused_unread(find_raw(m->r, ALICE, "SIP/2.0 488 "));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        rig_quiet(m->r);
+    }
+    /* an answer that was given before stands */
+    invite(m, "s5", savp("192.0.2.11"));
+    snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+    say(m->r, BOB, with(reply(in, 183, "b", "Contact: <" BOB_AT ">\r\n"), savp("192.0.2.12")));
+    our_port(find_raw(m->r, ALICE, "SIP/2.0 183 "));
+    say(m->r, BOB, twofold(reply(in, 200, "b", "Contact: <" BOB_AT ">\r\n"), savp("192.0.2.12")));
+    snprintf(ok, sizeof(ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    assert_string_equal(body_of(ok), "");
+    rig_clear(m->r);
+    hang_up(m, "s5", ok);
+    /* later, and in the ACK */
+    invite(m, "s4", savp("192.0.2.11"));
+    snprintf(ok, sizeof(ok), "%s", answer(m, savp("192.0.2.12")));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "s4", ok, 1));
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        twofold(inside(m, ALICE, "UPDATE", BOB_AT, DIALOG, "s4", ok, 2), savp("192.0.2.11")));
+    assert_int_equal(heard(m->r, BOB, ""), 0);
+    refused_unread(find_raw(m->r, ALICE, "SIP/2.0 488 "));
+    say(m->r, ALICE, inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "s4", ok, 3));
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, NULL, "Contact: <" BOB_AT ">\r\n"),
+             savp("192.0.2.12")));
+    say(m->r, ALICE,
+        twofold(inside(m, ALICE, "ACK", BOB_AT, DIALOG, "s4", ok, 3), savp("192.0.2.11")));
+    const char *ack = find_raw(m->r, BOB, "ACK");
+    assert_string_equal(body_of(ack), "");
+    assert_null(strstr(ack, "Content-Type"));
+    rig_clear(m->r);
+    hang_up(m, "s4", ok);
+}
+
 /* As alice, who has proved it. */
 static void invite_as_alice(struct media_rig *m, const char *call, const char *body)
 {
@@ -347,6 +456,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_refuses_a_description_is_asked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_everything_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(one_account_has_its_share_of_calls, setup, teardown),
+        cmocka_unit_test_setup_teardown(where_srtp_is_required_every_description_is_read, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

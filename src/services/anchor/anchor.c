@@ -215,6 +215,7 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
     }
     if (!d->direct)
         reach_heard(d, CALLER, m->rx, NULL);
+    (void)reach_number(d, CALLER, p->cseq); /* the first has its order */
     ret->raise = d->reach[CALLER].invite_raise = d->reach[CALLER].raise;
     return act;
 }
@@ -234,6 +235,11 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
     enum proxy_body act = PROXY_BODY_PASS;
     if (is_sealed(p->set, p->method, m->why))
         return anchor_unread(d, m->why, m->arena, ret);
+    if (!reach_number(d, p->sender, p->cseq)) {
+        ret->status = 500;
+        ret->reason = SV("Out of Order");
+        return PROXY_BODY_REFUSE;
+    }
     anchor_digit_learn(d, p->sender, m->rx);
     anchor_digit_of(m->rx, &p->key);
     if (!p->exchange && p->method == SIP_PRACK && d->exchange && !d->exchange->answered &&
@@ -286,14 +292,6 @@ static void note_tag(struct dialog *d, struct rx *rx)
     if (sipmsg_to(&rx->msg, &to) == ERR_OK && to->tag.n > 0 &&
         !sv_eq(text_sv(&d->tag[CALLEE]), to->tag) && text_set(&d->tag[CALLEE], to->tag))
         LOG_WARN("anchor", "memory");
-}
-
-/* What the callee has seen of the caller's numbers. */
-static void note_number(struct dialog *d, struct rx *rx)
-{
-    const struct sip_cseq *cseq;
-    if (sipmsg_cseq(&rx->msg, &cseq) == ERR_OK)
-        reach_counts(d, CALLER, cseq->number);
 }
 
 /* The response is of this dialog, and not of another one that its branch brought (RFC 3261 §12.1.2). */
@@ -360,7 +358,7 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     bool success = m->status >= 200 && m->status < 300;
     if (!p->dialog && m->status < 300 && !d->stands && !d->ended) {
         note_tag(d, m->rx);
-        note_number(d, m->rx);
+        reach_counts(d, CALLER, p->cseq + d->reach[CALLER].invite_raise); /* it has seen that */
     }
     enum proxy_body act = PROXY_BODY_PASS;
     if (m->status >= 200 && p->exchange)

@@ -8,6 +8,8 @@
 enum { WORDS = 160 };
 #define LOST_WAIT (30 * USEC_S)
 #define KEY_WAIT  (2 * USEC_S)
+/* RFC 3261 §8.1.1.5: numbers are below 2^31. So many of them are ours. */
+enum { CSEQ_LAST = INT32_MAX, CSEQ_OURS = 1 << 24 };
 /* The refusal of what it asked for goes before. */
 #define UNFIT_WAIT (100 * USEC_MS)
 
@@ -50,6 +52,22 @@ void reach_heard(struct dialog *d, unsigned side, struct rx *rx, const struct de
         LOG_WARN("anchor", "memory", F_ERR(rc));
 }
 
+/* Who begins, or goes on, where nothing is left behind is the next one for the other side (§12.2.1.1 asks for an order, and
+ * for room that he has not left). Where no request is ever ours his numbers are as good as any. */
+bool reach_number(struct dialog *d, unsigned side, uint32_t cseq)
+{
+    struct reach *r = &d->reach[side];
+    if (d->direct && r->raise == 0)
+        return true;
+    if (cseq + r->raise > CSEQ_LAST - CSEQ_OURS) {
+        if (cseq < r->said)
+            return false;
+        r->raise = r->seen + 1 - cseq;
+    }
+    r->said = cseq > r->said ? cseq : r->said;
+    return true;
+}
+
 void reach_counts(struct dialog *d, unsigned side, uint32_t number)
 {
     struct reach *r = &d->reach[side];
@@ -64,6 +82,8 @@ enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
     struct reach *there = &d->reach[to], *name = &d->reach[!to];
     if (!d->stands || d->ended || there->target.n == 0 || name->party.n == 0)
         return ERR_STATE;
+    if (name->seen >= CSEQ_LAST)
+        return ERR_RANGE;
     struct within_dialog w = {.call_id = text_sv(&d->call_id),
                               .local = text_sv(&name->party),
                               .remote = text_sv(&there->party),

@@ -51,9 +51,10 @@ struct reach {
     struct text party;          /* From or To of it, as the value stands, with its tag */
     struct text target, routes; /* its Contact; route set toward it, as in within.h */
     struct dest dest;
-    /* Of its own requests: the highest CSeq that went on to the other side, as it left; by how much those to come are
-     * raised, and by how much its last INVITE was, whose number its ACK has. */
-    uint32_t seen, raise, invite_raise;
+    /* Of its own requests: the highest CSeq that it said; the highest that went on to the other side, as it left; by how
+     * much those to come are raised (by 2^32 less what they are lowered), and by how much its last INVITE was, whose number
+     * its ACK has. */
+    uint32_t said, seen, raise, invite_raise;
 };
 
 /* Keys of one side: what wire/offer asks for, and the last one that it said by INFO. */
@@ -183,12 +184,15 @@ info_fn anchor_trickle_info;
 /* A message of this side passed: where it is, and, of one that refreshes it, its Contact (§12.2). via: of a response,
  * how its sender was reached. */
 void reach_heard(struct dialog *d, unsigned side, struct rx *rx, const struct dest *via);
+/* A request of this side with this number is about to go on: what its numbers are raised by is so that some are left for
+ * requests of ours behind it. False: it is out of order (§12.2.2). */
+bool reach_number(struct dialog *d, unsigned side, uint32_t cseq);
 /* A request of this side has gone on with this number. */
 void reach_counts(struct dialog *d, unsigned side, uint32_t number);
 void reach_done(struct reach *r);
 /* A request of ours to this side, in the name of the other one, which has the next higher number; those of the other one
  * go on above it from then on. r: all but cseq. Errors: ERR_STATE: the dialog does not stand, or not enough of it is
- * known; else as within_send. */
+ * known; ERR_RANGE: no number is left; else as within_send. */
 MUST_USE enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
                               const struct ctxn_handler *h, void *arg, struct ctxn **ret_txn);
 /* The call ends by us: BYE to these (a mask of sides) with this Reason (RFC 3326), its media is given back. The dialog may

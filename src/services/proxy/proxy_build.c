@@ -97,7 +97,7 @@ static void edit_raised(struct making *k, uint32_t raise)
     from = k->text.n;
     buf_put(&k->text, sv_sub(rack, 0, blank));
     buf_char(&k->text, ' ');
-    buf_u64(&k->text, of + raise);
+    buf_u64(&k->text, (uint32_t)of + raise);
     buf_put(&k->text, sv_sub(rest, end, rest.n));
     sipedit_value(k->e, k->m->first[SIP_H_RACK], piece(k, from));
 }

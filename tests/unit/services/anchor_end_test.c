@@ -84,6 +84,62 @@ static void our_number_is_the_next(void **state)
     ended(m, "text=\"no media from either side\"", "\r\nCSeq: 6 BYE\r\n", "\r\nCSeq: 8 BYE\r\n");
 }
 
+#define LAST "2147483647"
+/* With another number. */
+static const char *numbered(const char *message, const char *number)
+{
+    char *out = scratch();
+    const char *at = strstr(message, "\r\nCSeq: ") + 8;
+    snprintf(out, MESSAGE, "%.*s%s%s", (int)(at - message), message, number, at + strcspn(at, " "));
+    return out;
+}
+
+/* Who begins with the last number there is has it for himself; the others have room behind it. */
+static void the_last_number_leaves_one_for_us(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    const char *rq = request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, "n1", CONTACT);
+    rig_clear(m->r);
+    say(m->r, ALICE, with(numbered(rq, LAST), sdp("192.0.2.11", "0", "")));
+    has(find_raw(m->r, BOB, "INVITE"), "\r\nCSeq: 1 INVITE\r\n");
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    has(ok, "\r\nCSeq: " LAST " INVITE\r\n");
+    rig_clear(m->r);
+    say(m->r, ALICE, numbered(inside(m, ALICE, "ACK", BOB_AT, DIALOG, "n1", ok, 1), LAST));
+    has(find_raw(m->r, BOB, "ACK"), "\r\nCSeq: 1 ACK\r\n");
+    say(m->r, BOB, numbered(inside(m, BOB, "OPTIONS", ALICE_AT, REVERSED, "n1", ok, 1), LAST));
+    has(find_raw(m->r, ALICE, "OPTIONS"), "\r\nCSeq: 1 OPTIONS\r\n");
+    say(m->r, ALICE, reply(find_raw(m->r, ALICE, "OPTIONS"), 200, NULL, ""));
+    has(find_raw(m->r, BOB, "SIP/2.0 200 "), "\r\nCSeq: " LAST " OPTIONS\r\n");
+    rig_clear(m->r);
+    rig_run(m->r, 61 * USEC_S);
+    ended(m, "text=\"no media from either side\"", "\r\nCSeq: 2 BYE\r\n", "\r\nCSeq: 2 BYE\r\n");
+}
+
+/* Nor does a leap within the call; what is said behind it is out of order, as it would be for the other side. */
+static void a_leap_leaves_room_for_us(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    call_up(m, "n2", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    say(m->r, ALICE, inside(m, ALICE, "OPTIONS", BOB_AT, DIALOG, "n2", ok, 7));
+    has(find_raw(m->r, BOB, "OPTIONS"), "\r\nCSeq: 7 OPTIONS\r\n");
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "OPTIONS"), 200, NULL, ""));
+    rig_clear(m->r);
+    say(m->r, ALICE, numbered(inside(m, ALICE, "OPTIONS", BOB_AT, DIALOG, "n2", ok, 1), LAST));
+    has(find_raw(m->r, BOB, "OPTIONS"), "\r\nCSeq: 8 OPTIONS\r\n");
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "OPTIONS"), 200, NULL, ""));
+    has(find_raw(m->r, ALICE, "SIP/2.0 200 "), "\r\nCSeq: " LAST " OPTIONS\r\n");
+    rig_clear(m->r);
+    say(m->r, ALICE, inside(m, ALICE, "OPTIONS", BOB_AT, DIALOG, "n2", ok, 9));
+    assert_int_equal(heard(m->r, BOB, "OPTIONS"), 0);
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 500 "), 1);
+    rig_clear(m->r);
+    rig_run(m->r, 61 * USEC_S);
+    ended(m, "text=\"no media from either side\"", "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 9 BYE\r\n");
+}
+
 /* Neither is to send on hold; who is, is named when he does not. */
 static void hold_is_no_silence(void **state)
 {
@@ -563,6 +619,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(silence_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(our_number_is_the_next, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_last_number_leaves_one_for_us, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_leap_leaves_room_for_us, setup, teardown),
         cmocka_unit_test_setup_teardown(hold_is_no_silence, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_that_rings_need_not_be_heard, setup, teardown),
         cmocka_unit_test_setup_teardown(never_is_never, setup, teardown),

@@ -29,7 +29,7 @@ struct session_config {
     usec silence;       /* media.silence; 0: SESSION_SILENT is never told */
     size_t most;        /* sessions; 0: what the ports allow */
     uint64_t bandwidth; /* bits a second that sessions of all workers may reserve; 0: no cap */
-    /* ports that sessions of one payer may have, of all workers; 0: a quarter, but SESSION_QUOTA_LEAST at least */
+    /* ports that sessions of one payer may have, of all workers; 0: half, but SESSION_QUOTA_LEAST at least */
     unsigned quota;
 };
 enum { SESSION_QUOTA_LEAST = 64 };

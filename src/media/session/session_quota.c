@@ -5,7 +5,7 @@
 
 _Static_assert((SESSION_PAYERS & (SESSION_PAYERS - 1)) == 0, "a mask finds a payer's place");
 
-enum { SHARE = 4 };
+enum { SHARE = 2 };
 
 static uint32_t quota(const struct sessions *m)
 {

@@ -113,7 +113,7 @@ struct settings_media {
     usec latch, silence; /* silence 0: never */
     uint8_t dscp;
     uint64_t bandwidth; /* bit/s; 0: no cap */
-    unsigned quota;     /* relayed calls of one account; 0: a quarter of what the ports hold */
+    unsigned quota;     /* relayed calls of one account; 0: half of what the ports hold */
 };
 
 struct settings_turn {

@@ -553,11 +553,11 @@ static void nobody_has_all_the_ports(void **state)
     assert_int_equal(session_pay(sessions, id, bob), ERR_OK);
     assert_int_equal(session_new(second, party, 2, &events, NULL, &third), ERR_OK);
     assert_int_equal(session_pay(second, third, alice), ERR_OK);
-    /* no word of it: a quarter, but SESSION_QUOTA_LEAST */
+    /* no word of it: half of them, but SESSION_QUOTA_LEAST */
     c.quota = 0;
     sessions_configure(second, &c);
     unsigned most =
-        ports_count(ports) / 4 > SESSION_QUOTA_LEAST ? ports_count(ports) / 4 : SESSION_QUOTA_LEAST;
+        ports_count(ports) / 2 > SESSION_QUOTA_LEAST ? ports_count(ports) / 2 : SESSION_QUOTA_LEAST;
     unsigned had = 8;
     for (; had < 2 * most; had += 4) {
         assert_int_equal(session_new(second, party, 0, &events, NULL, &other), ERR_OK);

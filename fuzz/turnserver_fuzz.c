@@ -26,8 +26,12 @@ struct world {
     struct turnserver_peer *peer[OPEN_MAX]; /* connections under way or standing */
     bool connecting[OPEN_MAX];
     struct turnserver_tuple client[3]; /* UDP, TCP, and a data connection */
-    char user[64], password[64], nonce[128];
-    size_t user_n, password_n, nonce_n;
+    char user[64], password[64];
+    size_t user_n, password_n;
+    struct {
+        char p[128];
+        size_t n;
+    } nonce[2]; /* an address's: of the first client, and of the others */
 };
 
 /* A bound that holds: an abort is what the fuzzer sees. */
@@ -51,7 +55,7 @@ static void to_client(void *arg, const struct turnserver_tuple *client, const sv
     struct stun_attr a;
     static char mem[70000];
     size_t at = 0;
-    (void)client;
+    unsigned whose = client->client.family == 6;
     for (size_t i = 0; i < n; i++) {
         must(at + pieces[i].n <= sizeof(mem));
         if (pieces[i].n > 0)
@@ -64,9 +68,9 @@ static void to_client(void *arg, const struct turnserver_tuple *client, const sv
         return;
     }
     must(stunmsg_parse((sv){mem, at}, &m) == ERR_OK);
-    if (stunmsg_find(&m, STUN_NONCE, &a) && a.value.n < sizeof(w->nonce)) {
-        memcpy(w->nonce, a.value.p, a.value.n);
-        w->nonce_n = a.value.n;
+    if (stunmsg_find(&m, STUN_NONCE, &a) && a.value.n < sizeof(w->nonce[0].p)) {
+        memcpy(w->nonce[whose].p, a.value.p, a.value.n);
+        w->nonce[whose].n = a.value.n;
     }
 }
 
@@ -204,7 +208,8 @@ static void signed_request(struct world *w, unsigned who, uint16_t method, sv at
     buf_put(&b, sv_sub(attributes, 0, attributes.n & ~(size_t)3));
     stunmsg_put(&o, STUN_USERNAME, (sv){w->user, w->user_n});
     stunmsg_put(&o, STUN_REALM, REALM);
-    stunmsg_put(&o, STUN_NONCE, (sv){w->nonce, w->nonce_n});
+    unsigned whose = w->client[who % 3].client.family == 6;
+    stunmsg_put(&o, STUN_NONCE, (sv){w->nonce[whose].p, w->nonce[whose].n});
     size_t n = stun_key(STUN_ALGORITHM_MD5, (sv){w->user, w->user_n}, REALM,
                         (sv){w->password, w->password_n}, key);
     stunmsg_put_integrity(&o, STUN_SHA1, (sv){(char *)key, n});
@@ -324,7 +329,7 @@ static void start(struct world *w, bool allocated)
     w->wheel = fresh;
     w->now = 1000 * USEC_S;
     w->wall = 1790000000 * USEC_S;
-    w->chance = w->nonce_n = 0;
+    w->chance = w->nonce[0].n = w->nonce[1].n = 0;
     w->limits = (struct turnserver_limits){.lifetime = USEC_HOUR, .quota = 5};
     w->client[0] = (struct turnserver_tuple){ip("192.0.2.77", 5000), ip("198.51.100.1", 3478),
                                              TURNSERVER_UDP, NULL};
@@ -342,7 +347,8 @@ static void start(struct world *w, bool allocated)
                                 &password));
     w->user_n = user.n;
     w->password_n = password.n;
-    receive(w, 0, (sv){"\0\3\0\0\x21\x12\xa4\x42nonce please", 20});
+    for (unsigned who = 0; who < 2; who++)
+        receive(w, who, (sv){"\0\3\0\0\x21\x12\xa4\x42nonce please", 20});
     if (allocated) {
         signed_request(w, 0, STUN_ALLOCATE, (sv){"\0\x19\0\4\x11\0\0\0\x80\0\0\4\2\0\0\0", 16});
         signed_request(w, 0, STUN_CHANNEL_BIND, /* 0x4000 to 203.0.113.7:9 */

@@ -51,11 +51,9 @@ static void check_plain(sv text, const struct offer_session *s)
     sv reason;
     a.source = s->n > 0 ? s->media[0].rtp : (struct offer_ip){.n = 4};
     b.source = a.source;
-    if (!offer_way_plain(text, &a, &b, false, &reason))
+    if (!offer_way_plain(text, &a, &b, &reason))
         return;
-    must(s->n > 0 && offer_way(s, &a, &b, false, &reason) == OFFER_DIRECT);
-    must(!offer_way_plain(text, &a, &b, true, &reason) ||
-         offer_way(s, &a, &b, true, &reason) != OFFER_RELAY);
+    must(s->n > 0 && offer_way(s, &a, &b, &reason) == OFFER_DIRECT);
     for (unsigned i = 0; i < s->n; i++)
         must(!s->media[i].refused && s->media[i].keying == OFFER_PLAIN && !s->media[i].ice);
 }

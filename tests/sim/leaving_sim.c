@@ -67,7 +67,7 @@ static sv own_sdp(const struct phone *p, char mem[static 256])
     buf_init(&b, mem, 256);
     buf_printf(&b,
                "v=0\r\no=- 1 1 IN IP4 10.0.1.%u\r\ns=-\r\nc=IN IP4 10.0.1.%u\r\nt=0 0\r\n"
-               "m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
+               "m=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
                p->index + 1, p->index + 1);
     return buf_sv(&b);
 }

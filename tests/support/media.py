@@ -12,7 +12,7 @@ from .server import DOMAIN, Server
 from .sip import Call, Callee, Client
 
 PASSWORD = "a-long-password"
-NAMES = {0: "PCMU", 8: "PCMA", 101: "telephone-event"}
+NAMES = {0: "PCMU", 8: "PCMA"}
 FRAME = 160  # octets of 20 ms of G.711
 
 

@@ -45,8 +45,6 @@ MUST_USE enum err sessions_new(struct loop *l, struct session_shared *shared,
 void sessions_free(struct sessions *m); /* ends what is left */
 void sessions_configure(struct sessions *m, const struct session_config *c);
 size_t sessions_live(const struct sessions *m);
-/* Less than half of the ports, and of the bandwidth, is in use: there is room for what need not be. */
-bool sessions_roomy(const struct sessions *m);
 
 struct session_id {
     uint32_t slot, generation; /* generation 0: none */

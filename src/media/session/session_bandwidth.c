@@ -38,10 +38,3 @@ enum err session_reserve(struct sessions *m, struct session_id id, uint64_t bits
     stat_refuse(&m->loop->stats, STAT_LIMIT_MEDIA_BANDWIDTH);
     return ERR_BUSY;
 }
-
-bool sessions_roomy(const struct sessions *m)
-{
-    uint64_t reserved = atomic_load_explicit(&m->shared->reserved, memory_order_relaxed);
-    return ports_taken(m->shared->ports) < ports_count(m->shared->ports) / 2 &&
-           (m->config.bandwidth == 0 || reserved < m->config.bandwidth / 2);
-}

@@ -401,10 +401,6 @@ static bool next_way(struct dialog *d, const struct settings *set)
     static const enum offer_profile next[] = {
         [OFFER_AVP] = OFFER_SAVP, [OFFER_SAVP] = OFFER_DTLS_AVP};
     struct party *p = &d->party[CALLEE];
-    if (d->digits) {
-        anchor_stay_out(d);
-        return true;
-    }
     if (d->direct) {
         d->direct = false;
         d->relay = true;

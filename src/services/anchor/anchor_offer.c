@@ -220,9 +220,9 @@ static bool keys_as_wanted(enum settings_media_srtp srtp, const struct offer_ses
     return true;
 }
 
-/* Whether both sides can hear each other by themselves. */
-static enum offer_way way_of(struct dialog *d, const struct settings *set, unsigned from,
-                             const struct offer_session *offer)
+/* Both sides can hear each other by themselves. */
+static bool stays_out(struct dialog *d, const struct settings *set, unsigned from,
+                      const struct offer_session *offer)
 {
     sv why = SV("media.mode is never");
     enum offer_way way = OFFER_DIRECT;
@@ -233,35 +233,21 @@ static enum offer_way way_of(struct dialog *d, const struct settings *set, unsig
         way = OFFER_RELAY;
         why = SV("relayed: media.srtp says otherwise than the offer");
     } else if (set->media.mode == MEDIA_AUTO) {
-        way = offer_way(offer, &d->party[from].facts, &d->party[!from].facts, set->media.transcode,
-                        &why);
-    }
-    if (way == OFFER_DIGITS && !sessions_roomy(d->anchor->sessions)) {
-        way = OFFER_DIRECT;
-        why = SV("direct: there is too little room to relay it for the caller's keys");
+        way = offer_way(offer, &d->party[from].facts, &d->party[!from].facts, &why);
     }
     d->way = why;
     LOG_DEBUG("anchor", way == OFFER_DIRECT ? "media.direct" : "media.relay",
               F_SV("call", text_sv(&d->call_id)), F_SV("why", why));
-    return way;
+    return way == OFFER_DIRECT;
 }
 
-void anchor_stay_out(struct dialog *d)
-{
-    session_end(d->anchor->sessions, d->session);
-    d->session = (struct session_id){0, 0};
-    d->direct = true;
-    d->digits = false;
-}
-
-/* It need not be read to see that we stay out (way_of): most calls are such. */
+/* It need not be read to see that we stay out (stays_out): most calls are such. */
 static bool is_plain(const struct dialog *d, const struct settings *set, unsigned from, sv text)
 {
     sv why;
     if (d->session.generation || d->relay || set->media.mode != MEDIA_AUTO ||
         set->media.srtp == MEDIA_SRTP_REQUIRE ||
-        !offer_way_plain(text, &d->party[from].facts, &d->party[!from].facts, set->media.transcode,
-                         &why))
+        !offer_way_plain(text, &d->party[from].facts, &d->party[!from].facts, &why))
         return false;
     LOG_DEBUG("anchor", "media.direct", F_SV("call", text_sv(&d->call_id)), F_SV("why", why));
     return true;
@@ -344,22 +330,14 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
                        d->session.generation
                    ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
                    : PROXY_BODY_PASS;
-    if (!d->session.generation && !d->relay) {
-        enum offer_way way = way_of(d, set, from, &r->offer);
-        d->direct = way == OFFER_DIRECT;
-        d->digits = way == OFFER_DIGITS;
-    }
-    if (d->direct)
+    if (!d->session.generation && !d->relay && stays_out(d, set, from, &r->offer)) {
+        d->direct = true;
         return PROXY_BODY_PASS;
+    }
     party_profile(&d->party[from], &r->offer, anchor_policy(set).srtp);
     party_ice(&d->party[from], &r->offer);
     rc = session_of(d);
-    bool narrow = !rc && !fits(d, &r->offer);
-    if (d->digits && (rc || narrow)) {
-        anchor_stay_out(d);
-        return PROXY_BODY_PASS;
-    }
-    if (narrow)
+    if (!rc && !fits(d, &r->offer))
         return refuse_bandwidth(d, out, ret);
     if (!rc)
         rc = session_lines(d->anchor->sessions, d->session, r->offer.n);

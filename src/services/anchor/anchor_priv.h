@@ -88,7 +88,6 @@ struct dialog {
     uint32_t payer;            /* for whom its ports count (session_payer) */
     bool direct;               /* decided: its media does not pass through us */
     bool relay;                /* it has to: directly the callee refused */
-    bool digits;               /* it does for the caller's keys alone (OFFER_DIGITS) */
     struct reach reach[SIDES];
     uint16_t slot;
     uint8_t upstream; /* Record-Routes that the INVITE came with */
@@ -226,8 +225,6 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
                              struct exchange **slot, uint32_t cseq, struct arena *out,
                              struct proxy_body_new *ret);
 /*   x     the exchange that it answers; NULL: none */
-/* It is direct from now on, and so is the rest of its dialog. */
-void anchor_stay_out(struct dialog *d);
 /* An answer that takes nothing of this offer (RFC 3264 §6); SV_NONE: none can be made. */
 sv anchor_decline(struct dialog *d, sv offer, struct arena *out);
 /* The callee has refused every way that the offer was put to it: a Warning for the caller. */

@@ -317,24 +317,17 @@ struct offer_party {
     bool nat;               /* its Contact names an address that its messages do not come from */
     bool ice; /* it speaks ICE: by its Contact (RFC 5768), or by a description of before */
 };
-enum offer_way {
-    OFFER_DIRECT,
-    OFFER_RELAY,
-    OFFER_DIGITS /* they hear each other, but the keys of one may be nothing to the other: relay, if it can be done */
-};
+enum offer_way { OFFER_DIRECT, OFFER_RELAY };
 /* media.mode auto: may B hear A's offer as it is? Direct when both are alike enough: A offers nothing that only
  * some understand (no DTLS-only or WEB profile to a phone, no plain to a browser), its addresses are those it
  * signals from (no NAT), both stand in one kind of network, neither is web unless both are. Phones with ICE exist
- * that stay silent where the other side has none: so both have it, or neither. A has telephone-event, or it is taken
- * for granted that B has, as nearly all do: an answer cannot name what the offer does not (RFC 3264 §6.1).
- *   convert  keys may be converted (media.transcode)
- *   ret_why  the reason, static text */
+ * that stay silent where the other side has none: so both have it, or neither.
+ *   ret_why: the reason, static text */
 enum offer_way offer_way(const struct offer_session *offer, const struct offer_party *from,
-                         const struct offer_party *to, bool convert, sv *ret_why);
-/* The same of an offer that was not read: true: direct, as offer_way would say, if it can be read at all, and nothing in it
- * speaks of SRTP (events that are named but not offered are taken for such). False: it has to be read. Costs a pass over
- * the text. */
+                         const struct offer_party *to, sv *ret_why);
+/* The same of an offer that was not read: true: offer_way would say direct, if it can be read at all, and nothing in it
+ * speaks of keys. False: it has to be read. Costs a pass over the text. */
 bool offer_way_plain(sv text, const struct offer_party *from, const struct offer_party *to,
-                     bool convert, sv *ret_why);
+                     sv *ret_why);
 
 #endif

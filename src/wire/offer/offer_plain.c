@@ -18,16 +18,6 @@ static bool asks_for_more(sv name)
     }
 }
 
-/* "rtpmap:101 telephone-event/8000" */
-static bool names_events(sv attribute)
-{
-    static const sv name = {" telephone-event/", 17};
-    if (!sv_starts(attribute, SV("rtpmap:")))
-        return false;
-    size_t at = sv_chr(attribute, ' ');
-    return sv_ieq(sv_sub(attribute, at, at + name.n), name);
-}
-
 /* "IN IP4 a.b.c.d", and nothing behind it, is this address. */
 static bool is_at(sv value, const uint8_t ip[static 4])
 {
@@ -60,11 +50,10 @@ static bool is_plain_line(sv value)
             sv_starts(sv_sub(value, blank, value.n), SV(" RTP/AVPF ")));
 }
 
-bool offer_is_plain(sv text, const struct offer_ip *at, bool *ret_events)
+bool offer_is_plain(sv text, const struct offer_ip *at)
 {
     unsigned lines = 0, addressed = 0;
     bool session = false, media = false; /* an address was said of all, of the last m= line */
-    bool sound = false, events = false;  /* there is some; likewise */
     if (at->n != 4)
         return false;
     while (text.n > 0) {
@@ -86,17 +75,14 @@ bool offer_is_plain(sv text, const struct offer_ip *at, bool *ret_events)
             if (!is_plain_line(value) || ++lines > OFFER_MEDIA_MAX)
                 return false;
             media = false;
-            sound = sound || value.p[0] == 'a';
             break;
         case 'a':
             if (asks_for_more(value))
                 return false;
-            events = events || names_events(value);
             break;
         default:
             break;
         }
     }
-    *ret_events = events || !sound;
     return lines > 0 && (session || addressed == lines);
 }

@@ -152,8 +152,7 @@ bool offer_ip_equal(const struct offer_ip *a, const struct offer_ip *b); /* with
 const struct offer_key *offer_key_of(const struct offer_ours_media *mine, enum offer_suite suite);
 
 /* ---- offer_plain.c ---- */
-/* Plain RTP at this address (IPv4) alone. False: that is not said by the first look.
- *   ret_events  telephone-event is named, or there is no sound; of one that is plain */
-bool offer_is_plain(sv text, const struct offer_ip *at, bool *ret_events);
+/* Plain RTP at this address (IPv4) alone. False: that is not said by the first look. */
+bool offer_is_plain(sv text, const struct offer_ip *at);
 
 #endif

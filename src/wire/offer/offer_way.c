@@ -36,34 +36,16 @@ static const char *apart(const struct offer_party *from, const struct offer_part
 }
 
 bool offer_way_plain(sv text, const struct offer_party *from, const struct offer_party *to,
-                     bool convert, sv *ret_why)
+                     sv *ret_why)
 {
-    bool events;
-    if (from->web || to->ice || apart(from, to) || !offer_is_plain(text, &from->source, &events) ||
-        (convert && !events))
+    if (from->web || to->ice || apart(from, to) || !offer_is_plain(text, &from->source))
         return false;
     *ret_why = sv_of(direct);
     return true;
 }
 
-/* It has sound that we can convert, and no events in any. */
-static bool lacks_events(const struct offer_session *offer)
-{
-    bool can = false;
-    for (unsigned i = 0; i < offer->n; i++) {
-        const struct offer_media *m = &offer->media[i];
-        if (m->refused || m->kind != OFFER_AUDIO)
-            continue;
-        if (offer_companion(m->codecs, m->codecs_n, CODEC_EVENT))
-            return false;
-        for (unsigned k = 0; k < m->codecs_n && m->direction != SDP_INACTIVE; k++)
-            can = can || offer_codec_can(&m->codecs[k]);
-    }
-    return can;
-}
-
 enum offer_way offer_way(const struct offer_session *offer, const struct offer_party *from,
-                         const struct offer_party *to, bool convert, sv *ret_why)
+                         const struct offer_party *to, sv *ret_why)
 {
     const char *why = apart(from, to);
     for (unsigned i = 0; i < offer->n && !why; i++) {
@@ -80,8 +62,6 @@ enum offer_way offer_way(const struct offer_session *offer, const struct offer_p
         else if (m->kind != OFFER_OTHER && !knows_itself(m, from))
             why = "relayed: the caller stands behind a NAT";
     }
-    bool digits = !why && convert && lacks_events(offer);
-    *ret_why = digits ? SV("relayed: the caller has no telephone-event for its keys")
-                      : sv_of(why ? why : direct);
-    return why ? OFFER_RELAY : digits ? OFFER_DIGITS : OFFER_DIRECT;
+    *ret_why = sv_of(why ? why : direct);
+    return why ? OFFER_RELAY : OFFER_DIRECT;
 }

@@ -539,65 +539,6 @@ static void a_key_pressed_twice_is_heard_twice(void **state)
     }
 }
 
-/* Nobody stands between them but for her keys, which are nothing to him. */
-static void a_caller_without_events_is_relayed_for_her_keys(void **state)
-{
-    struct media_rig *m = *state;
-    static struct phones p;
-    m->r->set->media.mode = MEDIA_AUTO;
-    for (int from = BY_INFO; from < WAYS; from++) {
-        connect(&p, m, "dc", (enum way)from, EVENTS);
-        silence(&p, 5);
-        for (const char *k = keys; *k; k++)
-            press(&p, (enum way)from, *k);
-        silence(&p, 20);
-        assert_int_equal(check(&p, way_name[from], EVENTS), 0);
-        over(&p);
-    }
-}
-
-/* What is there for her keys' sake alone gives way. */
-static void without_room_a_caller_without_events_is_left_alone(void **state)
-{
-    struct media_rig *m = *state;
-    char rq[MESSAGE], body[MESSAGE];
-    snprintf(body, sizeof(body), "%s", sdp("192.0.2.11", "0", ""));
-    m->r->set->media.mode = MEDIA_AUTO;
-    m->r->set->media.bandwidth = 1000;
-    anchor_settings(m->anchor, m->r->set);
-    invite(m, "dd", body);
-    assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), body);
-    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
-    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
-    m->r->set->media.bandwidth = 0;
-    anchor_settings(m->anchor, m->r->set);
-    uint16_t port[60];
-    for (unsigned i = 0; i < 60; i++) /* of a hundred */
-        assert_int_equal(ports_take(m->r->ports, 1, false, i, &port[i]), ERR_OK);
-    invite(m, "df", body);
-    assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), body);
-    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
-    for (unsigned i = 0; i < 60; i++)
-        ports_give(m->r->ports, port[i], 1);
-    /* who refuses it is asked as she asks */
-    invite(m, "de", body);
-    snprintf(rq, sizeof(rq), "%s", find_raw(m->r, BOB, "INVITE"));
-    our_port(rq);
-    rig_clear(m->r);
-    say(m->r, BOB, reply(rq, 488, "b", ""));
-    snprintf(rq, sizeof(rq), "%s", find_raw(m->r, BOB, "INVITE"));
-    assert_string_equal(body_of(rq), body);
-    assert_int_equal(cseq_of(rq), 2);
-    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
-    say(m->r, BOB, with(reply(rq, 200, "b", "Contact: <" BOB_AT ">\r\n"), body));
-    char ok[MESSAGE];
-    snprintf(ok, sizeof(ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
-    assert_string_equal(body_of(ok), body);
-    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "de", ok, 1));
-    rig_clear(m->r);
-    hang_up(m, "de", ok);
-}
-
 static void media_dtmf_is_followed(void **state)
 {
     static const struct {
@@ -645,10 +586,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_says_a_key_by_info_within_its_event_is_heard_once,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_pressed_twice_is_heard_twice, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_caller_without_events_is_relayed_for_her_keys, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(without_room_a_caller_without_events_is_left_alone, setup,
-                                        teardown),
         cmocka_unit_test_setup_teardown(media_dtmf_is_followed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -572,10 +572,10 @@ static void a_direct_call_goes_on_without_the_server(void **state)
     struct rig *r = m->r;
     unsigned left = 0;
     r->set->media.mode = MEDIA_AUTO;
-    invite(m, "l4", usual("192.0.2.11"));
+    invite(m, "l4", sdp("192.0.2.11", "0", ""));
     say(r, BOB,
         with(reply(find_raw(r, BOB, "INVITE"), 200, "b", "Contact: <" BOB_AT ">\r\n"),
-             usual("192.0.2.12")));
+             sdp("192.0.2.12", "0", "")));
     say(r, ALICE,
         inside(m, ALICE, "ACK", BOB_AT, DIALOG, "l4", find_raw(r, ALICE, "SIP/2.0 200 "), 1));
     assert_int_equal(accounting_count(routing_accounting(r->routing)), 1);

@@ -84,12 +84,6 @@ static const char *sdp(const char *ip, const char *formats, const char *more)
     return out;
 }
 
-/* With events, as most phones have them. */
-static const char *usual(const char *ip)
-{
-    return sdp(ip, "0 101", "a=rtpmap:101 telephone-event/8000\r\n");
-}
-
 static const char *with(const char *message, const char *body)
 {
     char *out = scratch();

@@ -170,7 +170,7 @@ static void who_can_hear_each_other_is_left_alone(void **state)
 {
     struct media_rig *m = *state;
     m->r->set->media.mode = MEDIA_AUTO;
-    const char *body = usual("192.0.2.11");
+    const char *body = sdp("192.0.2.11", "0", "");
     invite(m, "c7", body);
     assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), body);
     assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
@@ -219,7 +219,7 @@ static void who_refuses_a_description_is_asked_again(void **state)
 {
     struct media_rig *m = *state;
     m->r->set->media.mode = MEDIA_AUTO;
-    invite(m, "c11", usual("192.0.2.11"));
+    invite(m, "c11", sdp("192.0.2.11", "0", ""));
     say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 488, "b", ""));
     rig_clear(m->r);
     rig_run(m->r, 600 * USEC_MS); /* repeated: the second one passes through us */

@@ -65,9 +65,9 @@ static void what_goes_directly_is_said_to(void **state)
 {
     struct media_rig *m = *state;
     m->r->set->media.mode = MEDIA_AUTO;
-    invite(m, "c2", usual("192.0.2.11"));
+    invite(m, "c2", sdp("192.0.2.11", "0", ""));
     char ok[MESSAGE];
-    snprintf(ok, sizeof(ok), "%s", answer(m, usual("192.0.2.12")));
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
     assert_string_equal(live(m),
                         "{\"media\": \"direct\", \"why\": [\"direct: both sides are alike and "
                         "reach each other\"]}");

@@ -5,9 +5,9 @@
 static void the_way_is_direct_between_alike_neighbours(void **state)
 {
     (void)state;
-    static const char plain[] = HEAD "m=audio 4000 RTP/AVP 0 101\n" EVENTS;
+    static const char plain[] = HEAD "m=audio 4000 RTP/AVP 0\n";
     static const char web[] =
-        HEAD "m=audio 9 UDP/TLS/RTP/SAVPF 0 101\nc=IN IP4 0.0.0.0\n" EVENTS WEB_TAIL
+        HEAD "m=audio 9 UDP/TLS/RTP/SAVPF 0\nc=IN IP4 0.0.0.0\n" WEB_TAIL
              "a=candidate:1 1 UDP 9 192.0.2.1 5 typ srflx raddr 0.0.0.0 rport 0\n";
     struct offer_party a = {.source = world_ip("192.0.2.1", 5060)};
     struct offer_party b = {.source = world_ip("192.0.2.2", 5060)};
@@ -18,7 +18,7 @@ static void the_way_is_direct_between_alike_neighbours(void **state)
     struct offer_party moved = {.source = world_ip("192.0.2.2", 5060), .nat = true};
     struct offer_party unknown = {0};
     struct offer_party checks = {.source = world_ip("192.0.2.2", 5060), .ice = true};
-    static const char ice[] = HEAD "m=audio 4000 RTP/AVP 0 101\n" EVENTS ICE;
+    static const char ice[] = HEAD "m=audio 4000 RTP/AVP 0\n" ICE;
     static const char fax[] = HEAD "m=image 4000 udptl t38\n";
     static const char secure[] = HEAD "m=audio 4000 RTP/SAVP 0\n" CRYPTO("1", CM80, KEY_A);
     const struct {
@@ -48,56 +48,12 @@ static void the_way_is_direct_between_alike_neighbours(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         sv text = SV_NONE;
         enum offer_way way =
-            offer_way(world_read(sv_of(rows[i].offer)), rows[i].from, rows[i].to, true, &text);
+            offer_way(world_read(sv_of(rows[i].offer)), rows[i].from, rows[i].to, &text);
         if (way != rows[i].way)
             fail_msg("row %zu: " SV_FMT, i, SV_ARG(text));
         assert_true(sv_starts(text, way == OFFER_DIRECT ? SV("direct: ") : SV("relayed: ")));
-        bool plainly = offer_way_plain(sv_of(rows[i].offer), rows[i].from, rows[i].to, true, &text);
+        bool plainly = offer_way_plain(sv_of(rows[i].offer), rows[i].from, rows[i].to, &text);
         assert_int_equal(plainly, rows[i].offer == plain && way == OFFER_DIRECT);
-    }
-}
-
-/* What has no events gives its keys by tones or INFO, which who has events need not know. */
-static void who_has_no_events_is_relayed_for_its_keys(void **state)
-{
-    (void)state;
-    struct offer_party a = {.source = world_ip("192.0.2.1", 5060)};
-    struct offer_party b = {.source = world_ip("192.0.2.2", 5060)};
-    struct offer_party moved = {.source = world_ip("192.0.2.2", 5060), .nat = true};
-    static const struct {
-        const char *offer;
-        enum offer_way way;
-        bool plain; /* at first sight */
-    } rows[] = {
-        {HEAD "m=audio 4000 RTP/AVP 0\n", OFFER_DIGITS, false},
-        {HEAD "m=audio 4000 RTP/AVP 0 101\n" EVENTS, OFFER_DIRECT, true},
-        {HEAD "m=audio 4000 RTP/AVP 0 96\na=rtpmap:96 Telephone-Event/8000\n", OFFER_DIRECT, true},
-        {HEAD "m=audio 4000 RTP/AVP 0 96\na=rtpmap:96 telephone-events/8000\n", OFFER_DIGITS,
-         false},
-        /* what we cannot convert */
-        {HEAD "m=audio 4000 RTP/AVP 18\n", OFFER_DIRECT, false},
-        {HEAD "m=audio 4000 RTP/AVP 18 0\n", OFFER_DIGITS, false},
-        {HEAD "m=video 4000 RTP/AVP 31\n", OFFER_DIRECT, true},
-        {HEAD "m=image 4000 udptl t38\n", OFFER_DIRECT, false},
-        /* nothing is heard there */
-        {HEAD "m=audio 4000 RTP/AVP 0\na=inactive\n", OFFER_DIRECT, false},
-        {HEAD "m=audio 0 RTP/AVP 0\nm=video 4000 RTP/AVP 31\n", OFFER_DIRECT, false},
-        /* one line with them is enough */
-        {HEAD "m=audio 4000 RTP/AVP 0\nm=audio 4002 RTP/AVP 0 101\n" EVENTS, OFFER_DIRECT, true},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        sv text, offer = sv_of(rows[i].offer);
-        if (offer_way(world_read(offer), &a, &b, true, &text) != rows[i].way)
-            fail_msg("row %zu: " SV_FMT, i, SV_ARG(text));
-        assert_true(sv_starts(text, rows[i].way == OFFER_DIRECT ? SV("direct: ")
-                                                                : SV("relayed: the caller has ")));
-        if (offer_way_plain(offer, &a, &b, true, &text) != rows[i].plain)
-            fail_msg("row %zu at first sight", i);
-        /* where nothing is converted */
-        assert_int_equal(offer_way(world_read(offer), &a, &b, false, &text), OFFER_DIRECT);
-        /* another reason goes before */
-        if (rows[i].way == OFFER_DIGITS)
-            assert_int_equal(offer_way(world_read(offer), &a, &moved, true, &text), OFFER_RELAY);
     }
 }
 
@@ -138,7 +94,7 @@ static void most_need_not_be_read(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         sv text;
-        if (offer_way_plain(sv_of(rows[i].offer), &a, &b, false, &text) != rows[i].plain)
+        if (offer_way_plain(sv_of(rows[i].offer), &a, &b, &text) != rows[i].plain)
             fail_msg("row %zu", i);
     }
 }
@@ -147,7 +103,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_way_is_direct_between_alike_neighbours),
-        TEST(who_has_no_events_is_relayed_for_its_keys),
         TEST(most_need_not_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,8 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         transcode_tick(t, now);
         o.lost += p.pt == 18 ? lost_before(t, &p) : 0;
         transcode_rtp(t, now, &p);
-        if (d[0] == 255)
-            (void)!transcode_send_digit(t, now, (char)d[1], d[2]);
+        if (d[0] == 255 && !transcode_send_digit(t, now, (char)d[1], d[2]) && d[2] & 1)
+            transcode_given(t, now, (char)d[1]);
     }
     /* what may come at once, what time allows and a little more, and a frame */
     must(o.sent_ms <= TRANSCODE_CREDIT_MS + (uint64_t)now / 400 + 300);

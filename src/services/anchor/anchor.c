@@ -268,6 +268,12 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
     return act;
 }
 
+/* It is known for more than its first transaction: its media, its numbers, or whether it goes on as is required. */
+static bool is_kept(const struct dialog *d, const struct settings *set)
+{
+    return !d->direct || d->reach[CALLER].raise || set->media.srtp == MEDIA_SRTP_REQUIRE;
+}
+
 static enum proxy_body on_request(void *arg, void **leg, const struct proxy_passing *m,
                                   struct proxy_body_new *ret)
 {
@@ -277,7 +283,7 @@ static enum proxy_body on_request(void *arg, void **leg, const struct proxy_pass
         LOG_INFO("anchor", "media.unread", F_STR("why", m->why));
     if (p->dialog) {
         const struct dialog *d = p->dialog;
-        if (!d->direct || d->reach[CALLER].raise || d->reach[CALLEE].raise)
+        if (is_kept(d, p->set) || d->reach[CALLEE].raise)
             *leg = p; /* a 2xx that comes again is ours to change, too */
         return inside(p, m, ret);
     }
@@ -305,7 +311,7 @@ static bool is_of(const struct dialog *d, struct rx *rx)
 /* A 2xx goes up. */
 static void stand(struct anchor_passage *p, struct dialog *d, const struct proxy_passing *m)
 {
-    if (!p->dialog && !d->stands && (!d->direct || d->reach[CALLER].raise)) {
+    if (!p->dialog && !d->stands && is_kept(d, p->set)) {
         d->stands = true; /* held by the dialog itself from now on */
         d->users++;
         if (d->direct)

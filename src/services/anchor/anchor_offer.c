@@ -305,6 +305,23 @@ static enum err exchange_begin(struct dialog *d, unsigned from, sv text, sv pass
     return rc;
 }
 
+/* Another offer of a call that does without us: it may not become one that has no keys where they are required. */
+static enum proxy_body passes_by(const struct dialog *d, const struct settings *set, sv text,
+                                 struct arena *out, struct proxy_body_new *ret)
+{
+    struct arena *a = &d->anchor->scratch;
+    struct sdp_fault fault = {0};
+    struct reading *r;
+    if (set->media.srtp != MEDIA_SRTP_REQUIRE || set->media.mode == MEDIA_NEVER)
+        return PROXY_BODY_PASS;
+    enum err rc = read_text(a, text, &r, &fault);
+    if (rc)
+        return refuse(d, rc, fault_text(a, rc, &fault), out, ret);
+    return keys_as_wanted(set->media.srtp, &r->offer)
+               ? PROXY_BODY_PASS
+               : refuse(d, ERR_DENIED, SV("SRTP is required"), out, ret);
+}
+
 enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsigned from, sv text,
                              struct exchange **slot, uint32_t cseq, struct arena *out,
                              struct proxy_body_new *ret)
@@ -315,7 +332,7 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     struct reading *r;
     sv passed;
     if (d->direct)
-        return PROXY_BODY_PASS;
+        return passes_by(d, set, text, out, ret);
     if (*slot && (*slot)->offerer == from && sv_eq(text_sv(&(*slot)->offer), text))
         return replace(out, text_sv(&(*slot)->passed), ret); /* the same, to the next server */
     if (d->ended)

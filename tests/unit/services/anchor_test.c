@@ -396,6 +396,45 @@ static void where_srtp_is_required_every_description_is_read(void **state)
     hang_up(m, "s4", ok);
 }
 
+/* A call that does without us, as a fax may, is known for that. */
+static void where_srtp_is_required_a_direct_call_keeps_it(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
+    m->r->set->media.mode = MEDIA_AUTO;
+    static const char fax[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.11\r\ns=-\r\nc=IN IP4 192.0.2.11\r\n"
+                              "t=0 0\r\nm=image 4000 udptl t38\r\n";
+    invite(m, "d1", fax);
+    assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), fax);
+    snprintf(ok, sizeof(ok), "%s", answer(m, fax));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "d1", ok, 1));
+    const char *const methods[] = {"INVITE", "UPDATE"};
+    for (unsigned i = 0; i < 2; i++) {
+        rig_clear(m->r);
+        say(m->r, ALICE,
+            with(inside(m, ALICE, methods[i], BOB_AT, DIALOG, "d1", ok, 2 + i),
+                 sdp("192.0.2.11", "0", "")));
+        assert_int_equal(heard(m->r, BOB, ""), 0);
+        const char *no = find_raw(m->r, ALICE, "SIP/2.0 488 ");
+        assert_non_null(strstr(value(no, "Warning"), "SRTP is required"));
+    }
+    rig_clear(m->r);
+    say(m->r, ALICE, with(inside(m, ALICE, "UPDATE", BOB_AT, DIALOG, "d1", ok, 4), fax));
+    assert_string_equal(body_of(find_raw(m->r, BOB, "UPDATE")), fax);
+    say(m->r, BOB, with(reply(find_raw(m->r, BOB, "UPDATE"), 200, NULL, ""), fax));
+    /* an offer of the other side, in its answer */
+    rig_clear(m->r);
+    say(m->r, ALICE, inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "d1", ok, 5));
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, NULL, "Contact: <" BOB_AT ">\r\n"),
+             sdp("192.0.2.12", "0", "")));
+    assert_non_null(strstr(find_raw(m->r, ALICE, "SIP/2.0 488 "), "SRTP is required"));
+    assert_int_equal(heard(m->r, BOB, "BYE"), 1);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+    rig_quiet(m->r);
+}
+
 /* As alice, who has proved it. */
 static void invite_as_alice(struct media_rig *m, const char *call, const char *body)
 {
@@ -457,6 +496,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_refuses_everything_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(one_account_has_its_share_of_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_every_description_is_read, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(where_srtp_is_required_a_direct_call_keeps_it, setup,
                                         teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

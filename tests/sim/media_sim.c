@@ -257,6 +257,8 @@ static void judge(struct media_world *w, struct media_dialog *d, struct media_di
         return;
     if (d->end->restarted || other->end->restarted) /* refused: these agents cannot go back */
         return;
+    if (wanted && (d->end->lapsed || other->end->lapsed)) /* as many checks were lost in a row */
+        return;
     w->judged++;
     w->silent += !wanted;
     if (wanted ? d->way->heard < HEARD_LEAST : d->way->heard > 0)
@@ -301,6 +303,8 @@ static void check_end(struct media_world *w)
     if (w->given_up > 0 && w->loss < BEARABLE)
         media_fail(w, "a handshake fails in a net that loses little", "%u of %u", w->given_up,
                    w->given_up + w->handshakes);
+    if (w->lapsed > 0 && w->loss < BEARABLE / 2)
+        media_fail(w, "consent is lost in a net that loses little", "%u times", w->lapsed);
     for (unsigned i = 0; i < MEDIA_PHONES; i++) {
         if (!w->phone[i].gone && !media_phone_free(&w->phone[i]))
             media_fail(w, "a phone's call has no end", "phone %u", i);
@@ -462,6 +466,7 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_count(ret, "before an answer", w->early);
     program_count(ret, "handshakes", w->handshakes);
     program_count(ret, "given up", w->given_up);
+    program_count(ret, "consents lost", w->lapsed);
     program_count(ret, "judged", w->judged);
     program_count(ret, "of them silent", w->silent);
     stop(w);

@@ -134,6 +134,7 @@ struct media_end {
     struct ice_agent *ice;
     sv ice_peer;    /* the ufrag that it checks */
     bool restarted; /* its credentials are others than those that stand */
+    bool lapsed;    /* nobody consented for 30 s: it may send nothing (RFC 7675 §5.1) */
     struct media_way way[MEDIA_WAYS];
     unsigned ways;
     uint32_t number; /* of what was said last */
@@ -186,6 +187,7 @@ struct media_world {
     usec pace;                   /* between two packets */
     unsigned lost[MEDIA_PHONES]; /* of what they sent, on the way to the server */
     unsigned heard, early, hellos, sent, exchanges, answers, handshakes, given_up, forks, unchecked;
+    unsigned lapsed; /* consents of calls that stood */
     unsigned reinvites, restarts, refused, judged, silent;
 };
 

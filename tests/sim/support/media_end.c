@@ -271,11 +271,23 @@ void media_end_checks(struct media_end *e, bool controlling, bool peer_lite)
     tell_agent(e);
 }
 
+static bool stands(const struct media_end *e)
+{
+    for (unsigned i = 0; i < e->ways; i++)
+        if (e->way[i].live)
+            return true;
+    return false;
+}
+
 static void after_checks(struct media_end *e)
 {
+    struct media_world *w = e->phone->world;
     struct ice_event event;
-    while (e->ice && ice_agent_event(e->ice, &event))
-        e->phone->world->unchecked += event.kind == ICE_FAILED;
+    while (e->ice && ice_agent_event(e->ice, &event)) {
+        w->unchecked += event.kind == ICE_FAILED;
+        w->lapsed += event.kind == ICE_LOST && stands(e);
+        e->lapsed = event.kind == ICE_LOST || (e->lapsed && event.kind != ICE_SELECTED);
+    }
     for (unsigned i = 0; i < e->ways; i++)
         begin_dtls(&e->way[i]);
 }

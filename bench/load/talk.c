@@ -171,16 +171,25 @@ static bool prove(struct text *t, const struct op *op, const char *challenge, co
 static const char *const transports[] = {"UDP", "TCP", "TLS"};
 static const char *const parameters[] = {"", ";transport=tcp", ";transport=tls"};
 
-#define SDP                                                                                      \
-    "v=0\r\no=load 3900112 3900113 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n" \
-    "m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"          \
-    "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
-
 static void put_body(struct text *t, const char *type, const char *body)
 {
     if (body[0])
         put(t, "Content-Type: %s\r\n", type);
     put(t, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+}
+
+/* A phone that is where its description says, so that its media goes directly. */
+static void put_description(struct text *t, const struct way *w)
+{
+    struct sockaddr_in a = way_local(w);
+    char ip[INET_ADDRSTRLEN], body[512];
+    inet_ntop(AF_INET, &a.sin_addr, ip, sizeof(ip));
+    snprintf(body, sizeof(body),
+             "v=0\r\no=load 3900112 3900113 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
+             "m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
+             "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n",
+             ip, ip);
+    put_body(t, "application/sdp", body);
 }
 
 static void put_contact(struct text *t, const struct op *op, const struct way *w)
@@ -248,7 +257,7 @@ static bool first_request(struct op *op, const char *challenge)
         } else {
             put(t, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, MESSAGE\r\n"
                    "Supported: 100rel, timer, replaces\r\n");
-            put_body(t, "application/sdp", SDP);
+            put_description(t, op->caller);
         }
     }
     return true;
@@ -482,7 +491,7 @@ static void take_request(struct way *w, struct op *op, const char *message, uint
         op->callee = w;
         answer(&op->final.text, message, "200 OK", true, true);
         put_contact(&op->final.text, op, way_of_callee(op->peer));
-        put_body(&op->final.text, "application/sdp", SDP);
+        put_description(&op->final.text, op->callee);
         later(&answers, op);
     } else if (strncmp(message, "ACK ", 4) == 0) {
         if (op)

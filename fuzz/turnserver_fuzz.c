@@ -295,7 +295,7 @@ static void step(struct world *w, unsigned kind, sv s)
     case 5:
         w->now += (usec)(s.n > 0 ? (uint8_t)s.p[0] : 1) * 10 * USEC_S;
         w->wall += 100 * USEC_S;
-        wheel_advance(&w->wheel, w->now);
+        wheel_advance(&w->wheel, w->now, SIZE_MAX);
         break;
     case 6:
         if (r)

@@ -68,6 +68,7 @@ void wheel_init(struct wheel *w, usec now)
     for (int l = 0; l < LEVELS; l++)
         for (int i = 0; i < SLOTS; i++)
             list_init(&w->slot[l][i]);
+    list_init(&w->due);
 }
 
 /* Links t where its deadline belongs as seen from the present step. */
@@ -112,7 +113,7 @@ void wheel_cancel(struct wheel *w, struct timer *t)
     bool last = head == t->by_slot.next;
     list_unlink(&t->by_slot);
     w->armed--;
-    /* The last of a slot clears its bit. A head outside the table is the batch being fired. */
+    /* The last of a slot clears its bit. A head outside the table is the list of those that are due. */
     uintptr_t first = (uintptr_t)&w->slot[0][0], at = (uintptr_t)head;
     if (last && at >= first && at < first + sizeof w->slot) {
         size_t i = (at - first) / sizeof(struct link);
@@ -164,16 +165,14 @@ static int64_t next_step(struct wheel *w)
     return w->next;
 }
 
-static size_t fire(struct wheel *w)
+/* Those of the present step, which are taken from its slot first: what callbacks arm for it waits there. */
+static size_t fire(struct wheel *w, size_t most)
 {
-    struct link batch;
     size_t fired = 0;
     unsigned i = index_at(w->step, 0);
-    if (!is_busy(w, 0, i))
-        return 0;
-    list_init(&batch);
-    take_slot(w, 0, i, &batch);
-    for (struct link *l; (l = list_pop(&batch)); fired++) {
+    if (list_empty(&w->due) && is_busy(w, 0, i))
+        take_slot(w, 0, i, &w->due);
+    for (struct link *l; fired < most && (l = list_pop(&w->due)); fired++) {
         struct timer *t = CONTAINER(l, struct timer, by_slot);
         w->armed--;
         t->fn(t, t->arg); /* may free t */
@@ -181,11 +180,11 @@ static size_t fire(struct wheel *w)
     return fired;
 }
 
-size_t wheel_advance(struct wheel *w, usec now)
+size_t wheel_advance(struct wheel *w, usec now, size_t most)
 {
     int64_t target = floor_step(now);
-    size_t fired = fire(w);
-    while (w->step < target) {
+    size_t fired = fire(w, most);
+    while (list_empty(&w->due) && w->step < target) {
         /* What the callbacks armed for the step that just fired waits for the next step, ahead of
          * that step's own: a timer that always re-arms for the past cannot hold the wheel. */
         struct link late;
@@ -204,7 +203,7 @@ size_t wheel_advance(struct wheel *w, usec now)
             list_splice(&w->slot[0][i], &late);
             set_busy(w, 0, i);
         }
-        fired += fire(w);
+        fired += fire(w, most - fired);
     }
     return fired;
 }
@@ -213,7 +212,7 @@ usec wheel_next(struct wheel *w)
 {
     if (w->armed == 0)
         return USEC_NEVER;
-    if (is_busy(w, 0, index_at(w->step, 0)))
+    if (wheel_is_late(w) || is_busy(w, 0, index_at(w->step, 0)))
         return w->step * USEC_MS;
     int64_t next = next_step(w);
     return next > USEC_NEVER / USEC_MS ? USEC_NEVER : next * USEC_MS;
@@ -233,5 +232,7 @@ bool wheel_validate(const struct wheel *w)
                 count++;
         }
     }
+    for (const struct link *l = w->due.next; l != &w->due; l = l->next)
+        count++;
     return count == w->armed && (w->next <= w->step || w->next == find_next(w));
 }

@@ -5,7 +5,7 @@
  *         fires at the first wheel_advance whose now is at or past its deadline rounded up to 1
  *         ms.
  * Order   timers of one wheel_advance fire in order of deadline step, ties in order of arming:
- *         the same calls give the same order. A deadline in the past counts as the present step;
+ *         the same calls give the same order, however many a call may fire. A deadline in the past counts as the present step;
  *         armed from a callback for the step that is firing, a timer fires at the next step or
  *         the next call.
  * Life    embedded in its owner; cancel before the owner ends. A timer may arm or cancel any
@@ -37,6 +37,7 @@ struct wheel {
      * looked for */
     int64_t next;
     size_t armed;
+    struct link due; /* of the present step: they fire before all others */
 };
 
 void wheel_init(struct wheel *w, usec now);
@@ -52,8 +53,14 @@ static inline bool timer_armed(const struct timer *t)
 /* (Re)arms t for at. */
 void wheel_arm(struct wheel *w, struct timer *t, usec at);
 void wheel_cancel(struct wheel *w, struct timer *t); /* idempotent */
-/* Fires what is due at now. Returns how many fired. */
-size_t wheel_advance(struct wheel *w, usec now);
+/* Fires what is due at now, `most` at most: the rest waits for the next call, so that many that end at once hold up
+ * nobody for long. Returns how many fired. */
+size_t wheel_advance(struct wheel *w, usec now, size_t most);
+/* The last call left some that were due. */
+static inline bool wheel_is_late(const struct wheel *w)
+{
+    return !list_empty(&w->due);
+}
 /* No timer fires before this; USEC_NEVER when none is armed. May be early by the wheel's
  * coarseness, never late. */
 usec wheel_next(struct wheel *w);

@@ -60,7 +60,7 @@ void sim_turn_begin(struct sim_loop *l)
     assert(sim_alive(l) && !l->sim->turn);
     l->sim->turn = l;
     clock_set(l);
-    wheel_advance(&l->loop.wheel, l->loop.now);
+    wheel_advance(&l->loop.wheel, l->loop.now, SIZE_MAX);
 }
 
 void sim_turn_end(struct sim_loop *l)

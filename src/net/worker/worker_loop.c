@@ -11,6 +11,7 @@
 
 /* Rounds of deferred calls and flushing in one turn; what is left then waits for the next. */
 enum { ROUNDS_A_TURN = 8 };
+enum { TIMERS_A_TURN = 32 };
 
 /* The grid of timers: a server under load has one that ends in nearly every millisecond. */
 static const usec timer_grid = 32 * USEC_MS;
@@ -176,6 +177,15 @@ static void read_clocks(struct worker *w)
     w->base.wall = w->base.now + w->wall_ahead;
 }
 
+/* Those of the grid end together, thousands under load: messages are served between. But none waits for the next ones: a
+ * worker that has more to do than it can do must not have ever more timers. */
+static void end_timers(struct worker *w)
+{
+    struct wheel *wheel = &w->base.wheel;
+    bool waits = wheel_is_late(wheel) && w->base.now - wheel_next(wheel) >= timer_grid / 2;
+    wheel_advance(wheel, w->base.now, waits ? SIZE_MAX : TIMERS_A_TURN);
+}
+
 void worker_turn(struct worker *w)
 {
     if (w->in_turn || w->base.stopping)
@@ -183,7 +193,7 @@ void worker_turn(struct worker *w)
     w->in_turn = true;
     atomic_store_explicit(&w->sleeping, false, memory_order_relaxed);
     read_clocks(w);
-    wheel_advance(&w->base.wheel, w->base.now);
+    end_timers(w);
 }
 
 static void on_check(uv_check_t *h)
@@ -241,7 +251,8 @@ static void on_idle(uv_idle_t *h)
 static void on_prepare(uv_prepare_t *h)
 {
     struct worker *w = CONTAINER(h, struct worker, prepare);
-    bool pending = w->inbox || !list_empty(&w->base.deferred) || !list_empty(&w->udps_dirty);
+    bool pending = w->inbox || !list_empty(&w->base.deferred) || !list_empty(&w->udps_dirty) ||
+                   wheel_is_late(&w->base.wheel);
     atomic_store(&w->sleeping, true);
     pending = pending || atomic_load(&w->mailbox);
     if (pending)
@@ -249,6 +260,8 @@ static void on_prepare(uv_prepare_t *h)
     else
         uv_idle_stop(&w->pending);
     /* One that fires too early, for a timer that was cancelled, is set anew then. */
+    if (wheel_is_late(&w->base.wheel))
+        return;
     usec next = wheel_next(&w->base.wheel);
     if (next < w->wake_at || w->wake_fired)
         set_wake(w, next);

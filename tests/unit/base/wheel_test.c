@@ -160,7 +160,7 @@ static void advance(struct rig *r, usec now)
     size_t fired = r->fired;
     r->until = now;
     r->step_turn = r->turns;
-    size_t n = wheel_advance(&r->wheel, now);
+    size_t n = wheel_advance(&r->wheel, now, SIZE_MAX);
     assert_int_equal(n, r->fired - fired);
     assert_int_equal(next_due(r),
                      -1); /* nothing due is left but what the last batch armed for its step */
@@ -253,10 +253,10 @@ static void a_timer_fires_at_its_step_and_not_before(void **state)
         wheel_init(&w, start);
         timer_init(&t, note, &id);
         wheel_arm(&w, &t, start + delays[i]);
-        assert_int_equal(wheel_advance(&w, up - 1), 0);
-        assert_int_equal(wheel_advance(&w, up), 1);
+        assert_int_equal(wheel_advance(&w, up - 1, SIZE_MAX), 0);
+        assert_int_equal(wheel_advance(&w, up, SIZE_MAX), 1);
         assert_int_equal(fired_n, 1);
-        assert_int_equal(wheel_advance(&w, up + USEC_DAY), 0);
+        assert_int_equal(wheel_advance(&w, up + USEC_DAY, SIZE_MAX), 0);
     }
 }
 
@@ -273,13 +273,13 @@ static void ties_fire_as_they_were_armed_however_far_away(void **state)
         timer_init(&t[i], note, &id[i]);
     /* each from a nearer level than the one before */
     wheel_arm(&w, &t[2], at);
-    wheel_advance(&w, at - 40 * USEC_S);
+    wheel_advance(&w, at - 40 * USEC_S, SIZE_MAX);
     wheel_arm(&w, &t[0], at);
-    wheel_advance(&w, at - 100 * USEC_MS);
+    wheel_advance(&w, at - 100 * USEC_MS, SIZE_MAX);
     wheel_arm(&w, &t[3], at - 500);
-    wheel_advance(&w, at - 2 * USEC_MS);
+    wheel_advance(&w, at - 2 * USEC_MS, SIZE_MAX);
     wheel_arm(&w, &t[1], at);
-    assert_int_equal(wheel_advance(&w, at + USEC_S), 4);
+    assert_int_equal(wheel_advance(&w, at + USEC_S, SIZE_MAX), 4);
     static const int want[4] = {2, 0, 3, 1};
     assert_memory_equal(fired_order, want, sizeof want);
 }
@@ -295,7 +295,7 @@ static void never_does_not_fire_and_can_be_cancelled(void **state)
     timer_init(&t, note, &id);
     wheel_cancel(&w, &t);
     wheel_arm(&w, &t, USEC_NEVER);
-    assert_int_equal(wheel_advance(&w, 200LL * 365 * USEC_DAY), 0);
+    assert_int_equal(wheel_advance(&w, 200LL * 365 * USEC_DAY, SIZE_MAX), 0);
     assert_true(wheel_validate(&w));
     wheel_cancel(&w, &t);
     wheel_cancel(&w, &t);
@@ -320,9 +320,9 @@ static void a_timer_that_rearms_for_the_past_does_not_hold_the_wheel(void **stat
     wheel_init(&w, 0);
     timer_init(&t, always_now, &w);
     wheel_arm(&w, &t, 0);
-    assert_int_equal(wheel_advance(&w, 0), 1);
-    assert_int_equal(wheel_advance(&w, 0), 1);
-    assert_int_equal(wheel_advance(&w, 10 * USEC_MS), 11);
+    assert_int_equal(wheel_advance(&w, 0, SIZE_MAX), 1);
+    assert_int_equal(wheel_advance(&w, 0, SIZE_MAX), 1);
+    assert_int_equal(wheel_advance(&w, 10 * USEC_MS, SIZE_MAX), 11);
     assert_int_equal(wheel_next(&w), 10 * USEC_MS);
 }
 
@@ -342,8 +342,52 @@ static void a_callback_may_free_the_owner(void **state)
         timer_init(t, free_owner, NULL);
         wheel_arm(&w, t, 5000);
     }
-    assert_int_equal(wheel_advance(&w, 5000), 10);
+    assert_int_equal(wheel_advance(&w, 5000, SIZE_MAX), 10);
     assert_true(wheel_validate(&w));
+}
+
+struct numbered {
+    struct timer timer;
+    int number;
+};
+static int order[64], order_n;
+
+static void note_number(struct timer *t, void *arg)
+{
+    (void)arg;
+    order[order_n++] = CONTAINER(t, struct numbered, timer)->number;
+}
+
+/* What is left over keeps its place before all others, and may be cancelled and armed anew there. */
+static void a_call_fires_no_more_than_it_may(void **state)
+{
+    (void)state;
+    enum { N = 20 };
+    struct numbered n[N];
+    struct wheel w;
+    wheel_init(&w, 0);
+    order_n = 0;
+    for (int i = 0; i < N; i++) {
+        n[i].number = i;
+        timer_init(&n[i].timer, note_number, NULL);
+        wheel_arm(&w, &n[i].timer, i < N - 2 ? 5 * USEC_MS : 7 * USEC_MS);
+    }
+    assert_int_equal(wheel_advance(&w, 9 * USEC_MS, 8), 8);
+    assert_true(wheel_is_late(&w) && wheel_validate(&w));
+    assert_int_equal(wheel_next(&w), 5 * USEC_MS);
+    wheel_cancel(&w, &n[10].timer);
+    wheel_arm(&w, &n[11].timer, 6 * USEC_MS);
+    wheel_arm(&w, &n[0].timer, 0); /* for the present step, behind those that are due */
+    assert_true(wheel_validate(&w));
+    assert_int_equal(wheel_advance(&w, 9 * USEC_MS, 8), 8);
+    assert_true(wheel_next(&w) <= 6 * USEC_MS && wheel_validate(&w));
+    assert_int_equal(wheel_advance(&w, 9 * USEC_MS, 0), 0);
+    assert_int_equal(wheel_advance(&w, 9 * USEC_MS, SIZE_MAX), 4);
+    assert_false(wheel_is_late(&w));
+    static const int want[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 0, 11, 18, 19};
+    assert_int_equal(order_n, sizeof(want) / sizeof(want[0]));
+    assert_memory_equal(order, want, sizeof(want));
+    assert_int_equal(wheel_next(&w), USEC_NEVER);
 }
 
 int main(void)
@@ -354,6 +398,7 @@ int main(void)
         cmocka_unit_test(never_does_not_fire_and_can_be_cancelled),
         cmocka_unit_test(a_timer_that_rearms_for_the_past_does_not_hold_the_wheel),
         cmocka_unit_test(a_callback_may_free_the_owner),
+        cmocka_unit_test(a_call_fires_no_more_than_it_may),
         cmocka_unit_test(the_wheel_agrees_with_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -220,7 +220,7 @@ static inline void pass(struct world *w, usec by)
 {
     w->now += by;
     w->wall += by;
-    wheel_advance(&w->wheel, w->now);
+    wheel_advance(&w->wheel, w->now, SIZE_MAX);
 }
 
 static inline uint64_t refused(const struct world *w, enum stat_turn why)

@@ -109,7 +109,7 @@ static inline void puppet_turn(struct puppet *p, usec later)
 {
     p->loop.now += later;
     p->loop.wall += later;
-    wheel_advance(&p->loop.wheel, p->loop.now);
+    wheel_advance(&p->loop.wheel, p->loop.now, SIZE_MAX);
     loop_run_deferred(&p->loop);
 }
 

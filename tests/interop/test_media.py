@@ -78,6 +78,7 @@ def phones(server, pages, ip, kinds):
 def call(caller, callee, to=None):
     """A whole call with sound; "" or what went wrong."""
     since = {phone: len(phone.events) for phone in (caller, callee)}
+    logged = {phone: len(phone.log()) for phone in (caller, callee)}
     for phone in (caller, callee):
         phone.forget()
     caller.dial(to or uri(callee.user))
@@ -95,7 +96,8 @@ def call(caller, callee, to=None):
     caller.hang_up()
     if not (caller.is_idle(since=since[caller]) and callee.is_idle(since=since[callee])):
         return "it does not end"
-    wrong = ""
+    wrong = "".join("%s hears a stream that changes its name; " % phone.user for phone in (caller, callee)
+                    if "SSRC changed" in phone.log()[logged[phone]:])
     for listener, talker in ((caller, callee), (callee, caller)):
         there, own = listener.heard(talker.hz), listener.heard(listener.hz)
         if there < PURE or own > 0.05:

@@ -17,6 +17,7 @@ function watch(session) {
     session.on('ended', (e) => say('CALL_CLOSED', `${e.originator}: ${e.cause}`));
     session.on('failed', (e) => say('CALL_CLOSED', `${e.originator}: ${e.cause} ${e.message?.status_code ?? ''}`));
     heard = [];
+    note(session);
     if (session.connection)
         hear(session.connection);
     else
@@ -31,6 +32,26 @@ function watch(session) {
 // What comes from the other side, as numbers, of the last RECORDED seconds.
 const RATE = 16000, RECORDED = 4, BLOCK = 8192;
 let heard = [], listening;
+
+// How it came, each second, for the log of a test that fails: of the last call.
+let came = [];
+const wanted = ['packetsReceived', 'packetsLost', 'packetsDiscarded', 'totalSamplesReceived', 'concealedSamples',
+    'silentConcealedSamples', 'jitterBufferEmittedCount', 'totalAudioEnergy', 'ssrc', 'codecId'];
+
+function note(session) {
+    const began = Date.now();
+    came = [];
+    const timer = setInterval(async () => {
+        const stats = await session.connection?.getStats();
+        for (const s of stats?.values() ?? []) {
+            if (s.type === 'inbound-rtp')
+                came.push([Date.now() - began, heard.length, listening?.state, listening?.currentTime,
+                    ...wanted.map((name) => s[name])].join(' '));
+        }
+    }, 1000);
+    for (const over of ['ended', 'failed'])
+        session.on(over, () => clearInterval(timer));
+}
 
 async function listen(stream) {
     const player = new Audio(); // without one that plays it, a stream from afar is silent
@@ -112,6 +133,7 @@ window.phone = {
         heard = [];
     },
     recorded: () => ({ rate: RATE, values: heard.flatMap((part) => Array.from(part)) }),
+    came: () => came,
     isRegistered: () => ua.isRegistered(),
     stop() {
         ua.stop();

@@ -13,6 +13,7 @@ What Chromium needs to behave here:
 - loopback addresses are no ICE candidates without --allow-loopback-in-peer-connection
 - pages that nobody looks at are slowed down, unless it is told not to
 """
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -258,7 +259,11 @@ class BrowserPhone:
             self.console.append(json.dumps(said["params"])[:500])
 
     def log(self):
-        return "\n".join([*map(str, self.events), *self.console])
+        came = []
+        if self.target:
+            with contextlib.suppress(OSError, RuntimeError):
+                came = self.evaluate("phone.came()")
+        return "\n".join([*map(str, self.events), *self.console, *came])
 
     def wait(self, condition, timeout):
         until = time.monotonic() + timeout

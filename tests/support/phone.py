@@ -159,7 +159,7 @@ class Phone:
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(["baresip", "-f", self.folder, "-s", "-v"],
                                             env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30  # the key that it makes first takes seconds of a busy machine
         while self.control is None:
             try:
                 self.control = socket.create_connection(("127.0.0.1", control), 1)

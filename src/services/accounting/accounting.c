@@ -548,6 +548,11 @@ struct call_leg accounting_leg(const struct call *c, unsigned leg)
         .dest = &c->dest[leg], .tag = text_of(c, first), .contact = text_of(c, first + 1)};
 }
 
+bool accounting_stands(const struct call *c)
+{
+    return c->state >= CALL_UP;
+}
+
 bool accounting_leads(const struct call *c, unsigned leg, const struct uri *target,
                       const struct sip_addr *routes, size_t n)
 {

@@ -68,6 +68,7 @@ void accounting_setup_gone(struct accounting *a, struct call *c);
 struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret_leg);
 sv accounting_caller(const struct call *c); /* account or empty; a view as those of legs */
 struct call_leg accounting_leg(const struct call *c, unsigned leg);
+bool accounting_stands(const struct call *c); /* it was answered */
 /* An in-dialog request passed: refreshes the sender's flow and contact. */
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg);
 /* Whether an in-dialog request goes to who is at that end, as far as that is known: its Routes behind ours, if any, and

@@ -230,6 +230,7 @@ struct inside {
     struct routing *r;
     struct rx *rx;
     bool leads; /* to the other end: what comes back is that one's word */
+    bool early; /* there was no call yet, but one that rang */
 };
 
 static void on_inside_response(void *arg, struct rx *rx, uint16_t status, sv said,
@@ -269,6 +270,9 @@ static void on_outcome(void *arg, uint16_t status, enum err why)
     unsigned leg;
     if (in->rx->msg.method != SIP_BYE || !in->leads || !ends(status, why))
         return;
+    if (in->early &&
+        status / 100 != 2) /* what it was about ended by itself; another one may stand by now */
+        return;
     struct call *call = accounting_find(r->accounting, in->rx, &leg);
     if (call) /* while its media is known */
         accounting_hung_up(r->accounting, call, leg, in->rx->at);
@@ -301,7 +305,10 @@ static void watch_inside(struct routing *r, struct rx *rx, struct call *call, un
     struct inside *in = ARENA_NEW(&rx->arena, struct inside);
     if (!in)
         return;
-    *in = (struct inside){.r = r, .rx = rx, .leads = !call || leads(rx, q->route, call, leg)};
+    *in = (struct inside){.r = r,
+                          .rx = rx,
+                          .leads = !call || leads(rx, q->route, call, leg),
+                          .early = call && !accounting_stands(call)};
     q->watch = &inside_watch;
     q->watch_arg = in;
 }

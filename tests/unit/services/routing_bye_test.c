@@ -191,6 +191,32 @@ static void the_target_is_the_last_that_was_told(void **state)
     rig_quiet(m->r);
 }
 
+/* Of the early dialog; the call that has come of it meanwhile goes on (§15.1.1). */
+static void a_bye_before_the_answer_ends_no_call_by_being_refused(void **state)
+{
+    struct media_rig *m = *state;
+    const struct accounting *books = routing_accounting(m->r->routing);
+    char in[MESSAGE], rings[MESSAGE], bye[MESSAGE];
+    m->r->set->media.mode = MEDIA_ALWAYS;
+    invite(m, "e1", sdp("192.0.2.11", "0", ""));
+    snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+    say(m->r, BOB, reply(in, 180, "b", "Contact: <" BOB_AT ">\r\n"));
+    snprintf(rings, sizeof(rings), "%s", find_raw(m->r, ALICE, "SIP/2.0 180 "));
+    say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, "e1", rings, 2));
+    snprintf(bye, sizeof(bye), "%s", find_raw(m->r, BOB, "BYE"));
+    rig_run(m->r, 3 * USEC_S);
+    say(m->r, BOB,
+        with(reply(in, 200, "b", "Contact: <" BOB_AT ">\r\n"), sdp("192.0.2.12", "0", "")));
+    say(m->r, BOB, reply(bye, 481, NULL, ""));
+    assert_int_equal(m->r->dir.records, 0);
+    assert_int_equal(accounting_count(books), 1);
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 1);
+    snprintf(rings, sizeof(rings), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    rig_clear(m->r);
+    hang_up(m, "e1", rings);
+    assert_int_equal(accounting_count(books), 0);
+}
+
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
@@ -198,6 +224,7 @@ int main(void)
         T(a_direct_call_ends_with_what_its_bye_is_answered),
         T(a_relayed_call_ends_with_what_its_bye_is_answered),
         T(the_record_ends_with_the_bye),
+        T(a_bye_before_the_answer_ends_no_call_by_being_refused),
         T(a_bye_to_somebody_else_ends_nothing),
         T(behind_a_proxy_route_set_and_target_have_to_be_the_calls),
         T(the_target_is_the_last_that_was_told),

@@ -221,47 +221,30 @@ static void record(struct accounting *a, const struct call *c, sv ended_by, sv r
               F_SV("reason", reason));
 }
 
-static void retire(struct accounting *a, struct call *c)
+/* The call is over: its record is written, it is forgotten, but for the response context that still reports to it.
+ *   ago  since when it is over */
+static void end(struct accounting *a, struct call *c, sv ended_by, sv reason, usec ago)
 {
+    record(a, c, ended_by, reason, ago);
+    if (!c->in_setup) {
+        call_free(a, c);
+        return;
+    }
     c->state = CALL_ENDING;
     stat_add(&a->loop->stats, STAT_CALLS, -1);
-}
-
-/* The call is over for everybody but the response context that still reports to it. */
-static void close_call(struct accounting *a, struct call *c, sv ended_by, sv reason)
-{
-    record(a, c, ended_by, reason, 0);
-    retire(a, c);
 }
 
 static bool stop_each(struct hash_node *n, void *arg)
 {
     struct call *c = CONTAINER(n, struct call, by_call_id);
     if (c->state != CALL_ENDING)
-        close_call(arg, c, SV("stop"), SV(""));
+        end(arg, c, SV("stop"), SV(""), 0);
     return true;
 }
 
 void accounting_stop(struct accounting *a)
 {
     hash_walk(&a->calls, stop_each, a);
-}
-
-/* The call is over: its record is written, it is forgotten. */
-static void end(struct accounting *a, struct call *c, sv ended_by, sv reason)
-{
-    record(a, c, ended_by, reason, 0);
-    call_free(a, c);
-}
-
-/* One that stood is over. */
-static void finish(struct accounting *a, struct call *c, sv ended_by, sv reason, usec ago)
-{
-    record(a, c, ended_by, reason, ago);
-    if (c->in_setup)
-        retire(a, c);
-    else
-        call_free(a, c);
 }
 
 /* scheme:user@host of a From or To, without port and parameters, into b. */
@@ -400,7 +383,7 @@ static void bound_same(struct accounting *a, const struct home_key *key)
         return;
     stat_refuse(&a->loop->stats, STAT_LIMIT_CALLS);
     if (oldest)
-        end(a, oldest, SV("lost"), SV(""));
+        end(a, oldest, SV("lost"), SV(""), 0);
 }
 
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller)
@@ -415,7 +398,7 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
         struct call *victim = silent_longest(a);
         if (!victim)
             return NULL;
-        end(a, victim, SV("lost"), SV(""));
+        end(a, victim, SV("lost"), SV(""), 0);
     }
     struct call *c = MEM_TAKE(struct call);
     if (!c || !set_first_texts(a, c, invite, caller)) {
@@ -449,7 +432,7 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
     if (status >= 300) {
         if (c->state < CALL_UP) {
             c->status = status;
-            close_call(a, c, status == 487 ? SV("caller") : SV(""), said);
+            end(a, c, status == 487 ? SV("caller") : SV(""), said, 0);
         }
         return;
     }
@@ -491,7 +474,7 @@ void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *a
 void accounting_ended(struct accounting *a, struct call *c, sv ended_by)
 {
     if (c->state != CALL_ENDING)
-        close_call(a, c, ended_by, SV(""));
+        end(a, c, ended_by, SV(""), 0);
 }
 
 void accounting_setup_gone(struct accounting *a, struct call *c)
@@ -500,7 +483,7 @@ void accounting_setup_gone(struct accounting *a, struct call *c)
     if (c->state == CALL_ENDING)
         call_free(a, c);
     else if (c->state != CALL_UP)
-        end(a, c, c->status == 487 ? SV("caller") : SV(""), SV(""));
+        end(a, c, c->status == 487 ? SV("caller") : SV(""), SV(""), 0);
 }
 
 struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret_leg)
@@ -531,7 +514,7 @@ void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv
         if (c->state != CALL_UP || !sv_eq(text_of(c, CALL_ID), call_id) ||
             !sv_eq(text_of(c, TAG), caller_tag) || !sv_eq(text_of(c, CALLEE_TAG), callee_tag))
             continue;
-        finish(a, c, ended_by, reason, 0);
+        end(a, c, ended_by, reason, 0);
         return;
     }
 }
@@ -597,7 +580,7 @@ void accounting_hung_up(struct accounting *a, struct call *c, unsigned leg, usec
 {
     if (c->state >=
         CALL_UP) /* an early dialog: what the INVITE is answered says whether there is a call (§15.1.2) */
-        finish(a, c, leg == 1 ? SV("caller") : SV("callee"), SV(""), loop_now(a->loop) - at);
+        end(a, c, leg == 1 ? SV("caller") : SV("callee"), SV(""), loop_now(a->loop) - at);
 }
 
 size_t accounting_count(const struct accounting *a)

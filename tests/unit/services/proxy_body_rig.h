@@ -170,13 +170,7 @@ static void ask(struct bench *b, const char *method, const char *call_id, const 
 
 static void ack(struct bench *b, const char *call_id, const char *response)
 {
-    char *text = scratch();
-    snprintf(text, MESSAGE,
-             "ACK " THERE " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.11:5060;branch=z9hG4bKINVITE%s;"
-             "rport\r\nFrom: <sip:alice@example.com>;tag=a1\r\nTo: %s\r\nCall-ID: %s\r\n"
-             "CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
-             call_id, value(response, "To"), call_id);
-    say(&b->rig, ALICE, text);
+    ack_refusal(&b->rig, THERE, call_id, response);
 }
 
 /* The whole body of a message, whose Content-Length is right. */

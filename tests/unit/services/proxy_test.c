@@ -39,14 +39,7 @@ static void invite(struct rig *r, const char *call_id, const char *more)
 /* Caller's ACK of an answer other than 2xx. */
 static void ack(struct rig *r, const char *call_id, const char *response)
 {
-    char *text = scratch();
-    const char *to = value(response, "To");
-    snprintf(text, MESSAGE,
-             "ACK " BOB_URI " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.11:5060;branch=z9hG4bKINVITE%s;"
-             "rport\r\nFrom: <sip:alice@example.com>;tag=a1\r\nTo: %s\r\nCall-ID: %s\r\n"
-             "CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
-             call_id, to, call_id);
-    say(r, ALICE, text);
+    ack_refusal(r, BOB_URI, call_id, response);
 }
 
 /* §16.6, §16.7: octet for octet but for marks. */

@@ -434,6 +434,19 @@ static const char *value(const char *raw, const char *name)
     return out;
 }
 
+/* ACK of the refusal that the first INVITE to uri got (RFC 3261 §17.1.1.3). */
+static void ack_refusal(struct rig *r, const char *uri, const char *call_id, const char *response)
+{
+    char *text = scratch();
+    const char *to = value(response, "To");
+    snprintf(text, MESSAGE,
+             "ACK %s SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.11:5060;branch=z9hG4bKINVITE%s;"
+             "rport\r\nFrom: <sip:alice@example.com>;tag=a1\r\nTo: %s\r\nCall-ID: %s\r\n"
+             "CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+             uri, call_id, to, call_id);
+    say(r, ALICE, text);
+}
+
 /* The account's credentials for the challenge in this response. */
 static const char *credentials(const char *challenge, const char *method, const char *uri,
                                const char *user, const char *password, unsigned nc)

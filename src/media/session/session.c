@@ -470,6 +470,7 @@ void session_free(struct session *s)
             close_transport(&s->transport[side][i]);
         }
     }
+    list_unlink(&s->by_call);
     (void)session_hold(s, 0, 0);
     crypto_wipe(s->secret, sizeof(s->secret));
     for (unsigned side = 0; side < SESSION_SIDES; side++)
@@ -498,6 +499,7 @@ struct session *session_blank(struct sessions *m, const struct session_handler *
     s->all = m;
     s->h = h;
     s->arg = arg;
+    list_init(&s->by_call);
     timer_init(&s->silence, on_silence, s);
     timer_init(&s->interval, session_on_interval, s);
     return s;

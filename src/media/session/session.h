@@ -12,7 +12,10 @@
  * Life    until session_end. Media flows only between session_apply and session_end.
  * Limits  OFFER_MEDIA_MAX streams; session_config.most sessions of a worker (STAT_LIMIT_MEDIA_SESSIONS); ports (relay.h);
  *         session_config.bandwidth of what sessions reserve (STAT_LIMIT_MEDIA_BANDWIDTH);
- *         session_config.quota ports of one payer (STAT_LIMIT_MEDIA_QUOTA).
+ *         session_config.quota ports that calls of one payer count for, each once: as the largest of its sessions, however many
+ *         phones ring, and as all that were answered together. Sessions that ring beside the largest are bounded by how
+ *         many phones an address of record may have and a request may go to (the users' business), and by half of all
+ *         ports, or that quota if it is more: their payer's sessions have no more than that in truth. (Both: STAT_LIMIT_MEDIA_QUOTA.)
  * Threads the loop's. Handlers come in turns, never from within a call. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
@@ -29,7 +32,7 @@ struct session_config {
     usec silence;       /* media.silence; 0: SESSION_SILENT is never told */
     size_t most;        /* sessions; 0: what the ports allow */
     uint64_t bandwidth; /* bits a second that sessions of all workers may reserve; 0: no cap */
-    /* ports that sessions of one payer may have, of all workers; 0: half, but SESSION_QUOTA_LEAST at least */
+    /* ports that calls of one payer may count for, of all workers; 0: half, but SESSION_QUOTA_LEAST at least */
     unsigned quota;
 };
 enum { SESSION_QUOTA_LEAST = 64 };
@@ -86,9 +89,13 @@ struct session_handler {
 MUST_USE enum err session_new(struct sessions *m, const struct session_party party[SESSION_SIDES],
                               unsigned lines, const struct session_handler *h, void *arg,
                               struct session_id *ret_id);
-/* Its ports, those that it has and those to come, count for this payer from now on (session_payer). Errors: ERR_NOTFOUND;
- * ERR_DENIED: over the quota: as it was. */
-MUST_USE enum err session_pay(struct sessions *m, struct session_id id, uint32_t payer);
+/* The ports that it will have count for this payer (session_payer).
+ *   with  another session of the same call, which has the same payer: they count together; generation 0: none
+ * Errors: ERR_NOTFOUND; ERR_STATE: it has some already. */
+MUST_USE enum err session_pay(struct sessions *m, struct session_id id, uint32_t payer,
+                              struct session_id with);
+/* It stands, and counts whatever else of its call does. One that is gone is none. */
+void session_answered(struct sessions *m, struct session_id id);
 /* Who pays in this account's name; 0, nobody, for an empty one. One in SESSION_PAYERS accounts shares with another. */
 enum { SESSION_PAYERS = 16384 };
 uint32_t session_payer(const struct sessions *m, sv account);

@@ -36,7 +36,9 @@ struct session_shared {
     struct dtls_shared *dtls;
     _Atomic uint64_t reserved; /* bits a second */
     uint8_t payer_key[SIPHASH_KEY];
-    _Atomic uint32_t held[SESSION_PAYERS]; /* ports of each payer */
+    struct payer {
+        _Atomic uint32_t counted, ports; /* what his calls count for; what their sessions have */
+    } payer[SESSION_PAYERS];
 };
 
 struct slot {
@@ -183,6 +185,9 @@ struct session {
     bool handed;               /* its last form is written: who reads that sends from then on */
     uint64_t reserved;         /* its part of what is reserved */
     uint32_t payer;            /* for whom its ports count; 0: nobody */
+    uint32_t ports;            /* that it has */
+    struct link by_call;       /* sessions that count as one call with it */
+    bool answered;             /* and it as one of its own */
     usec heard[SESSION_SIDES]; /* last packet of each side */
     struct session_id id;
     struct session_party party[SESSION_SIDES];

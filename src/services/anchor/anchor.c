@@ -86,6 +86,7 @@ static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
     timer_init(&d->late, dialog_on_late, d);
     d->party[CALLER] = p->caller;
     d->payer = p->payer;
+    d->call = p->call;
     if (sipmsg_from(&rx->msg, &from) || sipmsg_call_id(&rx->msg, &call_id) ||
         text_set(&d->call_id, call_id) || text_set(&d->tag[CALLER], from->tag)) {
         dialog_release(d);
@@ -167,6 +168,7 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
     }
     party_of_sender(a, rx, &p->caller);
     p->payer = session_payer(a->sessions, caller);
+    p->call = ++a->calls;
     return p;
 }
 
@@ -314,6 +316,7 @@ static void stand(struct anchor_passage *p, struct dialog *d, const struct proxy
     if (!p->dialog && !d->stands && is_kept(d, p->set)) {
         d->stands = true; /* held by the dialog itself from now on */
         d->users++;
+        session_answered(d->anchor->sessions, d->session);
         if (d->direct)
             loop_timer(d->anchor->loop, &d->late, USEC_DAY);
     }

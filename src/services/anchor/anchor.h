@@ -12,7 +12,8 @@
  *         is heard for media.silence of who is meant to send, or a side's keys or its consent (RFC 7675) are gone and it
  *         stays silent, we end the call: BYE to both, with a Reason. So do calls that stand when the server ends
  *         (anchor_hang_up).
- * Limits  those of media (session.h), a caller's own among them; ANCHOR_TEXT_MAX octets of a description.
+ * Limits  those of media (session.h), a caller's own among them, for whom a call counts once, however many phones ring;
+ *         ANCHOR_TEXT_MAX octets of a description.
  * Threads the home's worker. */
 #ifndef ANCHOR_ANCHOR_H
 #define ANCHOR_ANCHOR_H

@@ -158,6 +158,16 @@ static enum proxy_body replace(struct arena *out, sv text, struct proxy_body_new
 
 static const struct session_handler handler;
 
+/* A session of another phone that rings for the same call; generation 0: none. */
+static struct session_id beside(const struct dialog *d)
+{
+    HASH_EACH (o, &d->anchor->dialogs, d->by_call_id.hash, struct dialog, by_call_id) {
+        if (o != d && o->call == d->call && o->session.generation)
+            return o->session;
+    }
+    return (struct session_id){0, 0};
+}
+
 static enum err session_of(struct dialog *d)
 {
     if (d->session.generation)
@@ -165,7 +175,7 @@ static enum err session_of(struct dialog *d)
     struct session_party party[SESSION_SIDES] = {d->party[CALLER].media, d->party[CALLEE].media};
     d->agreed = 0;
     TRY(session_new(d->anchor->sessions, party, 0, &handler, d, &d->session));
-    return session_pay(d->anchor->sessions, d->session, d->payer);
+    return session_pay(d->anchor->sessions, d->session, d->payer, beside(d));
 }
 
 /* As long as an offer waits for its answer either may hold, this or what was agreed on before (RFC 3264 §8). */

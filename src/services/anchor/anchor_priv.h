@@ -86,6 +86,7 @@ struct dialog {
     struct session_id session; /* generation 0: none (yet) */
     uint64_t agreed;           /* bits a second of what was agreed on last (offer_bandwidth) */
     uint32_t payer;            /* for whom its ports count (session_payer) */
+    uint64_t call;             /* the passage that it began in: that of all branches of a fork */
     bool direct;               /* decided: its media does not pass through us */
     bool relay;                /* it has to: directly the callee refused */
     struct reach reach[SIDES];
@@ -117,6 +118,7 @@ struct anchor_passage {
     unsigned sender;       /* side of the dialog that it comes from */
     enum sip_method method;
     uint32_t cseq, payer;
+    uint64_t call;             /* of an initial INVITE: its own number */
     bool offered;              /* the request has a description, which is an offer */
     struct exchange *exchange; /* of a request inside of a dialog: the one that it belongs to */
     struct key key;            /* INFO: that it says; digit 0: none */
@@ -130,6 +132,7 @@ struct anchor {
     struct hash dialogs;  /* by Call-ID */
     struct arena scratch; /* of one message's work */
     size_t count;
+    uint64_t calls;            /* passages that were numbered */
     struct log_brake refusals; /* media.refused */
     anchor_ended_fn *ended;
     void *ended_arg;

@@ -157,8 +157,9 @@ static enum err begin(struct spoken *x, const struct settings_target *what, stru
     sv text;
     anchor_sender(x->all->anchor, answer_rx(x->call), &party[SESSION_OFFERER]);
     struct sessions *m = anchor_sessions(x->all->anchor);
-    TRY(session_new(m, party, 1, &media_handler, x, &x->session));
-    TRY(session_pay(m, x->session, session_payer(m, answer_caller(x->call))));
+    TRY(session_new(m, party, 0, &media_handler, x, &x->session));
+    TRY(session_pay(m, x->session, session_payer(m, answer_caller(x->call)),
+                    (struct session_id){0, 0}));
     answer_session(x->call, x->session);
     if (!sv_present(answer_offer(x->call)))
         return ERR_UNSUPPORTED; /* DEVIATES: RFC 3261 §13.2.1 lets us make the offer */

@@ -515,44 +515,54 @@ static void what_is_reserved_is_given_back(void **state)
     end();
 }
 
+/* One more session of this payer, beside another of its call. */
+static struct session_id paid(struct sessions *m, uint32_t payer, struct session_id with)
+{
+    struct addr lo = net_addr("127.0.0.1:0");
+    struct session_party party[SESSION_SIDES] = {{.local = lo}, {.local = lo}};
+    struct session_id made;
+    assert_int_equal(session_new(m, party, 0, &events, NULL, &made), ERR_OK);
+    assert_int_equal(session_pay(m, made, payer, with), ERR_OK);
+    return made;
+}
+
+static const struct session_id none = {0, 0};
+
 /* Ports of one payer, in sessions of all workers. */
 static void nobody_has_all_the_ports(void **state)
 {
     struct session_config c = config;
-    struct session_id other, third;
+    struct session_id first, other, third;
     struct sessions *second;
-    struct addr lo = net_addr("127.0.0.1:0");
-    struct session_party party[SESSION_SIDES] = {{.local = lo}, {.local = lo}};
     (void)state;
     c.quota = 8;
-    begin(&c); /* one line: 4 ports */
+    begin(&c); /* one line: 4 ports, which are nobody's */
     uint32_t alice = session_payer(sessions, SV("alice@example.test"));
     uint32_t bob = session_payer(sessions, SV("bob@example.test"));
     assert_int_not_equal(alice, 0);
     assert_int_equal(session_payer(sessions, SV_NONE), 0);
     bob = bob == alice ? bob % SESSION_PAYERS + 1 : bob;
+    assert_int_equal(session_pay(sessions, id, alice, none), ERR_STATE); /* it has them already */
+    assert_int_equal(session_lines(sessions, id, 4), ERR_OK);
     assert_int_equal(sessions_new(at, shared, &c, &second), ERR_OK);
-    assert_int_equal(session_new(second, party, 0, &events, NULL, &other), ERR_OK);
-    assert_int_equal(session_pay(sessions, id, alice), ERR_OK);
-    assert_int_equal(session_pay(second, other, alice), ERR_OK);
+    first = paid(sessions, alice, none);
+    other = paid(second, alice, none);
+    assert_int_equal(session_lines(sessions, first, 1), ERR_OK);
     assert_int_equal(session_lines(second, other, 2), ERR_DENIED);
     assert_int_equal(session_lines(second, other, 1), ERR_OK); /* what fits it has */
-    assert_int_equal(session_lines(sessions, id, 2), ERR_DENIED);
+    assert_int_equal(session_lines(sessions, first, 2), ERR_DENIED);
     assert_int_equal(at->stats.refusals[STAT_LIMIT_MEDIA_QUOTA], 2);
-    /* another one's, and nobody's */
-    assert_int_equal(session_new(second, party, 3, &events, NULL, &third), ERR_OK);
-    assert_int_equal(session_pay(second, third, bob), ERR_DENIED);
-    session_end(second, third);
-    assert_int_equal(session_new(second, party, 2, &events, NULL, &third), ERR_OK);
-    assert_int_equal(session_pay(second, third, bob), ERR_OK);
+    /* another one's */
+    third = paid(second, bob, none);
+    assert_int_equal(session_lines(second, third, 2), ERR_OK);
     assert_int_equal(session_lines(second, third, 3), ERR_DENIED);
     /* what has ended is given back */
     session_end(second, other);
-    assert_int_equal(session_lines(sessions, id, 2), ERR_OK);
+    assert_int_equal(session_lines(sessions, first, 2), ERR_OK);
     session_end(second, third);
-    assert_int_equal(session_pay(sessions, id, bob), ERR_OK);
-    assert_int_equal(session_new(second, party, 2, &events, NULL, &third), ERR_OK);
-    assert_int_equal(session_pay(second, third, alice), ERR_OK);
+    session_end(sessions, first);
+    third = paid(second, alice, none);
+    assert_int_equal(session_lines(second, third, 2), ERR_OK);
     /* no word of it: half of them, but SESSION_QUOTA_LEAST */
     c.quota = 0;
     sessions_configure(second, &c);
@@ -560,14 +570,76 @@ static void nobody_has_all_the_ports(void **state)
         ports_count(ports) / 2 > SESSION_QUOTA_LEAST ? ports_count(ports) / 2 : SESSION_QUOTA_LEAST;
     unsigned had = 8;
     for (; had < 2 * most; had += 4) {
-        assert_int_equal(session_new(second, party, 0, &events, NULL, &other), ERR_OK);
-        assert_int_equal(session_pay(second, other, alice), ERR_OK);
-        if (session_lines(second, other, 1))
+        if (session_lines(second, paid(second, alice, none), 1))
             break;
     }
     assert_int_equal(had, most / 4 * 4);
-    assert_int_equal(session_pay(sessions, id, 0), ERR_OK);
     sessions_free(second);
+    end();
+}
+
+/* As its largest session while phones ring, and as all that were answered. */
+static void a_call_counts_once(void **state)
+{
+    struct session_config c = config;
+    struct session_id ring[40], else_;
+    (void)state;
+    c.quota = 8;
+    begin(&c);
+    uint32_t alice = session_payer(sessions, SV("alice@example.test"));
+    for (unsigned i = 0; i < 3; i++)
+        ring[i] = paid(sessions, alice, i ? ring[0] : none);
+    assert_int_equal(session_lines(sessions, ring[0], 1), ERR_OK);
+    assert_int_equal(session_lines(sessions, ring[1], 1), ERR_OK);
+    else_ = paid(sessions, alice, none);
+    assert_int_equal(session_lines(sessions, else_, 1), ERR_OK);
+    /* one of them wants more: so does the call */
+    assert_int_equal(session_lines(sessions, ring[2], 2), ERR_DENIED);
+    session_end(sessions, else_);
+    assert_int_equal(session_lines(sessions, ring[2], 2), ERR_OK);
+    else_ = paid(sessions, alice, none);
+    assert_int_equal(session_lines(sessions, else_, 1), ERR_DENIED);
+    /* it is gone, and the others count as they did, whichever of them is left */
+    session_end(sessions, ring[2]);
+    session_end(sessions, ring[0]);
+    assert_int_equal(session_lines(sessions, else_, 2), ERR_DENIED);
+    assert_int_equal(session_lines(sessions, else_, 1), ERR_OK);
+    session_end(sessions, else_);
+    /* two of a fork are answered: that is two, and cannot be refused */
+    ring[0] = paid(sessions, alice, ring[1]);
+    ring[2] = paid(sessions, alice, ring[1]);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(session_lines(sessions, ring[i], 1), ERR_OK);
+    session_answered(sessions, ring[1]);
+    else_ = paid(sessions, alice, none);
+    assert_int_equal(session_lines(sessions, else_, 1), ERR_OK);
+    session_answered(sessions, ring[0]);
+    session_answered(sessions, ring[0]);
+    session_end(sessions, ring[2]);
+    session_end(sessions, else_);
+    else_ = paid(sessions, alice, none);
+    assert_int_equal(session_lines(sessions, else_, 1), ERR_DENIED);
+    session_end(sessions, ring[1]);
+    assert_int_equal(session_lines(sessions, else_, 1), ERR_OK);
+    session_end(sessions, ring[0]);
+    session_end(sessions, else_);
+    /* however many ring, some ports are left to the others */
+    unsigned n = 0;
+    assert_int_equal(ports_range(ports, 28000, 28199), ERR_OK);
+    for (; n < 40; n++) {
+        ring[n] = paid(sessions, alice, n ? ring[0] : none);
+        if (session_lines(sessions, ring[n], 1))
+            break;
+    }
+    assert_int_equal(n, 200 / 2 / 4);
+    else_ = paid(sessions, 0, none);
+    assert_int_equal(session_lines(sessions, else_, 1), ERR_OK);
+    session_end(sessions, else_);
+    for (unsigned i = 0; i <= n; i++)
+        session_end(sessions, ring[i]);
+    else_ = paid(sessions, alice, none); /* and all of it was given back */
+    assert_int_equal(session_lines(sessions, else_, 2), ERR_OK);
+    session_end(sessions, else_);
     end();
 }
 
@@ -589,6 +661,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_changes_nothing),
         cmocka_unit_test(what_is_reserved_is_given_back),
         cmocka_unit_test(nobody_has_all_the_ports),
+        cmocka_unit_test(a_call_counts_once),
     };
     if (crypto_start())
         return 1;

@@ -480,6 +480,40 @@ static void one_account_has_its_share_of_calls(void **state)
     assert_int_equal(ports_taken(m->r->ports), 0);
 }
 
+/* Two phones ring, one answers: that is one call of hers, until it ends. */
+static void a_call_counts_once_however_many_phones_ring(void **state)
+{
+    struct media_rig *m = *state;
+    const _Atomic uint64_t *refused = &m->r->group->loop[0]->stats.refusals[STAT_LIMIT_MEDIA_QUOTA];
+    struct binding b[2] = {binding_of(m->r, BOB_AT, BOB), binding_of(m->r, AWAY_AT, STRANGER)};
+    char ok[MESSAGE], lost[MESSAGE];
+    rig_bind(m->r, "bob@example.com", b, 2);
+    m->r->set->authenticate = SETTINGS_AUTH_ALL;
+    m->r->set->media.quota = 1;
+    anchor_settings(m->anchor, m->r->set);
+    invite_as_alice(m, "q4", sdp("192.0.2.11", "0", ""));
+    our_port(find_raw(m->r, BOB, "INVITE"));
+    our_port(find_raw(m->r, STRANGER, "INVITE"));
+    assert_int_equal(*refused, 0);
+    snprintf(lost, sizeof(lost), "%s", find_raw(m->r, STRANGER, "INVITE"));
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    our_port(ok);
+    say(m->r, STRANGER, reply(lost, 487, "d", ""));
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 1);
+    invite_as_alice(m, "q5", sdp("192.0.2.11", "0", "")); /* it still is one */
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 403 "), 1);
+    assert_int_not_equal(*refused, 0);
+    rig_clear(m->r);
+    hang_up(m, "q4", ok);
+    invite_as_alice(m, "q6", sdp("192.0.2.11", "0", ""));
+    our_port(find_raw(m->r, BOB, "INVITE"));
+    our_port(find_raw(m->r, STRANGER, "INVITE"));
+    say(m->r, STRANGER, reply(find_raw(m->r, STRANGER, "INVITE"), 486, "d", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    rig_quiet(m->r);
+    assert_int_equal(ports_taken(m->r->ports), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +529,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_refuses_a_description_is_asked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_everything_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(one_account_has_its_share_of_calls, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_call_counts_once_however_many_phones_ring, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_every_description_is_read, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_a_direct_call_keeps_it, setup,

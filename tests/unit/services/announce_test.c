@@ -173,6 +173,21 @@ static void an_echo_takes_its_part(void **state)
     assert_int_equal(stat_get(stats, STAT_MEDIA_RESERVED), 0);
 }
 
+/* As alice, who has proved it. */
+static void echo_as_alice(struct rig *r, const char *id, const char *offer)
+{
+    char lines[MESSAGE];
+    rig_clear(r);
+    say(r, ALICE,
+        with(request(r, ALICE, "INVITE", "sip:*43@example.com", TO_ECHO, id, CONTACT), offer));
+    snprintf(lines, sizeof(lines), "%s" CONTACT,
+             credentials(find_raw(r, ALICE, "SIP/2.0 407 "), "INVITE", "sip:*43@example.com",
+                         "alice", "secret", 1));
+    rig_clear(r);
+    say(r, ALICE,
+        with(request(r, ALICE, "INVITE", "sip:*43@example.com", TO_ECHO, id, lines), offer));
+}
+
 /* An echo takes two ports for each line. */
 static void an_echo_counts_for_its_account(void **state)
 {
@@ -183,18 +198,27 @@ static void an_echo_counts_for_its_account(void **state)
     anchor_settings(routing_anchor(r->routing), r->set);
     snprintf(offer, sizeof(offer), "%sm=audio 4010 RTP/AVP 0\r\nm=audio 4020 RTP/AVP 0\r\n",
              sdp("0"));
-    assert_int_equal(call(r, "sip:*43@example.com", "q1", offer), 0);
-    char lines[MESSAGE];
-    snprintf(lines, sizeof(lines), "%s" CONTACT,
-             credentials(find_raw(r, ALICE, "SIP/2.0 407 "), "INVITE", "sip:*43@example.com",
-                         "alice", "secret", 1));
-    rig_clear(r);
-    say(r, ALICE,
-        with(request(r, ALICE, "INVITE", "sip:*43@example.com", TO_ECHO, "q1", lines), offer));
+    echo_as_alice(r, "q1", offer);
     assert_non_null(strstr(find_raw(r, ALICE, "SIP/2.0 403 "), "as many relayed calls as it may"));
     assert_int_equal(r->group->loop[0]->stats.refusals[STAT_LIMIT_MEDIA_QUOTA], 1);
     rig_quiet(r);
     assert_int_equal(ports_taken(r->ports), 0);
+}
+
+/* Nothing of it is left at all. */
+static void an_echo_too_many_is_refused_like_a_call(void **state)
+{
+    struct rig *r = *state;
+    r->set->authenticate = SETTINGS_AUTH_ALL;
+    r->set->media.quota = 1;
+    anchor_settings(routing_anchor(r->routing), r->set);
+    echo_as_alice(r, "q2", sdp("0"));
+    echo_as_alice(r, "q3", sdp("0"));
+    assert_int_equal(ports_taken(r->ports), 4);
+    echo_as_alice(r, "q4", sdp("0"));
+    assert_non_null(strstr(find_raw(r, ALICE, "SIP/2.0 403 "), "as many relayed calls as it may"));
+    assert_int_equal(r->group->loop[0]->stats.refusals[STAT_LIMIT_MEDIA_QUOTA], 1);
+    assert_int_equal(ports_taken(r->ports), 4);
 }
 
 int main(void)
@@ -205,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(silence_ends_the_call, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_takes_its_part, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_counts_for_its_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_echo_too_many_is_refused_like_a_call, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,17 +168,36 @@ def code_of(call):
     return refused.value.code
 
 
+def failures(server):
+    return [line for line in server.log_events() if line["event"] == "auth.failure"]
+
+
 def test_who_is_not_let_in(server, login):
     wrong = dict(login, password="no" + login["password"][2:])
     later = dict(login, username=str(int(login["username"].split(":")[0]) + 10) + ":alice@example.test")
     other = dict(login, username=login["username"].replace("alice", "bob"))
-    for bad in (wrong, later, other):
+    plain = {"username": "alice", "password": "a-long-password"}  # what a phone registers with
+    reasons = ("unauthenticated", "wrong_credentials", "expired")
+
+    def refused():
+        return [server.metric('tandem_turn_refusals_total{reason="%s"}' % reason) for reason in reasons]
+
+    before, told = refused(), len(failures(server))
+    for bad in (wrong, later, other, plain):
         with server.client(login=bad) as client:
             assert code_of(client.allocate) == 401
     short = turn.credentials(server, "alice", ttl=1)
     time.sleep(1.2)
-    with server.client(login=short) as client:
+    with server.client("tls", login=short) as client:
         assert code_of(client.allocate) == 401
+        source = "%s:%d" % client.socket.getsockname()[:2]
+    # the first request of each has no credentials, as the RFC wants it, and is none that is wrong
+    assert [after - was for after, was in zip(refused(), before)] == [5, 4, 1]
+    lines = failures(server)[told:]
+    assert [line["why"] for line in lines] == 3 * ["wrong password"] + ["unknown user", "expired"]
+    assert [line["user"] for line in lines[2:]] == [other["username"], "alice", short["username"]]
+    assert lines[-1]["source"] == source and lines[-1]["module"] == "turn"
+    assert not any(bad["password"] in server.log() for bad in (wrong, plain))
 
 
 def test_an_account_has_its_quota_over_all_workers(server):

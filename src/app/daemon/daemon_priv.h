@@ -82,6 +82,13 @@ struct page {
     struct certs *certs; /* NULL: no TLS */
 };
 
+/* The TURN server of a worker asks it; that worker's thread's. */
+struct turn_desk {
+    struct daemon *d;
+    struct loop *loop;
+    struct log_brake failures; /* auth.failure */
+};
+
 /* How a server ends (SIGTERM): it waits for the calls that stand; then those that need it hear BYE. */
 enum phase { PHASE_SERVE, PHASE_DRAIN, PHASE_LEAVE };
 
@@ -119,6 +126,7 @@ struct daemon {
     struct routing *routing[LOOP_WORKERS_MAX];
     struct turnserver_shared *turn_shared; /* NULL: no TURN server, nor any of the next */
     struct turnserver *turn[LOOP_WORKERS_MAX];
+    struct turn_desk turn_desk[LOOP_WORKERS_MAX];
     struct fence *fence[LOOP_WORKERS_MAX]; /* NULL where turn is */
     struct buf turn_uris;                  /* a line each */
     struct control_env env;

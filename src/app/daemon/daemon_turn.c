@@ -3,13 +3,39 @@
  * credentials. */
 #include "daemon/daemon_priv.h"
 
-enum { ADDRESSES_MAX = 64, URIS_MAX = 16 * 1024 };
+enum { ADDRESSES_MAX = 64, URIS_MAX = 16 * 1024, USER_LOGGED = 64 };
+
+/* ---- what it asks ---- */
 
 static bool has_account(void *arg, sv account)
 {
-    const struct daemon *d = arg;
-    return store_has_account(d->store, account);
+    const struct turn_desk *k = arg;
+    return store_has_account(k->d->store, account);
 }
+
+/* What the client is not told the operator is, as of who registers. (D25) */
+static void log_failure(void *arg, const struct turnserver_tuple *client, sv user,
+                        enum turnserver_wrong why)
+{
+    static const char *const words[] = {[TURNSERVER_WRONG_NOTHING] = "",
+                                        [TURNSERVER_WRONG_USER] = "unknown user",
+                                        [TURNSERVER_WRONG_REALM] = "wrong realm",
+                                        [TURNSERVER_WRONG_PASSWORD] = "wrong password",
+                                        [TURNSERVER_WRONG_EXPIRED] = "expired"};
+    struct turn_desk *k = arg;
+    char mem[64];
+    struct buf b;
+    if (!log_may(&k->failures, loop_now(k->loop)))
+        return;
+    buf_init(&b, mem, sizeof(mem));
+    addr_print(&b, &client->client);
+    LOG_WARN("turn", "auth.failure", F_SV("user", sv_sub(user, 0, USER_LOGGED)),
+             F_STR("why", words[why]), F_SV("source", buf_sv(&b)),
+             F_INT("left_out", k->failures.left_out));
+    k->failures.left_out = 0;
+}
+
+/* ---- what a reload changes ---- */
 
 void turn_settings(struct turnserver *t, struct fence *f, struct settings *set)
 {
@@ -100,10 +126,15 @@ static void put_uris(struct daemon *d)
 
 /* ---- life ---- */
 
-static int start_worker(struct daemon *d, unsigned i, const struct turnserver_config *c)
+static int start_worker(struct daemon *d, unsigned i)
 {
     struct settings_turn *t = &d->config->settings->turn;
-    enum err rc = turnserver_new(d->group->loop[i], d->turn_shared, c, &d->turn[i]);
+    struct turn_desk *k = &d->turn_desk[i];
+    *k = (struct turn_desk){.d = d, .loop = d->group->loop[i]};
+    struct turnserver_config c = {
+        .limits = t->limits, .has_account = has_account, .wrong = log_failure, .arg = k};
+    memcpy(c.advertise, t->advertise, sizeof(c.advertise));
+    enum err rc = turnserver_new(k->loop, d->turn_shared, &c, &d->turn[i]);
     if (rc)
         return fail("out of memory", NULL, rc);
     rc = fence_new(d->group->loop[i], routing_locate(d->routing[i]), d->turn[i],
@@ -132,10 +163,8 @@ int turn_setup(struct daemon *d)
         turnserver_shared_new(d->secrets.turn, set->domains[0].name, d->ports, &d->turn_shared);
     if (rc)
         return fail("out of memory, or the domain is too long for a realm", NULL, rc);
-    struct turnserver_config c = {.limits = set->turn.limits, .has_account = has_account, .arg = d};
-    memcpy(c.advertise, set->turn.advertise, sizeof(c.advertise));
     for (unsigned i = 0; i < d->group->n && !code; i++)
-        code = start_worker(d, i, &c);
+        code = start_worker(d, i);
     if (!code)
         put_uris(d);
     return code;

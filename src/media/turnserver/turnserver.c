@@ -141,6 +141,14 @@ static bool has_account(void *arg, sv account)
     return t->config.has_account(t->config.arg, account);
 }
 
+static void wrong(void *arg, const struct turnserver_tuple *client, sv user,
+                  enum turnserver_wrong why)
+{
+    struct turnserver *t = arg;
+    if (t->config.wrong)
+        t->config.wrong(t->config.arg, client, user, why);
+}
+
 static void chance(void *arg, void *p, size_t n)
 {
     struct turnserver *t = arg;
@@ -155,6 +163,7 @@ static const struct turnserver_ops ops = {
     .relay_close = relay_close,
     .is_ours = is_ours,
     .has_account = has_account,
+    .wrong = wrong,
     .chance = chance,
     .peer_connect = turnserver_peer_connect,
     .peer_bind = turnserver_peer_bind,

@@ -94,6 +94,15 @@ enum turnserver_verdict turnserver_peer_class(const struct turnserver_limits *l,
 
 /* ---- the machine ---- */
 
+/* What is wrong with credentials. */
+enum turnserver_wrong {
+    TURNSERVER_WRONG_NOTHING,
+    TURNSERVER_WRONG_USER, /* nobody was given that name, or its account is gone */
+    TURNSERVER_WRONG_REALM,
+    TURNSERVER_WRONG_PASSWORD,
+    TURNSERVER_WRONG_EXPIRED
+};
+
 /* A 5-tuple. */
 struct turnserver_tuple {
     struct addr client, server;
@@ -142,6 +151,11 @@ struct turnserver_ops {
     bool (*is_ours)(void *arg, const struct addr *a);
     /* There is an account of this name. */
     bool (*has_account)(void *arg, sv account);
+    /* May be NULL: this client's credentials are refused. That it is he is sure: he has shown a nonce that only his
+     * address was told.
+     *   user  as he says; empty: none */
+    void (*wrong)(void *arg, const struct turnserver_tuple *client, sv user,
+                  enum turnserver_wrong why);
     void (*chance)(void *arg, void *p, size_t n);
     /* A connection from r->bound to p->addr begins; turnserver_core_connected() tells its outcome. */
     enum err (*peer_connect)(void *arg, struct turnserver_relay *r, struct turnserver_peer *p);
@@ -219,6 +233,8 @@ struct turnserver_config {
     struct addr advertise
         [2]; /* IPv4, IPv6: told instead of an address that is not public; family 0: none */
     bool (*has_account)(void *arg, sv account); /* this worker's thread */
+    void (*wrong)(void *arg, const struct turnserver_tuple *client, sv user,
+                  enum turnserver_wrong why); /* likewise; may be NULL; as the machine's */
     void *arg;
 };
 /* Errors: ERR_NOMEM. */

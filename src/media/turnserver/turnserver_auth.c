@@ -155,10 +155,24 @@ static void make_key(const struct turnserver_core *c, enum stun_algorithm algori
     crypto_wipe(mem, sizeof(mem));
 }
 
-unsigned turnserver_authenticate(struct turnserver_core *c, const struct stunmsg *m,
-                                 const struct turnserver_tuple *from,
-                                 struct turnserver_login *ret_login)
+/* rq->claimed and rq->challenged are set. */
+static enum turnserver_wrong prove(struct turnserver_request *rq, sv realm,
+                                   enum stun_algorithm algorithm, struct turnserver_login *l)
 {
+    const struct turnserver_core *c = rq->core;
+    if (!read_user(rq->claimed, l))
+        return TURNSERVER_WRONG_USER;
+    if (!sv_eq(realm, turnserver_realm(c->shared)))
+        return TURNSERVER_WRONG_REALM;
+    make_key(c, algorithm, l);
+    return stunmsg_verify(rq->m, (sv){(const char *)l->key, l->key_n}, SHA256_LEN)
+               ? TURNSERVER_WRONG_PASSWORD
+               : TURNSERVER_WRONG_NOTHING;
+}
+
+unsigned turnserver_authenticate(struct turnserver_request *rq)
+{
+    const struct stunmsg *m = rq->m;
     struct stun_attr user, realm, nonce;
     struct turnserver_login l = {.key_n = 0};
     enum stun_algorithm algorithm;
@@ -169,15 +183,12 @@ unsigned turnserver_authenticate(struct turnserver_core *c, const struct stunmsg
         !stunmsg_find(m, STUN_NONCE, &nonce) || !choose(m, &l, &algorithm))
         return STUN_BAD_REQUEST;
     /* We offer no anonymous names: a USERHASH is nobody's. */
-    if (!named || !read_user(user.value, &l) || !sv_eq(realm.value, turnserver_realm(c->shared)))
-        return STUN_UNAUTHENTICATED;
-    make_key(c, algorithm, &l);
-    enum err rc = stunmsg_verify(m, (sv){(const char *)l.key, l.key_n}, SHA256_LEN);
-    unsigned code = rc                                           ? STUN_UNAUTHENTICATED
-                    : nonce_holds(c, nonce.value, &from->client) ? 0
-                                                                 : STUN_STALE_NONCE;
+    rq->claimed = named ? user.value : SV("");
+    rq->challenged = nonce_holds(rq->core, nonce.value, &rq->from->client);
+    rq->wrong = prove(rq, realm.value, algorithm, &l);
+    unsigned code = rq->wrong ? STUN_UNAUTHENTICATED : !rq->challenged ? STUN_STALE_NONCE : 0;
     if (code == 0)
-        *ret_login = l;
+        rq->login = l;
     crypto_wipe(&l, sizeof(l));
     return code;
 }

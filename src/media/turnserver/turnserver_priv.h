@@ -56,10 +56,9 @@ struct turnserver_login {
     size_t key_n;
     enum stun_integrity reply; /* what answers are signed with */
 };
-/* 0: proved; else the code of the refusal. The name's end and its account are not looked at: turnserver_is_fresh(). */
-unsigned turnserver_authenticate(struct turnserver_core *c, const struct stunmsg *m,
-                                 const struct turnserver_tuple *from,
-                                 struct turnserver_login *ret_login);
+struct turnserver_request;
+/* 0: proved, and rq->login is set; else the code of the refusal. The name's end and its account are not looked at. */
+unsigned turnserver_authenticate(struct turnserver_request *rq);
 void turnserver_put_nonce(const struct turnserver_core *c, struct buf *b,
                           const struct addr *source);
 /* REALM, NONCE, PASSWORD-ALGORITHMS. */
@@ -168,6 +167,9 @@ struct turnserver_request {
     const struct stunmsg *m;
     struct turnserver_login login;
     struct turnserver_allocation *allocation; /* of the 5-tuple; NULL: none */
+    enum turnserver_wrong wrong;              /* with the credentials that it has */
+    sv claimed;                               /* their user name; empty: none */
+    bool challenged; /* their nonce is of this source, which has read what we sent to it */
 };
 void turnserver_serve(struct turnserver_request *rq);
 /* Counts it, and answers with this code; signed when login.key_n > 0. */

@@ -29,11 +29,14 @@ void turnserver_finish(struct turnserver_request *rq, const struct stun_out *o)
         rq->core->ops->to_client(rq->core->arg, rq->from, &answer, 1);
 }
 
-static enum stat_turn reason_of(unsigned code)
+/* Each client's first request has no credentials, by design: it is not counted among those that are wrong. */
+static enum stat_turn reason_of(unsigned code, enum turnserver_wrong wrong)
 {
     switch (code) {
     case STUN_UNAUTHENTICATED:
-        return STAT_TURN_UNAUTHENTICATED;
+        return wrong == TURNSERVER_WRONG_NOTHING   ? STAT_TURN_UNAUTHENTICATED
+               : wrong == TURNSERVER_WRONG_EXPIRED ? STAT_TURN_EXPIRED
+                                                   : STAT_TURN_WRONG_CREDENTIALS;
     case STUN_FORBIDDEN:
         return STAT_TURN_FORBIDDEN;
     case STUN_UNKNOWN_ATTRIBUTE:
@@ -77,7 +80,7 @@ void turnserver_refuse(struct turnserver_request *rq, unsigned code)
     char mem[TURN_OUT_MAX];
     struct buf b;
     bool proved = rq->login.key_n > 0;
-    stat_turn_refuse(rq->core->stats, reason_of(code));
+    stat_turn_refuse(rq->core->stats, reason_of(code, rq->wrong));
     struct stun_out o = turnserver_begin(&b, mem, rq, STUN_ERROR);
     if (proved)
         stunmsg_put_error_of(&o, (enum stun_error)code);
@@ -266,31 +269,29 @@ static bool is_served(const struct turnserver_core *c, uint16_t method)
            method == STUN_CHANNEL_BIND || (tcp && c->ops->peer_connect);
 }
 
-/* Whom the name stands for may do this now. An allocation that stands goes on behind the end of its name, so that a
- * call may be longer, and so do its connections (of whose name turnserver_core_claim() is sure); its account must still be
- * there. */
-static bool is_fresh(const struct turnserver_request *rq)
+/* What keeps whom the name stands for from doing this now. An allocation that stands goes on behind the end of its
+ * name, so that a call may be longer, and so do its connections (of whose name turnserver_core_claim() is sure); its
+ * account must still be there. */
+static enum turnserver_wrong outlived(const struct turnserver_request *rq)
 {
     const struct turnserver_core *c = rq->core;
     if (!rq->allocation && rq->m->method != STUN_CONNECTION_BIND && rq->login.expires <= c->wall)
-        return false;
-    return c->ops->has_account(c->arg, rq->login.account);
+        return TURNSERVER_WRONG_EXPIRED;
+    return c->ops->has_account(c->arg, rq->login.account) ? TURNSERVER_WRONG_NOTHING
+                                                          : TURNSERVER_WRONG_USER;
 }
 
 /* 0: go on; else the code. rq->login is there when it is proved. */
 static unsigned admit(struct turnserver_request *rq)
 {
-    struct turnserver_login l;
     uint16_t unknown[1];
     size_t n;
-    unsigned code = turnserver_authenticate(rq->core, rq->m, rq->from, &l);
+    unsigned code = turnserver_authenticate(rq);
     if (code)
         return code;
-    rq->login = l;
-    crypto_wipe(l.key, sizeof(l.key));
-    if (!is_fresh(rq)) {
-        stat_turn_refuse(rq->core->stats, STAT_TURN_EXPIRED);
-        rq->login.key_n = 0; /* as of one that is wrong */
+    rq->wrong = outlived(rq);
+    if (rq->wrong) {
+        rq->login.key_n = 0; /* refused as one that is not proved */
         return STUN_UNAUTHENTICATED;
     }
     if (turnserver_has_unknown(rq->m, unknown, 1, &n))
@@ -305,6 +306,14 @@ static unsigned admit(struct turnserver_request *rq)
     return 0;
 }
 
+/* Not with an address that may be somebody else's: who watches over guesses is not to be turned against him. (D15) */
+static void tell_wrong(const struct turnserver_request *rq)
+{
+    const struct turnserver_core *c = rq->core;
+    if (rq->wrong && rq->challenged && c->ops->wrong)
+        c->ops->wrong(c->arg, rq->from, rq->claimed, rq->wrong);
+}
+
 void turnserver_serve(struct turnserver_request *rq)
 {
     if (!is_served(rq->core, rq->m->method))
@@ -316,6 +325,7 @@ void turnserver_serve(struct turnserver_request *rq)
         return;
     }
     if (code) {
+        tell_wrong(rq);
         turnserver_refuse(rq, code);
         return;
     }

@@ -40,6 +40,12 @@ struct world {
         taken; /* this many of the next sockets cannot be opened: another program has the port */
     struct addr told4; /* family 0: as it is bound */
     bool no_ipv6, no_account;
+    /* credentials that were told of as wrong, last */
+    unsigned wrongs;
+    enum turnserver_wrong wrong;
+    struct addr wrong_from;
+    char wrong_user[TURNSERVER_USER_MAX];
+    size_t wrong_user_n;
     /* to a client, last */
     struct turnserver_tuple to;
     char answer[4096];
@@ -154,6 +160,19 @@ static inline bool world_has_account(void *arg, sv account)
     return !w->no_account && sv_ends(account, SV("@example.test"));
 }
 
+static inline void world_wrong(void *arg, const struct turnserver_tuple *client, sv user,
+                               enum turnserver_wrong why)
+{
+    struct world *w = arg;
+    assert_true(user.n <= sizeof(w->wrong_user));
+    if (user.n > 0)
+        memcpy(w->wrong_user, user.p, user.n);
+    w->wrong_user_n = user.n;
+    w->wrong_from = client->client;
+    w->wrong = why;
+    w->wrongs++;
+}
+
 static inline void world_chance(void *arg, void *p, size_t n)
 {
     struct world *w = arg;
@@ -172,6 +191,7 @@ static const struct turnserver_ops world_ops = {
     .relay_close = world_relay_close,
     .is_ours = world_is_ours,
     .has_account = world_has_account,
+    .wrong = world_wrong,
     .chance = world_chance,
 };
 

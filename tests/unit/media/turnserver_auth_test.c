@@ -251,6 +251,78 @@ static void a_name_ends(void **state)
     world_free(w);
 }
 
+/* This many were counted as wrong and as expired, and one more of them was told of than before. */
+static void assert_told(struct world *w, enum turnserver_wrong why, unsigned wrong,
+                        unsigned expired)
+{
+    assert_int_equal(refused(w, STAT_TURN_WRONG_CREDENTIALS), wrong);
+    assert_int_equal(refused(w, STAT_TURN_EXPIRED), expired);
+    assert_int_equal(w->wrongs, 1);
+    assert_int_equal(w->wrong, why);
+    w->wrongs = 0;
+}
+
+/* A first request has no credentials by design (RFC 8489 §9.2.4), and is no guess. */
+static void wrong_credentials_are_told_from_none(void **state)
+{
+    struct world *w = world_new();
+    struct client right = client_at(w, "192.0.2.77", 5000), c;
+    (void)state;
+    challenge(&right);
+    assert_int_equal(refused(w, STAT_TURN_WRONG_CREDENTIALS), 0);
+    assert_int_equal(w->wrongs, 0);
+    c = right;
+    c.password[0] ^= 1;
+    assert_int_equal(allocate(&c), 401);
+    assert_told(w, TURNSERVER_WRONG_PASSWORD, 1, 0);
+    assert_true(addr_equal(&w->wrong_from, &c.tuple.client));
+    assert_int_equal(w->wrong_user_n, c.user_n);
+    assert_memory_equal(w->wrong_user, c.user, c.user_n);
+    c = right; /* an account's own name and password are nothing here */
+    c.user_n = ACCOUNT.n;
+    memcpy(c.user, ACCOUNT.p, ACCOUNT.n);
+    assert_int_equal(allocate(&c), 401);
+    assert_told(w, TURNSERVER_WRONG_USER, 2, 0);
+    w->no_account = true;
+    assert_int_equal(allocate(&right), 401);
+    assert_told(w, TURNSERVER_WRONG_USER, 3, 0);
+    w->no_account = false;
+    c = right;
+    login(&c, ACCOUNT, 1);
+    pass(w, USEC_S);
+    assert_int_equal(allocate(&c), 401);
+    assert_told(w, TURNSERVER_WRONG_EXPIRED, 3, 1);
+    assert_int_equal(refused(w, STAT_TURN_UNAUTHENTICATED), 1);
+    assert_int_equal(allocate(&right), 0);
+    world_free(w);
+}
+
+/* Whose address a datagram bears has not sent it for that: of who shows no nonce of this address nothing is said. */
+static void who_was_not_challenged_is_not_told_of(void **state)
+{
+    struct world *w = world_new();
+    struct client near = client_at(w, "192.0.2.77", 5000), far = client_at(w, "192.0.2.78", 5000);
+    (void)state;
+    challenge(&near);
+    memcpy(far.nonce, near.nonce, near.nonce_n);
+    far.nonce_n = near.nonce_n;
+    assert_int_equal(allocate(&far), 438); /* a nonce is no credential */
+    assert_int_equal(refused(w, STAT_TURN_WRONG_CREDENTIALS), 0);
+    far.password[0] ^= 1;
+    assert_int_equal(allocate(&far), 401);
+    assert_int_equal(refused(w, STAT_TURN_WRONG_CREDENTIALS), 1);
+    assert_int_equal(w->wrongs, 0);
+    take_nonce(&far);
+    assert_int_equal(allocate(&far), 401);
+    assert_told(w, TURNSERVER_WRONG_PASSWORD, 2, 0);
+    /* nor of what is not even answered */
+    for (unsigned i = 0; i < 2 * TURNSERVER_ANSWERS_A_SECOND; i++)
+        allocate(&far);
+    assert_in_range(w->wrongs, 1, TURNSERVER_ANSWERS_A_SECOND);
+    assert_int_equal(w->wrongs + 2, refused(w, STAT_TURN_WRONG_CREDENTIALS));
+    world_free(w);
+}
+
 static void nobody_takes_anothers_allocation(void **state)
 {
     struct world *w = world_new();
@@ -345,6 +417,8 @@ int main(void)
         cmocka_unit_test(what_belongs_to_a_signature_must_be_there),
         cmocka_unit_test(whoever_is_not_proved_gets_nothing),
         cmocka_unit_test(a_name_ends),
+        cmocka_unit_test(wrong_credentials_are_told_from_none),
+        cmocka_unit_test(who_was_not_challenged_is_not_told_of),
         cmocka_unit_test(nobody_takes_anothers_allocation),
         cmocka_unit_test(a_source_is_answered_so_often),
         cmocka_unit_test(credentials_are_for_an_hour_and_of_this_installation),

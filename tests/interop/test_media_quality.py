@@ -6,6 +6,7 @@ and delays of 40 ms plus or minus 40, then calm again.
 """
 import contextlib
 import json
+import re
 import sqlite3
 import time
 import urllib.parse
@@ -136,6 +137,8 @@ def test_figures_are_what_the_wire_did(heavy):
         wire.set()
         again = mos_after(server, "callee", 2 * CALM)
         figures, wrong = quality(server), []
+        shown = re.findall(r"  relay  MOS caller [1-4]\.\d, callee [1-4]\.\d$", server.run("calls"), re.M)
+        assert len(shown) == len(KINDS), shown
         for kind in KINDS:
             if not (calm[kind] > 4.2 and bad[kind] < calm[kind] - 0.3 and again[kind] > calm[kind] - 0.1):
                 wrong.append("%s: MOS %.2f, %.2f on a bad wire, then %.2f" % (kind, calm[kind], bad[kind], again[kind]))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The TURN server of a running Tandem: a client written for the test, over UDP, TCP and TLS; and coturn's."""
+import re
 import shutil
 import socket
 import struct
@@ -66,6 +67,14 @@ def test_the_status_names_listeners_and_ports(server):
     lines = dict(line.split(None, 1) for line in server.run("status").splitlines())
     assert lines["turn"] == ", ".join(status["turn"])
     assert lines["media_ports_used"] == "0"
+    assert server.wait_log("ready")["turn"] == " ".join(status["turn"])
+    assert server.json("check")["turn"] == status["turn"]
+    assert "turn.listen %s\n" % " ".join(status["turn"]) in server.run("check")
+
+
+def test_status_stands_in_columns(server):
+    columns = {re.match(r"\S+ +", line).end() for line in server.run("status").splitlines()}
+    assert len(columns) == 1
 
 
 def test_the_control_api_hands_out_credentials_that_end(server):
@@ -83,6 +92,9 @@ def test_the_control_api_hands_out_credentials_that_end(server):
                          ({"account": "alice", "ttl": 0}, 422), ({}, 422), ([], 422),
                          ({"account": "@"}, 422), ({"account": "alice@example.org"}, 404)):
         assert turn.ask(server, body)[0] == status, body
+    for ttl in (0, -1, 3601, "60", 1.5, None):
+        status, answer = turn.ask(server, {"account": "alice", "ttl": ttl})
+        assert status == 422 and "1 to 3600 seconds" in answer["error"], ttl
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])

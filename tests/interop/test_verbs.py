@@ -59,6 +59,7 @@ def test_calls_while_one_stands(server):
             assert isinstance(row["state"], str) and isinstance(row["legs"], list)
             assert isinstance(row["quality"], dict)
             assert re.search("standing-call  " + row["quality"]["media"] + r"\b", server.run("calls"))
+            assert "MOS" not in server.run("calls"), "nobody knows how it sounds"
             assert call.bye().status == 200
         assert server.json("calls") == []
         assert bob.register(expires=0).status == 200

@@ -63,57 +63,99 @@ static void print_media_ports(const struct media_ports *p)
             p->to);
 }
 
+static json_t *turn_json(const struct settings_turn *t)
+{
+    json_t *list = json_array();
+    char mem[128];
+    struct buf b;
+    for (unsigned i = 0; i < t->listeners; i++) {
+        buf_init(&b, mem, sizeof(mem));
+        turnserver_put_listen(&b, &t->listen[i]);
+        json_array_append_new(list, json_stringn(b.p, b.n));
+    }
+    return list;
+}
+
+static void print_turn(const struct settings_turn *t)
+{
+    json_t *list = turn_json(t), *v;
+    size_t i;
+    json_array_foreach(list, i, v) printf("%s %s", i ? "" : "turn.listen", json_string_value(v));
+    if (i > 0)
+        printf("\n");
+    json_decref(list);
+}
+
+/* What was found out of a configuration. */
+struct checked {
+    struct config_report report;
+    struct config *config; /* NULL: it cannot be read */
+    bool bad, authority, relays;
+    struct media_ports ports;
+};
+
+static void check_json(const struct checked *k)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < k->report.n; i++)
+        json_array_append_new(list, problem_json(&k->report.problems[i]));
+    json_t *o = json_pack("{s:b, s:i, s:i, s:o, s:b}", "ok", !k->bad, "errors",
+                          (int)k->report.errors, "findings", (int)k->report.findings, "problems",
+                          list, "new_authority", k->authority);
+    if (k->relays)
+        json_object_set_new(o, "media",
+                            json_pack("{s:i, s:b}", "calls", (int)k->ports.calls, "ephemeral_ports",
+                                      k->ports.ephemeral));
+    if (k->config)
+        json_object_set_new(o, "turn", turn_json(&k->config->settings->turn));
+    cli_print_json(o);
+    json_decref(o);
+}
+
+static void check_text(const struct checked *k)
+{
+    struct buf b;
+    buf_init_heap(&b, PRINT_MAX);
+    config_report_print(&k->report, &b);
+    fwrite(b.p ? b.p : "", 1, b.n, stdout);
+    buf_done(&b);
+    if (k->report.n)
+        printf("%zu error%s, %zu finding%s\n", k->report.errors, k->report.errors == 1 ? "" : "s",
+               k->report.findings, k->report.findings == 1 ? "" : "s");
+    else
+        printf("the configuration is fine\n");
+    if (k->relays)
+        print_media_ports(&k->ports);
+    if (k->config)
+        print_turn(&k->config->settings->turn);
+    if (k->authority)
+        printf("warning: tls: this makes a new authority: phones that trust the old one must "
+               "trust the new one\n");
+}
+
 int cli_check(struct cli *c)
 {
-    struct config_report report;
-    struct config *config = NULL;
+    struct checked k = {.config = NULL};
     struct config_source src = cli_source(c);
-    struct buf b;
     if (c->args_n > 1)
         return cli_usage(c, "one file at a time");
     if (c->args_n)
         src.path = c->args[0];
-    config_report_init(&report);
-    enum err rc = config_load(&src, &report, &config);
-    bool bad = rc != ERR_OK || (c->on[CLI_STRICT] && report.findings);
-    bool authority = config && daemon_new_authority(config);
-    bool relays = config && config->settings->media.mode != MEDIA_NEVER;
-    struct media_ports ports = {0};
-    if (relays)
-        ports = media_ports_of(&config->settings->media);
-    if (c->on[CLI_JSON]) {
-        json_t *list = json_array();
-        for (size_t i = 0; i < report.n; i++)
-            json_array_append_new(list, problem_json(&report.problems[i]));
-        json_t *o = json_pack("{s:b, s:i, s:i, s:o, s:b}", "ok", !bad, "errors", (int)report.errors,
-                              "findings", (int)report.findings, "problems", list, "new_authority",
-                              authority);
-        if (relays)
-            json_object_set_new(o, "media",
-                                json_pack("{s:i, s:b}", "calls", (int)ports.calls,
-                                          "ephemeral_ports", ports.ephemeral));
-        cli_print_json(o);
-        json_decref(o);
-    } else {
-        buf_init_heap(&b, PRINT_MAX);
-        config_report_print(&report, &b);
-        fwrite(b.p ? b.p : "", 1, b.n, stdout);
-        buf_done(&b);
-        if (report.n)
-            printf("%zu error%s, %zu finding%s\n", report.errors, report.errors == 1 ? "" : "s",
-                   report.findings, report.findings == 1 ? "" : "s");
-        else
-            printf("the configuration is fine\n");
-        if (relays)
-            print_media_ports(&ports);
-        if (authority)
-            printf("warning: tls: this makes a new authority: phones that trust the old one must "
-                   "trust the new one\n");
-    }
-    if (config)
-        config_free(config);
-    config_report_done(&report);
-    return bad ? CLI_NO : CLI_OK;
+    config_report_init(&k.report);
+    enum err rc = config_load(&src, &k.report, &k.config);
+    k.bad = rc != ERR_OK || (c->on[CLI_STRICT] && k.report.findings);
+    k.authority = k.config && daemon_new_authority(k.config);
+    k.relays = k.config && k.config->settings->media.mode != MEDIA_NEVER;
+    if (k.relays)
+        k.ports = media_ports_of(&k.config->settings->media);
+    if (c->on[CLI_JSON])
+        check_json(&k);
+    else
+        check_text(&k);
+    if (k.config)
+        config_free(k.config);
+    config_report_done(&k.report);
+    return k.bad ? CLI_NO : CLI_OK;
 }
 
 static int print_effective(struct cli *c, struct buf *b)
@@ -254,11 +296,13 @@ static void status_text(json_t *a)
 {
     const char *key;
     json_t *v;
+    size_t longest = 0;
+    json_object_foreach(a, key, v) longest = strlen(key) > longest ? strlen(key) : longest;
     json_object_foreach(a, key, v)
     {
         if (json_is_array(v) && json_array_size(v) == 0)
             continue;
-        printf("%-14s ", key);
+        printf("%-*s ", (int)longest, key);
         if (strcmp(key, "uptime") == 0 && json_is_integer(v))
             put_duration((long long)json_integer_value(v));
         else if (json_is_string(v))
@@ -388,18 +432,20 @@ int cli_cert(struct cli *c)
     return code;
 }
 
-/* Which way it goes, and what each side hears of it. */
+/* Which way it goes, and what each side hears of it: "relay  MOS caller 4.4, callee 4.3". */
 static void media_text(json_t *quality)
 {
     static const char *const sides[] = {"caller", "callee"};
     if (!quality)
         return;
+    const char *before = "  MOS";
     printf("  ");
     cli_put(stdout, member(quality, "media"));
     for (int i = 0; i < 2; i++) {
         const json_t *mos = json_object_get(json_object_get(quality, sides[i]), "mos");
         if (mos)
-            printf(" %s %.1f", sides[i], json_number_value(mos));
+            printf("%s %s %.1f", before, sides[i], json_number_value(mos));
+        before = mos ? "," : before;
     }
 }
 

@@ -67,8 +67,6 @@ const char *control_rest(const struct control_request *rq, sv before, struct are
 /* Where SIP is, and the TURN server. */
 static void put_listeners(struct buf *b, const struct control_env *env)
 {
-    static const char *const names[] = {
-        [TURNSERVER_UDP] = "udp", [TURNSERVER_TCP] = "tcp", [TURNSERVER_TLS] = "tls"};
     const struct sip_config *sip = sip_config(routing_sip(env->routing[0]));
     const struct settings_turn *turn = &env->boot->turn;
     buf_str(b, "\"listen\": [");
@@ -81,8 +79,8 @@ static void put_listeners(struct buf *b, const struct control_env *env)
     }
     buf_str(b, "], \"turn\": [");
     for (unsigned i = 0; env->turn && i < turn->listeners; i++) {
-        buf_printf(b, "%s\"%s:", i ? ", " : "", names[turn->listen[i].transport]);
-        addr_print(b, &turn->listen[i].bind);
+        buf_str(b, i ? ", \"" : "\"");
+        turnserver_put_listen(b, &turn->listen[i]);
         buf_char(b, '"');
     }
     buf_str(b, "], ");

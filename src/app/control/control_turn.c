@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Credentials of the TURN server, for an account: what a page or a phone is given before a call. */
+#include <assert.h>
 #include <jansson.h>
 
 #include "control/control_priv.h"
@@ -69,6 +70,7 @@ static const char *read_body(struct control_request *rq, struct buf *account, un
     json_t *o = json_loadb(rq->body.p ? rq->body.p : "", rq->body.n, JSON_REJECT_DUPLICATES, NULL);
     json_t *name = json_object_get(o, "account"), *ttl = json_object_get(o, "ttl");
     const char *why = NULL;
+    static_assert(LIFE_S == 3600, "the text of ttl");
     *ret_seconds = LIFE_S;
     if (!json_is_object(o))
         why = "the body is not a JSON object";
@@ -77,7 +79,7 @@ static const char *read_body(struct control_request *rq, struct buf *account, un
         why = "account: a name such as alice@example.test";
     else if (ttl && (!json_is_integer(ttl) || json_integer_value(ttl) < 1 ||
                      json_integer_value(ttl) > LIFE_S))
-        why = "ttl: seconds, an hour at most";
+        why = "ttl: 1 to 3600 seconds";
     else if (ttl)
         *ret_seconds = (unsigned)json_integer_value(ttl);
     json_decref(o);

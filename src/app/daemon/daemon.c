@@ -221,25 +221,38 @@ static void put_transport(struct buf *b, enum sip_transport t)
     buf_char(b, ':');
 }
 
-static void on_ready(struct daemon *d)
+static void log_ready(struct daemon *d)
 {
     const struct sip_config *c = &d->boot->sip;
-    char mem[4096];
-    struct buf b;
-    if (d->signals) /* asked to end before it began */
-        return;
+    const struct settings_turn *t = &d->boot->turn;
+    char mem[4096], turn_mem[2048];
+    struct buf b, turn;
     buf_init(&b, mem, sizeof(mem));
+    buf_init(&turn, turn_mem, sizeof(turn_mem));
     for (unsigned i = 0; i < c->listeners; i++) {
         buf_str(&b, i ? " " : "");
         put_transport(&b, c->listen[i].transport);
         addr_print(&b, &c->listen[i].bind);
     }
+    for (unsigned i = 0; d->turn_shared && i < t->listeners; i++) {
+        buf_str(&turn, i ? " " : "");
+        turnserver_put_listen(&turn, &t->listen[i]);
+    }
+    const struct log_field fields[] = {
+        F_SV("listen", buf_sv(&b)), F_SV("domain", d->config->settings->domains[0].name),
+        F_INT("accounts", store_accounts(d->store)), F_SV("turn", buf_sv(&turn))};
+    if (log_enabled("daemon", LOG_LEVEL_INFO))
+        log_emit(LOG_LEVEL_INFO, "daemon", "ready", fields, turn.n > 0 ? 4 : 3);
+}
+
+static void on_ready(struct daemon *d)
+{
+    if (d->signals) /* asked to end before it began */
+        return;
     tls_watch(d);
     store_unbind_strays(d->store, d->group->loop[0]);
     d->env.ready = true;
-    LOG_INFO("daemon", "ready", F_SV("listen", buf_sv(&b)),
-             F_SV("domain", d->config->settings->domains[0].name),
-             F_INT("accounts", store_accounts(d->store)));
+    log_ready(d);
     tell_systemd("READY=1");
     if (d->mode == DAEMON_DEMO)
         demo_start(d);

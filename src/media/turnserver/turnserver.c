@@ -256,6 +256,14 @@ enum err turnserver_forbid(struct turnserver *t, const struct addr *list, size_t
     return turnserver_core_forbid(t->core, list, n);
 }
 
+void turnserver_put_listen(struct buf *b, const struct turnserver_listen *l)
+{
+    static const char *const names[] = {
+        [TURNSERVER_UDP] = "udp:", [TURNSERVER_TCP] = "tcp:", [TURNSERVER_TLS] = "tls:"};
+    buf_str(b, names[l->transport]);
+    addr_print(b, &l->bind);
+}
+
 void turnserver_put_uri(struct buf *b, enum turnserver_transport t, sv host, uint16_t port)
 {
     buf_str(b, t == TURNSERVER_TLS ? "turns:" : "turn:");

@@ -228,6 +228,8 @@ struct turnserver_listen {
     enum turnserver_transport transport;
     struct addr bind;
 };
+/* "udp:192.0.2.1:3478", as `turn.listen` says it. */
+void turnserver_put_listen(struct buf *b, const struct turnserver_listen *l);
 struct turnserver_config {
     struct turnserver_limits limits;
     struct addr advertise

@@ -18,10 +18,12 @@ enum text {
     CALLER,
     AGENT,
     TAG,
-    CONTACT,
-    ROUTES, /* the route set toward it, as in within.h */
+    CONTACT, /* the last that it told */
+    BEFORE,  /* the one before it, as long as the other end may not have taken the last */
+    ROUTES,  /* the route set toward it, as in within.h */
     CALLEE_TAG,
     CALLEE_CONTACT,
+    CALLEE_BEFORE,
     CALLEE_ROUTES,
     TEXTS
 };
@@ -37,6 +39,7 @@ struct call {
     bool in_setup; /* a response context still reports to it */
     bool claimed;
     bool lost_way[2];  /* to this leg: its route set could not be kept */
+    bool asks[2];      /* this leg's contact is of a request that no 2xx has come to yet */
     uint16_t upstream; /* Record-Routes that the INVITE came with */
     char *text;
     usec since, answered;
@@ -117,18 +120,26 @@ static bool set_texts(struct accounting *a, struct call *c, const sv texts[stati
     return true;
 }
 
-/* A leg's texts change; what stands before and behind them does not. No memory: they stay as they were. */
-static void set_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, sv contact,
-                    sv routes)
+/* One of a leg's, `which` being the caller's. */
+static sv leg_text(const struct call *c, unsigned leg, enum text which)
 {
-    const sv texts[LEG_TEXTS] = {tag, contact, routes};
-    enum text first = TAG + leg * LEG_TEXTS, behind = first + LEG_TEXTS;
-    if (sv_eq(text_of(c, first), tag) && sv_eq(text_of(c, first + 1), contact) &&
-        sv_eq(text_of(c, first + 2), routes))
-        return;
+    return text_of(c, which + leg * LEG_TEXTS);
+}
+
+/* A leg's texts from `first` on change, in their order; the others do not. No memory: they stay as they were. */
+static void set_leg(struct accounting *a, struct call *c, unsigned leg, enum text first,
+                    const sv *texts, unsigned texts_n)
+{
+    first += leg * LEG_TEXTS;
+    enum text behind = first + texts_n;
     size_t was = text_octets(c), from = c->end[first - 1], to = c->end[behind - 1];
-    size_t n = from + kept(tag) + kept(contact) + kept(routes) + (was - to);
-    char *mem = mem_take(n);
+    size_t n = from + (was - to);
+    bool same = true;
+    for (enum text i = first; i < behind; i++) {
+        n += kept(texts[i - first]);
+        same = same && sv_eq(text_of(c, i), texts[i - first]);
+    }
+    char *mem = same ? NULL : mem_take(n);
     if (!mem)
         return;
     char *at = put(mem, c->text, from);
@@ -290,25 +301,30 @@ static bool knows_leg(const struct call *c, unsigned leg, sv tag, struct sipmsg 
 {
     const struct dest *d = &c->dest[leg];
     const struct sip_addr *contact;
-    enum text first = TAG + leg * LEG_TEXTS;
     size_t n;
     bool there = by_flow ? flow_equal(&d->flow, flow)
                          : flow->transport == SIP_T_UDP && d->flow.transport == SIP_T_NONE &&
                                addr_equal(&d->flow.remote, &flow->remote);
-    return there && sv_eq(text_of(c, first), tag) &&
+    return there && sv_eq(leg_text(c, leg, TAG), tag) &&
            !sipmsg_addrs(m, SIP_H_CONTACT, &contact, &n) && n == 1 &&
-           sv_eq(contact->uri.text, text_of(c, first + 1));
+           sv_eq(contact->uri.text, leg_text(c, leg, CONTACT));
 }
 
 /* tag: of the sender of m, known until now or not. */
 static void learn_leg(struct accounting *a, struct call *c, unsigned leg, sv tag, struct sipmsg *m,
                       const struct flow *flow, bool by_flow)
 {
-    sv contact = text_of(c, TAG + leg * LEG_TEXTS + 1);
+    sv was = leg_text(c, leg, CONTACT), contact = was, before = leg_text(c, leg, BEFORE);
     if (knows_leg(c, leg, tag, m, flow, by_flow))
         return;
     (void)read_leg(a, m, flow, by_flow, &c->dest[leg], &contact);
-    set_leg(a, c, leg, tag, contact, text_of(c, TAG + leg * LEG_TEXTS + 2));
+    if (!sv_eq(leg_text(c, leg, TAG), tag)) {
+        before = SV_NONE; /* another dialog's */
+    } else if (!sv_eq(contact, was)) {
+        before = !m->request && c->answered ? SV_NONE : c->asks[leg] ? before : was;
+        c->asks[leg] = m->request;
+    }
+    set_leg(a, c, leg, TAG, (const sv[]){tag, contact, before}, 3);
 }
 
 /* Toward the sender of m, which begins the dialog: the route set stays (§12.2). b: room for it. */
@@ -327,7 +343,7 @@ static void learn_way(struct accounting *a, struct call *c, struct sipmsg *m)
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
     sv way = read_way(a, c, 1, m, &b);
-    set_leg(a, c, 1, text_of(c, CALLEE_TAG), text_of(c, CALLEE_CONTACT), way);
+    set_leg(a, c, 1, ROUTES, &way, 1);
 }
 
 /* The call that was silent longest and that no response context reports to; NULL: none near the
@@ -455,7 +471,7 @@ void accounting_answered(struct accounting *a, struct call *c, sv tag)
         return;
     c->state = CALL_UP;
     c->status = 200;
-    set_leg(a, c, 1, tag, SV_NONE, SV_NONE);
+    set_leg(a, c, 1, TAG, (const sv[LEG_TEXTS]){tag}, LEG_TEXTS);
     c->answered = loop_wall(a->loop);
     stat_setup_time(&a->loop->stats, loop_now(a->loop) - c->began);
 }
@@ -526,9 +542,8 @@ sv accounting_caller(const struct call *c)
 
 struct call_leg accounting_leg(const struct call *c, unsigned leg)
 {
-    enum text first = TAG + leg * LEG_TEXTS;
     return (struct call_leg){
-        .dest = &c->dest[leg], .tag = text_of(c, first), .contact = text_of(c, first + 1)};
+        .dest = &c->dest[leg], .tag = leg_text(c, leg, TAG), .contact = leg_text(c, leg, CONTACT)};
 }
 
 bool accounting_stands(const struct call *c)
@@ -536,24 +551,53 @@ bool accounting_stands(const struct call *c)
     return c->state >= CALL_UP;
 }
 
-bool accounting_leads(const struct call *c, unsigned leg, const struct uri *target,
-                      const struct sip_addr *routes, size_t n)
+/* Who is reached by its flow, a NAT being in the way, tells an address that leads nowhere: a proxy near the other end may
+ * have put there whom it heard it from. */
+static bool is_replaced(const struct accounting *a, const struct dest *d, const struct uri *known,
+                        const struct uri *target)
 {
-    enum text first = TAG + leg * LEG_TEXTS;
-    sv contact = text_of(c, first + 1), rest = text_of(c, first + 2);
-    struct sip_addr kept;
+    struct addr named;
+    struct uri there = *target;
+    there.host = known->host;
+    there.host_ip6 = known->host_ip6;
+    there.port = known->port;
+    return d->flow.transport != SIP_T_NONE && !addr_parse_ip(known->host, 0, &named) &&
+           !addr_equal_ip(&named, &d->flow.remote) && uri_same_target(known, &there) &&
+           sip_is_local(a->sip, target->host, target->port);
+}
+
+/* contact: of this leg. */
+static bool is_target(const struct accounting *a, const struct call *c, unsigned leg, sv contact,
+                      const struct uri *target)
+{
     struct uri known;
-    if (c->lost_way[leg] || (rest.n == 0 && n == 0))
-        return true; /* straight to where it is */
+    if (contact.n > 0 && sv_eq(contact, target->text))
+        return true;
+    return contact.n > 0 && !uri_parse(contact, &known, NULL) &&
+           (uri_same_target(&known, target) || is_replaced(a, &c->dest[leg], &known, target));
+}
+
+/* The first of them. */
+static bool is_way(sv kept, const struct sip_addr *routes, size_t n)
+{
+    struct sip_addr known;
     for (size_t i = 0; i < n; i++) {
-        size_t end = sv_chr(rest, WITHIN_END);
-        if (sip_addr_parse(sv_sub(rest, 0, end), false, &kept) ||
-            !uri_equal(&kept.uri, &routes[i].uri))
+        size_t end = sv_chr(kept, WITHIN_END);
+        if (sip_addr_parse(sv_sub(kept, 0, end), false, &known) ||
+            !uri_equal(&known.uri, &routes[i].uri))
             return false;
-        rest = sv_sub(rest, end + 1, rest.n);
+        kept = sv_sub(kept, end + 1, kept.n);
     }
-    return (n == 0 || rest.n == 0) &&
-           (contact.n == 0 || (!uri_parse(contact, &known, NULL) && uri_equal(&known, target)));
+    return n == 0 || kept.n == 0;
+}
+
+bool accounting_leads(const struct accounting *a, const struct call *c, unsigned leg,
+                      const struct uri *target, const struct sip_addr *routes, size_t n)
+{
+    sv contact = leg_text(c, leg, CONTACT), before = leg_text(c, leg, BEFORE);
+    return (c->lost_way[leg] || is_way(leg_text(c, leg, ROUTES), routes, n)) &&
+           (contact.n == 0 || is_target(a, c, leg, contact, target) ||
+            is_target(a, c, leg, before, target));
 }
 
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg)
@@ -565,14 +609,17 @@ void accounting_request(struct accounting *a, struct call *c, struct rx *req, un
     list_push(&a->by_silence, &c->by_silence);
     if (req->msg.method == SIP_INVITE || req->msg.method == SIP_UPDATE)
         /* §12.2: only these refresh the target of an INVITE's dialog. */
-        learn_leg(a, c, sender, text_of(c, TAG + sender * LEG_TEXTS), &req->msg, &req->flow,
+        learn_leg(a, c, sender, leg_text(c, sender, TAG), &req->msg, &req->flow,
                   location_behind_nat(&req->msg, &req->flow));
 }
 
 void accounting_refreshed(struct accounting *a, struct call *c, unsigned leg, struct rx *rx,
                           const struct dest *via)
 {
-    learn_leg(a, c, leg, text_of(c, TAG + leg * LEG_TEXTS), &rx->msg, &rx->flow,
+    if (c->asks[!leg])
+        set_leg(a, c, !leg, BEFORE, &SV_NONE, 1);
+    c->asks[!leg] = false;
+    learn_leg(a, c, leg, leg_text(c, leg, TAG), &rx->msg, &rx->flow,
               via->flow.transport != SIP_T_NONE);
 }
 

@@ -72,10 +72,11 @@ bool accounting_stands(const struct call *c); /* it was answered */
 /* An in-dialog request passed: refreshes the sender's flow and contact. */
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg);
 /* Whether an in-dialog request goes to who is at that end, as far as that is known: its Routes behind ours, if any, and
- * its target are the dialog's (RFC 3261 §12.2.1.1). If not, what it is answered says nothing of the call. */
-bool accounting_leads(const struct call *c, unsigned leg, const struct uri *target,
-                      const struct sip_addr *routes, size_t n);
-/* This leg has answered an INVITE or UPDATE within the call with a 2xx: its flow and contact. */
+ * its target are the dialog's (RFC 3261 §12.2.1.1). That is the last Contact from there, or, as long as the other end may
+ * not have taken that one, the one before it. If not, what it is answered says nothing of the call. */
+bool accounting_leads(const struct accounting *a, const struct call *c, unsigned leg,
+                      const struct uri *target, const struct sip_addr *routes, size_t n);
+/* This leg has answered an INVITE or UPDATE within the call with a 2xx: its flow and contact; it has taken the other's. */
 void accounting_refreshed(struct accounting *a, struct call *c, unsigned leg, struct rx *rx,
                           const struct dest *via);
 /* The call is over by a BYE to this leg, which came at that time (monotonic). */

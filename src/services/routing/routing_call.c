@@ -284,14 +284,14 @@ static const struct proxy_watch inside_watch = {.on_response = on_inside_respons
                                                 .on_outcome = on_outcome};
 
 /* The Routes behind ours, and the target, are those of the call. */
-static bool leads(struct rx *rx, const struct proxy_route *route, const struct call *call,
-                  unsigned leg)
+static bool leads(struct routing *r, struct rx *rx, const struct proxy_route *route,
+                  const struct call *call, unsigned leg)
 {
     const struct sip_addr *routes = NULL;
     size_t n = 0;
     if (sipmsg_has(&rx->msg, SIP_H_ROUTE) && sipmsg_addrs(&rx->msg, SIP_H_ROUTE, &routes, &n))
         return false;
-    return accounting_leads(call, leg, route->uri, routes + route->pop,
+    return accounting_leads(r->accounting, call, leg, route->uri, routes + route->pop,
                             n - route->pop - (route->strict ? 1 : 0));
 }
 
@@ -307,7 +307,7 @@ static void watch_inside(struct routing *r, struct rx *rx, struct call *call, un
         return;
     *in = (struct inside){.r = r,
                           .rx = rx,
-                          .leads = !call || leads(rx, q->route, call, leg),
+                          .leads = !call || leads(r, rx, q->route, call, leg),
                           .early = call && !accounting_stands(call)};
     q->watch = &inside_watch;
     q->watch_arg = in;

@@ -69,6 +69,9 @@ bool uri_param_next(sv *rest, sv *ret_name, sv *ret_value);
 
 /* Equality by RFC 3261 §19.1.4 (sip, sips), RFC 3966 §4 (tel), RFC 3986 text equality (others). */
 bool uri_equal(const struct uri *a, const struct uri *b);
+/* A Request-URI and the Contact that it was made of: as above, but for what may not be in the one (§19.1.1) and what its
+ * writers change: case, password, a port that is the usual one, and parameters but those that lead elsewhere (maddr, gr). */
+bool uri_same_target(const struct uri *a, const struct uri *b);
 
 /* Octets with %HH undone where the escaped octet is unreserved; used to key user parts. Never
  * twice. Errors: ERR_TOOBIG. */

@@ -163,6 +163,34 @@ bool uri_equal(const struct uri *a, const struct uri *b)
            params_match(a, b) && params_match(b, a) && headers_equal(a->headers, b->headers);
 }
 
+static uint16_t port_of(const struct uri *u)
+{
+    sv transport;
+    bool tls = u->scheme == URI_SIPS ||
+               (uri_param(u, SV("transport"), &transport) && sv_ieq(transport, SV("tls")));
+    return u->port ? u->port : tls ? 5061 : 5060;
+}
+
+static bool param_equal(const struct uri *a, const struct uri *b, sv name)
+{
+    sv x = SV_NONE, y = SV_NONE;
+    return uri_param(a, name, &x) == uri_param(b, name, &y) && uri_text_equal(x, y, true);
+}
+
+static bool is_sip(const struct uri *u)
+{
+    return u->scheme == URI_SIP || u->scheme == URI_SIPS;
+}
+
+bool uri_same_target(const struct uri *a, const struct uri *b)
+{
+    if (!is_sip(a) || !is_sip(b))
+        return uri_equal(a, b);
+    return uri_text_equal(a->user, b->user, true) && host_equal(a, b) &&
+           (a->port == b->port || port_of(a) == port_of(b)) && param_equal(a, b, SV("maddr")) &&
+           param_equal(a, b, SV("gr"));
+}
+
 static void put_escaped(struct buf *b, unsigned char octet)
 {
     static const char hex[] = "0123456789ABCDEF";

@@ -6,13 +6,23 @@
 #define BEYOND  "sip:bob@192.0.2.13:5060"  /* he, behind it */
 #define FORGERS "sip:bob@203.0.113.9:5060"
 
-/* A call that stands; its 200, as alice has it. */
+/* A call that stands, with bob at this Contact; its 200, as alice has it. */
+static void call_up_at(struct media_rig *m, const char *call, const char *at,
+                       char ret_ok[static MESSAGE])
+{
+    char contact[200];
+    snprintf(contact, sizeof(contact), "Contact: <%s>\r\n", at);
+    invite(m, call, sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB,
+        with(reply(find_raw(m->r, BOB, "INVITE"), 200, "b", contact), sdp("192.0.2.12", "0", "")));
+    snprintf(ret_ok, MESSAGE, "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", at, DIALOG, call, ret_ok, 1));
+    rig_clear(m->r);
+}
+
 static void call_up(struct media_rig *m, const char *call, char ret_ok[static MESSAGE])
 {
-    invite(m, call, sdp("192.0.2.11", "0", ""));
-    snprintf(ret_ok, MESSAGE, "%s", answer(m, sdp("192.0.2.12", "0", "")));
-    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, ret_ok, 1));
-    rig_clear(m->r);
+    call_up_at(m, call, BOB_AT, ret_ok);
 }
 
 /* A request of alice's along our Record-Route, then these Routes. */
@@ -30,19 +40,25 @@ static const char *along(struct media_rig *m, const char *method, const char *ur
     return out;
 }
 
-/* The same through a proxy of bob's that stays in the way. */
-static void call_up_beyond(struct media_rig *m, const char *call, char ret_ok[static MESSAGE])
+/* The same through proxies of bob's that stay in the way: ways is what their Record-Routes are. */
+static void call_up_through(struct media_rig *m, const char *call, const char *ways,
+                            char ret_ok[static MESSAGE])
 {
     char in[MESSAGE], lines[MESSAGE];
     invite(m, call, sdp("192.0.2.11", "0", ""));
     snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
     char *at = strstr(in, "Record-Route: ");
     assert_non_null(at);
-    snprintf(lines, sizeof(lines), "%.*sRecord-Route: " PROXY "\r\n%s", (int)(at - in), in, at);
+    snprintf(lines, sizeof(lines), "%.*sRecord-Route: %s\r\n%s", (int)(at - in), in, ways, at);
     say(m->r, BOB,
         with(reply(lines, 200, "b", "Contact: <" BEYOND ">\r\n"), sdp("192.0.2.12", "0", "")));
     snprintf(ret_ok, MESSAGE, "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
-    assert_non_null(strstr(ret_ok, PROXY));
+    assert_non_null(strstr(ret_ok, ways));
+}
+
+static void call_up_beyond(struct media_rig *m, const char *call, char ret_ok[static MESSAGE])
+{
+    call_up_through(m, call, PROXY, ret_ok);
     say(m->r, ALICE, along(m, "ACK", BEYOND, call, ret_ok, ", " PROXY, 1));
     rig_clear(m->r);
 }
@@ -170,6 +186,75 @@ static void behind_a_proxy_route_set_and_target_have_to_be_the_calls(void **stat
     rig_quiet(m->r);
 }
 
+/* Whoever stands at its end may go by the target, too: what is answered there is not of this call. */
+static void the_target_has_to_be_the_calls_where_nothing_is_between(void **state)
+{
+    struct media_rig *m = *state;
+    static const struct {
+        const char *contact, *uri;
+        bool ends;
+    } table[] = {
+        {BOB_AT, FORGERS, false},
+        {BOB_AT, "sip:eve@192.0.2.12:5060", false},
+        {BOB_AT, "sip:192.0.2.12:5060", false},
+        {BOB_AT, "sip:bob@192.0.2.12:5062", false},
+        {BOB_AT, "sip:bob@192.0.2.12:5060;maddr=203.0.113.9", false},
+        {BOB_AT, "sip:bob@" SERVER_IP, false},
+        {BOB_AT, "tel:+15550102", false},
+        {BOB_AT, BOB_AT, true},
+        {BOB_AT, "sip:BOB@192.0.2.12;transport=udp;x=y", true},
+        {"sip:bob@192.0.2.12;method=INVITE?Subject=x", "sip:bob@192.0.2.12:5060", true},
+        {"sip:bob@example.com;gr=1", "sip:bob@example.com", false},
+        {"sip:bob@example.com;gr=1", "sip:bob@Example.com;gr=1", true},
+        /* Behind a NAT: alice's proxy cannot use that, and puts there whom it heard. */
+        {"sip:bob@10.0.0.5:5060", "sip:eve@" SERVER_IP, false},
+        {"sip:bob@10.0.0.5:5060", "sip:bob@" SERVER_IP ":5070", false},
+        {"sip:bob@10.0.0.5:5060", "sip:bob@" SERVER_IP ":5060", true},
+        {"sip:bob@10.0.0.5:5060", "sip:bob@10.0.0.5", true},
+    };
+    m->r->set->media.mode = MEDIA_NEVER;
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char ok[MESSAGE], call[16];
+        unsigned records = m->r->dir.records;
+        snprintf(call, sizeof(call), "n%u", i);
+        call_up_at(m, call, table[i].contact, ok);
+        say(m->r, ALICE, inside(m, ALICE, "BYE", table[i].uri, DIALOG, call, ok, 2));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 481, NULL, ""));
+        assert_int_equal(heard(m->r, ALICE, "SIP/2.0 481 "), 1);
+        if (stands(m, records) == table[i].ends)
+            fail_msg("case %u", i);
+        rig_clear(m->r);
+        if (table[i].ends)
+            continue;
+        say(m->r, ALICE, inside(m, ALICE, "BYE", table[i].contact, DIALOG, call, ok, 3));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        assert_false(stands(m, records));
+    }
+    rig_quiet(m->r);
+}
+
+/* Which way it goes is not known any more; whom it is for is. */
+static void without_its_route_set_a_call_has_a_target(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE], ways[2400], routes[2500];
+    size_t n = (size_t)snprintf(ways, sizeof(ways), PROXY);
+    while (n < 2200)
+        n += (size_t)snprintf(ways + n, sizeof(ways) - n, ", <sip:far%04zu@203.0.113.9;lr>", n);
+    snprintf(routes, sizeof(routes), ", %s", ways);
+    m->r->set->media.mode = MEDIA_NEVER;
+    call_up_through(m, "w", ways, ok);
+    static const char *const uri[] = {FORGERS, BEYOND};
+    for (unsigned i = 0; i < 2; i++) {
+        rig_clear(m->r);
+        say(m->r, ALICE, along(m, "BYE", uri[i], "w", ok, routes, 2 + i));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 "), 1);
+        assert_int_equal(stands(m, 0), i == 0);
+    }
+    rig_quiet(m->r);
+}
+
 /* §12.2.1.2: a 2xx to a target refresh says where its sender is from now on. */
 static void the_target_is_the_last_that_was_told(void **state)
 {
@@ -189,6 +274,57 @@ static void the_target_is_the_last_that_was_told(void **state)
     say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
     assert_false(stands(m, 0));
     rig_quiet(m->r);
+}
+
+/* Bob tells another Contact, and this is what becomes of it. */
+static void bob_moves(struct media_rig *m, const char *call, const char *ok, const char *at,
+                      unsigned cseq, unsigned status)
+{
+    char *rq = scratch();
+    const char *asked = inside(m, BOB, "UPDATE", ALICE_AT, REVERSED, call, ok, cseq);
+    const char *contact = strstr(asked, "Contact: ");
+    rig_clear(m->r);
+    snprintf(rq, MESSAGE, "%.*sContact: <%s>%s", (int)(contact - asked), asked, at,
+             strstr(contact, "\r\n"));
+    say(m->r, BOB, rq);
+    if (status)
+        say(m->r, ALICE, reply(find_raw(m->r, ALICE, "UPDATE"), status, NULL, CONTACT));
+}
+
+/* Who refuses a target refresh, or has not seen it yet, goes on with the target that he knows (§12.2.2, RFC 6141 §4). */
+static void a_target_that_was_not_taken_leaves_the_one_before(void **state)
+{
+    struct media_rig *m = *state;
+    static const struct {
+        unsigned first, second; /* what the refreshes are answered */
+        unsigned at;            /* alice's target: as it was; of the first; of the second */
+        bool ends;
+    } table[] = {
+        {488, 488, 0, true}, {488, 0, 0, true},    {488, 200, 2, true}, {488, 0, 2, true},
+        {200, 488, 1, true}, {200, 0, 1, true},    {200, 200, 2, true}, {200, 0, 2, true},
+        {200, 0, 0, false},  {200, 488, 0, false},
+    };
+    m->r->set->media.mode = MEDIA_NEVER;
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        static const char *const at[] = {BOB_AT, "sip:one@192.0.2.12", "sip:two@192.0.2.12"};
+        char ok[MESSAGE], call[16];
+        snprintf(call, sizeof(call), "u%u", i);
+        unsigned records = m->r->dir.records;
+        call_up(m, call, ok);
+        bob_moves(m, call, ok, at[1], 1, table[i].first);
+        bob_moves(m, call, ok, at[2], 2, table[i].second);
+        rig_clear(m->r);
+        say(m->r, ALICE, inside(m, ALICE, "BYE", at[table[i].at], DIALOG, call, ok, 2));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        if (stands(m, records) == table[i].ends)
+            fail_msg("case %u", i);
+        if (!table[i].ends) {
+            rig_clear(m->r);
+            say(m->r, ALICE, inside(m, ALICE, "BYE", at[2], DIALOG, call, ok, 3));
+            say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        }
+        rig_quiet(m->r);
+    }
 }
 
 /* Of the early dialog; the call that has come of it meanwhile goes on (§15.1.1). */
@@ -227,7 +363,10 @@ int main(void)
         T(a_bye_before_the_answer_ends_no_call_by_being_refused),
         T(a_bye_to_somebody_else_ends_nothing),
         T(behind_a_proxy_route_set_and_target_have_to_be_the_calls),
+        T(the_target_has_to_be_the_calls_where_nothing_is_between),
+        T(without_its_route_set_a_call_has_a_target),
         T(the_target_is_the_last_that_was_told),
+        T(a_target_that_was_not_taken_leaves_the_one_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -376,6 +376,51 @@ static void equality_of_rfc_3261(void **state)
     }
 }
 
+/* Which Request-URIs were made of a Contact. */
+static void targets(void **state)
+{
+    (void)state;
+    static const struct pair same[] = {
+        {"sip:bob@h", "sip:bob@h"},
+        {"sip:BoB@h", "sip:bob@H"},
+        {"sip:bob@h", "sip:bob@h:5060"},
+        {"sips:bob@h", "sip:bob@h:5061;transport=tls"},
+        {"sips:bob@h", "sip:bob@h"},
+        {"sip:bob:secret@h", "sip:bob@h"},
+        {"sip:bob@h;transport=tcp;ob;x=1", "sip:bob@h;x=2"},
+        {"sip:bob@h;method=INVITE?Subject=x", "sip:bob@h"},
+        {"sip:bob@h;maddr=192.0.2.1", "sip:bob@h;MADDR=192.0.2.1"},
+        {"sip:bob@h;gr=x", "sip:bob@h;gr=X"},
+        {"sip:h", "sip:h"},
+        {"sip:b@[::1]", "sip:b@[0:0::1]"},
+        {"urn:a", "URN:a"},
+    };
+    static const struct pair other[] = {
+        {"sip:bob@h", "sip:eve@h"},
+        {"sip:bob@h", "sip:bob@g"},
+        {"sip:bob@h", "sip:h"},
+        {"sip:bob@h", "sip:bob@h:5062"},
+        {"sips:bob@h", "sips:bob@h:5060"},
+        {"sip:bob@h", "sip:bob@h;maddr=192.0.2.1"},
+        {"sip:bob@h;maddr=192.0.2.1", "sip:bob@h;maddr=192.0.2.2"},
+        {"sip:bob@h;gr=x", "sip:bob@h"},
+        {"sip:bob@h;gr=x", "sip:bob@h;gr=y"},
+        {"sip:bob@h;gr", "sip:bob@h"},
+        {"sip:+491@h", "tel:+491"},
+        {"tel:+491", "tel:+492"},
+    };
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        struct uri a = good(same[i].a), b = good(same[i].b);
+        if (!uri_same_target(&a, &b) || !uri_same_target(&b, &a))
+            fail_msg("%s != %s", same[i].a, same[i].b);
+    }
+    for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
+        struct uri a = good(other[i].a), b = good(other[i].b);
+        if (uri_same_target(&a, &b) || uri_same_target(&b, &a))
+            fail_msg("%s == %s", other[i].a, other[i].b);
+    }
+}
+
 static void canonical_users(void **state)
 {
     (void)state;
@@ -500,6 +545,7 @@ int main(void)
         cmocka_unit_test(print_and_parse_agree),
         cmocka_unit_test(copies_do_not_need_the_text),
         cmocka_unit_test(equality_of_rfc_3261),
+        cmocka_unit_test(targets),
         cmocka_unit_test(canonical_users),
         cmocka_unit_test(addresses),
         cmocka_unit_test(usual_hosts_are_hosts),

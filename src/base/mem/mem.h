@@ -86,6 +86,10 @@ size_t mem_live(void);
 size_t mem_allocated(void);
 /* Octets of the regions that objects and blocks are cut from, in use or not: they stay with the process. */
 size_t mem_regions(void);
+/* Another one will soon be needed: true to one caller, who has mem_region_ahead called by a thread that may take
+ * milliseconds. Where nobody asks, a region is made when it is needed. */
+bool mem_region_wanted(void);
+void mem_region_ahead(void);
 /* How often this thread has asked the heap; a steady load does not move it. */
 size_t mem_calls(void);
 /* The nth allocation from now (1 = next) and all later fail; 0: none. mem_take, pool_get and

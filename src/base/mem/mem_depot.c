@@ -7,7 +7,10 @@
  * never return to the kernel. A process that grows has its regions in huge pages: a page fault is dearer
  * than what is written there, and a worker that has slept finds neither in its caches: neither its objects nor
  * where their pages are. The first region is of small pages, which are there only once they are used: an idle
- * process is no larger. */
+ * process is no larger.
+ *
+ * The first touch of a huge page clears it: milliseconds, where the host has to find its memory too. So the next
+ * region is made, and touched, ahead by a thread that nobody waits for. */
 #include "mem/mem.h"
 #include "mem/mem_priv.h"
 #if WITH_ASAN
@@ -25,6 +28,15 @@ size_t mem_regions(void)
     return 0;
 }
 
+bool mem_region_wanted(void)
+{
+    return false;
+}
+
+void mem_region_ahead(void)
+{
+}
+
 void depot_give(struct depot *d, void *p)
 {
     (void)d;
@@ -35,7 +47,9 @@ void depot_give(struct depot *d, void *p)
 
 enum {
     REGION = 2 * 1024 * 1024,
-    SMALL_PAGES = 1, /* regions */
+    SMALL_PAGE = 4096,
+    SMALL_PAGES = 1,  /* regions */
+    LOW = REGION / 2, /* with so much left of a region the next is wanted */
     SPAN = 64 * 1024,
     LARGE = 4 * 1024, /* objects from here on are not cut from spans, which would end in waste */
     ALIGN = 16,
@@ -49,10 +63,14 @@ struct range {
     char *at, *end;
 };
 
+enum ahead { AHEAD_ENOUGH, AHEAD_WANTED, AHEAD_BEING_MADE };
+
 static struct {
     pthread_mutex_t lock;
     struct range region; /* LOCK: lock, and all below */
+    struct range next;   /* made ahead; empty: none */
     unsigned regions;
+    _Atomic int ahead; /* read without the lock, once a turn */
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* What a thread's end leaves of it is lost: workers do not end. */
@@ -71,7 +89,7 @@ static void *cut(struct range *r, size_t n)
 }
 
 /* Mapped at a multiple of its size, as huge pages ask. */
-static bool region_new(void)
+static bool map_region(bool huge, struct range *ret_region)
 {
     char *map = mmap(NULL, 2 * (size_t)REGION, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -82,18 +100,61 @@ static bool region_new(void)
     if (before)
         (void)munmap(map, before);
     (void)munmap(end, REGION - before);
-    if (all.regions++ >= SMALL_PAGES)
+    if (huge)
         (void)madvise(region, REGION, MADV_HUGEPAGE); /* a kernel without them has small ones */
-    all.region = (struct range){region, end};
+    *ret_region = (struct range){region, end};
     return true;
+}
+
+static bool region_new(void)
+{
+    if (left(&all.next) > 0) {
+        all.region = all.next;
+        all.next = (struct range){NULL, NULL};
+        return true;
+    }
+    if (!map_region(all.regions >= SMALL_PAGES, &all.region))
+        return false;
+    all.regions++;
+    return true;
+}
+
+static void look_ahead(void)
+{
+    bool low = left(&all.region) < LOW && left(&all.next) == 0;
+    int was = low ? AHEAD_ENOUGH : AHEAD_WANTED;
+    (void)atomic_compare_exchange_strong(&all.ahead, &was, low ? AHEAD_WANTED : AHEAD_ENOUGH);
 }
 
 static void *cut_from_region(size_t n)
 {
     pthread_mutex_lock(&all.lock);
     void *p = left(&all.region) >= n || region_new() ? cut(&all.region, n) : NULL;
+    look_ahead();
     pthread_mutex_unlock(&all.lock);
     return p;
+}
+
+bool mem_region_wanted(void)
+{
+    int wanted = AHEAD_WANTED;
+    return atomic_load_explicit(&all.ahead, memory_order_relaxed) == AHEAD_WANTED &&
+           atomic_compare_exchange_strong(&all.ahead, &wanted, AHEAD_BEING_MADE);
+}
+
+void mem_region_ahead(void)
+{
+    struct range r;
+    bool made = map_region(true, &r);
+    for (size_t i = 0; made && i < REGION; i += SMALL_PAGE)
+        ((volatile char *)r.at)[i] = 0;
+    pthread_mutex_lock(&all.lock);
+    if (made) {
+        all.next = r;
+        all.regions++;
+    }
+    atomic_store_explicit(&all.ahead, AHEAD_ENOUGH, memory_order_relaxed);
+    pthread_mutex_unlock(&all.lock);
 }
 
 static void *fresh(size_t n)

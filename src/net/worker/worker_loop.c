@@ -153,6 +153,25 @@ static enum err loop_push_job(struct loop *l, struct job *j)
     return ERR_OK;
 }
 
+static void region_work(struct job *j)
+{
+    (void)j;
+    mem_region_ahead();
+}
+
+static void region_done(struct loop *l, struct job *j)
+{
+    (void)l, (void)j;
+}
+
+/* The first touch of new memory takes as long as many messages: a helper has it. */
+static void prepare_region(struct worker *w)
+{
+    w->ahead = (struct job){.work = region_work, .done = region_done};
+    if (loop_push_job(&w->base, &w->ahead))
+        mem_region_ahead(); /* nobody else will */
+}
+
 /* ---- the turn ---- */
 
 /* What is asked of the kernel now and then. */
@@ -207,6 +226,8 @@ static void on_check(uv_check_t *h)
             break;
     }
     worker_port_flush(w);
+    if (mem_region_wanted())
+        prepare_region(w);
     w->in_turn = false;
     if (atomic_load_explicit(&w->g->stop, memory_order_acquire))
         uv_stop(&w->uv);

@@ -74,6 +74,7 @@ struct worker {
     struct mail *inbox;             /* taken from the mailbox, oldest first */
 
     struct pool *jobs;
+    struct job ahead; /* memory that will be needed soon */
     uint8_t random[RANDOM_BUFFER];
     size_t random_left;
 

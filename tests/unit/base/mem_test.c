@@ -10,6 +10,7 @@
 #include <string.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <cmocka.h>
 #include "mem/arena.h"
 #include "mem/mem.h"
@@ -242,6 +243,53 @@ static void objects_do_not_overlap(void **state)
     fill(&here);
     give_all(&here);
     assert_int_equal(mem_regions(), regions); /* all of it is there for the next */
+}
+
+static long page_faults(void)
+{
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return r.ru_minflt;
+}
+
+enum { OBJECT = 8192 };
+
+static void take_one(struct crowd *c, size_t *n)
+{
+    c->n[*n] = OBJECT;
+    c->p[*n] = mem_take(OBJECT);
+    memset(c->p[(*n)++], 1, OBJECT);
+}
+
+/* The next region is asked for once, when there is little left; then it serves, and its first touch costs nothing. */
+static void a_region_is_made_ahead(void **state)
+{
+    (void)state;
+    static struct crowd c;
+    size_t n = 0, regions = mem_regions();
+    if (WITH_ASAN)
+        return;
+    memset(&c, 1, sizeof c);
+    while (mem_regions() == regions)
+        take_one(&c, &n);
+    size_t size = mem_regions() - regions, first = n - 1;
+    assert_false(mem_region_wanted());
+    while (!mem_region_wanted())
+        take_one(&c, &n);
+    assert_true((n - first) * OBJECT < size && (n - first) * OBJECT >= size / 2);
+    assert_false(mem_region_wanted()); /* one makes it */
+    mem_region_ahead();
+    assert_int_equal(mem_regions(), regions + 2 * size);
+    while (n < first + size / OBJECT) /* the rest of the one before */
+        take_one(&c, &n);
+    long before = page_faults();
+    for (size_t i = 0; i < size / 2 / OBJECT; i++)
+        take_one(&c, &n);
+    assert_int_equal(mem_regions(), regions + 2 * size);
+    assert_int_equal(page_faults(), before);
+    assert_false(mem_region_wanted());
+    while (n > 0)
+        mem_give(c.p[--n], OBJECT);
 }
 
 static int by_address(const void *a, const void *b)
@@ -568,6 +616,7 @@ int main(void)
         cmocka_unit_test(a_library_gets_again_what_it_freed),
         cmocka_unit_test(a_thread_keeps_some_and_nothing_beyond_its_end),
         cmocka_unit_test(objects_do_not_overlap),
+        cmocka_unit_test(a_region_is_made_ahead),
         cmocka_unit_test(what_one_thread_gave_another_takes),
         cmocka_unit_test(an_arena_uses_its_first_piece_then_chunks_up_to_its_cap),
         cmocka_unit_test(a_steady_load_of_arenas_does_not_call_the_heap),

@@ -352,6 +352,48 @@ static void job_runs_elsewhere_and_ends_here(void **state)
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
+/* ---- memory ---- */
+
+enum { OBJECT = 8192, OBJECTS = 4096, LOOKS = 5000 };
+static void *object[OBJECTS];
+static size_t objects, regions, looks;
+
+static void take_objects(size_t until_regions, size_t most)
+{
+    while (objects < most && mem_regions() < until_regions)
+        object[objects++] = mem_take(OBJECT);
+}
+
+static void on_look(struct timer *t, void *arg)
+{
+    (void)arg;
+    if (mem_regions() > regions || ++looks == LOOKS)
+        net_stop();
+    else
+        loop_timer(at, t, USEC_MS);
+}
+
+/* In one turn more than half of a region is taken; the next one is there without anybody having asked for an object
+ * of it. */
+static void memory_is_made_ahead(void **state)
+{
+    (void)state;
+    net_setup(1);
+    size_t before = mem_regions();
+    take_objects(before + 1, OBJECTS);
+    if (objects < OBJECTS) { /* else the heap is another's */
+        regions = mem_regions();
+        take_objects(SIZE_MAX, objects + (regions - before) / 2 / OBJECT + 16);
+        timer_init(&timer, on_look, NULL);
+        loop_timer(at, &timer, 0);
+        net_run();
+        assert_true(looks < LOOKS);
+    }
+    while (objects > 0)
+        mem_give(object[--objects], OBJECT);
+    net_end();
+}
+
 static void slow_work(struct job *j)
 {
     (void)j;
@@ -553,6 +595,7 @@ int main(void)
         cmocka_unit_test_setup(mailbox_has_a_cap, setup),
         cmocka_unit_test_setup(mail_that_waits_at_the_end_is_delivered, setup),
         cmocka_unit_test_setup(job_runs_elsewhere_and_ends_here, setup),
+        cmocka_unit_test_setup(memory_is_made_ahead, setup),
         cmocka_unit_test_setup(job_under_way_at_the_end_is_awaited, setup),
         cmocka_unit_test_setup(signals_are_calls_on_worker_0, setup),
         cmocka_unit_test_setup(threads_have_names, setup),

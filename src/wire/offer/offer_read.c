@@ -313,18 +313,26 @@ static void inherit(struct offer_media *m, const struct offer_media *head)
     settle(m);
 }
 
+/* RFC 5888 §4: a mid is one line's; where it is not, the first one's. */
+static struct offer_media *line_of(struct offer_session *s, sv mid)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if (sv_eq(mid, s->media[i].mid))
+            return &s->media[i];
+    return NULL;
+}
+
 /* RFC 9143 §5: the lines whose mid the group lists. */
 static void rank_members(struct offer_session *s, sv tags)
 {
     sv tag;
-    for (uint8_t rank = 0; rank < UINT8_MAX && sdp_word_next(&tags, &tag); rank++)
-        for (unsigned i = 0; i < s->n; i++) {
-            struct offer_media *m = &s->media[i];
-            if (m->bundle || !sv_eq(tag, m->mid) || m->kind == OFFER_OTHER || m->kind == OFFER_T38)
-                continue;
-            m->bundle = true;
-            m->bundle_rank = rank;
-        }
+    for (uint8_t rank = 0; rank < UINT8_MAX && sdp_word_next(&tags, &tag); rank++) {
+        struct offer_media *m = line_of(s, tag);
+        if (!m || m->bundle || m->kind == OFFER_OTHER || m->kind == OFFER_T38)
+            continue;
+        m->bundle = true;
+        m->bundle_rank = rank;
+    }
 }
 
 static void read_bundle(struct offer_session *s)

@@ -459,6 +459,22 @@ static void mids_are_one_for_each(void **state)
     assert_holds(passed, "a=group:BUNDLE 0 b\r\n");
 }
 
+/* RFC 5888 §4: unique; what is not is the first one's, as who reads our answer sees it */
+static void a_mid_of_two_lines_is_the_first_ones(void **state)
+{
+    (void)state;
+    answer(HEAD "a=group:BUNDLE 0\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\na=mid:0\n" DTLS
+                "m=video 4002 UDP/TLS/RTP/SAVPF 31\na=mid:0\n" WEB_TAIL,
+           OFFER_AVP, HEAD "m=audio 5000 RTP/AVP 0\nm=video 5002 RTP/AVP 31\n");
+    assert_lacks(answered, "BUNDLE"); /* the first has no rtcp-mux */
+    assert_false(plan.streams[1].leg[0].bundled);
+    answer(HEAD "a=group:BUNDLE 0\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\na=mid:0\n" WEB_TAIL
+                "m=video 4002 UDP/TLS/RTP/SAVPF 31\na=mid:0\n" WEB_TAIL,
+           OFFER_AVP, HEAD "m=audio 5000 RTP/AVP 0\nm=video 5002 RTP/AVP 31\n");
+    assert_holds(answered, "a=group:BUNDLE 0\r\n");
+    assert_false(plan.streams[1].leg[0].bundled);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +499,7 @@ int main(void)
         TEST(bundles_need_no_port_of_their_own),
         TEST(a_bundle_offered_is_a_bundle_answered),
         TEST(mids_are_one_for_each),
+        TEST(a_mid_of_two_lines_is_the_first_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,9 @@ MUST_USE enum err session_new(struct sessions *m, const struct session_party par
  * Errors: ERR_NOTFOUND; ERR_STATE: it has some already. */
 MUST_USE enum err session_pay(struct sessions *m, struct session_id id, uint32_t payer,
                               struct session_id with);
+/* Whether there is room for a session of so many lines now, which counts for this payer and is not made. Errors: ERR_DENIED:
+ * over his quota; ERR_BUSY: no ports. */
+MUST_USE enum err session_room(const struct sessions *m, uint32_t payer, unsigned lines);
 /* It stands, and counts whatever else of its call does. One that is gone is none. */
 void session_answered(struct sessions *m, struct session_id id);
 /* Who pays in this account's name; 0, nobody, for an empty one. One in SESSION_PAYERS accounts shares with another. */

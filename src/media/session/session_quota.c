@@ -111,6 +111,22 @@ enum err session_pay(struct sessions *m, struct session_id id, uint32_t payer,
     return ERR_OK;
 }
 
+static bool fits(_Atomic uint32_t *count, uint32_t n, uint32_t most)
+{
+    uint32_t now = atomic_load_explicit(count, memory_order_relaxed);
+    return now <= most && n <= most - now;
+}
+
+enum err session_room(const struct sessions *m, uint32_t payer, unsigned lines)
+{
+    uint32_t n = lines * SESSION_SIDES * RELAY_COMPONENTS;
+    struct payer *p = payer ? payer_of(m, payer) : NULL;
+    unsigned all = ports_count(m->shared->ports), taken = ports_taken(m->shared->ports);
+    if (p && (!fits(&p->counted, n, quota(m)) || !fits(&p->ports, n, most_ports(m))))
+        return ERR_DENIED;
+    return taken > all || n > all - taken ? ERR_BUSY : ERR_OK;
+}
+
 void session_answered(struct sessions *m, struct session_id id)
 {
     struct session *s = session_find(m, id);

@@ -206,7 +206,7 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
     if (!d)
         d = *leg = dialog_new(p, m->rx);
     if (d && is_sealed(p->set, p->method, m->why))
-        return anchor_unread(d, m->why, m->arena, ret);
+        return anchor_unread(m->why, m->arena, ret);
     if (!d || meet(d, p->set, m))
         return PROXY_BODY_PASS;
     anchor_digit_learn(d, CALLER, m->rx);
@@ -236,7 +236,7 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
     struct dialog *d = p->dialog;
     enum proxy_body act = PROXY_BODY_PASS;
     if (is_sealed(p->set, p->method, m->why))
-        return anchor_unread(d, m->why, m->arena, ret);
+        return anchor_unread(m->why, m->arena, ret);
     if (!reach_number(d, p->sender, p->cseq)) {
         ret->status = 500;
         ret->reason = SV("Out of Order");
@@ -340,15 +340,14 @@ static void unfit(struct anchor_passage *p, struct dialog *d, const struct proxy
 }
 
 /* A 2xx to INVITE whose offer was answered before goes up without it, another one not at all. */
-static enum proxy_body sealed(const struct anchor_passage *p, const struct dialog *d,
-                              const struct exchange *x, const struct proxy_passing *m,
-                              struct proxy_body_new *ret)
+static enum proxy_body sealed(const struct anchor_passage *p, const struct exchange *x,
+                              const struct proxy_passing *m, struct proxy_body_new *ret)
 {
     if (m->status >= 200 && p->method == SIP_INVITE && p->offered && x && x->answered) {
         ret->description = SV("");
         return PROXY_BODY_REPLACE;
     }
-    return anchor_unread(d, m->why, m->arena, ret);
+    return anchor_unread(m->why, m->arena, ret);
 }
 
 static bool is_media_refusal(uint16_t status)
@@ -381,7 +380,7 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     else if (m->status >= 300 && p->key.digit)
         anchor_digit_refused(d, from, m->status, p->key.digit, p->key.ms);
     if (m->status < 300 && is_sealed(p->set, p->method, m->why))
-        act = sealed(p, d, *slot, m, ret);
+        act = sealed(p, *slot, m, ret);
     else if (sv_present(m->description) && m->status < 300 && p->method != SIP_BYE)
         act = p->offered
                   ? anchor_answer(d, p->set, from, m->description, *slot, m->arena, ret)
@@ -389,7 +388,7 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     else if (success && p->method == SIP_INVITE && p->offered)
         act = anchor_no_answer(d, *slot, m->why, m->arena, ret);
     if (!p->dialog && p->offered && is_media_refusal(m->status))
-        anchor_refused(d, p->set, m->arena, ret);
+        anchor_refused(d, p->set, m->rx, m->arena, ret);
     if (success && p->method == SIP_INVITE && act == PROXY_BODY_REFUSE)
         unfit(p, d, m, ret);
     else if (success)
@@ -451,7 +450,25 @@ static void on_gone(void *arg)
     passage_free(arg);
 }
 
-const struct proxy_bodies anchor_bodies = {.on_request = on_request,
+static enum proxy_body on_begin(void *arg, const struct proxy_passing *m,
+                                struct proxy_body_new *ret)
+{
+    struct anchor_passage *p = arg;
+    if (p->dialog || !sv_present(m->description))
+        return PROXY_BODY_PASS;
+    arena_reset(&p->anchor->scratch);
+    return anchor_room(p, m->description, m->arena, ret);
+}
+
+static void on_told(void *arg, struct rx *rx, const struct proxy_body_new *why)
+{
+    struct anchor_passage *p = arg;
+    anchor_log_refused(p->anchor, rx, why);
+}
+
+const struct proxy_bodies anchor_bodies = {.on_begin = on_begin,
+                                           .on_told = on_told,
+                                           .on_request = on_request,
                                            .on_response = on_response,
                                            .on_refused = on_refused,
                                            .on_leg_gone = on_leg_gone,
@@ -482,8 +499,11 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
         ret->description = SV(""); /* nobody refuses an ACK */
     if (sv_present(found.text) && !d->ended) {
         arena_reset(&a->scratch);
-        if (anchor_answer(d, a->set, side, found.text, acknowledged(d, side, cseq->number),
-                          &ack->arena, ret) != PROXY_BODY_REPLACE)
+        enum proxy_body act = anchor_answer(d, a->set, side, found.text,
+                                            acknowledged(d, side, cseq->number), &ack->arena, ret);
+        if (act == PROXY_BODY_REFUSE)
+            anchor_log_refused(a, ack, ret);
+        if (act != PROXY_BODY_REPLACE)
             ret->description = SV_NONE;
     }
     ret->raise = d->reach[side].invite_raise;

@@ -7,7 +7,8 @@
  *         not, it makes a media session and exchanges the descriptions on their way (proxy_bodies): each side is
  *         told of our ports alone. A phone that refuses the description (488) is asked again: with media that passes
  *         through us, then with the next way to encrypt it; its dialog's requests have higher numbers from then on. A branch of a forked call has a session of its own, since each phone may answer.
- *         What was decided for a dialog holds until it ends.
+ *         What was decided for a dialog holds until it ends. What needs us, whoever answers it, is refused before it goes
+ *         anywhere when there is no room for it.
  * Life    a dialog's session ends when it is told that a BYE has ended the call, or when its branch fails. When nothing
  *         is heard for media.silence of who is meant to send, or a side's keys or its consent (RFC 7675) are gone and it
  *         stays silent, we end the call: BYE to both, with a Reason. So do calls that stand when the server ends

@@ -50,19 +50,19 @@ static sv last_reason(const struct offer_reasons *why)
     return why->n > 0 ? why->line[why->n - 1] : SV("the session descriptions do not fit");
 }
 
-static void log_refused(const struct dialog *d, enum err rc, sv why)
+void anchor_log_refused(struct anchor *a, struct rx *rx, const struct proxy_body_new *why)
 {
-    struct log_brake *b = &d->anchor->refusals;
-    if (!log_may(b, loop_now(d->anchor->loop)))
+    struct log_brake *b = &a->refusals;
+    if (!why->warning || !log_may(b, loop_now(a->loop)))
         return;
-    LOG_INFO("anchor", "media.refused", F_SV("call", text_sv(&d->call_id)), F_ERR(rc),
-             F_SV("why", why), F_INT("left_out", b->left_out));
+    LOG_INFO("anchor", "media.refused", F_SV("call", sipmsg_value(&rx->msg, SIP_H_CALL_ID)),
+             F_INT("status", why->status), F_SV("why", why->warning_text),
+             F_INT("left_out", b->left_out));
     b->left_out = 0;
 }
 
 /* 488 with what was in the way (RFC 3261 §21.4.26), or what says that it is not the caller's fault. */
-static enum proxy_body refuse(const struct dialog *d, enum err rc, sv why, struct arena *out,
-                              struct proxy_body_new *ret)
+static enum proxy_body refuse(enum err rc, sv why, struct arena *out, struct proxy_body_new *ret)
 {
     bool ours = rc == ERR_NOMEM || rc == ERR_BUSY || rc == ERR_UNREACHABLE;
     /* §20.43: 305 is about formats that do not fit, 399 about whatever else. */
@@ -70,13 +70,12 @@ static enum proxy_body refuse(const struct dialog *d, enum err rc, sv why, struc
                                    .warning = rc == ERR_UNSUPPORTED ? 305 : 399};
     if (sv_dup(out, why, &ret->warning_text))
         ret->warning = 0;
-    log_refused(d, rc, why);
     return PROXY_BODY_REFUSE;
 }
 
 /* A phone seldom says why it refuses what it is offered: the caller and the log hear what that was. */
-void anchor_refused(const struct dialog *d, const struct settings *set, struct arena *out,
-                    struct proxy_body_new *ret)
+void anchor_refused(const struct dialog *d, const struct settings *set, struct rx *rx,
+                    struct arena *out, struct proxy_body_new *ret)
 {
     static const char *const srtp[] = {[MEDIA_SRTP_NEVER] = "; SRTP is not to be used here",
                                        [MEDIA_SRTP_REQUIRE] = "; SRTP is required"};
@@ -100,35 +99,33 @@ void anchor_refused(const struct dialog *d, const struct settings *set, struct a
     if (b.rc || sv_dup(out, buf_sv(&b), &ret->warning_text))
         return;
     ret->warning = 399;
-    log_refused(d, ERR_UNSUPPORTED, ret->warning_text);
+    ret->status = rx->msg.status;
+    anchor_log_refused(d->anchor, rx, ret);
 }
 
 /* RFC 3261 §20.43: 370 Insufficient bandwidth. */
-static enum proxy_body refuse_bandwidth(const struct dialog *d, struct arena *out,
-                                        struct proxy_body_new *ret)
+static enum proxy_body refuse_bandwidth(struct arena *out, struct proxy_body_new *ret)
 {
-    refuse(d, ERR_BUSY, SV("Insufficient bandwidth"), out, ret);
+    refuse(ERR_BUSY, SV("Insufficient bandwidth"), out, ret);
     ret->status = 488;
     if (ret->warning)
         ret->warning = 370;
     return PROXY_BODY_REFUSE;
 }
 
-enum proxy_body anchor_unread(const struct dialog *d, const char *why, struct arena *out,
-                              struct proxy_body_new *ret)
+enum proxy_body anchor_unread(const char *why, struct arena *out, struct proxy_body_new *ret)
 {
     char mem[REFUSED_MAX];
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
     buf_printf(&b, "session description that cannot be looked at: %s; SRTP is required", why);
-    return refuse(d, ERR_SYNTAX, buf_sv(&b), out, ret);
+    return refuse(ERR_SYNTAX, buf_sv(&b), out, ret);
 }
 
 /* As much as his account may have he has. Not 503: the server is well, and another one of it would say the same. */
-static enum proxy_body refuse_quota(const struct dialog *d, struct arena *out,
-                                    struct proxy_body_new *ret)
+static enum proxy_body refuse_quota(struct arena *out, struct proxy_body_new *ret)
 {
-    refuse(d, ERR_DENIED, SV("the caller's account has as many relayed calls as it may"), out, ret);
+    refuse(ERR_DENIED, SV("the caller's account has as many relayed calls as it may"), out, ret);
     ret->status = 403;
     return PROXY_BODY_REFUSE;
 }
@@ -230,21 +227,40 @@ static bool keys_as_wanted(enum settings_media_srtp srtp, const struct offer_ses
     return true;
 }
 
+static enum offer_way way_of(const struct settings *set, const struct offer_session *offer,
+                             const struct offer_party *from, const struct offer_party *to,
+                             sv *ret_why)
+{
+    *ret_why = SV("media.mode is never");
+    if (set->media.mode == MEDIA_ALWAYS) {
+        *ret_why = SV("relayed: media.mode is always");
+        return OFFER_RELAY;
+    }
+    if (set->media.mode == MEDIA_AUTO && !keys_as_wanted(set->media.srtp, offer)) {
+        *ret_why = SV("relayed: media.srtp says otherwise than the offer");
+        return OFFER_RELAY;
+    }
+    return set->media.mode == MEDIA_AUTO ? offer_way(offer, from, to, ret_why) : OFFER_DIRECT;
+}
+
+/* Nobody hears this offer without us: not even who is like him that makes it, with ICE or without. */
+static bool always_relayed(const struct settings *set, const struct offer_session *offer,
+                           const struct offer_party *from)
+{
+    struct offer_party like = *from, ice = *from;
+    sv why;
+    like.nat = ice.nat = like.ice = false;
+    ice.ice = true;
+    return way_of(set, offer, from, &like, &why) == OFFER_RELAY &&
+           way_of(set, offer, from, &ice, &why) == OFFER_RELAY;
+}
+
 /* Both sides can hear each other by themselves. */
 static bool stays_out(struct dialog *d, const struct settings *set, unsigned from,
                       const struct offer_session *offer)
 {
-    sv why = SV("media.mode is never");
-    enum offer_way way = OFFER_DIRECT;
-    if (set->media.mode == MEDIA_ALWAYS) {
-        way = OFFER_RELAY;
-        why = SV("relayed: media.mode is always");
-    } else if (set->media.mode == MEDIA_AUTO && !keys_as_wanted(set->media.srtp, offer)) {
-        way = OFFER_RELAY;
-        why = SV("relayed: media.srtp says otherwise than the offer");
-    } else if (set->media.mode == MEDIA_AUTO) {
-        way = offer_way(offer, &d->party[from].facts, &d->party[!from].facts, &why);
-    }
+    sv why;
+    enum offer_way way = way_of(set, offer, &d->party[from].facts, &d->party[!from].facts, &why);
     d->way = why;
     LOG_DEBUG("anchor", way == OFFER_DIRECT ? "media.direct" : "media.relay",
               F_SV("call", text_sv(&d->call_id)), F_SV("why", why));
@@ -326,10 +342,34 @@ static enum proxy_body passes_by(const struct dialog *d, const struct settings *
         return PROXY_BODY_PASS;
     enum err rc = read_text(a, text, &r, &fault);
     if (rc)
-        return refuse(d, rc, fault_text(a, rc, &fault), out, ret);
+        return refuse(rc, fault_text(a, rc, &fault), out, ret);
     return keys_as_wanted(set->media.srtp, &r->offer)
                ? PROXY_BODY_PASS
-               : refuse(d, ERR_DENIED, SV("SRTP is required"), out, ret);
+               : refuse(ERR_DENIED, SV("SRTP is required"), out, ret);
+}
+
+static const sv no_ports = {"no media ports", sizeof("no media ports") - 1};
+
+enum proxy_body anchor_room(struct anchor_passage *p, sv text, struct arena *out,
+                            struct proxy_body_new *ret)
+{
+    struct anchor *a = p->anchor;
+    struct sdp_fault fault;
+    struct reading *r;
+    if (session_room(a->sessions, p->payer, OFFER_MEDIA_MAX) == ERR_OK ||
+        read_text(&a->scratch, text, &r, &fault) ||
+        !always_relayed(p->set, &r->offer, &p->caller.facts))
+        return PROXY_BODY_PASS;
+    switch (session_room(a->sessions, p->payer, r->offer.n)) {
+    case ERR_DENIED:
+        stat_refuse(&a->loop->stats, STAT_LIMIT_MEDIA_QUOTA);
+        return refuse_quota(out, ret);
+    case ERR_BUSY:
+        stat_refuse(&a->loop->stats, STAT_LIMIT_MEDIA_PORTS);
+        return refuse(ERR_BUSY, no_ports, out, ret);
+    default:
+        return PROXY_BODY_PASS;
+    }
 }
 
 enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsigned from, sv text,
@@ -355,7 +395,7 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     if (rc) /* what cannot be read cannot be exchanged; to whom it may mean something it goes on */
         return set->media.mode == MEDIA_ALWAYS || set->media.srtp == MEDIA_SRTP_REQUIRE ||
                        d->session.generation
-                   ? refuse(d, rc, fault_text(a, rc, &fault), out, ret)
+                   ? refuse(rc, fault_text(a, rc, &fault), out, ret)
                    : PROXY_BODY_PASS;
     if (!d->session.generation && !d->relay && stays_out(d, set, from, &r->offer)) {
         d->direct = true;
@@ -365,12 +405,12 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     party_ice(&d->party[from], &r->offer);
     rc = session_of(d);
     if (!rc && !fits(d, &r->offer))
-        return refuse_bandwidth(d, out, ret);
+        return refuse_bandwidth(out, ret);
     if (!rc)
         rc = session_lines(d->anchor->sessions, d->session, r->offer.n);
     if (rc == ERR_DENIED) {
         give_back(d);
-        return refuse_quota(d, out, ret);
+        return refuse_quota(out, ret);
     }
     if (!rc)
         rc = pass(d, set, from, &r->offer, a, &passed, &why);
@@ -380,7 +420,7 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     if (rc)
         give_back(d);
     if (rc)
-        return refuse(d, rc, rc == ERR_BUSY ? SV("no media ports") : last_reason(&why), out, ret);
+        return refuse(rc, rc == ERR_BUSY ? no_ports : last_reason(&why), out, ret);
     return replace(out, passed, ret);
 }
 
@@ -477,7 +517,7 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
         return replace(out, text_sv(&x->told), ret);
     }
     if (past)
-        return refuse(d, ERR_STATE, SV("what it answers is over"), out, ret);
+        return refuse(ERR_STATE, SV("what it answers is over"), out, ret);
     enum err rc =
         answer(d, set, from, text, x, SESSION_NEXT, &d->anchor->scratch, &told, &why, &fault);
     log_reasons(d, "media.answer", &why);
@@ -490,7 +530,7 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
         keep_reasons(d, &why);
         return replace(out, told, ret);
     }
-    refuse(d, rc, fault.why ? fault_text(&d->anchor->scratch, rc, &fault) : last_reason(&why), out,
+    refuse(rc, fault.why ? fault_text(&d->anchor->scratch, rc, &fault) : last_reason(&why), out,
            ret);
     if (rc == ERR_SYNTAX || rc == ERR_TOOBIG) /* §21.5.3: what came is no good */
         ret->status = 502;
@@ -502,7 +542,7 @@ enum proxy_body anchor_no_answer(struct dialog *d, const struct exchange *x, con
 {
     if (d->direct || !x || x->answered)
         return PROXY_BODY_PASS;
-    refuse(d, ERR_SYNTAX, why ? sv_of(why) : SV("the 2xx has no answer to the offer"), out, ret);
+    refuse(ERR_SYNTAX, why ? sv_of(why) : SV("the 2xx has no answer to the offer"), out, ret);
     ret->status = 502;
     return PROXY_BODY_REFUSE;
 }

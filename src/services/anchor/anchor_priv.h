@@ -230,17 +230,22 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
 /*   x     the exchange that it answers; NULL: none */
 /* An answer that takes nothing of this offer (RFC 3264 §6); SV_NONE: none can be made. */
 sv anchor_decline(struct dialog *d, sv offer, struct arena *out);
-/* The callee has refused every way that the offer was put to it: a Warning for the caller. */
-void anchor_refused(const struct dialog *d, const struct settings *set, struct arena *out,
-                    struct proxy_body_new *ret);
+/* The callee has refused every way that the offer was put to it, by rx at last: a Warning for the caller. */
+void anchor_refused(const struct dialog *d, const struct settings *set, struct rx *rx,
+                    struct arena *out, struct proxy_body_new *ret);
+/* media.refused: rx is of the call. */
+void anchor_log_refused(struct anchor *a, struct rx *rx, const struct proxy_body_new *why);
+/* An offer that begins a call, before it goes anywhere: REFUSE: whoever is reached, it takes a session for which there is no
+ * room. */
+enum proxy_body anchor_room(struct anchor_passage *p, sv text, struct arena *out,
+                            struct proxy_body_new *ret);
 /* A 2xx to INVITE came without a description: whether its offer was answered before. why: what was there instead. */
 enum proxy_body anchor_no_answer(struct dialog *d, const struct exchange *x, const char *why,
                                  struct arena *out, struct proxy_body_new *ret);
 enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsigned from, sv text,
                               struct exchange *x, struct arena *out, struct proxy_body_new *ret);
 /* A message with a description that cannot be taken out of its body, where all have to be judged. */
-enum proxy_body anchor_unread(const struct dialog *d, const char *why, struct arena *out,
-                              struct proxy_body_new *ret);
+enum proxy_body anchor_unread(const char *why, struct arena *out, struct proxy_body_new *ret);
 /* The request with this offer is over. If nobody has answered, what was reserved for it is given back. */
 void anchor_unanswered(struct dialog *d, const struct exchange *x);
 /* *slot is x from now on, which may be NULL. */

@@ -237,6 +237,8 @@ static void send_best(struct context *c)
     const struct step_branch *s = &c->step.branch[i];
     struct branch *b = c->branch[i];
     uint16_t status = s->status;
+    if (b->refusal)
+        body_told(c, c->rx, &b->refusal->why);
     if (c->plan->otherwise && !c->step.cancelled && !c->step.declined) {
         c->step.sent = c->plan->otherwise;
         answer(c, c->plan->otherwise, c->plan->otherwise_reason, SV_NONE);
@@ -244,7 +246,7 @@ static void send_best(struct context *c)
     }
     c->step.sent = status;
     if (b->refusal) {
-        answer(c, status, b->refusal->reason, b->refusal->headers);
+        answer(c, status, b->refusal->why.reason, b->refusal->headers);
         return;
     }
     if (s->made_up || !b->final) {
@@ -573,6 +575,13 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
             r->watch->on_gone(r->watch_arg);
         if (r->bodies && r->bodies->on_gone)
             r->bodies->on_gone(r->bodies_arg);
+        return;
+    }
+    const struct refusal *none_passes = body_begin(c);
+    if (none_passes) {
+        body_told(c, c->rx, &none_passes->why);
+        answer(c, none_passes->why.status, none_passes->why.reason, none_passes->headers);
+        context_free(c);
         return;
     }
     context_enter(c);

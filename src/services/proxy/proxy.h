@@ -102,7 +102,8 @@ struct proxy_passing {
 enum proxy_body {
     PROXY_BODY_PASS,    /* as it is */
     PROXY_BODY_REPLACE, /* another description instead */
-    /* Of a request: it does not leave, and its branch ends as if its server had answered so.
+    /* Of a request: it does not leave, and its branch ends with that, which the caller hears when no other branch
+     * has been answered, and he has not given up.
      * Of a 2xx to an INVITE: its branch ends likewise, and who answered is told: we acknowledge the 2xx, each time that it
      * comes, and say BYE (§13.2.2.4 of who cannot take an answer). DEVIATES: §16.7 step 5, a 2xx goes up at once. When
      * another 2xx went up before, it goes on without its description: the caller ends what he does not want.
@@ -141,6 +142,10 @@ enum { PROXY_DESCRIPTION_MAX = 65535, PROXY_AGAIN_MAX = 3 };
  * A context with a watcher of bodies stays whole until then, where others leave a small echo behind; unless, when a 2xx has
  * gone up, it has no leg: a watcher that need not be asked again takes its legs out of their slots, and is gone. */
 struct proxy_bodies {
+    /* An INVITE, once, before any of its targets is asked, looked up or woken; m without target and dest. REFUSE: none is,
+     * and the caller hears that. */
+    enum proxy_body (*on_begin)(void *arg, const struct proxy_passing *m,
+                                struct proxy_body_new *ret);
     /* A request is about to leave to a server of a branch; for each server anew, with the same leg. */
     enum proxy_body (*on_request)(void *arg, void **leg, const struct proxy_passing *m,
                                   struct proxy_body_new *ret);
@@ -152,6 +157,11 @@ struct proxy_bodies {
      * server again, after on_request has been asked anew; at most PROXY_AGAIN_MAX times. It has to differ by
      * its CSeq, or it is the same request that came twice (§8.2.2.2). NULL: never. */
     bool (*on_refused)(void *arg, void **leg, uint16_t status);
+    /* What was refused (REFUSE) has come to something: the request has failed for it, or a response goes on without its
+     * description. So it is not told of a branch beside one that was answered.
+     *   rx   the request; that response
+     *   why  its status, and its Warning */
+    void (*on_told)(void *arg, struct rx *rx, const struct proxy_body_new *why);
     /* Once for each leg that was filled: its branch has ended, and nothing can come of it any more: at
      * once when it failed, 64*T1 after a 2xx to INVITE, or the context has ended. */
     void (*on_leg_gone)(void *arg, void *leg);

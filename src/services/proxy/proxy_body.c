@@ -53,14 +53,45 @@ static sv warning_line(struct context *c, const struct proxy_body_new *why)
     return b.rc || sv_dup(&c->rx->arena, buf_sv(&b), &line) ? SV_NONE : line;
 }
 
+/* Its texts are the request's. NULL: no memory. */
+static const struct refusal *refusal_new(struct context *c, const struct proxy_body_new *why)
+{
+    struct arena *a = &c->rx->arena;
+    struct refusal *r = ARENA_NEW(a, struct refusal);
+    if (!r)
+        return NULL;
+    r->why.status = why->status >= 400 && why->status <= 599 ? why->status : 500;
+    r->why.warning = why->warning;
+    r->headers = warning_line(c, why);
+    if ((why->reason.n && sv_dup(a, why->reason, &r->why.reason)) ||
+        (why->warning && sv_dup(a, why->warning_text, &r->why.warning_text)))
+        return NULL;
+    return r;
+}
+
 void body_refused(struct branch *b, const struct proxy_body_new *why)
 {
-    struct context *c = b->ctx;
-    struct refusal *r = ARENA_NEW(&c->rx->arena, struct refusal);
-    sv reason = SV_NONE;
-    if (r && (!why->reason.n || sv_dup(&c->rx->arena, why->reason, &reason) == ERR_OK))
-        *r = (struct refusal){.reason = reason, .headers = warning_line(c, why)};
-    b->refusal = r;
+    b->refusal = refusal_new(b->ctx, why);
+}
+
+void body_told(struct context *c, struct rx *rx, const struct proxy_body_new *why)
+{
+    if (c->bodies && c->bodies->on_told)
+        c->bodies->on_told(c->bodies_arg, rx, why);
+}
+
+const struct refusal *body_begin(struct context *c)
+{
+    struct sip_description was;
+    struct proxy_body_new to = {.status = 500};
+    if (!c->bodies || !c->bodies->on_begin || !c->step.invite)
+        return NULL;
+    sipmsg_description(&c->rx->msg, &was);
+    struct proxy_passing m = {
+        .rx = c->rx, .description = was.text, .why = was.why, .arena = &c->rx->arena};
+    if (c->bodies->on_begin(c->bodies_arg, &m, &to) != PROXY_BODY_REFUSE)
+        return NULL;
+    return refusal_new(c, &to);
 }
 
 static void refuse(struct branch *b, const struct proxy_body_new *why)
@@ -190,6 +221,8 @@ size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct si
         *ret_warning = warning_line(b->ctx, &to);
     if (told->act == PROXY_BODY_PASS)
         return add_warning(e, *ret_warning);
+    if (told->act == PROXY_BODY_REFUSE)
+        body_told(b->ctx, rx, &to);
     if (told->act == PROXY_BODY_REFUSE || to.description.n > PROXY_DESCRIPTION_MAX)
         to.description = SV_NONE;
     if (!exchange_of(&x, &rx->msg, &to))

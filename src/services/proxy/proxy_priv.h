@@ -53,7 +53,8 @@ struct judged {
 };
 /* Why a branch's request did not leave, or its 2xx did not go up. In the request's arena. */
 struct refusal {
-    sv reason, headers;
+    struct proxy_body_new why;
+    sv headers;
 };
 
 struct branch {
@@ -200,8 +201,12 @@ bool body_request(struct branch *b);
 bool body_again(struct branch *b, const struct rx *rx);
 /* Asks about a 2xx to INVITE of b that is the first of its context. False: it must not go up; *ret_told of it. */
 bool body_fits(struct branch *b, struct rx *rx, const struct judged **ret_told);
+/* Asks whether the request's description can pass at all. NULL: it may; else what the caller hears. */
+const struct refusal *body_begin(struct context *c);
 /* What the caller hears if b is the best. */
 void body_refused(struct branch *b, const struct proxy_body_new *why);
+/* What was refused has its effect; rx: the request, or the response that goes without its description. */
+void body_told(struct context *c, struct rx *rx, const struct proxy_body_new *why);
 /* Asks about a response of b, unless that was done; what it gains at most.
  *   ret_warning  the line that is among it; SV_NONE: none */
 size_t body_response(struct branch *b, struct rx *rx, uint16_t status, struct sipedit *e,

@@ -14,9 +14,13 @@ bool proxy_all_final(const struct step_context *c)
     return true;
 }
 
+/* Behind all of what was heard; and behind that, who could not be asked at all. */
+enum { RANK_REFUSED = 600, RANK_NOBODY = 1200 };
+
 /* Lower is better. §16.7 step 6: a 6xx beats all; else the lowest class; within 4xx those that help
  * the caller try again come first. What this proxy made up, and 487 of branches that it cancelled
- * itself, come last in their class. */
+ * itself, come last in their class. That we could not ask a phone says nothing where another one has
+ * answered, or the caller has given up. */
 static unsigned rank(const struct step_branch *b)
 {
     unsigned class_ = b->status / 100;
@@ -43,6 +47,7 @@ static unsigned rank(const struct step_branch *b)
         r += 10;
         break;
     }
+    r += b->refused ? RANK_REFUSED : b->made_up && class_ == 5 ? RANK_NOBODY : 0;
     return r * 2 + (b->made_up ? 1 : 0);
 }
 
@@ -243,6 +248,7 @@ unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch,
     case STEP_EV_SILENT:
         return on_silence(c, b);
     case STEP_EV_REFUSED:
+        b->refused = true;
         return fail(c, b, status, true);
     case STEP_EV_UNFIT: /* as its response: no other server is asked, who answered was there */
         return fail(c, b, status, false);

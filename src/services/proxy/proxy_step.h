@@ -24,6 +24,7 @@ struct step_branch {
     uint8_t phase; /* enum step_phase */
     bool cancelled;
     bool made_up;    /* no response of the branch: time-out or transport error */
+    bool refused;    /* by us: its request did not leave */
     bool more;       /* another server of it has not been tried */
     bool other;      /* another flow of its phone has not (RFC 5626 §7) */
     uint16_t status; /* of its final response; made-up ones too (408, 503); 0: it gave way */

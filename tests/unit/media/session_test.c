@@ -548,6 +548,11 @@ static void nobody_has_all_the_ports(void **state)
     first = paid(sessions, alice, none);
     other = paid(second, alice, none);
     assert_int_equal(session_lines(sessions, first, 1), ERR_OK);
+    assert_int_equal(session_room(second, alice, 2), ERR_DENIED);
+    assert_int_equal(session_room(second, alice, 1), ERR_OK);
+    assert_int_equal(session_room(second, bob, 2), ERR_OK);
+    assert_int_equal(session_room(second, 0, 249 - 4), ERR_OK); /* of 250, where id has 4 */
+    assert_int_equal(session_room(second, 0, 250 - 4), ERR_BUSY);
     assert_int_equal(session_lines(second, other, 2), ERR_DENIED);
     assert_int_equal(session_lines(second, other, 1), ERR_OK); /* what fits it has */
     assert_int_equal(session_lines(sessions, first, 2), ERR_DENIED);

@@ -502,7 +502,7 @@ static void a_call_counts_once_however_many_phones_ring(void **state)
     assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 1);
     invite_as_alice(m, "q5", sdp("192.0.2.11", "0", "")); /* it still is one */
     assert_int_equal(heard(m->r, ALICE, "SIP/2.0 403 "), 1);
-    assert_int_not_equal(*refused, 0);
+    assert_int_equal(*refused, 1); /* before it forks */
     rig_clear(m->r);
     hang_up(m, "q4", ok);
     invite_as_alice(m, "q6", sdp("192.0.2.11", "0", ""));
@@ -512,6 +512,62 @@ static void a_call_counts_once_however_many_phones_ring(void **state)
     say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
     rig_quiet(m->r);
     assert_int_equal(ports_taken(m->r->ports), 0);
+}
+
+/* One phone needs us and cannot be asked, the other does not and rings: what it says is what she hears. */
+static void who_needs_no_media_of_ours_rings_all_the_same(void **state)
+{
+    struct media_rig *m = *state;
+    const _Atomic uint64_t *refusals = m->r->group->loop[0]->stats.refusals;
+    struct binding b[2] = {binding_of(m->r, BOB_AT, BOB),
+                           binding_of(m->r, "sip:bob@198.51.100.77:5060", STRANGER)};
+    char first[MESSAGE];
+    m->r->set->authenticate = SETTINGS_AUTH_ALL;
+    m->r->set->media.quota = 1;
+    anchor_settings(m->anchor, m->r->set);
+    invite_as_alice(m, "q7", sdp("192.0.2.11", "0", ""));
+    snprintf(first, sizeof(first), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    b[1].by_flow = true;
+    rig_bind(m->r, "bob@example.com", b, 2);
+    m->r->set->media.mode = MEDIA_AUTO;
+    invite_as_alice(m, "q8", sdp("192.0.2.11", "0", ""));
+    assert_int_equal(heard(m->r, STRANGER, "INVITE"), 0);
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 486 "), 1);
+    /* she gives up */
+    invite_as_alice(m, "q9", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 180, "b", ""));
+    say(m->r, ALICE, request(m->r, ALICE, "CANCEL", "sip:bob@example.com", TO_BOB, "q9", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 487, "b", ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 487 "), 1);
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 403 "), 0);
+    assert_int_equal(refusals[STAT_LIMIT_MEDIA_QUOTA], 2);
+    /* behind a NAT she needs us, whoever it is */
+    invite_as_alice(m, "q10", sdp("10.9.9.9", "0", ""));
+    assert_int_equal(heard(m->r, BOB, "INVITE"), 0);
+    assert_non_null(
+        strstr(find_raw(m->r, ALICE, "SIP/2.0 403 "), "as many relayed calls as it may"));
+    assert_int_equal(refusals[STAT_LIMIT_MEDIA_QUOTA], 3);
+    rig_clear(m->r);
+    hang_up(m, "q7", first);
+}
+
+static void without_ports_nobody_is_asked(void **state)
+{
+    struct media_rig *m = *state;
+    const _Atomic uint64_t *refusals = m->r->group->loop[0]->stats.refusals;
+    struct binding b[2] = {binding_of(m->r, BOB_AT, BOB), binding_of(m->r, AWAY_AT, STRANGER)};
+    char first[MESSAGE];
+    assert_int_equal(ports_range(m->r->ports, 20000, 20003), ERR_OK);
+    invite(m, "p1", sdp("192.0.2.11", "0", ""));
+    snprintf(first, sizeof(first), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    rig_bind(m->r, "bob@example.com", b, 2);
+    invite(m, "p2", sdp("192.0.2.11", "0", ""));
+    assert_int_equal(heard(m->r, BOB, "INVITE") + heard(m->r, STRANGER, "INVITE"), 0);
+    assert_non_null(strstr(find_raw(m->r, ALICE, "SIP/2.0 503 "), "no media ports"));
+    assert_int_equal(refusals[STAT_LIMIT_MEDIA_PORTS], 1);
+    rig_clear(m->r);
+    hang_up(m, "p1", first);
 }
 
 int main(void)
@@ -531,6 +587,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_account_has_its_share_of_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_counts_once_however_many_phones_ring, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(who_needs_no_media_of_ours_rings_all_the_same, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(without_ports_nobody_is_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_every_description_is_read, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_a_direct_call_keeps_it, setup,

@@ -23,10 +23,13 @@ struct exchanger {
     enum proxy_body offers; /* the answer to requests */
     enum proxy_body answers[7];
     struct proxy_body_new refusal;
-    unsigned refused, again; /* on_refused was asked; how often it may still say yes */
-    uint32_t raise;          /* of CSeq: by as much as was sent again */
-    const char *why;         /* of the last that passed */
-    bool no_leg;             /* of the last response */
+    unsigned refused, again;   /* on_refused was asked; how often it may still say yes */
+    uint32_t raise;            /* of CSeq: by as much as was sent again */
+    const char *why;           /* of the last that passed */
+    bool no_leg;               /* of the last response */
+    enum proxy_body begins;    /* the answer to on_begin */
+    unsigned told;             /* on_told */
+    struct proxy_body_new was; /* of the last, but for texts */
     struct addr last;
 };
 
@@ -110,7 +113,28 @@ static void on_gone(void *arg)
         assert_int_equal(x->leg[i].gone, 1);
 }
 
-static const struct proxy_bodies exchanging = {.on_request = on_request,
+static enum proxy_body on_begin(void *arg, const struct proxy_passing *m,
+                                struct proxy_body_new *ret)
+{
+    struct exchanger *x = arg;
+    assert_null(m->target);
+    assert_null(m->dest);
+    *ret = x->refusal;
+    return x->begins;
+}
+
+static void on_told(void *arg, struct rx *rx, const struct proxy_body_new *why)
+{
+    struct exchanger *x = arg;
+    assert_non_null(rx);
+    assert_true(sv_eq(why->warning_text, x->refusal.warning_text));
+    x->told++;
+    x->was = *why;
+}
+
+static const struct proxy_bodies exchanging = {.on_begin = on_begin,
+                                               .on_told = on_told,
+                                               .on_request = on_request,
                                                .on_response = on_response,
                                                .on_leg_gone = on_leg_gone,
                                                .on_gone = on_gone};

@@ -149,6 +149,7 @@ static void test_servers(void **state)
     say(r, DESK,
         with_sdp(reply(find_raw(r, DESK, "INVITE"), 200, "d1", "Contact: <" THERE ">\r\n")));
     has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
+    assert_int_equal(x->told, 0); /* the call was not refused */
     bench_quiet(b);
     assert_int_equal(x->leg[0].gone, 1);
 }
@@ -210,6 +211,9 @@ static void test_refused(void **state)
     assert_int_equal(x->leg[0].gone, 1);
     assert_int_equal(x->over, 1);
     assert_int_equal(b->unreachable, 0);
+    assert_int_equal(x->told, 1);
+    assert_int_equal(x->was.status, 488);
+    assert_int_equal(x->was.warning, 304);
     /* 503 is said as it is: it is this server that has no room; no other server is tried for it */
     x->refusal = (struct proxy_body_new){.status = 503};
     x->over = 0;
@@ -239,7 +243,8 @@ static enum proxy_body refuse_desk(void *arg, void **leg, const struct proxy_pas
 /* One branch cannot, the other rings. */
 static void test_one_is_refused(void **state)
 {
-    static const struct proxy_bodies some = {.on_request = refuse_desk,
+    static const struct proxy_bodies some = {.on_told = on_told,
+                                             .on_request = refuse_desk,
                                              .on_response = on_response,
                                              .on_leg_gone = on_leg_gone,
                                              .on_gone = on_gone};
@@ -258,6 +263,69 @@ static void test_one_is_refused(void **state)
     has_body(find_raw(r, ALICE, "SIP/2.0 200"), FROM_0);
     bench_quiet(b);
     assert_int_equal(x->leg[0].gone, 1);
+}
+
+/* What one phone says goes before what we could not do for another: its own answer, and that the caller gave up. */
+static void test_refused_beside_others(void **state)
+{
+    static const struct proxy_bodies some = {.on_told = on_told,
+                                             .on_request = refuse_desk,
+                                             .on_response = on_response,
+                                             .on_leg_gone = on_leg_gone,
+                                             .on_gone = on_gone};
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    b->next.bodies = &some;
+    b->next.n = 2;
+    b->target[1].uri = SV("sip:desk@there.example.net");
+    x->refusal = (struct proxy_body_new){.status = 403, .warning = 399, .warning_text = SV("full")};
+    ask(b, "INVITE", "gaveup", CONTACT);
+    say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 180, "b1", ""));
+    say(r, ALICE, request(r, ALICE, "CANCEL", THERE, TO_BOB, "gaveup", ""));
+    say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 487, "b1", ""));
+    ack(b, "gaveup", find_raw(r, ALICE, "SIP/2.0 487 "));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 403 "), 0);
+    rig_clear(r);
+    x->legs = x->over = 0;
+    memset(x->leg, 0, sizeof(x->leg));
+    ask(b, "INVITE", "out", CONTACT);
+    say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 500, "b1", ""));
+    ack(b, "out", find_raw(r, ALICE, "SIP/2.0 500 "));
+    assert_int_equal(x->told, 0);
+    /* neither of them can be put through */
+    rig_clear(r);
+    b->target[0] = b->target[1];
+    b->target[1].uri = SV("sip:table@there.example.net");
+    x->legs = x->over = 0;
+    memset(x->leg, 0, sizeof(x->leg));
+    ask(b, "INVITE", "both", CONTACT);
+    ack(b, "both", find_raw(r, ALICE, "SIP/2.0 403 "));
+    assert_int_equal(x->told, 1);
+    bench_quiet(b);
+}
+
+/* No phone is asked for what cannot pass, whoever it is; nor one that sleeps woken. */
+static void test_refused_before_all(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = x_of(b);
+    b->next.n = 2;
+    b->target[1].uri = SV("sip:desk@there.example.net");
+    b->target[1].held = true; /* on_held is not there to be asked */
+    x->begins = PROXY_BODY_REFUSE;
+    x->refusal = (struct proxy_body_new){.status = 403, .warning = 399, .warning_text = SV("full")};
+    ask(b, "INVITE", "full", CONTACT);
+    const char *no = find_raw(r, ALICE, "SIP/2.0 403 ");
+    assert_string_equal(value(no, "Warning"), "399 192.0.2.1:5060 \"full\"");
+    assert_int_equal(heard(r, BOB, "") + heard(r, DESK, ""), 0);
+    assert_int_equal(x->told, 1);
+    assert_int_equal(x->legs, 0);
+    assert_int_equal(x->over, 1);
+    assert_int_equal(b->responses, 1);
+    ack(b, "full", no);
+    bench_quiet(b);
 }
 
 /* Of a response that is refused only the description stays behind. */
@@ -596,6 +664,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_grows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_beside_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_before_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again_and_again, setup, teardown),

@@ -342,6 +342,43 @@ static void test_best(void **state)
     }
 }
 
+/* A branch that we refuse stands behind all that was heard, 487 of the caller's CANCEL too; but not behind a phone that is
+ * not there. */
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t status[2];
+        unsigned made_up, refused; /* masks */
+        unsigned best;
+    } table[] = {
+        {{403, 487}, 1, 1, 1}, {{403, 487}, 3, 1, 1}, {{403, 486}, 1, 1, 1}, {{403, 503}, 1, 1, 1},
+        {{403, 302}, 1, 1, 1}, {{403, 408}, 3, 1, 1}, {{403, 603}, 1, 1, 1}, {{503, 403}, 3, 3, 1},
+        {{403, 488}, 3, 3, 0}, {{403, 503}, 3, 1, 0}, {{440, 500}, 1, 1, 1}, {{487, 503}, 2, 2, 0},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct step_context c = {.n = 2, .invite = true};
+        for (unsigned k = 0; k < 2; k++)
+            c.branch[k] = (struct step_branch){.phase = STEP_FINAL,
+                                               .status = table[i].status[k],
+                                               .made_up = table[i].made_up >> k & 1,
+                                               .refused = table[i].refused >> k & 1};
+        if (proxy_best(&c) != table[i].best)
+            fail_msg("case %zu: %u", i, proxy_best(&c));
+    }
+    /* Beside a phone that the caller gives up on, and one that fails. */
+    uint32_t cancel;
+    struct step_context c = {.n = 2, .invite = true};
+    assert_int_equal(proxy_step(&c, STEP_EV_REFUSED, 0, 403, &cancel), 0);
+    assert_int_equal(proxy_step(&c, STEP_EV_CANCEL, 0, 0, &cancel), STEP_CANCEL_OTHERS);
+    assert_int_equal(proxy_step(&c, STEP_EV_FAILURE, 1, 487, &cancel), STEP_BEST);
+    assert_int_equal(proxy_best(&c), 1);
+    c = (struct step_context){.n = 2, .invite = true};
+    assert_int_equal(proxy_step(&c, STEP_EV_REFUSED, 0, 403, &cancel), 0);
+    assert_int_equal(proxy_step(&c, STEP_EV_FAILURE, 1, 500, &cancel), STEP_BEST);
+    assert_int_equal(proxy_best(&c), 1);
+}
+
 /* What the statuses made here are. */
 static void test_made_up(void **state)
 {
@@ -391,9 +428,8 @@ static void test_made_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_orders),
-        cmocka_unit_test(test_servers),
-        cmocka_unit_test(test_best),
+        cmocka_unit_test(test_all_orders), cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_best),       cmocka_unit_test(test_refused),
         cmocka_unit_test(test_made_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

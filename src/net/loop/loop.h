@@ -110,6 +110,11 @@ static inline void loop_timer(struct loop *l, struct timer *t, usec delay)
     else
         wheel_arm(&l->wheel, t, l->now + delay);
 }
+/* (Re)arms t for the next turn, which is not waited for: what a turn leaves to the next. */
+static inline void loop_timer_next(struct loop *l, struct timer *t)
+{
+    wheel_arm(&l->wheel, t, 0);
+}
 static inline void loop_timer_cancel(struct loop *l, struct timer *t)
 {
     wheel_cancel(&l->wheel, t);

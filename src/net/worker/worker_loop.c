@@ -272,8 +272,9 @@ static void on_idle(uv_idle_t *h)
 static void on_prepare(uv_prepare_t *h)
 {
     struct worker *w = CONTAINER(h, struct worker, prepare);
-    bool pending = w->inbox || !list_empty(&w->base.deferred) || !list_empty(&w->udps_dirty) ||
-                   wheel_is_late(&w->base.wheel);
+    usec next = wheel_next(&w->base.wheel);
+    bool due = next <= w->base.now; /* left to the next turn */
+    bool pending = w->inbox || !list_empty(&w->base.deferred) || !list_empty(&w->udps_dirty) || due;
     atomic_store(&w->sleeping, true);
     pending = pending || atomic_load(&w->mailbox);
     if (pending)
@@ -281,10 +282,7 @@ static void on_prepare(uv_prepare_t *h)
     else
         uv_idle_stop(&w->pending);
     /* One that fires too early, for a timer that was cancelled, is set anew then. */
-    if (wheel_is_late(&w->base.wheel))
-        return;
-    usec next = wheel_next(&w->base.wheel);
-    if (next < w->wake_at || w->wake_fired)
+    if (!due && (next < w->wake_at || w->wake_fired))
         set_wake(w, next);
 }
 

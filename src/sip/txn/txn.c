@@ -2,7 +2,7 @@
 /* txn/txn.c: the transactions of one endpoint: keys, timers, sending; life. */
 #include "txn/txn_priv.h"
 
-enum { HOST_MAX = 256, EXPECTED = 256 };
+enum { HOST_MAX = 256, EXPECTED = 256, ENDS_A_TURN = 16 };
 #define TIMER_D_MIN  (32 * USEC_S) /* RFC 6026 §8.4: at least 32 s */
 #define T1_USUAL     (500 * USEC_MS)
 #define T2_USUAL     (4 * USEC_S)
@@ -133,6 +133,7 @@ static void leave_queue(struct txn_table *tt, struct txn *t)
 /* For the first of q, after so long. What ends at once is not held up. */
 static void arm_queue(struct loop *l, struct txn_queue *q, usec delay)
 {
+    q->due_since = 0;
     if (q->after)
         loop_timer_about(l, &q->timer, delay);
     else
@@ -150,15 +151,40 @@ static void enter_queue(struct txn_table *tt, struct txn *t, enum txn_wait wait)
     list_push(&q->waiting, &t->by_wait);
 }
 
+/* Those of the grid end together, hundreds under load, each in memory that has not been touched for long: messages are
+ * served between. But none waits for the next ones of the grid. */
+static size_t ends_now(const struct loop *l, usec since)
+{
+    return l->now - since < l->grid / 2 ? ENDS_A_TURN : SIZE_MAX;
+}
+
+/* Of q some have ended; those that are due have waited since then. */
+static void arm_rest(struct loop *l, struct txn_queue *q, usec since)
+{
+    if (list_empty(&q->waiting)) {
+        loop_timer_cancel(l, &q->timer);
+        return;
+    }
+    usec at = CONTAINER(q->waiting.next, struct txn, by_wait)->deadline;
+    if (at > l->now) {
+        arm_queue(l, q, at - l->now);
+    } else {
+        q->due_since = since;
+        loop_timer_next(l, &q->timer);
+    }
+}
+
 /* Those that are due. What they bring into the queue has its turn later, and is behind the rest. */
 static void on_queue(struct timer *timer, void *arg)
 {
     struct txn_queue *q = arg;
     struct loop *l = q->table->loop;
+    (void)timer;
+    usec since = q->due_since ? q->due_since : l->now;
     struct link batch;
     list_init(&batch);
     list_splice(&batch, &q->waiting);
-    while (!list_empty(&batch)) {
+    for (size_t most = ends_now(l, since); most > 0 && !list_empty(&batch); most--) {
         struct txn *t = CONTAINER(batch.next, struct txn, by_wait);
         if (t->deadline > l->now)
             break;
@@ -168,12 +194,7 @@ static void on_queue(struct timer *timer, void *arg)
     }
     list_splice(&batch, &q->waiting);
     list_splice(&q->waiting, &batch);
-    if (list_empty(&q->waiting)) {
-        loop_timer_cancel(l, timer);
-    } else {
-        usec at = CONTAINER(q->waiting.next, struct txn, by_wait)->deadline;
-        arm_queue(l, q, at > l->now ? at - l->now : 0);
-    }
+    arm_rest(l, q, since);
 }
 
 void txn_stop(struct txn_table *tt, struct txn *t, uint32_t todo)

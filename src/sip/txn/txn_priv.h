@@ -31,6 +31,7 @@ struct txn_queue {
     struct link waiting; /* of txn.by_wait, the first to end in front */
     struct timer timer;  /* for the first one; armed while there is one */
     usec after;
+    usec due_since; /* the timer ended, and not all that were due have; 0: they have */
 };
 
 struct txn_table {

@@ -303,6 +303,61 @@ static void it_costs_little(void **state)
     }
 }
 
+/* ---- many at once ---- */
+
+enum { CROWD = 200 };
+
+/* All of them have said their last word in one interval of the grid, at whose end Timer J ends them. */
+static struct world *crowd(usec grid)
+{
+    char branch[32];
+    struct world *w = start();
+    loop0(w)->grid = grid;
+    for (int i = 0; i < CROWD; i++) {
+        snprintf(branch, sizeof branch, "z9hG4bK%d", i);
+        say_udp(w, request("REGISTER", "UDP", branch, branch, ""));
+        run(w, 2 * USEC_MS);
+        act(w, loop0(w), say_full);
+        inbox_clear(w);
+    }
+    usec ends = (sim_now(w->sim) + 32 * USEC_S) / grid * grid + grid;
+    run(w, ends - 1 - sim_now(w->sim));
+    assert_int_equal(live(w), CROWD);
+    return w;
+}
+
+/* They do not hold up what comes meanwhile. */
+static void few_of_many_end_in_a_turn(void **state)
+{
+    (void)state;
+    struct world *w = crowd(10 * USEC_S);
+    struct loop *l = loop0(w);
+    while (live(w) == CROWD)
+        run(w, 1);
+    for (size_t before = live(w); before > 0; before = live(w)) {
+        assert_true(wheel_next(&l->wheel) <= l->now); /* the next turn is not waited for */
+        wheel_advance(&l->wheel, l->now, SIZE_MAX);
+        assert_true(live(w) < before && live(w) + 16 >= before);
+    }
+    world_free(w);
+}
+
+/* Who has had no time for them for half of the grid ends all. */
+static void none_waits_for_the_next(void **state)
+{
+    (void)state;
+    struct world *w = crowd(10 * USEC_S);
+    struct loop *l = loop0(w);
+    while (live(w) == CROWD)
+        run(w, 1);
+    assert_true(live(w) > CROWD / 2);
+    usec step = l->now; /* one turn, however late it is */
+    l->now += 5 * USEC_S;
+    wheel_advance(&l->wheel, step, SIZE_MAX);
+    assert_int_equal(live(w), 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +369,8 @@ int main(void)
         cmocka_unit_test(a_refusal_is_forgotten_with_its_ack),
         cmocka_unit_test(many_may_stand),
         cmocka_unit_test(it_costs_little),
+        cmocka_unit_test(few_of_many_end_in_a_turn),
+        cmocka_unit_test(none_waits_for_the_next),
     };
     return crypto_start() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

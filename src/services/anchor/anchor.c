@@ -48,6 +48,7 @@ static void dialog_release(struct dialog *d)
     d->anchor->count--;
     text_done(&d->call_id);
     text_done(&d->why);
+    text_done(&d->refused);
     exchange_hold(&d->exchange, NULL);
     exchange_hold(&d->before, NULL);
     exchange_hold(&d->first, NULL);
@@ -428,6 +429,8 @@ static bool on_refused(void *arg, void **leg, uint16_t status)
     struct dialog *d = *leg;
     if (!is_media_refusal(status) || p->dialog || !p->offered || !next_way(d, p->set))
         return false;
+    arena_reset(&p->anchor->scratch);
+    anchor_tried(d);
     exchange_hold(&d->first, NULL); /* what was made of it is not what is sent now */
     d->reach[CALLER].raise++;
     LOG_DEBUG("anchor", "media.again", F_SV("call", text_sv(&d->call_id)), F_INT("status", status));

@@ -73,36 +73,6 @@ static enum proxy_body refuse(enum err rc, sv why, struct arena *out, struct pro
     return PROXY_BODY_REFUSE;
 }
 
-/* A phone seldom says why it refuses what it is offered: the caller and the log hear what that was. */
-void anchor_refused(const struct dialog *d, const struct settings *set, struct rx *rx,
-                    struct arena *out, struct proxy_body_new *ret)
-{
-    static const char *const srtp[] = {[MEDIA_SRTP_NEVER] = "; SRTP is not to be used here",
-                                       [MEDIA_SRTP_REQUIRE] = "; SRTP is required"};
-    struct sdp_fault fault;
-    struct reading *r;
-    struct buf b;
-    char mem[REFUSED_MAX];
-    if (!d->first || read_text(&d->anchor->scratch, text_sv(&d->first->passed), &r, &fault))
-        return;
-    buf_init(&b, mem, sizeof(mem));
-    buf_str(&b, "callee refuses");
-    for (unsigned i = 0; i < r->offer.n; i++) {
-        const struct offer_media *m = &r->offer.media[i];
-        buf_printf(&b, "%s " SV_FMT " by " SV_FMT, i ? ";" : "", SV_ARG(m->text->type),
-                   SV_ARG(m->text->proto));
-        for (unsigned k = 0; m->kind == OFFER_AUDIO && k < m->codecs_n; k++)
-            buf_printf(&b, "%s " SV_FMT, k ? "," : " with", SV_ARG(m->codecs[k].name));
-    }
-    buf_str(&b, srtp[set->media.srtp] ? srtp[set->media.srtp] : "");
-    buf_str(&b, set->media.transcode ? "" : "; transcoding is off");
-    if (b.rc || sv_dup(out, buf_sv(&b), &ret->warning_text))
-        return;
-    ret->warning = 399;
-    ret->status = rx->msg.status;
-    anchor_log_refused(d->anchor, rx, ret);
-}
-
 /* RFC 3261 §20.43: 370 Insufficient bandwidth. */
 static enum proxy_body refuse_bandwidth(struct arena *out, struct proxy_body_new *ret)
 {

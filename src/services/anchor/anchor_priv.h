@@ -3,6 +3,7 @@
  *
  *   anchor.c          dialogs, and what the proxy asks about each message
  *   anchor_offer.c    an offer on its way, and its answer
+ *   anchor_refused.c  what a phone refuses, in words
  *   anchor_party.c    what is known of a side, and how offers are put to it
  *   anchor_own.c      requests of ours within a dialog, and how it ends by us
  *   anchor_info.c     INFO that is for us
@@ -105,7 +106,9 @@ struct dialog {
     usec lost_at;
     sv way;          /* why it is relayed; static */
     struct text why; /* with what was agreed on: lines */
-    unsigned users;  /* passages and legs that hold it */
+    struct text
+        refused;    /* the ways in which the callee refused it, as anchor_refused() says them */
+    unsigned users; /* passages and legs that hold it */
     bool ended;
 };
 
@@ -220,6 +223,13 @@ void party_profile(struct party *p, const struct offer_session *own, enum offer_
 /* Whether it speaks ICE, by its own description. */
 void party_ice(struct party *p, const struct offer_session *own);
 
+/* ---- anchor_refused.c ---- */
+/* The callee has refused the offer as it was put to it; it is put in another way now. */
+void anchor_tried(struct dialog *d);
+/* The callee has refused every way that the offer was put to it, by rx at last: a Warning for the caller. */
+void anchor_refused(const struct dialog *d, const struct settings *set, struct rx *rx,
+                    struct arena *out, struct proxy_body_new *ret);
+
 /* ---- anchor_offer.c ---- */
 /* What a message that carries a description of side `from` is to carry to the other side.
  *   slot  where its transaction keeps the exchange
@@ -230,9 +240,6 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
 /*   x     the exchange that it answers; NULL: none */
 /* An answer that takes nothing of this offer (RFC 3264 §6); SV_NONE: none can be made. */
 sv anchor_decline(struct dialog *d, sv offer, struct arena *out);
-/* The callee has refused every way that the offer was put to it, by rx at last: a Warning for the caller. */
-void anchor_refused(const struct dialog *d, const struct settings *set, struct rx *rx,
-                    struct arena *out, struct proxy_body_new *ret);
 /* media.refused: rx is of the call. */
 void anchor_log_refused(struct anchor *a, struct rx *rx, const struct proxy_body_new *why);
 /* An offer that begins a call, before it goes anywhere: REFUSE: whoever is reached, it takes a session for which there is no

@@ -13,7 +13,7 @@
  * needs: it loses a Via, and gains at most other branches' challenges. */
 enum { OC_MAX = 1024, OC_ROOM = 96 };
 enum { RESPONSE_ROOM = 64, CHALLENGES_MAX = 3072, CHALLENGE_LINES_MAX = 16 };
-enum { SAID_MAX = 512 };
+enum { SAID_MAX = 1024 };
 enum { CHALLENGES_ROOM = CHALLENGES_MAX + 2 * CHALLENGE_LINES_MAX };
 
 static const struct stxn_handler server_handler;

@@ -281,8 +281,42 @@ static void who_refuses_everything_is_left_alone(void **state)
     const char *no = find_raw(m->r, ALICE, "SIP/2.0 488 ");
     assert_non_null(strstr(no, "\r\nCSeq: 1 INVITE\r\n"));
     assert_non_null(strstr(no, "\r\nWarning: 399 "));
-    assert_non_null(strstr(no, "callee refuses audio by UDP/TLS/RTP/SAVP with PCMU"));
-    assert_non_null(strstr(no, "; transcoding is off\"\r\n"));
+    assert_non_null(strstr(no, " \"callee refuses audio by UDP/TLS/RTP/SAVP with PCMU"
+                               ", before that audio by RTP/SAVP with PCMU"
+                               ", before that audio by RTP/AVP with PCMU"
+                               "; transcoding is off\"\r\n"));
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+/* However much was offered: the last is told, and of those before what fits. */
+static void what_is_refused_is_told_within_bounds(void **state)
+{
+    struct media_rig *m = *state;
+    char formats[MESSAGE] = "0", maps[MESSAGE] = "", last[MESSAGE];
+    m->r->set->media.mode = MEDIA_AUTO;
+    m->r->set->media.transcode = false;
+    for (unsigned i = 96; i < 103; i++) {
+        snprintf(formats + strlen(formats), 8, " %u", i);
+        snprintf(maps + strlen(maps), 64,
+                 "a=rtpmap:%u a-codec-whose-name-is-rather-long-%u/8000\r\n", i, i);
+    }
+    invite(m, "c16", sdp("192.0.2.11", formats, maps));
+    while (heard(m->r, BOB, "INVITE")) {
+        snprintf(last, sizeof(last), "%s", find_raw(m->r, BOB, "INVITE"));
+        m->r->peer[BOB].n = 0;
+        say(m->r, BOB, reply(last, 488, "b", ""));
+        rig_run(m->r, 600 * USEC_MS);
+    }
+    const char *no = find_raw(m->r, ALICE, "SIP/2.0 488 ");
+    const char *warning = strstr(no, "\r\nWarning: 399 ");
+    assert_non_null(warning);
+    assert_in_range(strcspn(warning + 2, "\r"), 620, 800);
+    assert_non_null(
+        strstr(warning, " \"callee refuses audio by UDP/TLS/RTP/SAVP with PCMU, a-codec"));
+    assert_non_null(strstr(warning, "-102, before that audio by RTP/SAVP with PCMU, a-codec"));
+    assert_null(strstr(warning, ", before that audio by RTP/AVP"));
+    assert_non_null(strstr(warning, "-102; transcoding is off\"\r\n"));
     rig_quiet(m->r);
     assert_int_equal(anchor_count(m->anchor), 0);
 }
@@ -584,6 +618,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_calls_into_a_nat_is_relayed, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_a_description_is_asked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refuses_everything_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_refused_is_told_within_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(one_account_has_its_share_of_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_counts_once_however_many_phones_ring, setup,
                                         teardown),

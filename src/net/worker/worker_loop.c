@@ -161,14 +161,16 @@ static void region_work(struct job *j)
 
 static void region_done(struct loop *l, struct job *j)
 {
-    (void)l, (void)j;
+    (void)j;
+    worker_of(l)->preparing = false;
 }
 
 /* The first touch of new memory takes as long as many messages: a helper has it. */
 static void prepare_region(struct worker *w)
 {
     w->ahead = (struct job){.work = region_work, .done = region_done};
-    if (loop_push_job(&w->base, &w->ahead))
+    w->preparing = loop_push_job(&w->base, &w->ahead) == ERR_OK;
+    if (!w->preparing)
         mem_region_ahead(); /* nobody else will */
 }
 
@@ -226,7 +228,7 @@ static void on_check(uv_check_t *h)
             break;
     }
     worker_port_flush(w);
-    if (mem_region_wanted())
+    if (!w->preparing && mem_region_wanted())
         prepare_region(w);
     w->in_turn = false;
     if (atomic_load_explicit(&w->g->stop, memory_order_acquire))

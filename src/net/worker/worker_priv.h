@@ -75,6 +75,7 @@ struct worker {
 
     struct pool *jobs;
     struct job ahead; /* memory that will be needed soon */
+    bool preparing;   /* ahead is out there */
     uint8_t random[RANDOM_BUFFER];
     size_t random_left;
 

@@ -59,17 +59,52 @@ static void dialog_release(struct dialog *d)
     MEM_GIVE(d);
 }
 
+static void apart_leave(struct dialog *d)
+{
+    d->anchor->apart_n -= list_linked(&d->apart);
+    list_unlink(&d->apart);
+}
+
 void dialog_end(struct dialog *d)
 {
     if (d->ended)
         return;
     d->ended = true;
+    apart_leave(d);
     loop_timer_cancel(d->anchor->loop, &d->late);
     session_end(d->anchor->sessions, d->session);
     d->session = (struct session_id){0, 0};
     hash_remove(&d->anchor->dialogs, &d->by_call_id);
     if (d->stands)
         dialog_release(d);
+}
+
+void dialog_has_session(struct dialog *d)
+{
+    apart_leave(d);
+    if (d->loss == LOST_SIGHT)
+        loop_timer_cancel(d->anchor->loop, &d->late);
+}
+
+/* Its media is not ours, so that only its messages end it, or that there are none. */
+static void apart_heard(struct dialog *d)
+{
+    struct anchor *a = d->anchor;
+    list_unlink(&d->apart);
+    list_push(&a->apart, &d->apart);
+    d->loss = LOST_SIGHT;
+    loop_timer(a->loop, &d->late, USEC_DAY);
+}
+
+static void apart_enter(struct dialog *d)
+{
+    struct anchor *a = d->anchor;
+    if (a->apart_n > 0 && a->apart_n >= a->set->calls_max) {
+        stat_refuse(&a->loop->stats, STAT_LIMIT_CALLS);
+        dialog_end(CONTAINER(a->apart.next, struct dialog, apart));
+    }
+    a->apart_n++;
+    apart_heard(d);
 }
 
 static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
@@ -163,6 +198,8 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
     if (d) {
         p->dialog = d;
         d->users++;
+        if (list_linked(&d->apart) && d->loss == LOST_SIGHT)
+            apart_heard(d);
         if (session_source(a->sessions, d->session, side, &rx->source))
             LOG_DEBUG("anchor", "media.none", F_SV("call", text_sv(&d->call_id)));
         return p;
@@ -314,12 +351,12 @@ static bool is_of(const struct dialog *d, struct rx *rx)
 /* A 2xx goes up. */
 static void stand(struct anchor_passage *p, struct dialog *d, const struct proxy_passing *m)
 {
-    if (!p->dialog && !d->stands && is_kept(d, p->set)) {
+    if (!p->dialog && !d->stands && !d->ended && is_kept(d, p->set)) {
         d->stands = true; /* held by the dialog itself from now on */
         d->users++;
         session_answered(d->anchor->sessions, d->session);
-        if (d->direct)
-            loop_timer(d->anchor->loop, &d->late, USEC_DAY);
+        if (d->session.generation == 0)
+            apart_enter(d);
     }
     if (!d->direct && d->stands && is_of(d, m->rx))
         reach_heard(d, p->dialog ? !p->sender : CALLEE, m->rx, m->dest);
@@ -555,6 +592,7 @@ enum err anchor_new(struct sip *s, struct session_shared *shared, struct setting
     a->loop = sip_loop(s);
     a->set = set;
     arena_init(&a->scratch, NULL, 0, SCRATCH_MAX);
+    list_init(&a->apart);
     enum err rc = hash_init(&a->dialogs, DIALOGS_EXPECTED);
     if (!rc)
         rc = sessions_new(a->loop, shared, &c, &a->sessions);

@@ -14,7 +14,10 @@
  *         stays silent, we end the call: BYE to both, with a Reason. So do calls that stand when the server ends
  *         (anchor_hang_up).
  * Limits  those of media (session.h), a caller's own among them, for whom a call counts once, however many phones ring;
- *         ANCHOR_TEXT_MAX octets of a description.
+ *         ANCHOR_TEXT_MAX octets of a description. Dialogs that stand without a session and are known all the same (under
+ *         media.srtp: require, for their numbers, or since nothing was described yet): settings.calls_max, each until a day
+ *         after its last request. At the cap (STAT_LIMIT_CALLS) the one silent longest is forgotten: the call goes on, and
+ *         what it offers later passes unseen.
  * Threads the home's worker. */
 #ifndef ANCHOR_ANCHOR_H
 #define ANCHOR_ANCHOR_H

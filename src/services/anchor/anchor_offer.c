@@ -142,6 +142,7 @@ static enum err session_of(struct dialog *d)
     struct session_party party[SESSION_SIDES] = {d->party[CALLER].media, d->party[CALLEE].media};
     d->agreed = 0;
     TRY(session_new(d->anchor->sessions, party, 0, &handler, d, &d->session));
+    dialog_has_session(d);
     return session_pay(d->anchor->sessions, d->session, d->payer, beside(d));
 }
 

@@ -144,7 +144,8 @@ void dialog_on_late(struct timer *t, void *arg)
     struct dialog *d = arg;
     struct anchor *a = d->anchor;
     usec heard;
-    if (d->direct) { /* known for its numbers alone */
+    /* No BYE of ours: the way to its sides may not be known. */
+    if (d->loss == LOST_SIGHT || d->direct) {
         dialog_end(d);
         return;
     }

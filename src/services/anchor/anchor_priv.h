@@ -81,6 +81,7 @@ struct keys {
 struct dialog {
     struct anchor *anchor;
     struct hash_node by_call_id;
+    struct link apart;               /* it stands without a session: with no ports of ours */
     struct text call_id, tag[SIDES]; /* n 0: not known yet */
     struct party party[SIDES];
     struct keys keys[SIDES];
@@ -99,9 +100,9 @@ struct dialog {
     struct exchange *exchange, *before;
     struct exchange
         *first; /* of the INVITE that begins it, as long as that may be answered again */
-    /* Asks later about a side whose keys or consent are gone. Ends what is kept for its numbers alone. */
+    /* Asks later about a side whose keys or consent are gone. Ends one that stands apart and says nothing. */
     struct timer late;
-    enum { LOST_CONSENT, LOST_KEYS, LOST_AGREEMENT } loss;
+    enum { LOST_CONSENT, LOST_KEYS, LOST_AGREEMENT, LOST_SIGHT } loss;
     unsigned lost; /* the side, and since when */
     usec lost_at;
     sv way;          /* why it is relayed; static */
@@ -132,7 +133,9 @@ struct anchor {
     struct loop *loop;
     struct settings *set;
     struct sessions *sessions;
-    struct hash dialogs;  /* by Call-ID */
+    struct hash dialogs; /* by Call-ID */
+    struct link apart;   /* front: silent longest */
+    size_t apart_n;
     struct arena scratch; /* of one message's work */
     size_t count;
     uint64_t calls;            /* passages that were numbered */
@@ -151,6 +154,9 @@ static inline sv text_sv(const struct text *t)
 }
 /* Its media does not pass through us any more; the dialog goes when nobody holds it. */
 void dialog_end(struct dialog *d);
+
+/* It has a session from now on. */
+void dialog_has_session(struct dialog *d);
 
 /* The dialog of rx, and who of it sent it; NULL: none of ours. */
 struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_side);

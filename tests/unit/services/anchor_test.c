@@ -430,6 +430,9 @@ static void where_srtp_is_required_every_description_is_read(void **state)
     hang_up(m, "s4", ok);
 }
 
+static const char fax[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.11\r\ns=-\r\nc=IN IP4 192.0.2.11\r\n"
+                          "t=0 0\r\nm=image 4000 udptl t38\r\n";
+
 /* A call that does without us, as a fax may, is known for that. */
 static void where_srtp_is_required_a_direct_call_keeps_it(void **state)
 {
@@ -437,8 +440,6 @@ static void where_srtp_is_required_a_direct_call_keeps_it(void **state)
     char ok[MESSAGE];
     m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
     m->r->set->media.mode = MEDIA_AUTO;
-    static const char fax[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.11\r\ns=-\r\nc=IN IP4 192.0.2.11\r\n"
-                              "t=0 0\r\nm=image 4000 udptl t38\r\n";
     invite(m, "d1", fax);
     assert_string_equal(body_of(find_raw(m->r, BOB, "INVITE")), fax);
     snprintf(ok, sizeof(ok), "%s", answer(m, fax));
@@ -467,6 +468,109 @@ static void where_srtp_is_required_a_direct_call_keeps_it(void **state)
     assert_int_equal(heard(m->r, BOB, "BYE"), 1);
     say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
     rig_quiet(m->r);
+}
+
+/* A call whose media is not ours; its 200, as alice has it. */
+static void apart_up(struct media_rig *m, const char *call, const char *body,
+                     char ret_ok[static MESSAGE])
+{
+    invite(m, call, body);
+    snprintf(ret_ok, MESSAGE, "%s", answer(m, body));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, ret_ok, 1));
+    rig_clear(m->r);
+}
+
+/* An offer that is not encrypted, within this call: whether it is refused. */
+static bool is_watched(struct media_rig *m, const char *call, const char *ok, unsigned cseq)
+{
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "UPDATE", BOB_AT, DIALOG, call, ok, cseq),
+             sdp("192.0.2.11", "0", "")));
+    if (heard(m->r, ALICE, "SIP/2.0 488 "))
+        return true;
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "UPDATE"), 488, NULL, ""));
+    return false;
+}
+
+/* Nobody has to end a call by BYE: what is known of those without media of ours is bounded. */
+static void calls_without_media_of_ours_are_so_many(void **state)
+{
+    struct media_rig *m = *state;
+    enum { CAP = 4, CALLS = 6 };
+    static char ok[CALLS][MESSAGE];
+    static const char *const call[CALLS] = {"k0", "k1", "k2", "k3", "k4", "k5"};
+    const _Atomic uint64_t *refused = &m->r->group->loop[0]->stats.refusals[STAT_LIMIT_CALLS];
+    m->r->set->media.srtp = MEDIA_SRTP_REQUIRE;
+    m->r->set->media.mode = MEDIA_AUTO;
+    m->r->set->calls_max = CAP;
+    for (unsigned i = 0; i < CAP; i++)
+        apart_up(m, call[i], i == 3 ? NULL : fax, ok[i]);
+    assert_int_equal(anchor_count(m->anchor), CAP);
+    assert_true(is_watched(m, call[0], ok[0], 2));
+    assert_int_equal(*refused, 0);
+    apart_up(m, call[4], fax, ok[4]); /* 1 was silent longest */
+    apart_up(m, call[5], fax, ok[5]); /* then 2 */
+    assert_int_equal(*refused, 2);
+    rig_run(m->r, 40 * USEC_S); /* their INVITEs are over */
+    assert_int_equal(anchor_count(m->anchor), CAP);
+    assert_false(is_watched(m, call[1], ok[1], 2));
+    assert_false(is_watched(m, call[2], ok[2], 2));
+    for (unsigned i = 0; i < CALLS; i++) {
+        if (i != 3) /* it would have a session */
+            assert_int_equal(i == 1 || i == 2, !is_watched(m, call[i], ok[i], 3));
+    }
+    rig_run(m->r, USEC_DAY - USEC_MIN);
+    assert_int_equal(anchor_count(m->anchor), CAP);
+    assert_true(is_watched(m, call[5], ok[5], 4));
+    rig_run(m->r, 2 * USEC_MIN);
+    assert_int_equal(anchor_count(m->anchor), 1);
+    rig_run(m->r, USEC_DAY);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+/* What it may lead to later is as of any call. */
+static void a_call_without_descriptions_may_have_media_of_ours_later(void **state)
+{
+    struct media_rig *m = *state;
+    static char ok[2][MESSAGE];
+    m->r->set->media.silence = 0;
+    anchor_settings(m->anchor, m->r->set);
+    apart_up(m, "l0", NULL, ok[0]);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "l0", ok[0], 2),
+             sdp("192.0.2.11", "0", "")));
+    our_port(find_raw(m->r, BOB, "INVITE"));
+    our_port(answer(m, sdp("192.0.2.12", "0", "")));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "l0", ok[0], 2));
+    m->r->set->calls_max = 1;
+    apart_up(m, "l1", NULL, ok[1]);
+    assert_int_equal(m->r->group->loop[0]->stats.refusals[STAT_LIMIT_CALLS], 0);
+    rig_run(m->r, 2 * USEC_DAY);
+    assert_int_equal(anchor_count(m->anchor), 1);
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 1);
+    rig_clear(m->r);
+    hang_up(m, "l0", ok[0]);
+}
+
+/* A BYE of the early dialog was taken; the 200 that comes all the same stands for nothing. */
+static void what_ended_before_its_answer_leaves_nothing(void **state)
+{
+    struct media_rig *m = *state;
+    char in[MESSAGE], rings[MESSAGE];
+    for (unsigned i = 0; i < 2; i++) {
+        const char *call = i ? "v1" : "v0";
+        invite(m, call, i ? sdp("192.0.2.11", "0", "") : NULL);
+        snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+        say(m->r, BOB, reply(in, 180, "b", "Contact: <" BOB_AT ">\r\n"));
+        snprintf(rings, sizeof(rings), "%s", find_raw(m->r, ALICE, "SIP/2.0 180 "));
+        say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, call, rings, 2));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        const char *ok = reply(in, 200, "b", "Contact: <" BOB_AT ">\r\n");
+        say(m->r, BOB, i ? with(ok, sdp("192.0.2.12", "0", "")) : ok);
+        rig_quiet(m->r);
+        assert_int_equal(anchor_count(m->anchor), 0);
+    }
 }
 
 /* As alice, who has proved it. */
@@ -628,6 +732,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(where_srtp_is_required_every_description_is_read, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_a_direct_call_keeps_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(calls_without_media_of_ours_are_so_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_call_without_descriptions_may_have_media_of_ours_later,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(what_ended_before_its_answer_leaves_nothing, setup,
                                         teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

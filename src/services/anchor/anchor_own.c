@@ -29,7 +29,7 @@ static enum err learn(struct dialog *d, struct reach *r, struct sipmsg *m)
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
     if (m->request)
-        d->upstream = (uint8_t)sipmsg_count(m, SIP_H_RECORD_ROUTE);
+        d->upstream = (uint16_t)sipmsg_count(m, SIP_H_RECORD_ROUTE);
     within_routes(d->anchor->sip, m, d->upstream, &b);
     TRY(b.rc);
     TRY(text_set(&r->routes, buf_sv(&b)));

@@ -93,9 +93,9 @@ struct dialog {
     bool relay;                /* it has to: directly the callee refused */
     struct reach reach[SIDES];
     uint16_t slot;
-    uint8_t upstream; /* Record-Routes that the INVITE came with */
-    bool stands;      /* a 2xx went up */
-    bool confirmed;   /* and its ACK has come */
+    uint16_t upstream; /* Record-Routes that the INVITE came with, at most SIPMSG_LIST_MAX */
+    bool stands;       /* a 2xx went up */
+    bool confirmed;    /* and its ACK has come */
     /* the last one, and the one before it, whose messages may come again; NULL: none */
     struct exchange *exchange, *before;
     struct exchange

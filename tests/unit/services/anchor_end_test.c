@@ -69,6 +69,31 @@ static void silence_ends_it(void **state)
           "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 2 BYE\r\n");
 }
 
+/* As many Record-Routes as a message may have, all of them above us: none leads to the callee, who leaves one out. */
+static void a_long_route_set_is_counted(void **state)
+{
+    struct media_rig *m = *state;
+    static const char above[] = ", <sip:a;lr>";
+    char *lines = scratch(), *in = scratch();
+    size_t n = (size_t)snprintf(lines, MESSAGE, CONTACT "Record-Route: <sip:a;lr>");
+    for (unsigned i = 1; i < SIPMSG_LIST_MAX; i++)
+        n += (size_t)snprintf(lines + n, MESSAGE - n, "%s", above);
+    snprintf(lines + n, MESSAGE - n, "\r\n");
+    say(m->r, ALICE,
+        with(request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, "r1", lines),
+             sdp("192.0.2.11", "0", "")));
+    const char *rq = find_raw(m->r, BOB, "INVITE"), *at = strstr(rq, above);
+    snprintf(in, MESSAGE, "%.*s%s", (int)(at - rq), rq, at + strlen(above));
+    say(m->r, BOB,
+        with(reply(in, 200, "b", "Contact: <" BOB_AT ">\r\n"), sdp("192.0.2.12", "0", "")));
+    has(find_raw(m->r, ALICE, "SIP/2.0 200 "), "\r\nCSeq: 1 INVITE\r\n");
+    rig_clear(m->r);
+    rig_run(m->r, 61 * USEC_S);
+    const char *bye = find_raw(m->r, BOB, "BYE " BOB_AT " SIP/2.0\r\n");
+    has(bye, "\r\nCSeq: 2 BYE\r\n");
+    assert_null(strstr(bye, "\r\nRoute: "));
+}
+
 /* Numbers go on behind what passed, in each direction, and behind what the callee was asked again with. */
 static void our_number_is_the_next(void **state)
 {
@@ -618,6 +643,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(silence_ends_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_route_set_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(our_number_is_the_next, setup, teardown),
         cmocka_unit_test_setup_teardown(the_last_number_leaves_one_for_us, setup, teardown),
         cmocka_unit_test_setup_teardown(a_leap_leaves_room_for_us, setup, teardown),

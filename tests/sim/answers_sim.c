@@ -121,7 +121,7 @@ static void on_call(void *arg, struct answer_call *call, const struct settings_t
     else if (how < 85)
         loop_timer(d->loop, &d->timer, how < 65 ? 2 * USEC_S : between(w, 0, 4 * USEC_S));
     else
-        answer_reject(call, how < 92 ? 486 : 488, SV_NONE, SV_NONE);
+        answer_reject(call, how < 92 ? 486 : 488, SV_NONE);
 }
 static const struct routing_media media = {.on_call = on_call};
 

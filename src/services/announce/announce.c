@@ -77,7 +77,7 @@ static void refuse(struct spoken *x, enum err rc, const struct offer_reasons *wh
     else if (x->narrow)
         answer_refuse(x->call, 488, 370, SV("Insufficient bandwidth"));
     else if (ours || why->n == 0)
-        answer_reject(x->call, ours ? 503 : 488, SV_NONE, SV_NONE);
+        answer_reject(x->call, ours ? 503 : 488, SV_NONE);
     else
         answer_refuse(x->call, 488, rc == ERR_UNSUPPORTED ? 305 : 399, why->line[why->n - 1]);
 }
@@ -137,7 +137,7 @@ static void on_loaded(void *arg, enum err rc, struct file_sound *sound)
     if (rc) {
         LOG_WARN("announce", "play.failed", F_SV("call", answer_call_id(x->call)),
                  F_SV("file", sv_of(x->file)), F_ERR(rc));
-        answer_reject(x->call, 480, SV("Announcement Not Available"), SV_NONE);
+        answer_reject(x->call, 480, SV("Announcement Not Available"));
     } else if (answer_accept(x->call, x->text)) {
         answer_end(x->call);
     }
@@ -182,7 +182,7 @@ void announce_call(struct announce *a, struct answer_call *call, const struct se
     struct spoken *x = MEM_TAKE(struct spoken);
     struct arena scratch;
     if (!x) {
-        answer_reject(call, 503, SV_NONE, SV_NONE);
+        answer_reject(call, 503, SV_NONE);
         return;
     }
     x->all = a;

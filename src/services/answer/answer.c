@@ -171,17 +171,26 @@ static enum err say_ok(struct answer_call *c, struct stxn *t, sv description)
     return ERR_OK;
 }
 
-static void say(struct answer_call *c, struct stxn *t, uint16_t status, sv reason, sv headers)
+/* A response that refuses. headers: other lines than the warning; one of both. */
+struct refusal {
+    uint16_t status;
+    sv reason, warning, headers;
+};
+static const struct refusal terminated = {.status = 487};
+
+static void say(struct answer_call *c, struct stxn *t, const struct refusal *no)
 {
-    struct sip_reply r = {
-        .status = status, .reason = reason, .to_tag = c->local_tag, .headers = headers};
+    struct sip_reply r = {.status = no->status,
+                          .reason = no->reason,
+                          .to_tag = c->local_tag,
+                          .headers = no->warning.n ? no->warning : no->headers};
     enum err rc = stxn_reply(t, &r);
     (void)rc; /* his transaction ends by itself */
     if (c->state != ANSWER_ASKED)
         return;
-    c->status = status;
-    c->reason = reason;
-    c->warning = sv_starts(headers, SV("Warning: ")) ? headers : SV_NONE;
+    c->status = no->status;
+    c->reason = no->reason;
+    c->warning = no->warning;
 }
 
 static void leave_invite(struct answer_call *c)
@@ -320,16 +329,21 @@ enum err answer_accept(struct answer_call *c, sv description)
     return ERR_OK;
 }
 
-void answer_reject(struct answer_call *c, uint16_t status, sv reason, sv headers)
+static void reject(struct answer_call *c, const struct refusal *no)
 {
     enter(c);
     if (c->state == ANSWER_ASKED) {
         if (c->invite)
-            say(c, c->invite, status, reason, headers);
+            say(c, c->invite, no);
         leave_invite(c);
         over(c, ANSWER_BY_US);
     }
     leave(c);
+}
+
+void answer_reject(struct answer_call *c, uint16_t status, sv reason)
+{
+    reject(c, &(struct refusal){.status = status, .reason = reason});
 }
 
 void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv text)
@@ -340,7 +354,7 @@ void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv 
     buf_init(&b, mem, sizeof(mem));
     if (rx)
         sip_put_warning(c->answer->sip, &b, &rx->flow, warning, text);
-    answer_reject(c, status, SV_NONE, b.rc ? SV_NONE : buf_sv(&b));
+    reject(c, &(struct refusal){.status = status, .warning = b.rc ? SV_NONE : buf_sv(&b)});
 }
 
 static void hang_up(struct answer_call *c, enum answer_end why)
@@ -349,7 +363,7 @@ static void hang_up(struct answer_call *c, enum answer_end why)
         return;
     answer_dialog_bye(c);
     if (c->invite && !stxn_final(c->invite)) /* within the question about a re-INVITE */
-        say(c, c->invite, 487, SV_NONE, SV_NONE);
+        say(c, c->invite, &terminated);
     leave_invite(c);
     over(c, why);
 }
@@ -357,7 +371,7 @@ static void hang_up(struct answer_call *c, enum answer_end why)
 void answer_end(struct answer_call *c)
 {
     if (c->state == ANSWER_ASKED) {
-        answer_reject(c, 480, SV_NONE, SV_NONE);
+        answer_reject(c, 480, SV_NONE);
         return;
     }
     enter(c);
@@ -385,7 +399,9 @@ static bool leave_each(struct hash_node *n, void *arg)
     l->most--;
     enter(c);
     if (c->state == ANSWER_ASKED)
-        answer_reject(c, 503, SV("Shutting Down"), SV("Retry-After: 30\r\n"));
+        reject(c, &(struct refusal){.status = 503,
+                                    .reason = SV("Shutting Down"),
+                                    .headers = SV("Retry-After: 30\r\n")});
     else
         hang_up(c, ANSWER_STOPPED);
     leave(c);
@@ -418,7 +434,7 @@ static void on_cancel(void *arg, struct rx *cancel)
     if (c->state != ANSWER_ASKED)
         return; /* a re-INVITE is answered at once: nothing is left to cancel */
     enter(c);
-    say(c, c->invite, 487, SV_NONE, SV_NONE);
+    say(c, c->invite, &terminated);
     leave_invite(c);
     over(c, ANSWER_BY_CALLER);
     leave(c);
@@ -462,7 +478,7 @@ static void on_bye(struct answer_call *c, struct rx *rx)
 {
     refuse(c->answer, rx, 200, SV_NONE);
     if (c->invite && !stxn_final(c->invite)) /* §15.1.2 */
-        say(c, c->invite, 487, SV_NONE, SV_NONE);
+        say(c, c->invite, &terminated);
     leave_invite(c);
     over(c, ANSWER_BY_CALLER);
 }
@@ -480,12 +496,12 @@ static bool answer_offer_in(struct answer_call *c, struct rx *rx, struct stxn *t
     }
     if (c->state == ANSWER_OVER) { /* he ended it */
         if (rx->msg.method == SIP_UPDATE)
-            say(c, t, 487, SV_NONE, SV_NONE);
+            say(c, t, &terminated);
         return false;
     }
     if (!r.status && say_ok(c, t, r.description) == ERR_OK)
         return true;
-    say(c, t, r.status ? r.status : 500, SV_NONE, SV_NONE);
+    say(c, t, &(struct refusal){.status = r.status ? r.status : 500});
     return false;
 }
 

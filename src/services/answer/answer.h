@@ -82,8 +82,8 @@ sv answer_caller(const struct answer_call *c);
 void answer_session(struct answer_call *c, struct session_id id);
 /* 200 with this description, repeated until the ACK comes. Errors: ERR_STATE (answered before), as stxn_reply. */
 MUST_USE enum err answer_accept(struct answer_call *c, sv description);
-/* A final response of 300 to 699 instead. headers: whole lines. */
-void answer_reject(struct answer_call *c, uint16_t status, sv reason, sv headers);
+/* A final response of 300 to 699 instead. */
+void answer_reject(struct answer_call *c, uint16_t status, sv reason);
 /* Likewise, with a Warning (RFC 3261 §20.43) of this warn-code. */
 void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv text);
 /* Ends it as its state demands: 480; BYE, as soon as it may be sent (§15: not before the ACK). */

@@ -179,30 +179,26 @@ static void forward_response(struct context *c, struct branch *b, struct rx *rx,
     block_unref(out);
 }
 
-/* A response of our own. headers: whole lines. */
-static void answer(struct context *c, uint16_t status, sv reason, sv headers)
+/* A response of our own. warning: a whole line; SV_NONE: none. */
+static void answer(struct context *c, uint16_t status, sv reason, sv warning)
 {
     char tag[24], mem[256];
     struct buf b;
     if (!c->server)
         return;
+    if (status == 480 && c->sips_refused) {
+        /* RFC 5630 §5.3: the caller may ask again without sips. */
+        buf_init(&b, mem, sizeof(mem));
+        sip_put_warning(c->proxy->sip, &b, &c->rx->flow, 380, SV("SIPS Not Allowed"));
+        warning = b.rc ? SV_NONE : buf_sv(&b);
+    }
     struct sip_reply r = {.status = status,
                           .reason = reason,
                           .to_tag = sip_stateless_tag(c->proxy->sip, c->rx, tag),
-                          .headers = headers};
-    buf_init(&b, mem, sizeof(mem));
-    if (status == 503 && !headers.n)
-        r.headers = SV("Retry-After: 5\r\n");
-    if (status == 480 && c->sips_refused) {
-        /* RFC 5630 §5.3: the caller may ask again without sips. */
-        buf_str(&b, "Warning: 380 ");
-        sip_put_hostport(c->proxy->sip, &b, &c->rx->flow);
-        buf_str(&b, " \"SIPS Not Allowed\"\r\n");
-        r.headers = b.rc ? SV_NONE : buf_sv(&b);
-    }
+                          .headers =
+                              status == 503 && !warning.n ? SV("Retry-After: 5\r\n") : warning};
     if (stxn_reply(c->server, &r) == ERR_OK)
-        tell(c, NULL, status, reason, sv_starts(r.headers, SV("Warning: ")) ? r.headers : SV_NONE,
-             NULL);
+        tell(c, NULL, status, reason, warning, NULL);
 }
 
 /* §16.7 step 7: a 401 or 407 goes up with the challenges of all branches, as far as they fit:
@@ -246,7 +242,7 @@ static void send_best(struct context *c)
     }
     c->step.sent = status;
     if (b->refusal) {
-        answer(c, status, b->refusal->why.reason, b->refusal->headers);
+        answer(c, status, b->refusal->why.reason, b->refusal->warning);
         return;
     }
     if (s->made_up || !b->final) {
@@ -580,7 +576,7 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
     const struct refusal *none_passes = body_begin(c);
     if (none_passes) {
         body_told(c, c->rx, &none_passes->why);
-        answer(c, none_passes->why.status, none_passes->why.reason, none_passes->headers);
+        answer(c, none_passes->why.status, none_passes->why.reason, none_passes->warning);
         context_free(c);
         return;
     }

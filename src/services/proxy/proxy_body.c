@@ -62,7 +62,7 @@ static const struct refusal *refusal_new(struct context *c, const struct proxy_b
         return NULL;
     r->why.status = why->status >= 400 && why->status <= 599 ? why->status : 500;
     r->why.warning = why->warning;
-    r->headers = warning_line(c, why);
+    r->warning = warning_line(c, why);
     if ((why->reason.n && sv_dup(a, why->reason, &r->why.reason)) ||
         (why->warning && sv_dup(a, why->warning_text, &r->why.warning_text)))
         return NULL;

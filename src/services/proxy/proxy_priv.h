@@ -54,7 +54,7 @@ struct judged {
 /* Why a branch's request did not leave, or its 2xx did not go up. In the request's arena. */
 struct refusal {
     struct proxy_body_new why;
-    sv headers;
+    sv warning; /* as a line */
 };
 
 struct branch {

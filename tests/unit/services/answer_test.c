@@ -302,13 +302,18 @@ static void test_rejected(void **state)
     struct rig *r = d->r;
     d->wait = true;
     invite(d, "no", CONTACT);
-    answer_reject(d->call, 488, SV("No Codec"), SV("Warning: 304 h \"none\"\r\n"));
+    answer_refuse(d->call, 488, 304, SV("none"));
     rig_run(r, 20 * USEC_MS);
-    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 488 No Codec\r\n"), "Warning"),
-                        "304 h \"none\"");
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 488 "), "Warning"),
+                        "304 " SERVER_IP ":5060 \"none\"");
     assert_int_equal(d->why, ANSWER_BY_US);
     assert_int_equal(r->dir.last.status, 488);
-    assert_string_equal(r->dir.reason, "No Codec: none");
+    assert_string_equal(r->dir.reason, "Not Acceptable Here: none");
+    invite(d, "reason", CONTACT);
+    answer_reject(d->call, 488, SV("No Codec"));
+    rig_run(r, 20 * USEC_MS);
+    assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 488 No Codec\r\n"), "Warning"), "");
+    assert_string_equal(r->dir.reason, "No Codec");
     invite(d, "later", CONTACT);
     answer_end(d->call);
     rig_run(r, 20 * USEC_MS);
@@ -317,7 +322,7 @@ static void test_rejected(void **state)
     d->wait = false;
     const char *ok = standing(d, "twice", CONTACT);
     assert_int_equal(answer_accept(d->call, SV(OURS)), ERR_STATE);
-    answer_reject(d->call, 486, SV_NONE, SV_NONE);
+    answer_reject(d->call, 486, SV_NONE);
     assert_non_null(d->call);
     assert_null(answer_rx(d->call));
     say(r, ALICE, inside(ok, "BYE", 2, ""));
@@ -611,7 +616,7 @@ static void test_no_memory(void **state)
             answered++;
         } else {
             if (d->call)
-                answer_reject(d->call, 500, SV_NONE, SV_NONE);
+                answer_reject(d->call, 500, SV_NONE);
             refused++;
         }
         quiet(d);

@@ -296,7 +296,7 @@ static void status_text(json_t *a)
 {
     const char *key;
     json_t *v;
-    size_t longest = 0;
+    size_t longest = 14;
     json_object_foreach(a, key, v) longest = strlen(key) > longest ? strlen(key) : longest;
     json_object_foreach(a, key, v)
     {

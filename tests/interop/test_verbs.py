@@ -11,7 +11,7 @@ import pytest
 
 from support import server as servers
 from support.server import DOMAIN, Server, tandem
-from support.sip import Call, Callee, Client
+from support.sip import Call, Callee, Client, place_call
 
 PASSWORD = "a-long-password"
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
@@ -63,6 +63,40 @@ def test_calls_while_one_stands(server):
             assert call.bye().status == 200
         assert server.json("calls") == []
         assert bob.register(expires=0).status == 200
+
+
+def test_calls_that_have_ended():
+    with Server() as server:
+        server.add_users(["alice", "bob"])
+        assert server.json("calls", "--ended") == [] and server.run("calls", "--ended") == "no calls have ended\n"
+        with Client(server.port, user="alice") as alice, Client(server.port, user="bob") as bob:
+            assert bob.register().status == 200
+            with Callee(bob):
+                assert place_call(alice) == (200, 200)
+            with Callee(bob, 486, "Out For Lunch"):
+                assert place_call(alice)[0] == 486
+        until = servers.time.monotonic() + 10
+        while len(rows := server.json("calls", "--ended")) < 2:  # written within a second
+            assert servers.time.monotonic() < until
+            servers.time.sleep(0.1)
+        assert [(row["status"], row["ended_by"], row["reason"]) for row in rows] == [
+            (486, "", "Out For Lunch"), (200, "caller", "")]
+        refused, taken = rows
+        assert taken["state"] == "ended" and taken["legs"] == [] and taken["duration"] == 0
+        assert (taken["from"], taken["to"]) == ("sip:alice@" + DOMAIN, "sip:bob@" + DOMAIN)
+        assert taken["quality"]["media"] and "duration" not in refused and "answered" not in refused
+        assert all(RFC3339.match(taken[name]) for name in ("since", "answered", "ended"))
+        said = server.run("calls", "--ended").splitlines()
+        assert [row["call_id"] in line for row, line in zip(rows, said)] == 2 * [True]
+        assert re.search(r"  486 sip:alice@\S+ -> sip:bob@\S+  not answered: Out For Lunch  ", said[0])
+        assert re.search(r"  200 sip:alice@\S+ -> sip:bob@\S+  0 s, ended by caller  ", said[1])
+        assert server.json("calls", "--ended", "--last", "1") == rows[:1]
+        assert server.json("calls") == []
+        for wrong in (["--last", "1"], ["--ended", "--last", "0"], ["--ended", "--last", "1001"],
+                      ["--ended", "--last", "few"], ["--ended", "--last", ""], ["--ended", "--last", "-1"]):
+            assert server.verb("calls", *wrong).returncode == 2, wrong
+        server.stop()
+        assert server.json("calls", "--ended") == rows, "they are there without a server, too"
 
 
 def test_status(server):

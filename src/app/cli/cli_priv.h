@@ -53,6 +53,12 @@ enum cli_offline {
  * Returns CLI_OK, or CLI_FAILED, said why. */
 int cli_ask(struct cli *c, const char *method, const char *path, const json_t *body,
             enum cli_offline offline, unsigned *ret_status, json_t **ret_answer);
+/* A GET; prints JSON when asked to, else the text by fn.
+ *   key  that its list is sorted by, or NULL */
+int cli_show(struct cli *c, const char *path, const char *key, enum cli_offline offline,
+             void (*fn)(json_t *a));
+/* The text of this name; empty: there is none. */
+const char *cli_member(json_t *o, const char *name);
 /* The "error" of an answer to standard error. Returns CLI_NO, or CLI_FAILED when the server could
  * not. Takes answer. */
 int cli_refused(const struct cli *c, unsigned status, json_t *answer);
@@ -60,6 +66,8 @@ int cli_refused(const struct cli *c, unsigned status, json_t *answer);
 void cli_sort(json_t *list, const char *first, const char *then);
 /* Prints answer as JSON to standard output. */
 void cli_print_json(json_t *answer);
+/* "1 d 2 h 3 min 4 s", from the largest unit that there is. */
+void cli_put_duration(long long s);
 /* Text fit for a terminal. */
 void cli_put(FILE *f, const char *text);
 /* One line of an import: "user[@domain];password" or

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The verbs of the server and its configuration: serve, check, config, reload, status,
- * registrations, calls. */
+ * registrations, cert. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -200,7 +200,7 @@ int cli_config(struct cli *c)
     return code;
 }
 
-static const char *member(json_t *o, const char *name)
+const char *cli_member(json_t *o, const char *name)
 {
     const char *s = json_string_value(json_object_get(o, name));
     return s ? s : "";
@@ -237,16 +237,16 @@ int cli_reload(struct cli *c)
         json_array_foreach(json_object_get(a, "problems"), i, v)
         {
             long long line = (long long)json_integer_value(json_object_get(v, "line"));
-            cli_put(stdout, member(v, "file"));
+            cli_put(stdout, cli_member(v, "file"));
             if (line > 0)
                 printf(":%lld:%lld", line,
                        (long long)json_integer_value(json_object_get(v, "column")));
             printf(": ");
-            cli_put(stdout, member(v, "severity"));
+            cli_put(stdout, cli_member(v, "severity"));
             printf(": ");
-            cli_put(stdout, member(v, "text"));
-            printf("%s", member(v, "hint")[0] ? "; " : "");
-            cli_put(stdout, member(v, "hint"));
+            cli_put(stdout, cli_member(v, "text"));
+            printf("%s", cli_member(v, "hint")[0] ? "; " : "");
+            cli_put(stdout, cli_member(v, "hint"));
             printf("\n");
         }
         print_list("changed: ", json_object_get(a, "changed"));
@@ -258,14 +258,14 @@ int cli_reload(struct cli *c)
     return status == 200 ? CLI_OK : CLI_NO;
 }
 
-/* A GET; prints JSON when asked to, else the text by fn. key: that its list is sorted by, or NULL. */
-static int show(struct cli *c, const char *path, const char *key, void (*fn)(json_t *a))
+int cli_show(struct cli *c, const char *path, const char *key, enum cli_offline offline,
+             void (*fn)(json_t *a))
 {
     unsigned status;
     json_t *a;
     if (c->args_n)
         return cli_usage(c, "no arguments are wanted");
-    int code = cli_ask(c, "GET", path, NULL, CLI_ONLINE, &status, &a);
+    int code = cli_ask(c, "GET", path, NULL, offline, &status, &a);
     if (code)
         return code;
     if (status != 200)
@@ -280,8 +280,7 @@ static int show(struct cli *c, const char *path, const char *key, void (*fn)(jso
     return CLI_OK;
 }
 
-/* "1 d 2 h 3 min 4 s", from the largest unit that there is. */
-static void put_duration(long long s)
+void cli_put_duration(long long s)
 {
     if (s >= 86400)
         printf("%lld d ", s / 86400);
@@ -304,7 +303,7 @@ static void status_text(json_t *a)
             continue;
         printf("%-*s ", (int)longest, key);
         if (strcmp(key, "uptime") == 0 && json_is_integer(v))
-            put_duration((long long)json_integer_value(v));
+            cli_put_duration((long long)json_integer_value(v));
         else if (json_is_string(v))
             cli_put(stdout, json_string_value(v));
         else if (json_is_integer(v))
@@ -324,7 +323,7 @@ static void status_text(json_t *a)
 
 int cli_status(struct cli *c)
 {
-    return show(c, "/api/v1/status", NULL, status_text);
+    return cli_show(c, "/api/v1/status", NULL, CLI_ONLINE, status_text);
 }
 
 static void registrations_text(json_t *a)
@@ -333,20 +332,20 @@ static void registrations_text(json_t *a)
     json_t *r, *x;
     json_array_foreach(a, i, r)
     {
-        cli_put(stdout, member(r, "account"));
+        cli_put(stdout, cli_member(r, "account"));
         printf("\n");
         json_array_foreach(json_object_get(r, "contacts"), k, x)
         {
             printf("    ");
-            cli_put(stdout, member(x, "uri"));
+            cli_put(stdout, cli_member(x, "uri"));
             printf("  ");
-            cli_put(stdout, member(x, "transport"));
+            cli_put(stdout, cli_member(x, "transport"));
             printf(" from ");
-            cli_put(stdout, member(x, "source"));
+            cli_put(stdout, cli_member(x, "source"));
             printf(", %lld s left", (long long)json_integer_value(json_object_get(x, "expires")));
-            if (member(x, "agent")[0]) {
+            if (cli_member(x, "agent")[0]) {
                 printf(", ");
-                cli_put(stdout, member(x, "agent"));
+                cli_put(stdout, cli_member(x, "agent"));
             }
             printf("%s\n", json_is_false(json_object_get(x, "connected"))
                                ? " (its connection is gone)"
@@ -359,13 +358,13 @@ static void registrations_text(json_t *a)
 
 int cli_registrations(struct cli *c)
 {
-    return show(c, "/api/v1/registrations", "account", registrations_text);
+    return cli_show(c, "/api/v1/registrations", "account", CLI_ONLINE, registrations_text);
 }
 
 static void put_member_line(const char *title, json_t *o, const char *name)
 {
     printf("%-14s ", title);
-    cli_put(stdout, member(o, name));
+    cli_put(stdout, cli_member(o, name));
     printf("\n");
 }
 
@@ -422,7 +421,7 @@ int cli_cert(struct cli *c)
         else
             cert_text(a);
     } else if (json_is_object(json_object_get(a, "ca"))) {
-        fputs(member(json_object_get(a, "ca"), "pem"), stdout);
+        fputs(cli_member(json_object_get(a, "ca"), "pem"), stdout);
     } else {
         fprintf(stderr, "tandem cert: the certificate is of the configuration: there is no "
                         "authority of our own\n");
@@ -430,48 +429,4 @@ int cli_cert(struct cli *c)
     }
     json_decref(a);
     return code;
-}
-
-/* Which way it goes, and what each side hears of it: "relay  MOS caller 4.4, callee 4.3". */
-static void media_text(json_t *quality)
-{
-    static const char *const sides[] = {"caller", "callee"};
-    if (!quality)
-        return;
-    const char *before = "  MOS";
-    printf("  ");
-    cli_put(stdout, member(quality, "media"));
-    for (int i = 0; i < 2; i++) {
-        const json_t *mos = json_object_get(json_object_get(quality, sides[i]), "mos");
-        if (mos)
-            printf("%s %s %.1f", before, sides[i], json_number_value(mos));
-        before = mos ? "," : before;
-    }
-}
-
-static void calls_text(json_t *a)
-{
-    size_t i;
-    json_t *x;
-    json_array_foreach(a, i, x)
-    {
-        cli_put(stdout, member(x, "state"));
-        printf(" ");
-        cli_put(stdout, member(x, "from"));
-        printf(" -> ");
-        cli_put(stdout, member(x, "to"));
-        printf("  since ");
-        cli_put(stdout, member(x, "since"));
-        printf("  ");
-        cli_put(stdout, member(x, "call_id"));
-        media_text(json_object_get(x, "quality"));
-        printf("\n");
-    }
-    if (json_array_size(a) == 0)
-        printf("no calls\n");
-}
-
-int cli_calls(struct cli *c)
-{
-    return show(c, "/api/v1/calls", NULL, calls_text);
 }

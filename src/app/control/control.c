@@ -197,7 +197,8 @@ bool control_is_owner(const struct control_request *rq)
 /* Copies what it needs: it may outlive the connection. */
 static bool request_fill(struct control_request *rq, const struct http_request *from)
 {
-    if (sv_dup(&rq->arena, from->path, &rq->path) || sv_dup(&rq->arena, from->method, &rq->method))
+    if (sv_dup(&rq->arena, from->path, &rq->path) || sv_dup(&rq->arena, from->query, &rq->query) ||
+        sv_dup(&rq->arena, from->method, &rq->method))
         return false;
     if (from->body.n == 0)
         return true;

@@ -404,6 +404,7 @@ static const struct {
     {"GET", "/api/v1/registrations", false, false, get_registrations},
     {"GET", "/api/v1/calls", false, false, get_calls},
     {"GET", "/api/v1/calls/", true, false, get_call},
+    {"GET", "/api/v1/records", false, false, control_records},
     {"GET", "/api/v1/accounts", false, false, control_accounts_list},
     {"GET", "/api/v1/accounts/export", false, false, control_accounts_export},
     {"POST", "/api/v1/accounts", false, false, control_account_add},

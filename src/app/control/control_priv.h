@@ -8,7 +8,7 @@ struct control_request {
     struct control *control;
     struct link by_control;
     struct connection *conn; /* NULL: the client has gone */
-    sv method, path;         /* without the query */
+    sv method, path, query;  /* path: without the query */
     sv body;                 /* may hold a password: wiped with the request */
     sv allow;                /* of a 405 */
     void (*on_end)(void *arg);
@@ -30,6 +30,8 @@ void control_account_set(struct control_request *rq);
 void control_account_remove(struct control_request *rq);
 /* control_cert.c */
 void control_certificates(struct control_request *rq);
+/* control_records.c */
+void control_records(struct control_request *rq);
 /* control_turn.c */
 void control_turn(struct control_request *rq);
 /* No login needed for this path from this peer. */

@@ -57,6 +57,7 @@ static const struct store_directory_ops sqlite_ops = {
     .has = has_op,
     .change = sqlite_change,
     .record = sqlite_record,
+    .each_record = sqlite_each_record,
     .each = sqlite_each,
     .count = count_op,
     .fact = fact_op,

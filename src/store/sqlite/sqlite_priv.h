@@ -45,6 +45,9 @@ enum { SQLITE_RECORDS = 16, SQLITE_RECORD_VALUES = 13 };
     X(NUMBERS, "SELECT number FROM number WHERE user = ?1 AND domain = ?2 ORDER BY position")     \
     X(RECORD_ADD, SQLITE_RECORD_ADD SQLITE_RECORD_ROW)                                            \
     X(RECORDS_ADD, SQLITE_RECORD_ADD SQLITE_RECORD_ROWS)                                          \
+    X(RECORDS_LAST, "SELECT call_id, from_uri, to_uri, caller, callee, began, answered, ended, "  \
+                    "status, ended_by, reason, agent, media FROM record "                         \
+                    "ORDER BY ended DESC, id DESC LIMIT ?1")                                      \
     X(RECORDS_PRUNE, "DELETE FROM record WHERE id IN "                                            \
                      "(SELECT id FROM record WHERE ended < ?1 LIMIT ?2)")                         \
     X(FACT, "SELECT value FROM fact WHERE key = ?1")                                              \
@@ -122,6 +125,8 @@ enum err sqlite_each(struct store_directory *dir, store_account_fn *fn, void *ar
 
 /* ---- sqlite_record.c ---- */
 void sqlite_record(struct store_directory *dir, struct loop *l, const struct call_record *r);
+/* fn is called with the lock. */
+enum err sqlite_each_record(struct store_directory *dir, size_t n, store_record_fn *fn, void *arg);
 /* A worker is seen: its timers can be armed. */
 void sqlite_seen(struct sqlite *d, struct loop *l);
 /* Writes what is left; blocks. */

@@ -130,6 +130,37 @@ static void on_due(struct timer *t, void *arg)
         write_start(w);
 }
 
+/* ---- reading ---- */
+
+enum err sqlite_each_record(struct store_directory *dir, size_t n, store_record_fn *fn, void *arg)
+{
+    const enum sqlite_statement s = SQL_RECORDS_LAST;
+    struct sqlite *d = sqlite_of(dir);
+    enum err rc = ERR_OK;
+    bool more = true;
+    pthread_mutex_lock(&d->db_lock);
+    sqlite_bind_int(d, s, 1, (int64_t)n);
+    while (more && (rc = sqlite_row(d, s)) == ERR_OK) {
+        struct call_record r = {.call_id = sqlite_column(d, s, 0),
+                                .from = sqlite_column(d, s, 1),
+                                .to = sqlite_column(d, s, 2),
+                                .caller = sqlite_column(d, s, 3),
+                                .callee = sqlite_column(d, s, 4),
+                                .start = sqlite_column_int(d, s, 5),
+                                .answer = sqlite_column_int(d, s, 6),
+                                .end = sqlite_column_int(d, s, 7),
+                                .status = (uint16_t)sqlite_column_int(d, s, 8),
+                                .ended_by = sqlite_column(d, s, 9),
+                                .reason = sqlite_column(d, s, 10),
+                                .agent = sqlite_column(d, s, 11),
+                                .media = sqlite_column(d, s, 12)};
+        more = fn(&r, arg);
+    }
+    sqlite_reset(d, s);
+    pthread_mutex_unlock(&d->db_lock);
+    return !more || rc == ERR_NOTFOUND ? ERR_OK : rc;
+}
+
 /* ---- old records ---- */
 
 static void prune_work(struct job *j)

@@ -292,6 +292,11 @@ void store_change(struct store *s, struct loop *l, struct store_change *c)
         s->dir->ops->change(s->dir, l, c);
 }
 
+enum err store_each_record(struct store *s, size_t n, store_record_fn *fn, void *arg)
+{
+    return s->dir->ops->each_record(s->dir, n, fn, arg);
+}
+
 enum err store_each_account(struct store *s, store_account_fn *fn, void *arg)
 {
     return s->dir->ops->each(s->dir, fn, arg);

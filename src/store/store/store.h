@@ -158,6 +158,10 @@ void store_unbind(struct store *s, struct loop *l, sv aor);
 /* The same for every address of record without an account, one after the other: a process may have ended
  * between the end of an account and that of its bindings. Once, after a start. */
 void store_unbind_strays(struct store *s, struct loop *l);
+/* The last n call records that are written, the newest first; blocks for the database: on a helper thread. Return false
+ * to stop. Errors: ERR_IO, ERR_CORRUPT. */
+typedef bool store_record_fn(const struct call_record *r, void *arg);
+MUST_USE enum err store_each_record(struct store *s, size_t n, store_record_fn *fn, void *arg);
 /* Walks, at once, on the calling thread, without holding locks across fn. Return false to stop. */
 typedef bool store_account_fn(const struct account *a, void *arg);
 typedef bool store_aor_fn(sv aor, const struct binding *b, size_t n, void *arg);
@@ -203,6 +207,7 @@ struct store_directory_ops {
     bool (*has)(const struct store_directory *d, sv aor);
     void (*change)(struct store_directory *d, struct loop *l, struct store_change *c);
     void (*record)(struct store_directory *d, struct loop *l, const struct call_record *r);
+    enum err (*each_record)(struct store_directory *d, size_t n, store_record_fn *fn, void *arg);
     enum err (*each)(struct store_directory *d, store_account_fn *fn, void *arg);
     size_t (*count)(const struct store_directory *d);
     enum err (*fact)(struct store_directory *d, sv key, struct arena *a, sv *ret_value);

@@ -302,6 +302,26 @@ static void the_answer_decides_the_exit(void **state)
     assert_int_equal(
         answered(200, "{\"uptime\": 59, \"needs_restart\": [\"listen\"]}", "status", NULL), CLI_OK);
     assert_string_equal(out, "uptime         59 s\nneeds_restart  listen\n");
+    assert_int_equal(answered(200, "{\"uptime\": 59, \"media_ports_used\": 4}", "status", NULL),
+                     CLI_OK);
+    assert_string_equal(out, "uptime           59 s\nmedia_ports_used 4\n");
+    assert_int_equal(answered(200,
+                              "[{\"call_id\": \"id\", \"state\": \"up\", \"from\": \"a\", "
+                              "\"to\": \"b\", \"since\": \"then\", \"quality\": {\"media\": "
+                              "\"relay\", \"callee\": {\"mos\": 4.26}}}]",
+                              "calls", NULL),
+                     CLI_OK);
+    assert_string_equal(out, "up a -> b  since then  id  relay  MOS callee 4.3\n");
+    assert_int_equal(answered(200,
+                              "[{\"call_id\": \"id\", \"from\": \"a\", \"to\": \"b\", \"since\": "
+                              "\"then\", \"duration\": 61, \"status\": 200, \"ended_by\": "
+                              "\"stop\", \"reason\": \"r\\u001b\", \"quality\": {\"media\": "
+                              "\"relay\", \"caller\": {\"mos\": 4.0}, \"callee\": {\"mos\": 3}}}]",
+                              "calls", "--ended"),
+                     CLI_OK);
+    assert_non_null(strstr(out, "then  200 a -> b  1 min 1 s, ended by stop: r"));
+    assert_non_null(strstr(out, "  id  relay  MOS caller 4.0, callee 3.0\n"));
+    assert_null(strchr(out, 0x1b));
     assert_int_equal(answered(404, "{\"error\": \"none\"}", "reload", "--rollback"), CLI_NO);
     /* What is no answer at all */
     assert_int_equal(answered(0, "", "calls", NULL), CLI_FAILED);

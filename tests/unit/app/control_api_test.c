@@ -293,6 +293,49 @@ static void registrations_have_their_shape(void **state)
     world_down(&w);
 }
 
+static size_t records_of(struct world *w, const char *query, unsigned status)
+{
+    char request[128];
+    snprintf(request, sizeof(request), "GET /api/v1/records%s HTTP/1.1\r\n\r\n", query);
+    json_t *list = ask_json(w, request, status);
+    size_t n = json_array_size(list);
+    json_decref(list);
+    return n;
+}
+
+static void records_have_their_shape(void **state)
+{
+    static const char *const wrong[] = {"?last=0",  "?last=1001", "?last=",   "?last=-1",
+                                        "?last=1x", "?first=1",   "?last=1&", "?x"};
+    (void)state;
+    struct world w;
+    world_up(&w);
+    assert_int_equal(records_of(&w, "", 200), 0);
+    fake.records = 2000;
+    fake.agent = SV("Busy \"Here\"\xff\x1b");
+    json_t *list = ask_json(&w, "GET /api/v1/records?last=2 HTTP/1.1\r\n\r\n", 200);
+    json_t *taken = json_array_get(list, 0), *refused = json_array_get(list, 1);
+    assert_int_equal(json_array_size(list), 2);
+    assert_string_equal(text_of(taken, "state"), "ended");
+    assert_string_equal(text_of(taken, "since"), "1970-01-01T00:16:40.000Z");
+    assert_string_equal(text_of(taken, "answered"), "1970-01-01T00:16:41.000Z");
+    assert_string_equal(text_of(taken, "ended"), "1970-01-01T00:16:43.999Z");
+    assert_int_equal(json_integer_value(json_object_get(taken, "duration")), 2);
+    assert_string_equal(text_of(json_object_get(taken, "quality"), "media"), "direct");
+    assert_int_equal(json_integer_value(json_object_get(refused, "status")), 486);
+    assert_null(json_object_get(refused, "duration"));
+    assert_null(json_object_get(refused, "answered"));
+    assert_true(json_is_object(json_object_get(refused, "quality")));
+    json_decref(list);
+    assert_int_equal(records_of(&w, "", 200), 20);
+    assert_int_equal(records_of(&w, "?last=1000", 200), 1000);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        records_of(&w, wrong[i], 422);
+    fake.no_records = true;
+    records_of(&w, "", 503);
+    world_down(&w);
+}
+
 /* ---- late answers, and the end ---- */
 
 static const char add_alice[] = "POST /api/v1/accounts HTTP/1.1\r\nContent-Length: 48\r\n\r\n"
@@ -486,6 +529,7 @@ static void out_of_memory_anywhere(void **state)
         "GET /api/v1/status HTTP/1.1\r\n\r\n",
         "GET /api/v1/calls HTTP/1.1\r\n\r\n",
         "GET /api/v1/registrations HTTP/1.1\r\n\r\n",
+        "GET /api/v1/records HTTP/1.1\r\n\r\n",
         "GET /metrics HTTP/1.1\r\n\r\n",
         add_alice,
         "DELETE /api/v1/accounts/alice HTTP/1.1\r\n\r\n",
@@ -526,6 +570,7 @@ int main(void)
         cmocka_unit_test(refuses_what_is_no_account),
         cmocka_unit_test(hostile_names_stay_names),
         cmocka_unit_test(registrations_have_their_shape),
+        cmocka_unit_test(records_have_their_shape),
         cmocka_unit_test(a_client_may_leave_before_its_answer),
         cmocka_unit_test(a_connection_may_break_before_the_answer),
         cmocka_unit_test(an_answer_that_never_comes_is_a_503),

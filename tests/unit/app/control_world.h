@@ -38,6 +38,8 @@ struct fake {
     enum err fail;
     struct store_change *held;
     struct loop *held_at;
+    size_t records;  /* of ended calls */
+    bool no_records; /* they cannot be read */
 };
 static struct fake fake;
 
@@ -89,6 +91,28 @@ static inline enum err fake_each(struct store_directory *d, store_account_fn *fn
     (void)d;
     for (unsigned i = 0; i < fake.n && fn(&fake.kept[i].a, arg); i++)
         continue;
+    return ERR_OK;
+}
+
+static inline enum err fake_records(struct store_directory *d, size_t n, store_record_fn *fn,
+                                    void *arg)
+{
+    (void)d;
+    if (fake.no_records)
+        return ERR_IO;
+    for (size_t i = 0; i < n && i < fake.records; i++) {
+        struct call_record r = {.call_id = SV("call"),
+                                .from = SV("sip:alice@example.test"),
+                                .to = SV("sip:bob@example.test"),
+                                .start = 1000 * USEC_S,
+                                .answer = i % 2 ? 0 : 1001 * USEC_S,
+                                .end = 1003 * USEC_S + 999 * USEC_MS,
+                                .status = i % 2 ? 486 : 200,
+                                .reason = fake.agent,
+                                .media = i % 2 ? SV("") : SV("{\"media\": \"direct\"}")};
+        if (!fn(&r, arg))
+            break;
+    }
     return ERR_OK;
 }
 
@@ -164,8 +188,11 @@ static const struct store_location_ops loc_ops = {.bindings = fake_bindings,
                                                   .count = fake_count,
                                                   .epoch = fake_epoch,
                                                   .close = loc_close};
-static const struct store_directory_ops dir_ops = {
-    .change = fake_change, .each = fake_each, .count = fake_accounts, .close = dir_close};
+static const struct store_directory_ops dir_ops = {.change = fake_change,
+                                                   .each = fake_each,
+                                                   .each_record = fake_records,
+                                                   .count = fake_accounts,
+                                                   .close = dir_close};
 
 /* ---- a server and its clients ---- */
 

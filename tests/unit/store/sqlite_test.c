@@ -497,6 +497,65 @@ static void records_are_written_within_a_second_or_at_close(void **state)
     world_end(&w);
 }
 
+struct last {
+    usec began[8];
+    size_t n, most;
+};
+
+static bool see_record(const struct call_record *r, void *arg)
+{
+    struct last *s = arg;
+    assert_true(s->n < 8);
+    s->began[s->n++] = r->start;
+    if (r->start == 3000) {
+        assert_true(sv_starts(r->call_id, SV("call-")));
+        assert_true(sv_eq(r->from, SV("sip:alice@example.com")));
+        assert_true(sv_eq(r->to, SV("sip:bob@example.com")));
+        assert_true(sv_eq(r->caller, SV("alice@example.com")));
+        assert_true(sv_eq(r->callee, SV("bob@example.com")));
+        assert_int_equal(r->answer, 3000 + USEC_S);
+        assert_int_equal(r->end, 3000 + 2 * USEC_S);
+        assert_int_equal(r->status, 200);
+        assert_true(sv_eq(r->ended_by, SV("caller")));
+        assert_true(sv_eq(r->reason, SV("Busy Here: out")));
+        assert_true(sv_eq(r->agent, SV("a phone")));
+        assert_int_equal(r->media.n, 0);
+    } else if (r->start == 1000) {
+        assert_true(sv_eq(r->media, SV("{\"media\": \"direct\"}")));
+    }
+    return s->n < s->most;
+}
+
+static size_t last_records(struct world *w, size_t n, size_t most, struct last *s)
+{
+    *s = (struct last){.most = most};
+    assert_int_equal(w->dir->ops->each_record(w->dir, n, see_record, s), ERR_OK);
+    return s->n;
+}
+
+static void the_last_records_are_read_the_newest_first(void **state)
+{
+    struct world w;
+    struct last s;
+    (void)state;
+    world_start(&w, true);
+    assert_int_equal(last_records(&w, 8, 8, &s), 0);
+    record(&w, 0, 3000, "a phone"); /* of two workers, in any order */
+    record(&w, 1, 4000, "a phone");
+    record(&w, 0, 1000, "a phone");
+    record(&w, 1, 2000, "a phone");
+    sim_run_until(w.s, sim_now(w.s) + 2 * USEC_S);
+    assert_int_equal(last_records(&w, 8, 8, &s), 4);
+    for (usec i = 0; i < 4; i++)
+        assert_int_equal(s.began[i], (4 - i) * 1000);
+    assert_int_equal(last_records(&w, 2, 8, &s), 2);
+    assert_int_equal(s.began[1], 3000);
+    assert_int_equal(last_records(&w, 8, 1, &s), 1); /* it may stop */
+    world_reopen(&w);
+    assert_int_equal(last_records(&w, 8, 8, &s), 4);
+    world_end(&w);
+}
+
 static void too_many_records_push_out_the_oldest(void **state)
 {
     struct world w;
@@ -791,6 +850,7 @@ int main(void)
         cmocka_unit_test(a_walk_meets_each_and_may_stop),
         cmocka_unit_test(facts_are_remembered),
         cmocka_unit_test(records_are_written_within_a_second_or_at_close),
+        cmocka_unit_test(the_last_records_are_read_the_newest_first),
         cmocka_unit_test(too_many_records_push_out_the_oldest),
         cmocka_unit_test(a_locked_file_delays_records_and_loses_none),
         cmocka_unit_test(old_records_are_removed),

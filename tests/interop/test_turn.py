@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from support import nat
 from support import server as servers
 from support import turn
 from support.dns import Dns
@@ -95,6 +96,20 @@ def test_the_control_api_hands_out_credentials_that_end(server):
     for ttl in (0, -1, 3601, "60", 1.5, None):
         status, answer = turn.ask(server, {"account": "alice", "ttl": ttl})
         assert status == 422 and "1 to 3600 seconds" in answer["error"], ttl
+
+
+def test_who_is_elsewhere_is_not_sent_to_himself():
+    """A machine without IPv6 has ::1 all the same: nobody else reaches that."""
+    def uris(lab, place):
+        with lab.inside(place), servers.Server("turn: {}\n") as running:
+            running.add_user("alice")
+            return turn.credentials(running, "alice")["uris"]
+
+    ways = ["turn:%s:3478?transport=udp", "turn:%s:3478?transport=tcp", "turns:%s:5349?transport=tcp"]
+    with nat.lab() as lab:
+        assert uris(lab, "srv") == [way % nat.SERVER for way in ways]
+        lab.add("alone")
+        assert sorted(uris(lab, "alone")) == sorted(way % a for way in ways for a in (OPEN, "[::1]"))
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])

@@ -86,42 +86,42 @@ static void put_address(struct buf *b, const struct turnserver_listen *l, const 
     put_line(b, l, buf_sv(&host));
 }
 
-/* Every address of ours that others may know; on a machine that has none, its own to itself. */
-static void put_all(struct buf *b, const struct turnserver_listen *l)
+/* Every address of ours that others may know; or the machine's own to itself. */
+static void put_own(struct buf *b, const struct turnserver_listen *l, bool loopback)
 {
     struct addr own[ADDRESSES_MAX];
     size_t n = worker_addresses(own, ADDRESSES_MAX);
-    bool any = false;
-    for (int loopback = 0; loopback < 2 && !any; loopback++) {
-        for (size_t i = 0; i < n; i++) {
-            enum addr_class is = addr_class(&own[i]);
-            bool fits =
-                loopback ? is == ADDR_LOOPBACK : is != ADDR_LOOPBACK && is != ADDR_LINK_LOCAL;
-            if (own[i].family != l->bind.family || !fits)
-                continue;
+    for (size_t i = 0; i < n; i++) {
+        enum addr_class is = addr_class(&own[i]);
+        bool fits = loopback ? is == ADDR_LOOPBACK : is != ADDR_LOOPBACK && is != ADDR_LINK_LOCAL;
+        if (own[i].family == l->bind.family && fits)
             put_address(b, l, &own[i]);
-            any = true;
-        }
     }
+}
+
+static void put_listener(struct daemon *d, const struct turnserver_listen *l, bool loopback)
+{
+    const struct settings *set = d->config->settings;
+    const struct addr *public = &set->turn.advertise[l->bind.family == 6];
+    /* Somebody's certificate is for a name; our own has our addresses, too. */
+    if (l->transport == TURNSERVER_TLS && d->certs && !d->certs->own)
+        put_line(&d->turn_uris, l, set->domains[0].name);
+    else if (public->family)
+        put_address(&d->turn_uris, l, public);
+    else if (!addr_is_any(&l->bind))
+        put_address(&d->turn_uris, l, &l->bind);
+    else
+        put_own(&d->turn_uris, l, loopback);
 }
 
 static void put_uris(struct daemon *d)
 {
-    const struct settings *set = d->config->settings;
+    const struct settings_turn *t = &d->config->settings->turn;
     buf_init_heap(&d->turn_uris, URIS_MAX);
-    for (unsigned i = 0; i < set->turn.listeners; i++) {
-        const struct turnserver_listen *l = &set->turn.listen[i];
-        const struct addr *public = &set->turn.advertise[l->bind.family == 6];
-        /* Somebody's certificate is for a name; our own has our addresses, too. */
-        if (l->transport == TURNSERVER_TLS && d->certs && !d->certs->own)
-            put_line(&d->turn_uris, l, set->domains[0].name);
-        else if (public->family)
-            put_address(&d->turn_uris, l, public);
-        else if (!addr_is_any(&l->bind))
-            put_address(&d->turn_uris, l, &l->bind);
-        else
-            put_all(&d->turn_uris, l);
-    }
+    /* A machine that has no address for others may still be tried out. */
+    for (int loopback = 0; loopback < 2 && d->turn_uris.n == 0; loopback++)
+        for (unsigned i = 0; i < t->listeners; i++)
+            put_listener(d, &t->listen[i], loopback);
 }
 
 /* ---- life ---- */

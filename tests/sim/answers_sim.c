@@ -99,8 +99,10 @@ static void on_end(void *arg, struct answer_call *c, enum answer_end why)
 
 static const struct answer_handler desk_handler = {.on_ack = on_ack, .on_end = on_end};
 
-static void on_call(void *arg, struct answer_call *call, const struct settings_target *what)
+static void on_call(void *arg, struct answer_call *call, sv payer,
+                    const struct settings_target *what)
 {
+    (void)payer;
     struct scenario *sc = arg;
     struct world *w = &sc->w;
     struct desk *d = calloc(1, sizeof(*d));

@@ -535,11 +535,6 @@ void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv
     }
 }
 
-sv accounting_caller(const struct call *c)
-{
-    return text_of(c, CALLER);
-}
-
 struct call_leg accounting_leg(const struct call *c, unsigned leg)
 {
     return (struct call_leg){

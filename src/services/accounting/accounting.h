@@ -66,7 +66,6 @@ void accounting_setup_gone(struct accounting *a, struct call *c);
 /* The call that an in-dialog request belongs to. *ret_leg: the leg it goes TO: 0 or 1. NULL: none.
  */
 struct call *accounting_find(struct accounting *a, struct rx *req, unsigned *ret_leg);
-sv accounting_caller(const struct call *c); /* account or empty; a view as those of legs */
 struct call_leg accounting_leg(const struct call *c, unsigned leg);
 bool accounting_stands(const struct call *c); /* it was answered */
 /* An in-dialog request passed: refreshes the sender's flow and contact. */

@@ -176,7 +176,7 @@ static void passage_free(struct anchor_passage *p)
 }
 
 struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
-                                      sv caller)
+                                      sv payer)
 {
     const struct sip_addr *to;
     const struct sip_cseq *cseq;
@@ -205,7 +205,7 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
         return p;
     }
     party_of_sender(a, rx, &p->caller);
-    p->payer = session_payer(a->sessions, caller);
+    p->payer = session_payer(a->sessions, payer);
     p->call = ++a->calls;
     return p;
 }

@@ -54,9 +54,9 @@ size_t anchor_count(const struct anchor *a);
 /* A request goes to the proxy: what to give as proxy_request.bodies_arg, with anchor_bodies; NULL: nothing of it is ours
  * to look at. It ends with anchor_bodies' on_gone.
  *   set     the snapshot that the request goes by
- *   caller  the account that a new call's ports count for (media.quota); empty: none */
+ *   payer   the account that a new call's ports count for (media.quota); empty: none */
 struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
-                                      sv caller);
+                                      sv payer);
 extern const struct proxy_bodies anchor_bodies;
 /* A request within a dialog, any but ACK and CANCEL, before it goes on; txn: its transaction. True: it was for us (keys by
  * INFO), and txn is answered and let go of. */

@@ -150,16 +150,15 @@ static enum err load(struct spoken *x, sv file)
     return file_load_start(x->all->loop, file, hz, on_loaded, x, &x->loading);
 }
 
-static enum err begin(struct spoken *x, const struct settings_target *what, struct arena *a,
-                      struct offer_reasons *why)
+static enum err begin(struct spoken *x, sv payer, const struct settings_target *what,
+                      struct arena *a, struct offer_reasons *why)
 {
     struct session_party party[SESSION_SIDES] = {{.trusted = false}};
     sv text;
     anchor_sender(x->all->anchor, answer_rx(x->call), &party[SESSION_OFFERER]);
     struct sessions *m = anchor_sessions(x->all->anchor);
     TRY(session_new(m, party, 0, &media_handler, x, &x->session));
-    TRY(session_pay(m, x->session, session_payer(m, answer_caller(x->call)),
-                    (struct session_id){0, 0}));
+    TRY(session_pay(m, x->session, session_payer(m, payer), (struct session_id){0, 0}));
     answer_session(x->call, x->session);
     if (!sv_present(answer_offer(x->call)))
         return ERR_UNSUPPORTED; /* DEVIATES: RFC 3261 §13.2.1 lets us make the offer */
@@ -176,7 +175,8 @@ static enum err begin(struct spoken *x, const struct settings_target *what, stru
     return load(x, what->file);
 }
 
-void announce_call(struct announce *a, struct answer_call *call, const struct settings_target *what)
+void announce_call(struct announce *a, struct answer_call *call, sv payer,
+                   const struct settings_target *what)
 {
     struct offer_reasons why = {.n = 0};
     struct spoken *x = MEM_TAKE(struct spoken);
@@ -192,7 +192,7 @@ void announce_call(struct announce *a, struct answer_call *call, const struct se
     a->count++;
     answer_handle(call, &call_handler, x);
     arena_init(&scratch, NULL, 0, SCRATCH_MAX);
-    enum err rc = begin(x, what, &scratch, &why);
+    enum err rc = begin(x, payer, what, &scratch, &why);
     if (rc)
         refuse(x, rc, &why);
     arena_done(&scratch);

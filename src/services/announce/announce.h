@@ -19,7 +19,7 @@ MUST_USE enum err announce_new(struct loop *l, struct anchor *anchor, struct set
 void announce_free(struct announce *a);
 void announce_settings(struct announce *a, struct settings *set);
 /* As routing_media.on_call. */
-void announce_call(struct announce *a, struct answer_call *call,
+void announce_call(struct announce *a, struct answer_call *call, sv payer,
                    const struct settings_target *what);
 size_t announce_count(const struct announce *a);
 

@@ -305,11 +305,6 @@ sv answer_call_id(const struct answer_call *c)
     return c->call_id;
 }
 
-sv answer_caller(const struct answer_call *c)
-{
-    return c->call ? accounting_caller(c->call) : SV_NONE;
-}
-
 void answer_session(struct answer_call *c, struct session_id id)
 {
     if (c->call)

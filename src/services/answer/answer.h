@@ -76,8 +76,6 @@ void answer_handle(struct answer_call *c, const struct answer_handler *h, void *
 struct rx *answer_rx(const struct answer_call *c);
 sv answer_offer(const struct answer_call *c);
 sv answer_call_id(const struct answer_call *c); /* as long as the call */
-/* Its account; empty: none, or it is not in the books. Until the next message of the call. */
-sv answer_caller(const struct answer_call *c);
 /* Its media, for the books. */
 void answer_session(struct answer_call *c, struct session_id id);
 /* 200 with this description, repeated until the ACK comes. Errors: ERR_STATE (answered before), as stxn_reply. */

@@ -220,9 +220,10 @@ static void on_http(void *arg, struct http *h, const struct http_request *rq, co
 static const struct sip_user user = {
     .on_request = on_request, .on_flow_gone = on_flow_gone, .on_http = on_http};
 
-static void on_announce(void *arg, struct answer_call *call, const struct settings_target *what)
+static void on_announce(void *arg, struct answer_call *call, sv payer,
+                        const struct settings_target *what)
 {
-    announce_call(arg, call, what);
+    announce_call(arg, call, payer, what);
 }
 static const struct routing_media announcing = {.on_call = on_announce};
 

@@ -53,8 +53,10 @@ void routing_settings(struct routing *r, struct settings *set);
  * Before it is set they are refused: 501. */
 struct routing_media {
     /* call is his from here on: he sets a handler (answer_handle), and answers or rejects it, now or later.
-     * file, and what else of the settings he wants, is copied. On the worker. */
-    void (*on_call)(void *arg, struct answer_call *call, const struct settings_target *what);
+     * payer (the account that its media counts for; empty: none), file, and what else of the settings he wants, is copied.
+     * On the worker. */
+    void (*on_call)(void *arg, struct answer_call *call, sv payer,
+                    const struct settings_target *what);
 };
 void routing_media(struct routing *r, const struct routing_media *m, void *arg);
 struct answer *routing_answer(struct routing *r);

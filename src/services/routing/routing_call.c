@@ -105,12 +105,12 @@ static struct watched *watched_new(struct pending *p)
 }
 
 /* Media that may pass through us: the request's descriptions are exchanged on their way. */
-static void watch_bodies(struct routing *r, struct rx *rx, struct settings *set, sv caller,
+static void watch_bodies(struct routing *r, struct rx *rx, struct settings *set, sv payer,
                          struct proxy_request *q)
 {
     if (!r->anchor)
         return;
-    q->bodies_arg = anchor_passage(r->anchor, rx, set, caller);
+    q->bodies_arg = anchor_passage(r->anchor, rx, set, payer);
     q->bodies = q->bodies_arg ? &anchor_bodies : NULL;
 }
 
@@ -147,7 +147,7 @@ void routing_forward(struct pending *p)
         .watch = w ? &watch : NULL,
         .watch_arg = w,
     };
-    watch_bodies(r, p->rx, p->set, p->caller, &q);
+    watch_bodies(r, p->rx, p->set, p->payer, &q);
     proxy_forward(r->proxy, &q);
     pending_free(p);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is shown as the caller, and who a request claims to be from: RFC 3323, RFC 3325.
+/* Who is shown as the caller, who a request claims to be from, and who pays: RFC 3323, RFC 3325.
  *
  * The edge of the trust domain runs between us and every phone: what a phone asserts of itself is a
  * preference (P-Preferred-Identity) or nothing; what we assert is the account that was proved. */
@@ -70,6 +70,50 @@ bool routing_owns(struct pending *p)
     if (!destination_read(p->r, p->set, rx, &addr->uri, p->domain, &d) || d.ours != p->domain)
         return false;
     return is_of(&p->find.account, d.user);
+}
+
+/* ---- who pays ---- */
+
+static void on_bindings(struct store_op *op, enum err rc)
+{
+    struct pending *p = op->arg;
+    const struct store_bindings *b = &p->lookup.bindings;
+    for (size_t i = 0; !rc && i < b->n; i++) {
+        if (addr_equal_ip(&b->bindings[i].remote, &p->rx->flow.remote))
+            p->payer = b->aor;
+    }
+    p->next(p);
+}
+
+/* The address that an unproved sender claims, in the request's arena. */
+static bool claimed_aor(struct pending *p, sv *ret_aor)
+{
+    const struct sip_addr *addr;
+    sv user;
+    if (sipmsg_from(&p->rx->msg, &addr))
+        return false;
+    if (anonymous(&addr->uri))
+        addr = preferred(p->rx);
+    return addr && routing_canonical(p->rx, addr->uri.user, &user) && user.n &&
+           routing_aor(&p->rx->arena, user, p->domain->name, ret_aor);
+}
+
+/* Where nobody need prove who he is, he is known by his phone: what says an account's name, and comes from where one is
+ * registered for it, is that account's. */
+void routing_payer(struct pending *p, void (*next)(struct pending *p))
+{
+    struct store_bindings *b = &p->lookup.bindings;
+    p->payer = p->caller;
+    p->next = next;
+    if (!p->anybody || !p->r->anchor || p->rx->msg.method != SIP_INVITE ||
+        !claimed_aor(p, &b->aor)) {
+        next(p);
+        return;
+    }
+    b->arena = &p->rx->arena;
+    b->wall = loop_wall(p->r->loop);
+    store_op_init(&b->op, on_bindings, p);
+    store_bindings(p->r->shared.store, p->r->loop, b);
 }
 
 /* A display name as a quoted-string; none when it has octets that have no place in one. */

@@ -121,9 +121,11 @@ struct pending {
     struct auth_claim claim;
     bool by_certificate; /* the account is named by a verified certificate: no digest */
     struct lookup lookup;
-    sv caller;                       /* user@domain once proved; else SV_NONE */
-    void (*next)(struct pending *p); /* after the caller is known */
-    struct store_find find;          /* the caller's account, once proved; last, for pending_new */
+    sv caller;                          /* user@domain once proved; else SV_NONE */
+    sv payer;                           /* for whom media of ours counts; SV_NONE: nobody */
+    void (*next)(struct pending *p);    /* after the caller, or the payer, is known */
+    const struct settings_target *what; /* the call ends here */
+    struct store_find find; /* the caller's account, once proved; last, for pending_new */
 };
 
 /* Why a request was answered here: at debug, for who asks why a phone gets what it gets. */
@@ -197,6 +199,8 @@ void routing_forward(struct pending *p);
 const struct settings_domain *routing_claimed(struct routing *r, struct rx *rx);
 /* The address that the sender claims is the account that was proved, or one of its numbers. */
 bool routing_owns(struct pending *p);
+/* Finds out whom the media of an INVITE that goes on counts for, then calls next, perhaps at once. p has its transaction. */
+void routing_payer(struct pending *p, void (*next)(struct pending *p));
 /* "P-Asserted-Identity: …" lines for the proved caller, in the request's arena; SV_NONE: a stranger. */
 sv routing_identity(struct pending *p);
 /* Follows a route set of ours. */

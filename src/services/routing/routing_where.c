@@ -251,15 +251,9 @@ static void on_looked_up(struct lookup *k)
         routing_forward(p);
 }
 
-/* RFC 3261 §8.2.7: what a stranger, or who needs no proof, is answered here has no state: a repetition is
- * answered again, and alike. DEVIATES from §8.3, where a redirect server keeps its transaction. What is
- * proved has one already, as its credentials are taken once. */
-static void go(struct pending *p)
+static void look_up(struct pending *p)
 {
     struct lookup *k = &p->lookup;
-    bool forwards = !p->rule || p->rule->action == ACTION_TO;
-    if (forwards && !p->txn && !pending_transaction(p))
-        return;
     k->r = p->r;
     k->set = p->set;
     k->arena = &p->rx->arena;
@@ -273,7 +267,29 @@ static void go(struct pending *p)
     lookup_start(k);
 }
 
+/* RFC 3261 §8.2.7: what a stranger, or who needs no proof, is answered here has no state: a repetition is
+ * answered again, and alike. DEVIATES from §8.3, where a redirect server keeps its transaction. What is
+ * proved has one already, as its credentials are taken once. */
+static void go(struct pending *p)
+{
+    bool forwards = !p->rule || p->rule->action == ACTION_TO;
+    if (!forwards)
+        look_up(p);
+    else if (p->txn || pending_transaction(p))
+        routing_payer(p, look_up);
+}
+
 /* ---- outside a dialog ---- */
+
+static void take_call(struct pending *p)
+{
+    struct routing *r = p->r;
+    struct answer_call *call = answer_take(r->answer, p->txn, p->caller, NULL, NULL);
+    p->txn = NULL;
+    if (call)
+        r->media->on_call(r->media_arg, call, p->payer, p->what);
+    pending_free(p);
+}
 
 void routing_local(struct pending *p, const struct settings_target *what)
 {
@@ -288,11 +304,8 @@ void routing_local(struct pending *p, const struct settings_target *what)
     }
     if (!p->txn && !pending_transaction(p))
         return;
-    struct answer_call *call = answer_take(r->answer, p->txn, p->caller, NULL, NULL);
-    p->txn = NULL;
-    if (call)
-        r->media->on_call(r->media_arg, call, what);
-    pending_free(p);
+    p->what = what;
+    routing_payer(p, take_call);
 }
 
 /* What is dialled on any phone. */

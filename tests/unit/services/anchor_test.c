@@ -690,6 +690,48 @@ static void who_needs_no_media_of_ours_rings_all_the_same(void **state)
     hang_up(m, "q7", first);
 }
 
+/* Where nobody need prove who he is, an account is who calls in its name from where it has registered. */
+static void who_is_known_by_his_phone_pays(void **state)
+{
+    struct media_rig *m = *state;
+    struct binding hers = binding_of(m->r, ALICE_AT, ALICE);
+    char first[MESSAGE];
+    rig_bind(m->r, "alice@example.com", &hers, 1);
+    m->r->set->media.quota = 1;
+    anchor_settings(m->anchor, m->r->set);
+    invite(m, "k1", sdp("192.0.2.11", "0", ""));
+    snprintf(first, sizeof(first), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    invite(m, "k2", sdp("192.0.2.11", "0", ""));
+    assert_non_null(
+        strstr(find_raw(m->r, ALICE, "SIP/2.0 403 "), "as many relayed calls as it may"));
+    /* another phone that says her name, and another name: nobody pays, and hers is as it was */
+    rig_clear(m->r);
+    say(m->r, STRANGER,
+        with(request(m->r, STRANGER, "INVITE", "sip:bob@example.com", TO_BOB, "k3", CONTACT),
+             sdp("192.0.2.11", "0", "")));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    assert_int_equal(heard(m->r, STRANGER, "SIP/2.0 486 "), 1);
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(request(m->r, ALICE, "INVITE", "sip:bob@example.com",
+                     "From: <sip:eve@example.com>;tag=a1\r\nTo: <sip:bob@example.com>\r\n", "k4",
+                     CONTACT),
+             sdp("192.0.2.11", "0", "")));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 486 "), 1);
+    rig_clear(m->r);
+    hang_up(m, "k1", first);
+    /* given up before it goes anywhere */
+    rig_clear(m->r);
+    invite(m, "k5", sdp("192.0.2.11", "0", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 180, "b", ""));
+    say(m->r, ALICE, request(m->r, ALICE, "CANCEL", "sip:bob@example.com", TO_BOB, "k5", ""));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 487, "b", ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 487 "), 1);
+    rig_quiet(m->r);
+    assert_int_equal(ports_taken(m->r->ports), 0);
+}
+
 static void without_ports_nobody_is_asked(void **state)
 {
     struct media_rig *m = *state;
@@ -728,6 +770,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(who_needs_no_media_of_ours_rings_all_the_same, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(who_is_known_by_his_phone_pays, setup, teardown),
         cmocka_unit_test_setup_teardown(without_ports_nobody_is_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_every_description_is_read, setup,
                                         teardown),

@@ -221,6 +221,25 @@ static void an_echo_too_many_is_refused_like_a_call(void **state)
     assert_int_equal(ports_taken(r->ports), 4);
 }
 
+/* Nobody proves anything here: hers is what comes from where she has registered. */
+static void an_echo_counts_for_who_is_known_by_his_phone(void **state)
+{
+    struct rig *r = *state;
+    struct binding hers = binding_of(r, "sip:alice@192.0.2.11:5060", ALICE);
+    rig_bind(r, "alice@example.com", &hers, 1);
+    r->set->media.quota = 1;
+    anchor_settings(routing_anchor(r->routing), r->set);
+    static const char *const id[] = {"k1", "k2", "k3"};
+    for (unsigned i = 0; i < 3; i++) {
+        rig_clear(r);
+        say(r, ALICE,
+            with(request(r, ALICE, "INVITE", "sip:*43@example.com", TO_ECHO, id[i], CONTACT),
+                 sdp("0")));
+    }
+    assert_non_null(strstr(find_raw(r, ALICE, "SIP/2.0 403 "), "as many relayed calls as it may"));
+    assert_int_equal(ports_taken(r->ports), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +249,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_echo_takes_its_part, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_counts_for_its_account, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_too_many_is_refused_like_a_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_echo_counts_for_who_is_known_by_his_phone, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,8 +62,10 @@ static void on_end(void *arg, struct answer_call *c, enum answer_end why)
 static const struct answer_handler handler = {
     .on_ack = on_ack, .on_offer = on_offer, .on_info = on_info, .on_end = on_end};
 
-static void on_call(void *arg, struct answer_call *call, const struct settings_target *what)
+static void on_call(void *arg, struct answer_call *call, sv payer,
+                    const struct settings_target *what)
 {
+    (void)payer;
     struct desk *d = arg;
     d->calls++;
     d->call = call;

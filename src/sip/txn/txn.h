@@ -60,6 +60,8 @@ void stxn_drop(struct stxn *t);
  * request by another way (same From tag,
  * Call-ID and CSeq, another branch), about which this was asked too: answer 482. */
 bool stxn_merged(struct sip *s, struct rx *rx);
+/* Refusals of INVITEs that wait for their ACK, as far as the caller can be reached. Walks all of them. */
+size_t stxn_awaited(struct sip *s);
 /* UAS core: retransmit the 2xx until ACK (§13.3.1.4). For user agents; proxies do not. */
 void stxn_repeat_2xx(struct stxn *t, bool on);
 
@@ -93,8 +95,8 @@ void ctxn_cancel(struct ctxn *t, sv reason);
 void ctxn_give_up(struct ctxn *t);
 /* NULL is fine. An INVITE without a final response is cancelled: nobody would take its 2xx. */
 void ctxn_drop(struct ctxn *t);
-/* A request of ours of this method waits for its final response. Walks all of them. */
-bool ctxn_awaited(struct sip *s, enum sip_method m);
+/* Requests of ours of this method that wait for their final response. Walks all of them. */
+size_t ctxn_awaited(struct sip *s, enum sip_method m);
 /* Another handler takes over from here on. */
 void ctxn_handle(struct ctxn *t, const struct ctxn_handler *h, void *arg);
 

@@ -327,21 +327,21 @@ void ctxn_handle(struct ctxn *t, const struct ctxn_handler *h, void *arg)
 
 struct awaited {
     uint32_t method;
-    bool found;
+    size_t n;
 };
 
 static bool is_awaited(struct hash_node *n, void *arg)
 {
     const struct txn *t = CONTAINER(n, struct txn, by_key);
     struct awaited *a = arg;
-    a->found = t->method == a->method && t->work && t->state != TXN_COMPLETED;
-    return !a->found;
+    a->n += t->method == a->method && t->work && t->state != TXN_COMPLETED;
+    return true;
 }
 
-bool ctxn_awaited(struct sip *s, enum sip_method m)
+size_t ctxn_awaited(struct sip *s, enum sip_method m)
 {
     struct txn_table *tt = sip_txns(s);
     struct awaited a = {.method = m};
     hash_walk(&tt->by_client_key, is_awaited, &a);
-    return a.found;
+    return a.n;
 }

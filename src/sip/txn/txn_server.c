@@ -465,6 +465,21 @@ bool stxn_merged(struct sip *s, struct rx *rx)
     return false;
 }
 
+static bool is_awaited(struct hash_node *n, void *arg)
+{
+    const struct txn *t = CONTAINER(n, struct txn, by_key);
+    *(size_t *)arg += t->kind == TXN_IST && t->state == TXN_COMPLETED && t->work && !t->work->fault;
+    return true;
+}
+
+size_t stxn_awaited(struct sip *s)
+{
+    struct txn_table *tt = sip_txns(s);
+    size_t n = 0;
+    hash_walk(&tt->by_server_key, is_awaited, &n);
+    return n;
+}
+
 void stxn_repeat_2xx(struct stxn *t, bool on)
 {
     struct server_work *w = work_of(t);

@@ -237,7 +237,7 @@ static void send_best(struct context *c)
         body_told(c, c->rx, &b->refusal->why);
     if (c->plan->otherwise && !c->step.cancelled && !c->step.declined) {
         c->step.sent = c->plan->otherwise;
-        answer(c, c->plan->otherwise, c->plan->otherwise_reason, SV_NONE);
+        answer(c, c->plan->otherwise, c->plan->otherwise_reason, c->plan->otherwise_headers);
         return;
     }
     c->step.sent = status;
@@ -450,6 +450,10 @@ static void on_rank_time(struct timer *t, void *arg)
 {
     (void)t;
     struct context *c = arg;
+    if (c->ending) {
+        context_cut(c);
+        return;
+    }
     context_enter(c);
     context_event(c, NULL, STEP_EV_RANK_TIME, NULL, 0);
     context_leave(c);

@@ -28,6 +28,7 @@
 
 enum { PROXY_TARGETS_MAX = 32, PROXY_REDIRECTS = 5 };
 #define PROXY_RINGING_MAX (30 * USEC_MIN)
+#define PROXY_END_WAIT    (2 * USEC_S) /* a CANCEL that was lost has been sent three times */
 
 struct proxy;
 struct proxy_route;
@@ -174,6 +175,13 @@ struct proxy_bodies {
 MUST_USE enum err proxy_new(struct sip *s, struct proxy **ret_proxy);
 void proxy_free(struct proxy *p); /* contexts still there end without answers */
 size_t proxy_contexts(const struct proxy *p);
+/* The server ends: an INVITE without a final response is cancelled as if its caller had (§16.10), but he hears `said` once
+ * the phones have confirmed it, or PROXY_END_WAIT is over; a 2xx that was on its way before still goes up, one that comes
+ * behind that is acknowledged and its dialog ended by BYE. *most of them, which is less by those that are new to it; NULL:
+ * all, and none is waited for. How many had no final response until now. said: its texts are static. */
+size_t proxy_end(struct proxy *p, const struct sip_reply *said, size_t *most);
+/* INVITEs without a final response. */
+size_t proxy_unanswered(const struct proxy *p);
 void proxy_settings(struct proxy *p,
                     struct settings *set); /* borrowed; the caller keeps the reference */
 /* What finds servers by name; borrowed. Before it, only numeric targets can be reached. */

@@ -8,6 +8,7 @@
  *   proxy_redirect.c  3xx that are followed
  *   proxy_body.c      session descriptions that are exchanged
  *   proxy_unfit.c     2xx that cannot go up: acknowledged, and their dialog ended
+ *   proxy_end.c       the server ends: what is not answered yet is cancelled
  *   proxy_relay.c     ACKs, without state
  *   proxy_build.c     the request as it leaves
  *   proxy_session.c   session timers
@@ -111,7 +112,7 @@ struct plan {
     usec step_time;
     unsigned breadth;
     uint16_t otherwise;
-    sv otherwise_reason;
+    sv otherwise_reason, otherwise_headers;
 };
 
 /* One request on its way out. */
@@ -146,7 +147,8 @@ struct context {
     unsigned live;     /* client transactions */
     unsigned busy;     /* calls into the context on the stack: it is freed by the last */
     bool sips_refused; /* a target was left out because it has no TLS */
-    sv reason;         /* of the caller's CANCEL, while it is handled */
+    bool ending;       /* the server ends; rank_time says how long it is waited for */
+    sv reason;         /* of the caller's CANCEL, or of ours, while it is handled */
     const struct proxy_watch *watch;
     void *watch_arg;
     const struct proxy_bodies *bodies; /* NULL: bodies are not looked at */
@@ -230,7 +232,13 @@ void echoes_free(struct proxy *p);
 /* What a's server has answered is nobody's: acknowledges rx, a 2xx to INVITE, says BYE, and does so with all that come of
  * its transaction from now on. a is gone then. False: no memory; nothing was done. */
 bool unfit_new(struct attempt *a, struct rx *rx, const struct judged *told);
+/* Likewise for each 2xx that is still to come of a's server. a is gone then, or there was no memory. why: static. */
+void unfit_await(struct attempt *a, uint16_t status, const char *why);
 void unfits_free(struct proxy *p);
+
+/* ---- proxy_end.c ---- */
+/* Whoever has not answered CANCEL by now is waited for no longer; c may be gone afterwards. */
+void context_cut(struct context *c);
 
 /* ---- proxy_branch.c ---- */
 /* One more branch, not begun; what t points to is copied. NULL: no memory, or too many. */

@@ -205,6 +205,27 @@ static unsigned on_silence(struct step_context *c, struct step_branch *b)
     return c->invite ? 0 : fail(c, b, 408, true);
 }
 
+static unsigned cancel_all(struct step_context *c, uint32_t *ret_cancel)
+{
+    *ret_cancel = cancel_pending(c, PROXY_TARGETS_MAX);
+    end_waiting(c);
+    return *ret_cancel ? STEP_CANCEL_OTHERS : 0;
+}
+
+/* What a cancelled branch that stays silent counts as (§16.7 step 2, §9.1), at once. */
+static unsigned cut(struct step_context *c)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        struct step_branch *b = &c->branch[i];
+        if (!pending(b))
+            continue;
+        b->phase = STEP_FINAL;
+        b->made_up = true;
+        b->status = 487;
+    }
+    return ended(c);
+}
+
 unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch, uint16_t status,
                     uint32_t *ret_cancel)
 {
@@ -217,9 +238,11 @@ unsigned proxy_step(struct step_context *c, enum step_event ev, unsigned branch,
         return on_success(c, NULL, PROXY_TARGETS_MAX, status, ret_cancel);
     case STEP_EV_CANCEL:
         c->cancelled = true;
-        *ret_cancel = cancel_pending(c, PROXY_TARGETS_MAX);
-        end_waiting(c);
-        return *ret_cancel ? STEP_CANCEL_OTHERS : 0;
+        return cancel_all(c, ret_cancel);
+    case STEP_EV_END:
+        return cancel_all(c, ret_cancel);
+    case STEP_EV_CUT:
+        return cut(c);
     case STEP_EV_RANK_TIME:
         *ret_cancel = cancel_pending(c, PROXY_TARGETS_MAX);
         return *ret_cancel ? STEP_CANCEL_OTHERS | advance(c) : 0;

@@ -58,6 +58,8 @@ enum step_event {
     STEP_EV_GAVE_WAY,  /* its redirection was followed: others ring in the place of it */
     STEP_EV_UNFIT, /* 2xx to INVITE that the caller cannot be given; status: what is said of it */
     STEP_EV_START, /* all branches wait; branch is ignored */
+    STEP_EV_END,   /* by us, as if the caller had cancelled; branch is ignored */
+    STEP_EV_CUT,   /* behind it: what has not ended is waited for no longer; branch is ignored */
     STEP_EVENTS
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A 2xx to an INVITE that the caller cannot be given, since its session description cannot be exchanged. Who sent it is in a
- * call with nobody: we do what a caller does who cannot take an answer (RFC 3261 §13.2.2.4): ACK, then BYE. It comes
+/* A 2xx to an INVITE that the caller cannot be given, since its session description cannot be exchanged, or since he was
+ * refused because the server ends. Who sent it is in a call with nobody: we do what a caller does who cannot take an answer (RFC 3261 §13.2.2.4): ACK, then BYE. It comes
  * again until he has the ACK, and from each phone that a server behind us asked too (another To tag).
  * All of it leaves the way that the INVITE took (§8.1.2: a policy of ours): each of these responses could name somebody
  * else in its Contact, who would hear of a call that he has no part in. */
@@ -13,10 +13,11 @@ struct unfit {
     struct proxy *proxy;
     struct link by_proxy;
     struct ctxn *txn;
-    struct dest dest; /* where the INVITE went */
-    size_t upstream;  /* Record-Routes that the request came with */
-    uint32_t ahead;   /* of the INVITE's number is our BYE's */
-    uint16_t slot, status;
+    struct dest dest;      /* where the INVITE went */
+    size_t upstream;       /* Record-Routes that the request came with */
+    uint32_t ahead;        /* of the INVITE's number is our BYE's */
+    uint16_t slot, status; /* status and why: of our BYE's Reason */
+    const char *why;
     unsigned tags_n; /* who was told BYE; beyond TAGS it is said no more */
     uint64_t tags[TAGS];
 };
@@ -77,7 +78,7 @@ static void tell(struct unfit *u, struct rx *rx, sv body)
     if (was_told(u, to->tag))
         return;
     buf_printf(&why, "Reason: SIP;cause=%u;text=\"", u->status);
-    buf_str(&why, sip_reason(u->status));
+    buf_str(&why, u->why);
     buf_str(&why, "\"\r\n");
     struct within_request bye = {.method = SIP_BYE,
                                  .cseq = cseq->number + u->ahead,
@@ -102,25 +103,38 @@ static void on_gone(void *arg, enum err why)
 
 static const struct ctxn_handler handler = {.on_response = on_response, .on_gone = on_gone};
 
-bool unfit_new(struct attempt *a, struct rx *rx, const struct judged *told)
+static struct unfit *take(struct attempt *a, uint16_t status, const char *why, uint32_t ahead)
 {
     struct context *c = a->branch->ctx;
     struct unfit *u = MEM_TAKE(struct unfit);
-    uint16_t status = told->to.status;
     if (!u)
-        return false;
+        return NULL;
     *u = (struct unfit){.proxy = c->proxy,
                         .txn = a->txn,
                         .dest = a->dest,
                         .upstream = sipmsg_count(&c->rx->msg, SIP_H_RECORD_ROUTE),
-                        .ahead = 1 + told->to.raise,
+                        .ahead = ahead,
                         .slot = c->rx->slot,
-                        .status = status >= 400 && status <= 599 ? status : 500};
+                        .status = status,
+                        .why = why};
     list_push(&c->proxy->unfits, &u->by_proxy);
     c->proxy->unfits_n++;
     ctxn_handle(a->txn, &handler, u);
     c->live--;
     attempt_free(a);
-    tell(u, rx, told->to.description);
-    return true;
+    return u;
+}
+
+bool unfit_new(struct attempt *a, struct rx *rx, const struct judged *told)
+{
+    uint16_t status = told->to.status >= 400 && told->to.status <= 599 ? told->to.status : 500;
+    struct unfit *u = take(a, status, sip_reason(status), 1 + told->to.raise);
+    if (u)
+        tell(u, rx, told->to.description);
+    return u != NULL;
+}
+
+void unfit_await(struct attempt *a, uint16_t status, const char *why)
+{
+    (void)take(a, status, why, 1); /* no memory: it is dropped with its context */
 }

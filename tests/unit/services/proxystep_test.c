@@ -16,7 +16,7 @@ struct world {
     struct step_context c;
     unsigned finals, best, silence, success;                         /* sent upstream */
     unsigned cancels[MOST], nexts[MOST], servers[MOST], flows[MOST]; /* left */
-    bool begun[MOST], redirecting[MOST], redirected;
+    bool begun[MOST], redirecting[MOST], redirected, ending;
     bool ended[MOST]; /* the branch's transaction has given its final response */
 };
 
@@ -49,10 +49,10 @@ static bool is_pending(const struct step_branch *b)
     return b->phase == STEP_TRYING || b->phase == STEP_PROCEEDING;
 }
 
-/* A 2xx, a 6xx or the caller has decided it. */
+/* A 2xx, a 6xx, the caller or the server's end has decided it. */
 static bool is_decided(const struct world *w)
 {
-    bool decided = w->success || w->c.cancelled;
+    bool decided = w->success || w->c.cancelled || w->ending;
     for (unsigned i = 0; i < w->c.n; i++)
         decided = decided || (w->c.branch[i].phase == STEP_FINAL && w->c.branch[i].status >= 600);
     return decided;
@@ -162,6 +162,10 @@ static bool may_come(const struct world *w, enum step_event ev, unsigned branch,
         return branch == 0 && w->c.invite;
     case STEP_EV_CANCEL: /* the server transaction hands it over once, before a final */
         return branch == 0 && !w->c.cancelled && !w->c.sent && !w->silence && w->c.invite;
+    case STEP_EV_END:
+        return branch == 0 && !w->ending && !w->c.sent && !w->silence && w->c.invite;
+    case STEP_EV_CUT:
+        return branch == 0 && w->ending && !w->c.sent;
     case STEP_EV_LATE: /* after another final response the context is gone */
         return w->nexts[branch] > 0 && !w->best && !w->silence;
     case STEP_EV_GAVE_WAY:
@@ -201,9 +205,13 @@ static void one(const struct world *before, enum step_event ev, unsigned branch,
     unsigned effects = proxy_step(&w.c, ev, branch, status_of(ev, alternative), &cancel);
     if (ev == STEP_EV_REDIRECT)
         w.redirected = true;
+    if (ev == STEP_EV_END)
+        w.ending = true;
     if (effects & STEP_FORWARD && (ev == STEP_EV_SUCCESS || ev == STEP_EV_LATE))
         w.success++;
     perform(&w, effects, branch, cancel);
+    if (ev == STEP_EV_CUT)
+        assert_true(w.best == 1);
     for (unsigned i = 0; i < w.c.n; i++)
         w.ended[i] = w.ended[i] || (w.begun[i] && w.c.branch[i].phase == STEP_FINAL);
     check(&w, effects, ev, branch);

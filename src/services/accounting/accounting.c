@@ -38,6 +38,7 @@ struct call {
     uint8_t state; /* enum call_state */
     bool in_setup; /* a response context still reports to it */
     bool claimed;
+    bool unacked;      /* a 2xx of the callee went up, its ACK has not come */
     bool lost_way[2];  /* to this leg: its route set could not be kept */
     bool asks[2];      /* this leg's contact is of a request that no 2xx has come to yet */
     uint16_t upstream; /* Record-Routes that the INVITE came with */
@@ -56,7 +57,8 @@ struct accounting {
     struct home *home;
     struct hash calls;
     struct link by_silence;
-    size_t cap, bytes;
+    size_t cap, bytes, unacked;
+    bool leaving;               /* the server is about to end */
     accounting_media_fn *media; /* NULL: nobody knows */
     void *media_arg;
 };
@@ -155,8 +157,15 @@ static void set_leg(struct accounting *a, struct call *c, unsigned leg, enum tex
         c->end[i] = (uint16_t)(c->end[i] + n - was);
 }
 
+static void acknowledge(struct accounting *a, struct call *c)
+{
+    a->unacked -= c->unacked;
+    c->unacked = false;
+}
+
 static void call_free(struct accounting *a, struct call *c)
 {
+    acknowledge(a, c);
     if (c->claimed)
         home_release(a->home, &c->key);
     hash_remove(&a->calls, &c->by_call_id);
@@ -220,7 +229,7 @@ static void record(struct accounting *a, const struct call *c, sv ended_by, sv r
         .start = c->since,
         .answer = c->answered,
         .end = loop_wall(a->loop) - ago,
-        .status = c->status,
+        .status = c->status >= 200 ? c->status : 0,
         .ended_by = ended_by,
         .reason = reason,
         .agent = text_of(c, AGENT),
@@ -228,7 +237,7 @@ static void record(struct accounting *a, const struct call *c, sv ended_by, sv r
     };
     store_record(a->store, a->loop, &r);
     LOG_DEBUG("call", "call.end", F_SV("call_id", r.call_id), F_SV("from", r.from),
-              F_SV("to", r.to), F_INT("status", c->status), F_SV("ended_by", ended_by),
+              F_SV("to", r.to), F_INT("status", r.status), F_SV("ended_by", ended_by),
               F_SV("reason", reason));
 }
 
@@ -237,6 +246,7 @@ static void record(struct accounting *a, const struct call *c, sv ended_by, sv r
 static void end(struct accounting *a, struct call *c, sv ended_by, sv reason, usec ago)
 {
     record(a, c, ended_by, reason, ago);
+    acknowledge(a, c);
     if (!c->in_setup) {
         call_free(a, c);
         return;
@@ -251,6 +261,28 @@ static bool stop_each(struct hash_node *n, void *arg)
     if (c->state != CALL_ENDING)
         end(arg, c, SV("stop"), SV(""), 0);
     return true;
+}
+
+void accounting_leave(struct accounting *a)
+{
+    a->leaving = true;
+}
+
+size_t accounting_unacknowledged(const struct accounting *a)
+{
+    usec since = loop_wall(a->loop) - 64 * sip_config(a->sip)->t1;
+    size_t n = 0;
+    if (a->unacked == 0)
+        return 0;
+    LIST_EACH (c, &a->by_silence, struct call, by_silence)
+        n += c->unacked && c->answered > since;
+    return n;
+}
+
+void accounting_acknowledged(struct accounting *a, struct call *c, unsigned leg)
+{
+    if (leg == 1)
+        acknowledge(a, c);
 }
 
 void accounting_stop(struct accounting *a)
@@ -448,7 +480,11 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
     if (status >= 300) {
         if (c->state < CALL_UP) {
             c->status = status;
-            end(a, c, status == 487 ? SV("caller") : SV(""), said, 0);
+            end(a, c,
+                status == 487       ? SV("caller")
+                : !rx && a->leaving ? SV("stop")
+                                    : SV(""),
+                said, 0);
         }
         return;
     }
@@ -461,6 +497,8 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
     if (c->state == CALL_UP) {
         learn_way(a, c, &rx->msg);
         c->answered = loop_wall(a->loop);
+        c->unacked = true;
+        a->unacked++;
         stat_setup_time(&a->loop->stats, loop_now(a->loop) - c->began);
     }
 }

@@ -80,7 +80,14 @@ void accounting_refreshed(struct accounting *a, struct call *c, unsigned leg, st
                           const struct dest *via);
 /* The call is over by a BYE to this leg, which came at that time (monotonic). */
 void accounting_hung_up(struct accounting *a, struct call *c, unsigned leg, usec at);
-/* The server ends: the calls that are left get their records, as ended by "stop". */
+/* An ACK goes to this leg. */
+void accounting_acknowledged(struct accounting *a, struct call *c, unsigned leg);
+/* Calls that another one than this server has answered, and whose ACK has not come but still may: the callee waits for it
+ * for 64*T1 (RFC 3261 §13.3.1.4). Walks all of them when there is one. */
+size_t accounting_unacknowledged(const struct accounting *a);
+/* The server is about to end: who is refused by itself from now on was so by "stop". */
+void accounting_leave(struct accounting *a);
+/* It ends: the calls that are left get their records, as ended by "stop". */
 void accounting_stop(struct accounting *a);
 size_t accounting_count(const struct accounting *a);
 size_t accounting_bytes(const struct accounting *a);

@@ -387,6 +387,8 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     }
     if (rx->msg.method == SIP_ACK) {
         struct proxy_target target = target_of(&hop);
+        if (call)
+            accounting_acknowledged(r->accounting, call, leg);
         struct proxy_body_new as = {.raise = 0};
         if (r->anchor)
             anchor_ack(r->anchor, rx, &as);

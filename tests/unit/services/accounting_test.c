@@ -203,7 +203,8 @@ static void test_unanswered(void **state)
     } table[] = {{0, 404, "", "Not Found"},
                  {180, 486, "", "Busy"},
                  {180, 487, "caller", "Given Up"},
-                 {0, 0, "", ""}};
+                 {0, 0, "", ""},
+                 {180, 0, "", ""}}; /* ringing is no answer */
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct call *c = begin(r, a, "x");
         if (table[i].provisional)
@@ -363,6 +364,44 @@ static void test_stop(void **state)
     assert_int_equal(stat_get(&r->group->loop[0]->stats, STAT_CALLS), 0);
 }
 
+/* What it refuses itself while it ends, and whose ACKs it waits for. */
+static void test_leave(void **state)
+{
+    struct rig *r = *state;
+    struct accounting *a = accounting(r, 1000);
+    struct call *c[3] = {begin(r, a, "l0"), begin(r, a, "l1"), begin(r, a, "l2")};
+    unsigned leg;
+    accounting_leave(a);
+    answer(r, a, c[0], 486, "b1", "l0", "");
+    assert_string_equal(r->dir.ended_by, "");
+    accounting_response(a, c[1], NULL, 503, SV("Shutting Down"), NULL);
+    assert_int_equal(r->dir.last.status, 503);
+    assert_string_equal(r->dir.ended_by, "stop");
+    assert_string_equal(r->dir.reason, "Shutting Down");
+    assert_int_equal(accounting_unacknowledged(a), 0);
+    answer(r, a, c[2], 200, "b1", "l2", B_AT);
+    assert_int_equal(accounting_unacknowledged(a), 1);
+    for (int i = 0; i < 3; i++)
+        accounting_setup_gone(a, c[i]);
+    accounting_acknowledged(a, c[2], 0); /* of the callee's own INVITE */
+    assert_int_equal(accounting_unacknowledged(a), 1);
+    rig_run(r, 31 * USEC_S);
+    assert_int_equal(accounting_unacknowledged(a), 1);
+    rig_run(r, USEC_S);
+    assert_int_equal(accounting_unacknowledged(a), 0);
+    accounting_acknowledged(a, c[2], 1);
+    accounting_acknowledged(a, c[2], 1);
+    assert_int_equal(accounting_unacknowledged(a), 0);
+    /* one that never comes is not waited for behind the call's end */
+    struct call *gone = begin(r, a, "l3");
+    answer(r, a, gone, 200, "b1", "l3", B_AT);
+    accounting_setup_gone(a, gone);
+    assert_int_equal(accounting_unacknowledged(a), 1);
+    inside(r, a, BOB, "BYE", "b1", "a1", "l3", "", &leg, true);
+    assert_int_equal(accounting_unacknowledged(a), 0);
+    accounting_free(a);
+}
+
 /* Calls of one Call-ID are one chain, which must not grow without end. */
 static void test_same(void **state)
 {
@@ -411,6 +450,7 @@ int main(void)
         T(test_target),
         T(test_cap),
         T(test_stop),
+        T(test_leave),
         T(test_same),
         T(test_bytes),
     };

@@ -6,6 +6,7 @@
  * calls are answered while it does. What must hold:
  *
  *   - both phones of each relayed call hear BYE, and so does the one of each echo; the books say that the server ended it
+ *   - nobody rings on or waits; a call that rang ends on both sides or stands on both, and the books say that the server ended it
  *   - a direct call goes on
  *   - where nothing is lost and nobody is off it takes no longer than the spread; else no longer than a 200 and a BYE are repeated
  *   - the calls that stood have no media left
@@ -37,12 +38,14 @@ struct talk {
     struct side side[2];
     char call_id[64];
     bool relayed, echo, answered;
+    bool rang,
+        reached; /* when the server began to leave: the caller had no answer; the callee knew */
 };
 
 struct scenario {
     struct world w;
     struct talk *talk;
-    unsigned begun, stood, direct, echoes, late, off;
+    unsigned begun, stood, direct, echoes, rang, late, off;
     unsigned left; /* workers */
     usec left_at;
     bool leaving;
@@ -146,7 +149,7 @@ static void on_ended(void *arg, struct useragent_call *c, enum useragent_end why
     loop_timer_cancel(s->phone->loop, &s->late);
     if (!sc->leaving)
         world_fail(&sc->w, "a call ends before the server does");
-    else if (s->up && !s->talk->relayed && !s->talk->echo)
+    else if (s->up && s->talk->side[0].up && !s->talk->relayed && !s->talk->echo)
         world_fail(&sc->w, "a direct call ends with the server");
 }
 
@@ -220,8 +223,12 @@ static void leave(struct scenario *sc)
         sc->stood += stands(t) && t->relayed;
         sc->direct += stands(t) && !t->relayed && !t->echo;
         sc->echoes += stands(t) && t->echo;
+        t->rang = !t->echo && !t->side[0].up;
+        t->reached = t->side[1].call != NULL;
+        sc->rang += t->rang;
         if (t->side[1].call && !t->answered && chance(w, 50)) {
-            loop_timer(t->side[1].phone->loop, &t->side[1].late, between(w, 0, 2 * USEC_S));
+            usec most = chance(w, 50) ? 100 * USEC_MS : 2 * USEC_S; /* while CANCEL is under way */
+            loop_timer(t->side[1].phone->loop, &t->side[1].late, between(w, 0, most));
             sc->late++;
         }
     }
@@ -244,9 +251,16 @@ static void leave(struct scenario *sc)
 static void check_side(struct scenario *sc, const struct talk *t, unsigned side)
 {
     const struct side *s = &t->side[side];
-    if (!s->phone->loop || !s->up)
+    if (!s->phone->loop)
         return;
-    if (t->relayed || t->echo ? !s->by_peer : s->ended)
+    if (s->call && !s->up)
+        world_fail(&sc->w, "phone %u, %s, hears nothing more of its call", s->phone->index,
+                   side ? "callee" : "caller");
+    if (!s->up)
+        return;
+    /* who has answered a caller that was refused hears it, too */
+    bool ends = t->relayed || t->echo || !t->side[0].up;
+    if (ends ? !s->by_peer : s->ended)
         world_fail(&sc->w, "phone %u, %s of a %s call, %s BYE", s->phone->index,
                    side ? "callee" : "caller",
                    t->echo      ? "echo"
@@ -255,20 +269,35 @@ static void check_side(struct scenario *sc, const struct talk *t, unsigned side)
                    s->ended ? "heard" : "heard no");
 }
 
+/* It rang: both are up, or neither. */
+static void check_ends(struct scenario *sc, const struct talk *t)
+{
+    bool up[2];
+    for (unsigned i = 0; i < 2; i++) {
+        if (!t->side[i].phone->loop)
+            return;
+        up[i] = t->side[i].up && !t->side[i].ended;
+    }
+    if (t->rang && up[0] != up[1])
+        world_fail(&sc->w, "phone %u is in a call with nobody", t->side[up[1]].phone->index);
+}
+
 static void check_end(struct scenario *sc)
 {
     struct world *w = &sc->w;
-    unsigned most = 0;
+    unsigned least = sc->stood + sc->echoes, most = 0;
     for (unsigned i = 0; i < sc->begun; i++) {
         struct talk *t = &sc->talk[i];
         check_side(sc, t, 0);
         check_side(sc, t, 1);
-        most += t->echo || (t->relayed && t->answered);
+        check_ends(sc, t);
+        least += t->rang && t->reached && t->side[0].ended;
+        most += t->echo || t->rang || (t->relayed && t->answered);
     }
     uint64_t stopped = accounts_stopped(w->server.directory);
-    if (stopped < sc->stood + sc->echoes || stopped > most)
+    if (stopped < least || stopped > most)
         world_fail(w, "%llu records say that the server ended the call, %u to %u should",
-                   (unsigned long long)stopped, sc->stood + sc->echoes, most);
+                   (unsigned long long)stopped, least, most);
     size_t live = 0;
     for (unsigned i = 0; i < w->server.group->n; i++)
         live += sessions_live(anchor_sessions(routing_anchor(w->server.routing[i])));
@@ -331,6 +360,7 @@ static bool run(const struct program *p, uint64_t seed, struct result *ret)
     program_count(ret, "relayed", sc.stood);
     program_count(ret, "direct", sc.direct);
     program_count(ret, "echoes", sc.echoes);
+    program_count(ret, "rang", sc.rang);
     program_count(ret, "answered while it leaves", sc.late);
     sc.leaving = true;
     world_server_stop(w);

@@ -2,6 +2,7 @@
 /* The server: its parts made, run, drained and ended. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -18,6 +19,10 @@ enum { NONCE_COUNTS = 1 << 17, DIFFERENCES_MAX = 1024 * 1024, STRANDED_MAX = 64 
 #define PHASE_LOOK (100 * USEC_MS)
 /* BYEs are spread over two seconds; one that is lost is said again after half a second, one and two. */
 #define LEAVE_WAIT (6 * USEC_S)
+/* What was said leaves us, by whichever worker. */
+#define CUT_WAIT (300 * USEC_MS)
+/* What records and bindings take to be written, at most: more than a service manager need know. */
+#define STORE_WAIT (30 * USEC_S)
 
 static int start_failed(const char *what, enum err rc)
 {
@@ -282,13 +287,49 @@ static void on_left(void *arg)
         worker_group_stop(d->group);
 }
 
+/* Adds up what the workers say; the last one's thread tells. */
+static void note_rest(struct daemon *d, enum phase phase, const struct routing_rest *rest)
+{
+    struct phase_rest *sum = &d->rest[phase];
+    atomic_fetch_add(&sum->calls, rest->calls);
+    atomic_fetch_add(&sum->ringing, rest->ringing);
+    atomic_fetch_add(&sum->relayed, rest->relayed);
+    atomic_fetch_add(&sum->unanswered, rest->unanswered);
+    if (atomic_fetch_add(&sum->told, 1) + 1 < d->group->n)
+        return;
+    int64_t ringing = (int64_t)sum->ringing, relayed = (int64_t)sum->relayed,
+            unanswered = (int64_t)sum->unanswered;
+    if (phase == PHASE_LEAVE)
+        LOG_INFO("daemon", "leave", F_INT("calls", (int64_t)sum->calls), F_INT("relayed", relayed),
+                 F_INT("ringing", ringing), F_INT("unanswered", unanswered),
+                 F_INT("wait_ms", LEAVE_WAIT / USEC_MS));
+    else if (ringing || relayed || unanswered)
+        LOG_WARN("daemon", "cut", F_INT("relayed", relayed), F_INT("ringing", ringing),
+                 F_INT("unanswered", unanswered));
+}
+
 static void phase_worker(struct loop *at, struct mail *m)
 {
     struct phase_mail *pm = CONTAINER(m, struct phase_mail, mail);
-    if (!loop_stopping(at) && pm->phase == PHASE_LEAVE)
+    struct routing_rest rest;
+    if (loop_stopping(at)) {
+        mem_free(pm);
+        return;
+    }
+    switch (pm->phase) {
+    case PHASE_LEAVE:
+        routing_rest(pm->routing, &rest);
         routing_leave(pm->routing, on_left, pm->daemon);
-    else if (!loop_stopping(at))
+        note_rest(pm->daemon, pm->phase, &rest);
+        break;
+    case PHASE_CUT:
+        routing_cut(pm->routing, &rest);
+        note_rest(pm->daemon, pm->phase, &rest);
+        break;
+    default:
         routing_drain(pm->routing);
+        break;
+    }
     mem_free(pm);
 }
 
@@ -322,21 +363,24 @@ static void on_phase(struct timer *t, void *arg)
     struct loop *l = d->group->loop[0];
     bool over = loop_now(l) >= d->phase_until;
     tell_phase(d);
-    if (d->phase == PHASE_LEAVE && over) {
+    if (d->phase == PHASE_CUT && over)
         worker_group_stop(d->group);
-    } else if (d->phase == PHASE_DRAIN && (over || loop_stat(d->group, STAT_CALLS) <= 0)) {
-        LOG_INFO("daemon", "leave", F_INT("calls", loop_stat(d->group, STAT_CALLS)),
-                 F_INT("relayed", loop_stat(d->group, STAT_MEDIA_SESSIONS)));
+    else if (d->phase == PHASE_LEAVE && over)
+        enter_phase(d, PHASE_CUT, CUT_WAIT);
+    else if (d->phase == PHASE_DRAIN && (over || loop_stat(d->group, STAT_CALLS) <= 0))
         enter_phase(d, PHASE_LEAVE, LEAVE_WAIT);
-    } else {
+    else
         loop_timer(l, t, PHASE_LOOK);
-    }
 }
 
 static void drain(struct daemon *d)
 {
-    LOG_INFO("daemon", "drain", F_INT("calls", loop_stat(d->group, STAT_CALLS)));
-    tell_systemd("STOPPING=1");
+    char state[64];
+    LOG_INFO("daemon", "drain", F_INT("calls", loop_stat(d->group, STAT_CALLS)),
+             F_INT("wait_ms", d->config->settings->drain / USEC_MS));
+    usec most = d->config->settings->drain + LEAVE_WAIT + CUT_WAIT + STORE_WAIT;
+    snprintf(state, sizeof(state), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld", (long long)most);
+    tell_systemd(state);
     d->env.draining = true;
     enter_phase(d, PHASE_DRAIN, d->config->settings->drain);
 }
@@ -350,6 +394,8 @@ static void on_signal(int signum, void *arg)
         return;
     else if (++d->signals == 1)
         drain(d);
+    else if (d->phase != PHASE_CUT)
+        enter_phase(d, PHASE_CUT, CUT_WAIT);
     else
         worker_group_stop(d->group);
 }

@@ -89,8 +89,13 @@ struct turn_desk {
     struct log_brake failures; /* auth.failure */
 };
 
-/* How a server ends (SIGTERM): it waits for the calls that stand; then those that need it hear BYE. */
-enum phase { PHASE_SERVE, PHASE_DRAIN, PHASE_LEAVE };
+/* How a server ends (SIGTERM): it waits for the calls that stand; then those that ring are given up, those that need it hear
+ * BYE, and it waits for the answers; at last (or by a second signal) whoever is left is told and not waited for. */
+enum phase { PHASE_SERVE, PHASE_DRAIN, PHASE_LEAVE, PHASE_CUT };
+/* What hung on the workers when they heard of the phase. */
+struct phase_rest {
+    _Atomic size_t told, calls, ringing, relayed, unanswered;
+};
 
 struct daemon {
     const struct config_source *source;
@@ -136,10 +141,11 @@ struct daemon {
     struct timer phase_timer;
     usec phase_until;
     enum phase told[LOOP_WORKERS_MAX]; /* what each worker knows of it */
-    _Atomic unsigned left;             /* workers that have nothing more to say */
-    int signals;                       /* SIGTERMs so far */
-    bool reload_again;                 /* SIGHUP came while one was under way */
-    struct reload *reload;             /* NULL: none under way; likewise the next two */
+    struct phase_rest rest[PHASE_CUT + 1];
+    _Atomic unsigned left; /* workers that have nothing more to say */
+    int signals;           /* SIGTERMs so far */
+    bool reload_again;     /* SIGHUP came while one was under way */
+    struct reload *reload; /* NULL: none under way; likewise the next two */
     struct accounts *accounts;
     struct demo *demo;
 };

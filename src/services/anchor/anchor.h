@@ -42,7 +42,8 @@ typedef void anchor_ended_fn(void *arg, sv call_id, sv caller_tag, sv callee_tag
                              sv why);
 void anchor_on_ended(struct anchor *a, anchor_ended_fn *fn, void *arg);
 /* The server ends: calls that stand and whose media passes through us hear BYE, *most of them, which is less by those that
- * did. How many are left: the others, and those whose ACK has not come yet. */
+ * did. How many are left: the others, and those whose ACK has not come yet. most NULL: these hear it too, as nothing will be
+ * said later. */
 size_t anchor_hang_up(struct anchor *a, size_t *most);
 /* Who sent rx, for a session with him. */
 void anchor_sender(struct anchor *a, struct rx *rx, struct session_party *ret_party);

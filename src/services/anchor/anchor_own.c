@@ -202,6 +202,7 @@ void dialog_on_media(struct dialog *d, enum session_event e, unsigned side)
 
 struct leaving {
     size_t most, left;
+    bool at_once;
 };
 
 static bool leave_each(struct hash_node *n, void *arg)
@@ -210,19 +211,20 @@ static bool leave_each(struct hash_node *n, void *arg)
     struct leaving *l = arg;
     if (!d->stands || d->session.generation == 0)
         return true;
-    if (l->most == 0 || !d->confirmed) { /* §15: the callee says no BYE before it has the ACK */
-        l->left++;
+    bool may = l->most > 0 && d->confirmed; /* §15: the callee says no BYE before it has the ACK */
+    l->left += !may;
+    if (!may && !l->at_once)
         return true;
-    }
-    l->most--;
+    l->most -= may;
     dialog_hang_up(d, BOTH, 503, SV("the server ends"), SV("stop"));
     return true;
 }
 
 size_t anchor_hang_up(struct anchor *a, size_t *most)
 {
-    struct leaving l = {.most = *most};
+    struct leaving l = {.most = most ? *most : 0, .at_once = !most};
     hash_walk(&a->dialogs, leave_each, &l);
-    *most = l.most;
+    if (most)
+        *most = l.most;
     return l.left;
 }

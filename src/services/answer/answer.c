@@ -378,7 +378,9 @@ void answer_end(struct answer_call *c)
 }
 
 struct leaving {
+    const struct sip_reply *said;
     size_t most, left;
+    bool at_once;
 };
 
 static bool leave_each(struct hash_node *n, void *arg)
@@ -387,27 +389,28 @@ static bool leave_each(struct hash_node *n, void *arg)
     struct leaving *l = arg;
     if (c->state == ANSWER_OVER)
         return true;
-    if (l->most == 0 || c->state == ANSWER_SAID) {
-        l->left++;
+    bool may = l->most > 0 && c->state != ANSWER_SAID;
+    l->left += !may;
+    if (!may && !l->at_once)
         return true;
-    }
-    l->most--;
+    l->most -= may;
     enter(c);
     if (c->state == ANSWER_ASKED)
-        reject(c, &(struct refusal){.status = 503,
-                                    .reason = SV("Shutting Down"),
-                                    .headers = SV("Retry-After: 30\r\n")});
+        reject(c, &(struct refusal){.status = l->said->status,
+                                    .reason = l->said->reason,
+                                    .headers = l->said->headers});
     else
         hang_up(c, ANSWER_STOPPED);
     leave(c);
     return true;
 }
 
-size_t answer_hang_up(struct answer *a, size_t *most)
+size_t answer_hang_up(struct answer *a, const struct sip_reply *said, size_t *most)
 {
-    struct leaving l = {.most = *most};
+    struct leaving l = {.said = said, .most = most ? *most : 0, .at_once = !most};
     hash_walk(&a->calls, leave_each, &l);
-    *most = l.most;
+    if (most)
+        *most = l.most;
     return l.left;
 }
 

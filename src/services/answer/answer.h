@@ -87,9 +87,9 @@ void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv 
 /* Ends it as its state demands: 480; BYE, as soon as it may be sent (§15: not before the ACK). */
 void answer_end(struct answer_call *c);
 
-/* The server ends: calls that stand hear BYE, those that are not answered yet 503; *most of them, which is less by those that
- * did. How many are left: the others, and those whose ACK has not come yet (§15). */
-size_t answer_hang_up(struct answer *a, size_t *most);
+/* The server ends: calls that stand hear BYE, those that are not answered yet `said`; *most of them, which is less by those
+ * that did. How many are left: the others, and those whose ACK has not come yet (§15). most NULL: these hear it too. */
+size_t answer_hang_up(struct answer *a, const struct sip_reply *said, size_t *most);
 
 /* rx follows our Contact: it is answered here. False: it does not. */
 bool answer_request(struct answer *a, struct rx *rx);

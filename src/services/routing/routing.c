@@ -113,7 +113,7 @@ static void through_us(struct routing *r, struct rx *rx, const struct proxy_rout
 {
     const struct settings_domain *claimed = routing_claimed(r, rx);
     if (r->draining && rx->msg.method == SIP_INVITE) {
-        routing_refuse(r, rx, 503, "Shutting Down", SV("Retry-After: 30\r\n"));
+        routing_refuse(r, rx, routing_gone.status, routing_gone.reason.p, routing_gone.headers);
         return;
     }
     if (!privacy_given(rx)) {

@@ -62,9 +62,21 @@ void routing_media(struct routing *r, const struct routing_media *m, void *arg);
 struct answer *routing_answer(struct routing *r);
 /* No new calls (503 with Retry-After); standing ones go on. On the worker's own thread. */
 void routing_drain(struct routing *r);
-/* The server ends: likewise, and calls that cannot go on without us hear BYE, spread over some seconds: those whose media
- * passes through us, or which end here. The others go on between their phones. left: once, when none is left and each BYE is
- * answered; never within this call. On the worker's own thread, once. */
+/* What hangs on this worker while the server ends. */
+struct routing_rest {
+    size_t calls;   /* that stand or ring */
+    size_t ringing; /* INVITEs without a final response, those within calls too */
+    size_t relayed; /* calls whose media passes through us, or ends here */
+    /* phones that owe us a word: to a BYE, to an INVITE, or an ACK to a refusal or a 200 */
+    size_t unanswered;
+};
+void routing_rest(const struct routing *r, struct routing_rest *ret);
+/* The server ends: likewise, calls that ring are given up (proxy_end), and those that cannot go on without us hear BYE; spread
+ * over some seconds. The others go on between their phones. left: once, when none is left and the phones have answered: each
+ * BYE, each CANCEL or what it was about, each refusal and each 200 by its ACK; never within this call. On the worker's own
+ * thread, once. */
 void routing_leave(struct routing *r, void (*left)(void *arg), void *arg);
+/* Likewise at once, and nobody is waited for: left is not called any more. ret_rest: what is cut off by that. */
+void routing_cut(struct routing *r, struct routing_rest *ret_rest);
 
 #endif

@@ -10,7 +10,7 @@
  *   routing_redirect.c  a phone redirects
  *   routing_wake.c    a phone sleeps
  *   routing_call.c    handed to the proxy; requests inside a dialog
- *   routing_leave.c   the server ends: calls that cannot go on without us
+ *   routing_leave.c   the server ends: calls that ring, calls that cannot go on without us
  */
 #ifndef ROUTING_PRIV_H
 #define ROUTING_PRIV_H
@@ -52,8 +52,7 @@ struct routing {
     struct hash unproved; /* those of them that wait for their sender's account, by Call-ID */
     bool draining;
     struct timer leave;
-    size_t leave_most;       /* calls that hear BYE at once */
-    bool leave_said;         /* some did */
+    size_t leave_most;       /* calls that hear of it at once */
     void (*left)(void *arg); /* NULL: told, or nobody asks */
     void *left_arg;
     struct log_brake failures, unreachable; /* auth.failure, target.unreachable */
@@ -190,7 +189,9 @@ void lookup_start(struct lookup *k);
 void lookup_cancel(struct lookup *k);
 /* what is TARGET_ECHO or TARGET_PLAY: the call ends here. */
 void routing_local(struct pending *p, const struct settings_target *what);
-/* routing_leave.c */
+/* ---- routing_leave.c ---- */
+/* What a caller hears while the server ends; its reason ends with NUL. */
+extern const struct sip_reply routing_gone;
 void routing_on_leave(struct timer *t, void *arg);
 /* p's targets are found: the proxy takes it. */
 void routing_forward(struct pending *p);

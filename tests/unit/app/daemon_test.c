@@ -781,7 +781,7 @@ static void systemd_is_told_and_nothing_stays_behind(void **state)
         assert_int_equal(mode_of("data/control.sock"), 0660);
         kill(pid, SIGHUP);
         kill(pid, ends[i]);
-        assert_said(fd, "STOPPING=1");
+        assert_said(fd, "STOPPING=1\nEXTEND_TIMEOUT_USEC=66300000"); /* drain and more */
         assert_int_equal(ended(pid), 0);
         assert_int_equal(access(path_of("data/control.sock"), F_OK), -1);
     }
@@ -852,7 +852,7 @@ static void root_becomes_another_and_his_are_the_files(void **state)
             fclose(f);
         assert_true(real == uid && effective == uid && saved == uid);
         kill(pid, SIGTERM);
-        assert_said(fd, "STOPPING=1");
+        assert_said(fd, "STOPPING=1\nEXTEND_TIMEOUT_USEC=66300000"); /* drain and more */
         assert_int_equal(ended(pid), 0);
         assert_int_equal(access(path_of("data/control.sock"), F_OK), -1);
     }

@@ -536,7 +536,7 @@ static void count_left(void *arg)
 
 #define STOP_REASON "\r\nReason: SIP;cause=503;text=\"the server ends\"\r\n"
 
-/* The one that rings hears nothing, but when it is answered in this moment. */
+/* The one that rings is cancelled, but when it is answered in this moment. */
 static void when_the_server_ends_both_hear_bye(void **state)
 {
     struct media_rig *m = *state;
@@ -569,8 +569,11 @@ static void when_the_server_ends_both_hear_bye(void **state)
     say(r, ALICE, reply(alice, 200, NULL, ""));
     assert_int_equal(left, 0);
     say(r, BOB, reply(bob, 481, NULL, ""));
-    assert_int_equal(left, 1);
+    rig_run(r, 100 * USEC_MS);
+    assert_int_equal(left, 0);
     /* the other one */
+    has(find_raw(r, BOB, "CANCEL "), STOP_REASON);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 5"), 0);
     rig_clear(r);
     say(r, BOB,
         with(reply(rings, 200, "b", "Contact: <" BOB_AT ">\r\n"), sdp("192.0.2.12", "0", "")));
@@ -581,12 +584,117 @@ static void when_the_server_ends_both_hear_bye(void **state)
     has(find_raw(r, ALICE, "BYE "), STOP_REASON);
     has(find_raw(r, BOB, "BYE "), STOP_REASON);
     assert_int_equal(r->dir.records, 2);
+    assert_int_equal(left, 0);
+    say(r, ALICE, reply(find_raw(r, ALICE, "BYE "), 200, NULL, ""));
+    say(r, BOB, reply(find_raw(r, BOB, "BYE "), 200, NULL, ""));
+    rig_run(r, 100 * USEC_MS);
     assert_int_equal(left, 1);
     /* and no more */
     rig_clear(r);
     invite(m, "l3", sdp("192.0.2.11", "0", ""));
-    has(find_raw(r, ALICE, "SIP/2.0 503 "), "\r\nRetry-After: 30\r\n");
+    has(find_raw(r, ALICE, "SIP/2.0 503 "), "\r\nRetry-After: 10\r\n");
     assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    rig_quiet(r);
+}
+
+/* Who rings is given up in both directions, whatever its media would have been; the record says so. */
+static void when_the_server_ends_nobody_rings_on(void **state)
+{
+    struct media_rig *m = *state;
+    struct rig *r = m->r;
+    char rings[MESSAGE];
+    unsigned left = 0;
+    invite(m, "r1", sdp("192.0.2.11", "0", ""));
+    snprintf(rings, sizeof(rings), "%s", find_raw(r, BOB, "INVITE"));
+    say(r, BOB, reply(rings, 180, "b", ""));
+    routing_leave(r->routing, count_left, &left);
+    rig_run(r, 20 * USEC_MS);
+    say(r, BOB, reply(find_raw(r, BOB, "CANCEL "), 200, "b", ""));
+    say(r, BOB, reply(rings, 487, "b", ""));
+    assert_int_equal(heard(r, BOB, "ACK "), 1);
+    const char *no = find_raw(r, ALICE, "SIP/2.0 503 Shutting Down\r\n");
+    has(no, "\r\nRetry-After: 10\r\n");
+    assert_int_equal(r->dir.records, 1);
+    assert_int_equal(r->dir.last.status, 503);
+    assert_string_equal(r->dir.ended_by, "stop");
+    assert_string_equal(r->dir.reason, "Shutting Down");
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    /* until she has acknowledged it */
+    rig_run(r, 600 * USEC_MS);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 503 "), 2);
+    assert_int_equal(left, 0);
+    ack_refusal(r, "sip:bob@example.com", "r1", no);
+    rig_run(r, 100 * USEC_MS);
+    assert_int_equal(left, 1);
+    rig_quiet(r);
+}
+
+/* A second signal: nobody is waited for. */
+static void when_the_server_ends_at_once_both_hear_one_bye(void **state)
+{
+    struct media_rig *m = *state;
+    struct rig *r = m->r;
+    char ok[MESSAGE];
+    unsigned left = 0;
+    struct routing_rest rest;
+    call_up(m, "o1", sdp("192.0.2.11", "0", ""), sdp("192.0.2.12", "0", ""), ok);
+    invite(m, "o2", sdp("192.0.2.11", "0", ""));
+    say(r, ALICE, request(r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, "o3", CONTACT));
+    say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 180, "b", ""));
+    routing_leave(r->routing, count_left, &left);
+    routing_cut(r->routing, &rest);
+    rig_run(r, 20 * USEC_MS);
+    assert_int_equal(rest.calls, 3);
+    assert_int_equal(rest.ringing, 2);
+    assert_int_equal(rest.unanswered, 2);
+    has(find_raw(r, ALICE, "BYE "), STOP_REASON);
+    has(find_raw(r, BOB, "BYE "), STOP_REASON);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 503 "), 2);
+    assert_int_equal(heard(r, BOB, "CANCEL "), 1); /* the other one has not said a word */
+    assert_int_equal(r->dir.records, 3);
+    assert_int_equal(r->dir.last.status, 200);
+    routing_rest(r->routing, &rest);
+    assert_int_equal(rest.calls + rest.ringing + rest.relayed, 0);
+    rig_quiet(r);
+    assert_int_equal(left, 0);
+}
+
+/* Answered, and its ACK is under way: BYE all the same, if nothing can be said later. */
+static void at_once_does_not_wait_for_an_ack(void **state)
+{
+    struct media_rig *m = *state;
+    struct rig *r = m->r;
+    struct routing_rest rest;
+    invite(m, "a1", sdp("192.0.2.11", "0", ""));
+    answer(m, sdp("192.0.2.12", "0", ""));
+    routing_cut(r->routing, &rest);
+    rig_run(r, 20 * USEC_MS);
+    assert_int_equal(rest.unanswered, 1);
+    has(find_raw(r, ALICE, "BYE "), STOP_REASON);
+    has(find_raw(r, BOB, "BYE "), STOP_REASON);
+    assert_string_equal(r->dir.ended_by, "stop");
+    rig_quiet(r);
+}
+
+/* Its ACK goes through us: without it the callee would give up, and the caller would hear nothing of it. */
+static void a_direct_call_keeps_the_server_until_its_ack(void **state)
+{
+    struct media_rig *m = *state;
+    struct rig *r = m->r;
+    char ok[MESSAGE];
+    unsigned left = 0;
+    r->set->media.mode = MEDIA_AUTO;
+    invite(m, "k1", sdp("192.0.2.11", "0", ""));
+    routing_leave(r->routing, count_left, &left);
+    rig_run(r, 20 * USEC_MS);
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    rig_run(r, 600 * USEC_MS);
+    assert_int_equal(left, 0);
+    say(r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "k1", ok, 1));
+    assert_int_equal(heard(r, BOB, "ACK "), 1);
+    rig_run(r, 100 * USEC_MS);
+    assert_int_equal(left, 1);
+    assert_int_equal(heard(r, ALICE, "BYE ") + heard(r, BOB, "BYE "), 0);
     rig_quiet(r);
 }
 
@@ -663,6 +771,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(for_one_call_there_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_later_offer_may_not_fit, setup, teardown),
         cmocka_unit_test_setup_teardown(when_the_server_ends_both_hear_bye, setup, teardown),
+        cmocka_unit_test_setup_teardown(when_the_server_ends_nobody_rings_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(when_the_server_ends_at_once_both_hear_one_bye, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(at_once_does_not_wait_for_an_ack, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_direct_call_keeps_the_server_until_its_ack, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_direct_call_goes_on_without_the_server, setup, teardown),
         cmocka_unit_test_setup_teardown(many_calls_are_no_flood, setup, teardown),
     };

@@ -546,6 +546,7 @@ static void test_server_leaves(void **state)
     assert_int_equal(heard(r, ALICE, "SIP/2.0 503 Shutting Down"), 1);
     assert_int_equal(heard(r, ALICE, "BYE "), 1);
     assert_string_equal(value(find_raw(r, ALICE, "BYE "), "Call-ID"), "stands");
+    ack_refusal(r, ECHO, "asked", find_raw(r, ALICE, "SIP/2.0 503 "));
     say(r, ALICE, reply(find_raw(r, ALICE, "BYE "), 200, NULL, ""));
     assert_int_equal(d->ends, 2);
     assert_int_equal(r->dir.records, 2);
@@ -557,6 +558,7 @@ static void test_server_leaves(void **state)
     assert_string_equal(r->dir.ended_by, "stop");
     assert_int_equal(left, 0);
     say(r, ALICE, reply(find_raw(r, ALICE, "BYE "), 200, NULL, ""));
+    rig_run(r, 100 * USEC_MS);
     assert_int_equal(left, 1);
     quiet(d);
 }

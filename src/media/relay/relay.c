@@ -33,12 +33,13 @@ static bool may_circle(struct relay_transport *t, const struct addr *from)
 static void receive(struct relay_transport *t, enum relay_component c, struct block *b,
                     const struct addr *from)
 {
-    switch (t->opaque ? RTPMSG_RTP : rtpmsg_kind(block_sv(b))) {
+    enum rtpmsg_kind kind = t->opaque ? RTPMSG_RTP : rtpmsg_kind(block_sv(b));
+    switch (kind) {
     case RTPMSG_RTP:
     case RTPMSG_RTCP:
         if (relay_path_maybe(&t->path[t->mux ? RELAY_RTP : c], from, loop_now(t->relay->loop)) &&
             !may_circle(t, from))
-            t->h->on_packet(t->arg, t, c, b, from);
+            t->h->on_packet(t->arg, t, c, kind == RTPMSG_RTCP, b, from);
         else
             stat_add(&t->relay->loop->stats, STAT_MEDIA_FOREIGN, 1);
         break;

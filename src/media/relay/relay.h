@@ -105,9 +105,9 @@ struct relay_handler {
     void (*on_other)(void *arg, struct relay_transport *t, enum relay_component c, struct block *b,
                      const struct addr *from);
     /* RTP or RTCP (muxed or not) of a possible source, before it is believed: the callee proves it (or not),
-     * asks relay_path_hear, and goes on */
-    void (*on_packet)(void *arg, struct relay_transport *t, enum relay_component c, struct block *b,
-                      const struct addr *from);
+     * asks relay_path_hear, and goes on. rtcp: by its first octets, which are not encrypted */
+    void (*on_packet)(void *arg, struct relay_transport *t, enum relay_component c, bool rtcp,
+                      struct block *b, const struct addr *from);
 };
 struct relay_transport {
     struct relay *relay;

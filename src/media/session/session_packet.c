@@ -115,13 +115,12 @@ static void take_rtp(struct transport *t, struct block *b)
     session_forward(t->session, line, t->side, RELAY_RTP, b);
 }
 
-static void on_packet(void *arg, struct relay_transport *rt, enum relay_component c,
+static void on_packet(void *arg, struct relay_transport *rt, enum relay_component c, bool rtcp,
                       struct block *b, const struct addr *from)
 {
     struct transport *t = arg;
     struct session *s = t->session;
     usec now = loop_now(relay_loop(rt->relay));
-    bool rtcp = rtpmsg_kind(block_sv(b)) == RTPMSG_RTCP;
     if (!s->applied || !session_unseal(t, c, rtcp, b))
         return;
     struct relay_path *path = &t->relay.path[t->relay.mux ? RELAY_RTP : c];

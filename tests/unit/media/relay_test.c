@@ -3,6 +3,7 @@
 #include "../net/net_run.h"
 #include <string.h>
 #include "relay/relay.h"
+#include "rtpmsg/rtpmsg.h"
 
 static const struct relay_config config = {.latch = 5 * USEC_S, .dscp = 46};
 static struct ports *ports;
@@ -315,11 +316,12 @@ static void on_other(void *arg, struct relay_transport *t, enum relay_component 
     (void)arg, (void)t, (void)c, (void)b, (void)from;
     others++;
 }
-static void on_packet(void *arg, struct relay_transport *t, enum relay_component c, struct block *b,
-                      const struct addr *from)
+static void on_packet(void *arg, struct relay_transport *t, enum relay_component c, bool rtcp,
+                      struct block *b, const struct addr *from)
 {
     struct relay_transport *to = arg;
-    (void)b, (void)from;
+    (void)from;
+    assert_int_equal(rtcp, !t->opaque && rtpmsg_kind(block_sv(b)) == RTPMSG_RTCP);
     packets++;
     if (!relay_path_hear(&t->path[c], from, 1, 1, loop_now(at)))
         return;

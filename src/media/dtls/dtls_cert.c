@@ -2,7 +2,7 @@
 /* dtls/dtls_cert.c: our certificate. It proves nothing but that we are whom our description means
  * (RFC 5763 §5), so it is signed by itself, says nothing of who we are (§6.1), and lives as long as the process. */
 #include "dtls/dtls_priv.h"
-#include <openssl/pem.h>
+#include "pem/pem.h"
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 
@@ -42,28 +42,10 @@ static enum err make(usec wall, X509 **ret_x, EVP_PKEY **ret_key)
     return ERR_NOMEM;
 }
 
-/* Nobody is there to be asked. */
-static int no_passphrase(char *p, int n, int writing, void *arg)
-{
-    (void)p;
-    (void)n;
-    (void)writing;
-    (void)arg;
-    return -1;
-}
-
-static BIO *pem_open(sv pem)
-{
-    return pem.n > INT32_MAX ? NULL : BIO_new_mem_buf(pem.p ? pem.p : "", (int)pem.n);
-}
-
 static enum err read_pem(const struct dtls_shared_config *c, X509 **ret_x, EVP_PKEY **ret_key)
 {
-    BIO *b = pem_open(c->certificate), *k = pem_open(c->key);
-    X509 *x = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
-    EVP_PKEY *key = k ? PEM_read_bio_PrivateKey(k, NULL, no_passphrase, NULL) : NULL;
-    BIO_free(b);
-    BIO_free(k);
+    X509 *x = pem_first(c->certificate);
+    EVP_PKEY *key = pem_key(c->key);
     if (x && key && X509_check_private_key(x, key) == 1) {
         *ret_x = x;
         *ret_key = key;
@@ -74,20 +56,15 @@ static enum err read_pem(const struct dtls_shared_config *c, X509 **ret_x, EVP_P
     return ERR_SYNTAX;
 }
 
-/* RFC 8122 §5: "uppercase hexadecimal bytes, separated by colons". */
 static bool put_fingerprint(struct dtls_shared *s, const X509 *x)
 {
-    uint8_t md[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
     struct buf b;
-    if (X509_digest(x, EVP_sha256(), md, &n) != 1)
-        return false;
     buf_init(&b, s->fingerprint, sizeof(s->fingerprint));
     buf_str(&b, "sha-256 ");
-    for (unsigned i = 0; i < n; i++)
-        buf_printf(&b, "%s%02X", i ? ":" : "", md[i]);
+    size_t at = b.n;
+    pem_put_fingerprint(x, &b);
     s->fingerprint_n = b.n;
-    return b.rc == ERR_OK;
+    return b.rc == ERR_OK && b.n > at;
 }
 
 enum err dtls_cert_use(struct dtls_shared *s, const struct dtls_shared_config *c)

@@ -32,12 +32,12 @@ static enum err bad(struct buf *why, const char *part, const char *what)
 
 static enum err trust_pem(X509_STORE *store, sv pem, const char *part, struct buf *why)
 {
-    BIO *b = tls_pem_open(pem);
+    BIO *b = pem_open(pem);
     X509 *x;
     int n = 0;
     if (!b)
         return ERR_NOMEM;
-    while (n < TRUST_MAX && (x = tls_pem_next(b))) {
+    while (n < TRUST_MAX && (x = pem_next(b))) {
         n += X509_STORE_add_cert(store, x) == 1;
         X509_free(x);
     }
@@ -131,9 +131,9 @@ static bool use_leaf(SSL_CTX *ctx, X509 *leaf)
 static enum err use_pair(SSL_CTX *ctx, const struct tls_pair *pair, struct buf *why,
                          X509 **ret_leaf)
 {
-    BIO *b = tls_pem_open(pair->certificate);
-    X509 *leaf = b ? tls_pem_next(b) : NULL, *x;
-    EVP_PKEY *key = tls_pem_key(pair->key);
+    BIO *b = pem_open(pair->certificate);
+    X509 *leaf = b ? pem_next(b) : NULL, *x;
+    EVP_PKEY *key = pem_key(pair->key);
     enum err rc = ERR_OK;
     if (!leaf)
         rc = bad(why, "certificate", "no PEM certificate in it");
@@ -143,7 +143,7 @@ static enum err use_pair(SSL_CTX *ctx, const struct tls_pair *pair, struct buf *
         rc = bad(why, "key", "does not belong to the certificate");
     else if (!use_leaf(ctx, leaf) || SSL_CTX_use_PrivateKey(ctx, key) != 1)
         rc = bad(why, "certificate", "of a kind that TLS does not know");
-    for (int i = 0; !rc && i < CHAIN_MAX && (x = tls_pem_next(b)); i++)
+    for (int i = 0; !rc && i < CHAIN_MAX && (x = pem_next(b)); i++)
         if (SSL_CTX_add0_chain_cert(ctx, x) != 1) {
             X509_free(x);
             rc = bad(why, "certificate", "too weak a chain");
@@ -288,7 +288,7 @@ void tls_unref(struct tls *t)
 void tls_fingerprint(const struct tls *t, struct buf *b)
 {
     if (t->n > 0)
-        tls_put_fingerprint(t->pair[0].leaf, b);
+        pem_put_fingerprint(t->pair[0].leaf, b);
 }
 
 usec tls_expires(const struct tls *t)

@@ -270,8 +270,8 @@ enum err tls_make_leaf(sv ca_cert, sv ca_key, const struct tls_names *n, usec wa
                        struct buf *ret_chain, struct buf *ret_key)
 {
     TRY(check_names(n));
-    X509 *ca = tls_pem_first(ca_cert);
-    EVP_PKEY *key = tls_pem_key(ca_key);
+    X509 *ca = pem_first(ca_cert);
+    EVP_PKEY *key = pem_key(ca_key);
     enum err rc = ERR_SYNTAX;
     if (ca && key && X509_check_private_key(ca, key) == 1)
         rc = make(ca, key, n, wall, ret_chain, ret_key);

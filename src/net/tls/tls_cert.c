@@ -1,38 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* tls/tls_cert.c: certificates as PEM: reading them, and what they say. */
+/* tls/tls_cert.c: what certificates say. */
 #include "tls/tls_priv.h"
 #include <time.h>
-
-BIO *tls_pem_open(sv pem)
-{
-    return pem.n > INT32_MAX ? NULL : BIO_new_mem_buf(pem.p ? pem.p : "", (int)pem.n);
-}
-
-X509 *tls_pem_next(BIO *pem)
-{
-    X509 *x = PEM_read_bio_X509(pem, NULL, NULL, NULL);
-    ERR_clear_error();
-    return x;
-}
-
-/* Nobody is there to be asked. */
-static int no_passphrase(char *p, int n, int writing, void *arg)
-{
-    (void)p;
-    (void)n;
-    (void)writing;
-    (void)arg;
-    return -1;
-}
-
-EVP_PKEY *tls_pem_key(sv pem)
-{
-    BIO *b = tls_pem_open(pem);
-    EVP_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
-    BIO_free(b);
-    ERR_clear_error();
-    return key;
-}
 
 usec tls_time_of(const ASN1_TIME *t)
 {
@@ -40,24 +9,6 @@ usec tls_time_of(const ASN1_TIME *t)
     if (ASN1_TIME_to_tm(t, &tm) != 1)
         return 0;
     return (usec)timegm(&tm) * USEC_S;
-}
-
-void tls_put_fingerprint(const X509 *x, struct buf *b)
-{
-    uint8_t md[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    if (X509_digest(x, EVP_sha256(), md, &n) != 1)
-        n = 0;
-    for (unsigned i = 0; i < n; i++)
-        buf_printf(b, "%s%02X", i ? ":" : "", md[i]);
-}
-
-X509 *tls_pem_first(sv pem)
-{
-    BIO *b = tls_pem_open(pem);
-    X509 *x = b ? tls_pem_next(b) : NULL;
-    BIO_free(b);
-    return x;
 }
 
 bool tls_plain(const ASN1_STRING *a, sv *ret_text)
@@ -74,7 +25,7 @@ bool tls_plain(const ASN1_STRING *a, sv *ret_text)
 
 enum err tls_cert_covers(sv cert, const struct tls_names *n, bool *ret_covers, usec *ret_expires)
 {
-    X509 *x = tls_pem_first(cert);
+    X509 *x = pem_first(cert);
     bool covers = true;
     if (!x)
         return ERR_SYNTAX;
@@ -94,10 +45,10 @@ enum err tls_cert_covers(sv cert, const struct tls_names *n, bool *ret_covers, u
 
 enum err tls_cert_fingerprint(sv cert, struct buf *b)
 {
-    X509 *x = tls_pem_first(cert);
+    X509 *x = pem_first(cert);
     if (!x)
         return ERR_SYNTAX;
-    tls_put_fingerprint(x, b);
+    pem_put_fingerprint(x, b);
     X509_free(x);
     return b->rc;
 }

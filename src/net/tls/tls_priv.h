@@ -3,10 +3,10 @@
 #ifndef TLS_PRIV_H
 #define TLS_PRIV_H
 #include "crypto/crypto.h"
+#include "pem/pem.h"
 #include "tls/tls.h"
 #define ERR_STATE openssl_err_state /* OpenSSL has a type of this name, we a value */
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #undef ERR_STATE
@@ -37,16 +37,8 @@ static inline void tls_clear_errors(void)
 
 /* ---- tls_cert.c ---- */
 enum { TLS_NAME_MAX = 4096 }; /* octets of a name in a certificate */
-/* Memory to read PEM from; NULL: none left. */
-BIO *tls_pem_open(sv pem);
-/* NULL at the end of the text or at what is no PEM. The caller frees. */
-X509 *tls_pem_next(BIO *pem);
-X509 *tls_pem_first(sv pem);
-/* NULL: none, or locked by a passphrase. */
-EVP_PKEY *tls_pem_key(sv pem);
 /* Wall time; 0: unreadable. */
 usec tls_time_of(const ASN1_TIME *t);
-void tls_put_fingerprint(const X509 *x, struct buf *b);
 /* A name as it stands. One with octets that no name has is not seen at all: what comes before a NUL
  * is not the name that was certified (D24). */
 bool tls_plain(const ASN1_STRING *a, sv *ret_text);

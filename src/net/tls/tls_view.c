@@ -48,8 +48,8 @@ static enum err add_name(const GENERAL_NAME *g, struct arena *a, struct tls_cert
 
 enum err tls_cert_view(sv cert, struct arena *a, struct tls_cert_view *ret_view)
 {
-    BIO *pem = tls_pem_open(cert);
-    X509 *x = pem ? tls_pem_next(pem) : NULL;
+    BIO *pem = pem_open(cert);
+    X509 *x = pem ? pem_next(pem) : NULL;
     BIO_free(pem);
     *ret_view = (struct tls_cert_view){.names_n = 0};
     if (!x)

@@ -209,8 +209,8 @@ static struct tls_names ours = {.dns = dns, .dns_n = 2, .ips = ips, .ips_n = 2};
 
 static X509 *read_cert(sv pem)
 {
-    BIO *b = tls_pem_open(pem);
-    X509 *x = tls_pem_next(b);
+    BIO *b = pem_open(pem);
+    X509 *x = pem_next(b);
     BIO_free(b);
     assert_non_null(x);
     return x;

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
+#include "ice_peer.h"
 #include "rtpmsg/rtpmsg.h"
 #include "session/session.h"
 #include "sim/sim.h"
-#include "stunmsg/stunmsg.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -69,21 +69,14 @@ static void say(const struct offer_ip *ip, const void *p, size_t n)
 /* A check by the browser, which gives its ICE a pair. */
 static void check_from(const struct offer_ours *o)
 {
-    char mem[512], name[16];
+    char mem[512];
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
-    struct stun_out out =
-        stunmsg_begin(&b, STUN_BINDING, STUN_REQUEST, (const uint8_t *)"transaction.");
-    must(o->ufrag.n + 5 <= sizeof(name));
-    memcpy(name, o->ufrag.p, o->ufrag.n);
-    memcpy(name + o->ufrag.n, ":abcd", 5);
-    stunmsg_put(&out, STUN_USERNAME, (sv){name, o->ufrag.n + 5});
-    stunmsg_put_u32(&out, STUN_PRIORITY, 1000);
-    stunmsg_put_flag(&out, STUN_USE_CANDIDATE);
-    stunmsg_put_u64(&out, STUN_ICE_CONTROLLING, 7);
-    stunmsg_put_integrity(&out, STUN_SHA1, o->pwd);
-    stunmsg_put_fingerprint(&out);
-    say(&o->media[0].rtp, b.p, b.n);
+    struct peer_check c = {
+        .ufrag = o->ufrag, .pwd = o->pwd, .from = "abcd", .priority = 1000, .use = true};
+    sv octets = peer_check(&c, &b);
+    must(b.rc == ERR_OK);
+    say(&o->media[0].rtp, octets.p, octets.n);
 }
 
 static void agree(enum form which, const struct offer_ours ours[static SESSION_SIDES],

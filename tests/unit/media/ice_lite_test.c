@@ -9,6 +9,7 @@
 
 #include "crypto/crypto.h"
 #include "ice/ice_lite.h"
+#include "ice_peer.h"
 
 static const struct ice_secret first = {"ourufrag", "our password of 24 octet"};
 static const struct ice_secret second = {"newufrag", "another of 24 octets, ok"};
@@ -54,21 +55,14 @@ static unsigned check(struct say s, const struct addr *from)
         s.to = &first;
     buf_init(&b, mem, sizeof mem);
     buf_init(&out, out_mem, sizeof out_mem);
-    struct stun_out o =
-        stunmsg_begin(&b, STUN_BINDING, STUN_REQUEST, (const uint8_t *)"transaction.");
-    char name[16];
-    memcpy(name, s.to->ufrag, 8);
-    memcpy(name + 8, ":abcd", 5);
-    stunmsg_put(&o, STUN_USERNAME, (sv){name, 13});
-    if (s.priority)
-        stunmsg_put_u32(&o, STUN_PRIORITY, s.priority);
-    if (s.use)
-        stunmsg_put_flag(&o, STUN_USE_CANDIDATE);
-    stunmsg_put_u64(&o, s.controlled ? STUN_ICE_CONTROLLED : STUN_ICE_CONTROLLING, 7);
-    stunmsg_put_integrity(&o, STUN_SHA1, ice_pwd(s.to));
-    stunmsg_put_fingerprint(&o);
+    struct peer_check c = {.ufrag = ice_ufrag(s.to),
+                           .pwd = ice_pwd(s.to),
+                           .from = "abcd",
+                           .priority = s.priority,
+                           .use = s.use,
+                           .controlled = s.controlled};
     unsigned did = ice_lite_on_datagram(&lite, s.component ? s.component : 1, s.socket, from,
-                                        buf_sv(&b), now, &out);
+                                        peer_check(&c, &b), now, &out);
     assert_int_equal(!!(did & ICE_LITE_ANSWER), out.n > 0);
     if (out.n > 0)
         assert_int_equal(stunmsg_parse(buf_sv(&out), &answer), ERR_OK);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* session_form_test.c: a process dies in the middle of a call, and another picks it up; libsrtp2 listens. */
 #include "session_world.h"
+#include "ice_peer.h"
 #include "session/session_priv.h"
-#include "stunmsg/stunmsg.h"
 
 enum { SOURCE = 0x1111, PEER = 0x2222, REPORT = 28, SENT_MAX = 4096, HEAD = 14 };
 
@@ -262,18 +262,10 @@ static void checked(const struct offer_ours *o, struct udp *from)
     char mem[512];
     struct buf b;
     buf_init(&b, mem, sizeof(mem));
-    struct stun_out out =
-        stunmsg_begin(&b, STUN_BINDING, STUN_REQUEST, (const uint8_t *)"transaction.");
-    char name[16];
-    memcpy(name, o->ufrag.p, o->ufrag.n);
-    memcpy(name + o->ufrag.n, ":abcd", 5);
-    stunmsg_put(&out, STUN_USERNAME, (sv){name, o->ufrag.n + 5});
-    stunmsg_put_u32(&out, STUN_PRIORITY, 1000);
-    stunmsg_put_flag(&out, STUN_USE_CANDIDATE);
-    stunmsg_put_u64(&out, STUN_ICE_CONTROLLING, 7);
-    stunmsg_put_integrity(&out, STUN_SHA1, o->pwd);
-    stunmsg_put_fingerprint(&out);
-    send_octets(from, 0, b.p, b.n);
+    struct peer_check c = {
+        .ufrag = o->ufrag, .pwd = o->pwd, .from = "abcd", .priority = 1000, .use = true};
+    sv octets = peer_check(&c, &b);
+    send_octets(from, 0, octets.p, octets.n);
     run_ms(20);
 }
 

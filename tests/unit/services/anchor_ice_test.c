@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* anchor_ice_test.c: phones that speak ICE, with those that do not. */
 #include "anchor_rig.h"
+#include "../media/ice_peer.h"
 #include "ice/ice.h"
 
 #define ICE_OF(mark)                                                           \
@@ -110,7 +111,7 @@ static struct ice_secret ours_in(const char *message)
 static unsigned check(struct media_rig *m, struct media_port *from, uint16_t port,
                       const struct ice_secret *to, bool use)
 {
-    char mem[512], name[32];
+    char mem[512];
     struct buf b;
     struct addr at = address(SERVER_IP, port);
     struct stunmsg answer;
@@ -118,17 +119,9 @@ static unsigned check(struct media_rig *m, struct media_port *from, uint16_t por
     unsigned n = from->n, code = 0;
     sv reason;
     buf_init(&b, mem, sizeof(mem));
-    struct stun_out o =
-        stunmsg_begin(&b, STUN_BINDING, STUN_REQUEST, (const uint8_t *)"transaction.");
-    snprintf(name, sizeof(name), "%.*s:frag", (int)sizeof(to->ufrag), to->ufrag);
-    stunmsg_put(&o, STUN_USERNAME, sv_of(name));
-    stunmsg_put_u32(&o, STUN_PRIORITY, 1);
-    if (use)
-        stunmsg_put_flag(&o, STUN_USE_CANDIDATE);
-    stunmsg_put_u64(&o, STUN_ICE_CONTROLLING, 7);
-    stunmsg_put_integrity(&o, STUN_SHA1, ice_pwd(to));
-    stunmsg_put_fingerprint(&o);
-    sv piece = buf_sv(&b);
+    struct peer_check c = {
+        .ufrag = ice_ufrag(to), .pwd = ice_pwd(to), .from = "frag", .priority = 1, .use = use};
+    sv piece = peer_check(&c, &b);
     assert_int_equal(udp_send(from->udp, NULL, &at, &piece, 1), ERR_OK);
     rig_run(m->r, 20 * USEC_MS);
     if (from->n == n)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* ds/wheel.h: hierarchical timer wheel; O(1) arm and cancel.                    layer: base
  *
- * Shape   1 ms steps, 5 levels of 256 slots. Time is an argument. A timer never fires early; it
- *         fires at the first wheel_advance whose now is at or past its deadline rounded up to 1
- *         ms.
+ * Shape   1 ms steps, 5 levels of blocks, each of 256 of the level below. Time is an argument. A timer
+ *         never fires early; it fires at the first wheel_advance whose now is at or past its deadline
+ *         rounded up to 1 ms.
+ * Cost    arming and cancelling O(1). A timer that is far off is placed anew once or twice, by the call
+ *         that finds time for it: 32 a step, 256 a call. Only who has slept until shortly before a block
+ *         of many begins places them all in one.
  * Order   timers of one wheel_advance fire in order of deadline step, ties in order of arming:
  *         the same calls give the same order, however many a call may fire. A deadline in the past counts as the present step;
  *         armed from a callback for the step that is firing, a timer fires at the next step or
@@ -28,15 +31,17 @@ struct timer {
     void *arg;
 };
 
-enum { WHEEL_LEVELS = 5, WHEEL_SLOTS = 256 };
+enum { WHEEL_LEVELS = 5, WHEEL_SLOTS = 512 };
 struct wheel {
     struct link slot[WHEEL_LEVELS][WHEEL_SLOTS];
     uint64_t busy[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* bit per non-empty slot */
+    uint8_t busy_words[WHEEL_LEVELS];              /* bit per word of those that is not 0 */
     int64_t step;                                  /* steps (ms) passed */
     /* the first one behind it at which a slot or block begins that is not empty; not behind it: to be
      * looked for */
     int64_t next;
     size_t armed;
+    bool ahead;      /* blocks that come next may not be empty yet */
     struct link due; /* of the present step: they fire before all others */
 };
 

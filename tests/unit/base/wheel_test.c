@@ -305,6 +305,28 @@ static void never_does_not_fire_and_can_be_cancelled(void **state)
     assert_true(wheel_validate(&w));
 }
 
+/* A block that begins because of one timer alone is not waited for without it. */
+static void who_is_cancelled_wakes_nobody(void **state)
+{
+    (void)state;
+    static const usec at[] = {3 * USEC_MS, 300 * USEC_MS, 100 * USEC_S};
+    for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+        struct wheel w;
+        struct timer t, far;
+        wheel_init(&w, 0);
+        timer_init(&t, note, NULL);
+        timer_init(&far, note, NULL);
+        wheel_arm(&w, &far, USEC_DAY);
+        usec next = wheel_next(&w);
+        assert_true(next > at[i]);
+        wheel_arm(&w, &t, at[i]);
+        assert_true(wheel_next(&w) <= at[i] && wheel_next(&w) > 0);
+        wheel_cancel(&w, &t);
+        assert_int_equal(wheel_next(&w), next);
+        assert_true(wheel_validate(&w));
+    }
+}
+
 static void always_now(struct timer *t, void *arg)
 {
     fired_n++;
@@ -390,16 +412,109 @@ static void a_call_fires_no_more_than_it_may(void **state)
     assert_int_equal(wheel_next(&w), USEC_NEVER);
 }
 
+/* ---- many ---- */
+
+enum { MANY = 12000, BLOCK = 65536, MOVED = 32 };
+struct member {
+    struct timer timer;
+    uint64_t turn; /* of arming */
+};
+static struct {
+    struct wheel wheel;
+    struct member member[MANY];
+    uint64_t random, turns;
+    int64_t now, last_step; /* ms */
+    uint64_t last_turn;
+    size_t fired;
+} many;
+
+static uint64_t many_random(void)
+{
+    many.random = many.random * 6364136223846793005u + 1442695040888963407u;
+    return many.random >> 33;
+}
+
+static void many_arm(struct member *m)
+{
+    int64_t at = many.now + 1 + (int64_t)(many_random() % (3 * BLOCK));
+    if (many_random() % 4 == 0)
+        at = at / 512 * 512 + 512; /* so that many end together */
+    m->turn = ++many.turns;
+    wheel_arm(&many.wheel, &m->timer, at * USEC_MS);
+}
+
+static void on_many(struct timer *t, void *arg)
+{
+    struct member *m = arg;
+    int64_t step = t->at / USEC_MS;
+    assert_true(step == many.now);
+    assert_true(step > many.last_step || m->turn > many.last_turn);
+    many.last_step = step;
+    many.last_turn = m->turn;
+    many.fired++;
+    many_arm(m);
+}
+
+/* In the blocks that come next. */
+static size_t in_next(void)
+{
+    size_t n = 0;
+    for (int level = 1; level <= 2; level++) {
+        int64_t i = (many.now >> 8 * level) + 1;
+        const struct link *head = &many.wheel.slot[level][i % WHEEL_SLOTS];
+        for (const struct link *l = head->next; l != head; l = l->next)
+            n++;
+    }
+    return n;
+}
+
+/* Of a block of many no call places more anew than a few, and it is empty when it begins: those that are armed or
+ * cancelled meanwhile change nothing in the order, nor in when they end. */
+static void no_call_places_many_anew(void **state)
+{
+    (void)state;
+    size_t in_front = 0;
+    wheel_init(&many.wheel, 0);
+    for (int i = 0; i < MANY; i++) {
+        timer_init(&many.member[i].timer, on_many, &many.member[i]);
+        many_arm(&many.member[i]);
+    }
+    for (many.now = 1; many.now < 5 * BLOCK; many.now++) {
+        bool looked = many.now % BLOCK < 200; /* less than a block of the level below */
+        const struct link *next = &many.wheel.slot[2][many.now / BLOCK % WHEEL_SLOTS];
+        if (many.now % BLOCK == 0)
+            assert_true(list_empty(next));
+        size_t before = looked ? in_next() : 0;
+        wheel_advance(&many.wheel, many.now * USEC_MS, SIZE_MAX);
+        if (looked) {
+            assert_true(before <= in_next() + MOVED);
+            assert_true(wheel_validate(&many.wheel));
+        }
+        in_front += !list_empty(&many.wheel.slot[2][(many.now / BLOCK + 1) % WHEEL_SLOTS]);
+        for (int k = 0; many.now % 3 == 0 && k < 2; k++) {
+            struct member *m = &many.member[many_random() % MANY];
+            if (many_random() % 4)
+                many_arm(m);
+            else
+                wheel_cancel(&many.wheel, &m->timer);
+        }
+    }
+    assert_true(in_front > 200); /* it was armed for while it was being emptied */
+    assert_true(many.fired > MANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timer_fires_at_its_step_and_not_before),
         cmocka_unit_test(ties_fire_as_they_were_armed_however_far_away),
         cmocka_unit_test(never_does_not_fire_and_can_be_cancelled),
+        cmocka_unit_test(who_is_cancelled_wakes_nobody),
         cmocka_unit_test(a_timer_that_rearms_for_the_past_does_not_hold_the_wheel),
         cmocka_unit_test(a_callback_may_free_the_owner),
         cmocka_unit_test(a_call_fires_no_more_than_it_may),
         cmocka_unit_test(the_wheel_agrees_with_the_model),
+        cmocka_unit_test(no_call_places_many_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -352,6 +352,29 @@ def test_new_calls_are_refused_meanwhile():
         assert callee.methods().count("INVITE") == 1
 
 
+def test_a_crowd_that_rings_is_given_up(heavy):
+    calls, rate = (2500, 250) if heavy else (400, 200)
+    with Server("drain: 0ms\n") as server:
+        server.add_users(["alice", "bob"], PASSWORD)
+        port = sipp.register(server.port, "bob", sipp.CALLEE)
+        each = ["-m", str(calls), "-l", str(calls), "-recv_timeout", "60000"]
+        with sipp.Sipp("ringing", server.port, "-nd", *each, ip=sipp.CALLEE, port=port) as callee:
+            callee.wait_open()
+            with sipp.Sipp("refused", server.port, "-nd", *each, "-r", str(rate), ip=sipp.CALLER) as caller:
+                def ringing():
+                    return sum(call["state"] == "ringing" for call in server.json("calls")) == calls
+                assert media.wait(ringing, calls / rate + 20), caller.errors()
+                term(server)
+                took = ends(server, 8)
+                results = [phone.finish(20) for phone in (caller, callee)]
+        print("503 to %d calls took %.1f s" % (calls, took), results)
+        assert took < 5
+        for result in results:
+            assert (result["calls"], result["failed"], result["code"]) == (calls, 0, 0), results
+        assert server.records("status, ended_by") == [(503, "stop")] * calls
+        assert "cut" not in [line.get("event") for line in server.log_events()]
+
+
 def test_a_crowd_hears_bye(heavy):
     calls, rate = (2500, 250) if heavy else (400, 200)
     with Server(RELAYED + "drain: 0ms\n") as server:

@@ -55,10 +55,15 @@ static void ended_text(json_t *a)
 {
     size_t i;
     json_t *x, *duration;
+    long long status;
     json_array_foreach(a, i, x)
     {
         cli_put(stdout, cli_member(x, "since"));
-        printf("  %lld ", (long long)json_integer_value(json_object_get(x, "status")));
+        status = (long long)json_integer_value(json_object_get(x, "status"));
+        if (status)
+            printf("  %lld ", status);
+        else /* the caller was told nothing any more */
+            printf("  - ");
         put_parties(x);
         duration = json_object_get(x, "duration");
         printf(duration ? "  " : "  not answered");

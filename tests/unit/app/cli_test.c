@@ -322,6 +322,12 @@ static void the_answer_decides_the_exit(void **state)
     assert_non_null(strstr(out, "then  200 a -> b  1 min 1 s, ended by stop: r"));
     assert_non_null(strstr(out, "  id  relay  MOS caller 4.0, callee 3.0\n"));
     assert_null(strchr(out, 0x1b));
+    assert_int_equal(answered(200,
+                              "[{\"call_id\": \"id\", \"from\": \"a\", \"to\": \"b\", \"since\": "
+                              "\"then\", \"status\": 0, \"ended_by\": \"stop\", \"quality\": {}}]",
+                              "calls", "--ended"),
+                     CLI_OK);
+    assert_string_equal(out, "then  - a -> b  not answered, ended by stop  id\n");
     assert_int_equal(answered(404, "{\"error\": \"none\"}", "reload", "--rollback"), CLI_NO);
     /* What is no answer at all */
     assert_int_equal(answered(0, "", "calls", NULL), CLI_FAILED);

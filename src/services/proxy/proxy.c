@@ -227,6 +227,16 @@ static void add_challenges(struct context *c, struct sipedit *e, unsigned best)
     }
 }
 
+/* What the route says of targets that have all failed. False: nothing. */
+static bool answer_otherwise(struct context *c)
+{
+    if (!c->plan->otherwise || c->step.cancelled || c->step.declined)
+        return false;
+    c->step.sent = c->plan->otherwise;
+    answer(c, c->plan->otherwise, c->plan->otherwise_reason, c->plan->otherwise_headers);
+    return true;
+}
+
 static void send_best(struct context *c)
 {
     unsigned i = proxy_best(&c->step);
@@ -235,11 +245,8 @@ static void send_best(struct context *c)
     uint16_t status = s->status;
     if (b->refusal)
         body_told(c, c->rx, &b->refusal->why);
-    if (c->plan->otherwise && !c->step.cancelled && !c->step.declined) {
-        c->step.sent = c->plan->otherwise;
-        answer(c, c->plan->otherwise, c->plan->otherwise_reason, c->plan->otherwise_headers);
+    if (answer_otherwise(c))
         return;
-    }
     c->step.sent = status;
     if (b->refusal) {
         answer(c, status, b->refusal->why.reason, b->refusal->warning);
@@ -580,7 +587,8 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
     const struct refusal *none_passes = body_begin(c);
     if (none_passes) {
         body_told(c, c->rx, &none_passes->why);
-        answer(c, none_passes->why.status, none_passes->why.reason, none_passes->warning);
+        if (!answer_otherwise(c))
+            answer(c, none_passes->why.status, none_passes->why.reason, none_passes->warning);
         context_free(c);
         return;
     }

@@ -284,6 +284,7 @@ static void test_refused_beside_others(void **state)
     say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 180, "b1", ""));
     say(r, ALICE, request(r, ALICE, "CANCEL", THERE, TO_BOB, "gaveup", ""));
     say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 487, "b1", ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 487 "), 1);
     ack(b, "gaveup", find_raw(r, ALICE, "SIP/2.0 487 "));
     assert_int_equal(heard(r, ALICE, "SIP/2.0 403 "), 0);
     rig_clear(r);
@@ -291,6 +292,7 @@ static void test_refused_beside_others(void **state)
     memset(x->leg, 0, sizeof(x->leg));
     ask(b, "INVITE", "out", CONTACT);
     say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 500, "b1", ""));
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 500 "), 1);
     ack(b, "out", find_raw(r, ALICE, "SIP/2.0 500 "));
     assert_int_equal(x->told, 0);
     /* neither of them can be put through */
@@ -300,6 +302,7 @@ static void test_refused_beside_others(void **state)
     x->legs = x->over = 0;
     memset(x->leg, 0, sizeof(x->leg));
     ask(b, "INVITE", "both", CONTACT);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 403 "), 1);
     ack(b, "both", find_raw(r, ALICE, "SIP/2.0 403 "));
     assert_int_equal(x->told, 1);
     bench_quiet(b);
@@ -325,6 +328,15 @@ static void test_refused_before_all(void **state)
     assert_int_equal(x->over, 1);
     assert_int_equal(b->responses, 1);
     ack(b, "full", no);
+    /* where the route says what is answered when all have failed, that is */
+    x->over = 0;
+    rig_clear(r);
+    b->next.otherwise = 486;
+    b->next.otherwise_reason = SV("Later");
+    ask(b, "INVITE", "later", CONTACT);
+    assert_int_equal(heard(r, ALICE, "SIP/2.0 486 "), 1);
+    ack(b, "later", find_raw(r, ALICE, "SIP/2.0 486 Later\r\n"));
+    assert_int_equal(x->told, 2);
     bench_quiet(b);
 }
 

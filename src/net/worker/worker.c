@@ -64,6 +64,8 @@ enum err worker_group_new(unsigned n, struct loop_group **ret_group)
 static void on_uv_signal(uv_signal_t *h, int signum)
 {
     struct worker_group *g = h->data;
+    if (g->worker[0]->base.stopping) /* it ends already, and must not die of being told so again */
+        return;
     worker_turn(g->worker[0]);
     g->on_signal(signum, g->on_signal_arg);
 }

@@ -360,10 +360,8 @@ static void stop_handle(uv_handle_t *h, void *arg)
     (void)arg;
     if (uv_is_closing(h))
         return;
-    if (h->type == UV_POLL)
+    if (h->type == UV_POLL) /* signals are caught until the group is freed */
         uv_poll_stop((uv_poll_t *)h);
-    else if (h->type == UV_SIGNAL)
-        uv_signal_stop((uv_signal_t *)h);
 }
 
 void worker_drain(struct worker *w)

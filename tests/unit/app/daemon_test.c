@@ -782,6 +782,11 @@ static void systemd_is_told_and_nothing_stays_behind(void **state)
         kill(pid, SIGHUP);
         kill(pid, ends[i]);
         assert_said(fd, "STOPPING=1\nEXTEND_TIMEOUT_USEC=66300000"); /* drain and more */
+        /* again, while it is taken down */
+        for (int k = 0; k < 3; k++) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+            kill(pid, ends[i]);
+        }
         assert_int_equal(ended(pid), 0);
         assert_int_equal(access(path_of("data/control.sock"), F_OK), -1);
     }

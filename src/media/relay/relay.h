@@ -62,6 +62,7 @@ struct relay_path {
     /* where it was before its description named another place: heard until it speaks from there, which it does when it
      * knows that we know; family 0: nowhere */
     struct addr former;
+    bool unsettled;    /* another place was named before anything came from the one before */
     usec since, until; /* learning */
     /* who may be learned: three packets in order of one source */
     struct addr candidate;

@@ -48,6 +48,20 @@ static bool is_valid(const struct relay_path *p, const struct addr *a)
     return false;
 }
 
+/* Its own description cannot be reached by what we see of it: there is a NAT, and any port of it may be its. */
+static bool behind_nat(const struct relay_path *p)
+{
+    return p->peer.party.family != 0 && !addr_equal_ip(&p->peer.told, &p->peer.party);
+}
+
+/* Who is held before it has said enough may say no more: what it has said must do until more comes. */
+static void settle_for(struct relay_path *p, usec now)
+{
+    bool waits = !p->proved && p->former.family == 0 && now < p->until;
+    if (waits && behind_nat(p) && p->candidate.family != 0)
+        p->to = p->candidate;
+}
+
 void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool secure, usec latch,
                     const struct addr *mine, struct ports *ports, usec now)
 {
@@ -56,10 +70,13 @@ void relay_path_set(struct relay_path *p, const struct relay_peer *peer, bool se
     p->secure = secure;
     if (p->ice && !is_valid(p, &p->to))
         p->to = (struct addr){0}; /* until a pair is selected */
+    if (same && !p->ice)
+        settle_for(p, now);
     if (same || p->ice)
         return;
     if (p->proved)
         p->former = p->to;
+    p->unsettled = p->until != 0 && !p->proved;
     p->named = relay_peer_may_name(peer, &peer->told, mine, ports);
     p->to = p->named ? peer->told : (struct addr){0};
     if (addr_equal(&p->to, &p->former)) /* it has come back */
@@ -75,12 +92,6 @@ void relay_path_retold(struct relay_path *p, usec latch, usec now)
 {
     if (p->until != 0 && !p->proved && now + latch > p->until)
         p->until = now + latch;
-}
-
-/* Its own description cannot be reached by what we see of it: there is a NAT, and any port of it may be its. */
-static bool behind_nat(const struct relay_path *p)
-{
-    return p->peer.party.family != 0 && !addr_equal_ip(&p->peer.told, &p->peer.party);
 }
 
 /* Where it was is where it is, for the time being: not if that was another host than the NAT, and there is a place to send
@@ -184,6 +195,9 @@ bool relay_path_hear(struct relay_path *p, const struct addr *from, uint32_t ssr
     if (p->consistent < (behind_nat(p) ? CONSISTENT : OTHER_CONSISTENT))
         return false;
     if (behind_nat(p)) {
+        if (p->unsettled) /* this may be where it was, and will be until it knows that we know */
+            p->former = *from;
+        p->unsettled = false;
         learn(p, from);
         return true;
     }

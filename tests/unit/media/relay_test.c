@@ -193,6 +193,63 @@ static void who_moves_is_heard_at_both_places_until_it_has(void **state)
     assert_false(hear(&p, "198.51.100.7:4000", 1, 7, 340 * USEC_S));
 }
 
+/* So early that nothing was learned of it: what is learned first may be the place that it leaves. */
+static void who_moves_before_it_was_learned_is_followed(void **state)
+{
+    (void)state;
+    struct relay_path p = path_of("10.1.0.11:4000", "198.51.100.7:5060", false, ME);
+    struct relay_peer moved = p.peer;
+    struct addr me = at_(ME);
+    hear(&p, "198.51.100.7:61000", 1, 1, USEC_S);
+    moved.told = at_("10.1.0.11:4002");
+    relay_path_set(&p, &moved, false, config.latch, &me, ports, USEC_S);
+    for (uint16_t i = 2; i <= 6; i++)
+        hear(&p, "198.51.100.7:61000", 1, i, 2 * USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61000"));
+    for (uint16_t i = 7; i <= 9; i++)
+        hear(&p, "198.51.100.7:61002", 1, i, 20 * USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61002"));
+    for (uint16_t i = 10; i <= 20; i++)
+        assert_false(hear(&p, "198.51.100.7:61000", 1, i, 20 * USEC_S));
+    /* if it was the new place after all, it stays it */
+    p = path_of("10.1.0.11:4000", "198.51.100.7:5060", false, ME);
+    relay_path_set(&p, &moved, false, config.latch, &me, ports, USEC_S);
+    for (uint16_t i = 1; i <= 6; i++)
+        hear(&p, "198.51.100.7:61002", 1, i, 2 * USEC_S);
+    assert_true(hear(&p, "198.51.100.7:61002", 1, 7, 60 * USEC_S));
+    for (uint16_t i = 1; i <= 6; i++)
+        assert_false(hear(&p, "198.51.100.7:61000", 2, i, 60 * USEC_S));
+    assert_true(sends_to(&p, "198.51.100.7:61002"));
+}
+
+static void who_is_held_before_it_was_learned_hears_what_comes(void **state)
+{
+    (void)state;
+    struct relay_path p = path_of("10.1.0.11:4000", "198.51.100.7:5060", false, ME);
+    struct relay_peer same = p.peer;
+    struct addr me = at_(ME);
+    assert_false(hear(&p, "198.51.100.7:61000", 1, 1, USEC_S));
+    assert_int_equal(p.to.family, 0);
+    relay_path_set(&p, &same, false, config.latch, &me, ports, USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61000"));
+    /* it was somebody else's */
+    for (uint16_t i = 1; i <= 3; i++)
+        hear(&p, "198.51.100.7:61002", 2, i, USEC_S);
+    assert_true(sends_to(&p, "198.51.100.7:61002"));
+    /* rather there than where its description leads, though it might be right */
+    p = path_of("10.1.0.11:4000", "10.2.0.7:5060", false, ME);
+    hear(&p, "10.2.0.7:61000", 1, 1, USEC_S);
+    assert_true(sends_to(&p, "10.1.0.11:4000"));
+    same = p.peer;
+    relay_path_set(&p, &same, false, config.latch, &me, ports, USEC_S);
+    assert_true(sends_to(&p, "10.2.0.7:61000"));
+    /* of long ago it says nothing */
+    p = path_of("10.1.0.11:4000", "198.51.100.7:5060", false, ME);
+    hear(&p, "198.51.100.7:61000", 1, 1, USEC_S);
+    relay_path_set(&p, &same, false, config.latch, &me, ports, USEC_S + config.latch);
+    assert_int_equal(p.to.family, 0);
+}
+
 /* Signalling and media of many a switch are of different hosts, and there is no NAT: what comes late from the former place,
  * of another phone even, does not keep media from where the description says it belongs. */
 static void who_moves_to_another_host_gets_media_there(void **state)
@@ -503,6 +560,8 @@ int main(void)
         cmocka_unit_test(after_the_window_nothing_is_learned),
         cmocka_unit_test(the_same_description_again_keeps_what_was_learned_another_one_does_not),
         cmocka_unit_test(who_moves_is_heard_at_both_places_until_it_has),
+        cmocka_unit_test(who_moves_before_it_was_learned_is_followed),
+        cmocka_unit_test(who_is_held_before_it_was_learned_hears_what_comes),
         cmocka_unit_test(who_moves_to_another_host_gets_media_there),
         cmocka_unit_test(what_keys_have_proved_teaches_by_itself),
         cmocka_unit_test(nothing_is_sent_where_nobody_may_send_us),

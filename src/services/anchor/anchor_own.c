@@ -4,8 +4,7 @@
 #include "anchor/anchor_priv.h"
 #include "log/log.h"
 
-/* WORDS: of a Reason. A phone whose address changed checks anew from there, or offers again, within LOST_WAIT. */
-enum { WORDS = 160 };
+/* A phone whose address changed checks anew from there, or offers again, within LOST_WAIT. */
 #define LOST_WAIT (30 * USEC_S)
 #define KEY_WAIT  (2 * USEC_S)
 /* RFC 3261 §8.1.1.5: numbers are below 2^31. So many of them are ours. */
@@ -98,25 +97,14 @@ enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
 
 /* ---- the end ---- */
 
-/* "Reason: SIP;cause=408;text="…"" (RFC 3326 §2). */
-static void put_reason(struct buf *b, uint16_t cause, sv why)
-{
-    buf_printf(b, "Reason: SIP;cause=%u;text=\"", cause);
-    for (size_t i = 0; i < why.n && i < WORDS; i++) {
-        char c = why.p[i];
-        buf_char(b, c == '"' || c == '\\' || (unsigned char)c < ' ' || c == 0x7f ? '\'' : c);
-    }
-    buf_str(b, "\"\r\n");
-}
-
 void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv ended_by)
 {
     static const char *const name[] = {"caller", "callee"};
     struct anchor *a = d->anchor;
-    char mem[WORDS + 64];
+    char mem[WITHIN_REASON_MAX];
     struct buf reason;
     buf_init(&reason, mem, sizeof(mem));
-    put_reason(&reason, cause, why);
+    within_put_reason(&reason, cause, why);
     for (unsigned to = 0; to < SIDES; to++) {
         struct within_request bye = {.method = SIP_BYE,
                                      .headers = reason.rc ? SV_NONE : buf_sv(&reason)};

@@ -7,7 +7,7 @@
 #include "proxy/proxy_priv.h"
 #include "within/within.h"
 
-enum { TAGS = 8, REASON_MAX = 256 };
+enum { TAGS = 8 };
 
 struct unfit {
     struct proxy *proxy;
@@ -56,7 +56,7 @@ static void tell(struct unfit *u, struct rx *rx, sv body)
 {
     struct sip *s = u->proxy->sip;
     struct sipmsg *m = &rx->msg;
-    char routes[WITHIN_ROUTES_MAX], reason[REASON_MAX];
+    char routes[WITHIN_ROUTES_MAX], reason[WITHIN_REASON_MAX];
     struct buf b, why;
     const struct sip_cseq *cseq;
     const struct sip_addr *to;
@@ -77,9 +77,7 @@ static void tell(struct unfit *u, struct rx *rx, sv body)
     enum err rc = within_send(s, &d, &ack, NULL, NULL, NULL); /* lost: the 2xx comes again */
     if (was_told(u, to->tag))
         return;
-    buf_printf(&why, "Reason: SIP;cause=%u;text=\"", u->status);
-    buf_str(&why, u->why);
-    buf_str(&why, "\"\r\n");
+    within_put_reason(&why, u->status, sv_of(u->why));
     struct within_request bye = {.method = SIP_BYE,
                                  .cseq = cseq->number + u->ahead,
                                  .headers = why.rc ? SV_NONE : buf_sv(&why)};

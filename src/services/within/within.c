@@ -68,6 +68,16 @@ struct dest within_dest(struct sip *s, struct sipmsg *m, const struct flow *flow
 
 /* ---- the request ---- */
 
+void within_put_reason(struct buf *b, uint16_t cause, sv why)
+{
+    buf_printf(b, "Reason: SIP;cause=%u;text=\"", cause);
+    for (size_t i = 0; i < why.n && i < WITHIN_WORDS; i++) {
+        char c = why.p[i];
+        buf_char(b, c == '"' || c == '\\' || (unsigned char)c < ' ' || c == 0x7f ? '\'' : c);
+    }
+    buf_str(b, "\"\r\n");
+}
+
 static bool next_route(sv *rest, sv *ret)
 {
     size_t n = sv_chr(*rest, WITHIN_END);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* within/within.h: a request of ours within a dialog, whoever's dialog it is.         layer: services
  *
- * Spec    RFC 3261 §12.2.1.1 (Request-URI, Route, From, To, CSeq), §13.2.2.4 (ACK), §15.1.1 (BYE), §20.42.
+ * Spec    RFC 3261 §12.2.1.1 (Request-URI, Route, From, To, CSeq), §13.2.2.4 (ACK), §15.1.1 (BYE), §20.42; RFC 3326 (Reason).
  * Shape   a struct within_dialog is a dialog as one of its ends knows it: of a call that ends here it is our own, of one
  *         that passes by us it is put together from what passed, and we speak in the name of the other end.
  * Life    views, needed until the call returns.
@@ -36,6 +36,10 @@ struct within_request {
 MUST_USE enum err within_send(struct sip *s, const struct within_dialog *d,
                               const struct within_request *r, const struct ctxn_handler *h,
                               void *arg, struct ctxn **ret_txn);
+
+/* "Reason: SIP;cause=408;text="…"" with CRLF (RFC 3326 §2), for a BYE. */
+enum { WITHIN_WORDS = 160, WITHIN_REASON_MAX = WITHIN_WORDS + 64 }; /* words beyond are left out */
+void within_put_reason(struct buf *b, uint16_t cause, sv why);
 
 /* The route set toward the sender of m, as routes above, into b: of a request all Record-Routes (§12.1.1); of a response,
  * for who stands in the midst, those that were added behind us, the nearest first.

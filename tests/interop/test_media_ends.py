@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Relayed calls that go wrong or end: no codec in common, media that falls silent, a server that dies."""
+import signal
 import time
 
 from support import media
@@ -65,6 +66,29 @@ def test_when_a_phone_dies_the_other_is_not_left_alone():
             assert media.wait(lambda: "BYE" in bob.methods(), 15), bob.methods()
             assert bob.callee.requests[-1]["reason"].startswith("SIP;cause=408;")
             assert nothing_left(server)
+
+
+def test_an_echo_that_falls_silent_ends_as_a_relayed_call_does():
+    with media.house("media: {silence: 5s}\n") as (server, alice, _):
+        answer, made = media.dial(alice, "*43")
+        assert made is not None, answer
+        bye = ended_by_us(alice)
+        assert bye is not None and bye["reason"] == 'SIP;cause=408;text="no media from the caller"', bye
+        assert nothing_left(server)
+        assert media.wait(lambda: server.records("ended_by, reason") == [("media", "no media from the caller")], 5)
+        [event] = [event for event in server.log_events() if event.get("event") == "media.silent"]
+        assert event["side"] == "caller"
+
+
+def test_an_echo_hears_that_the_server_ends():
+    with media.house("drain: 0s\n") as (server, alice, _):
+        answer, made = media.dial(alice, "*43")
+        assert made is not None, answer
+        server.process.send_signal(signal.SIGTERM)
+        bye = ended_by_us(alice)
+        assert bye is not None and bye["reason"] == 'SIP;cause=503;text="the server ends"', bye
+        assert server.process.wait(10) == 0
+        assert server.records("ended_by, reason") == [("stop", "the server ends")]
 
 
 def test_a_call_ends_as_its_phones_say_though_the_server_died():

@@ -69,7 +69,7 @@ static void on_desk_timer(struct timer *t, void *arg)
     struct desk *d = arg;
     (void)t;
     if (d->said)
-        answer_end(d->call);
+        answer_end(d->call, NULL);
     else
         accept_call(d);
 }

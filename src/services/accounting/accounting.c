@@ -525,10 +525,10 @@ void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *a
     a->media_arg = arg;
 }
 
-void accounting_ended(struct accounting *a, struct call *c, sv ended_by)
+void accounting_ended(struct accounting *a, struct call *c, sv ended_by, sv reason)
 {
     if (c->state != CALL_ENDING)
-        end(a, c, ended_by, SV(""), 0);
+        end(a, c, ended_by, reason, 0);
 }
 
 void accounting_setup_gone(struct accounting *a, struct call *c)

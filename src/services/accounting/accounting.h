@@ -57,9 +57,9 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
 void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv callee_tag,
                              sv ended_by, sv reason);
 /* A call that this server answers itself: it stands, its callee has this tag; and it is over. Until
- * accounting_setup_gone it is not forgotten for others. ended_by: as in records. */
+ * accounting_setup_gone it is not forgotten for others. ended_by, reason: as in records. */
 void accounting_answered(struct accounting *a, struct call *c, sv tag);
-void accounting_ended(struct accounting *a, struct call *c, sv ended_by);
+void accounting_ended(struct accounting *a, struct call *c, sv ended_by, sv reason);
 void accounting_session(struct call *c, struct session_id id); /* its media */
 /* The context that set it up has ended (no final response: it ends too). */
 void accounting_setup_gone(struct accounting *a, struct call *c);

@@ -47,6 +47,8 @@ void anchor_on_ended(struct anchor *a, anchor_ended_fn *fn, void *arg);
 size_t anchor_hang_up(struct anchor *a, size_t *most);
 /* Who sent rx, for a session with him. */
 void anchor_sender(struct anchor *a, struct rx *rx, struct session_party *ret_party);
+/* What a session of this call tells, into the log. */
+void anchor_log_media(sv call_id, enum session_event e, unsigned side, sv why);
 /* media.* as wire/offer asks for it. */
 struct offer_policy anchor_policy(const struct settings *set);
 /* Dialogs whose media passes through us. */

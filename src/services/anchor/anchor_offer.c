@@ -167,19 +167,26 @@ void anchor_unanswered(struct dialog *d, const struct exchange *x)
         give_back(d);
 }
 
-static void on_event(void *arg, struct session_id id, enum session_event e, unsigned side, sv why)
+void anchor_log_media(sv call_id, enum session_event e, unsigned side, sv why)
 {
     static const char *const name[] = {[SESSION_SILENT] = "media.silent",
                                        [SESSION_SECURED] = "media.secured",
                                        [SESSION_KEY_FAULT] = "media.key-fault",
+                                       [SESSION_PLAYED] = "media.played",
                                        [SESSION_LOST] = "media.lost"};
+    LOG_AT(e == SESSION_PLAYED ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "anchor", name[e],
+           F_SV("call", call_id),
+           F_STR("side", side == CALLER   ? "caller"
+                         : side == CALLEE ? "callee"
+                                          : "either"),
+           F_SV("why", why));
+}
+
+static void on_event(void *arg, struct session_id id, enum session_event e, unsigned side, sv why)
+{
     struct dialog *d = arg;
     (void)id;
-    LOG_INFO("anchor", name[e], F_SV("call", text_sv(&d->call_id)),
-             F_STR("side", side == CALLER   ? "caller"
-                           : side == CALLEE ? "callee"
-                                            : "either"),
-             F_SV("why", why));
+    anchor_log_media(text_sv(&d->call_id), e, side, why);
     dialog_on_media(d, e, side);
 }
 static const struct session_handler handler = {.on_event = on_event, .on_digit = anchor_on_digit};

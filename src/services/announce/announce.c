@@ -119,12 +119,16 @@ static const struct answer_handler call_handler = {
 
 static void on_event(void *arg, struct session_id id, enum session_event e, unsigned side, sv why)
 {
+    static const struct answer_cause silent = {408, SV("no media from the caller"), SV("media")};
+    static const struct answer_cause keyless = {488, SV("no keys with the caller: DTLS failed"),
+                                                SV("media")};
     struct spoken *x = arg;
-    (void)id, (void)side;
-    LOG_DEBUG("announce", "media", F_SV("call", answer_call_id(x->call)), F_INT("event", e),
-              F_SV("why", why));
+    (void)id;
+    anchor_log_media(answer_call_id(x->call), e, side, why);
     if (e == SESSION_SILENT || e == SESSION_PLAYED || e == SESSION_KEY_FAULT)
-        answer_end(x->call);
+        answer_end(x->call, e == SESSION_SILENT      ? &silent
+                            : e == SESSION_KEY_FAULT ? &keyless
+                                                     : NULL);
 }
 static const struct session_handler media_handler = {.on_event = on_event};
 
@@ -139,7 +143,7 @@ static void on_loaded(void *arg, enum err rc, struct file_sound *sound)
                  F_SV("file", sv_of(x->file)), F_ERR(rc));
         answer_reject(x->call, 480, SV("Announcement Not Available"));
     } else if (answer_accept(x->call, x->text)) {
-        answer_end(x->call);
+        answer_end(x->call, NULL);
     }
 }
 
@@ -219,7 +223,7 @@ void announce_free(struct announce *a)
     if (!a)
         return;
     LIST_EACH_SAFE (x, &a->calls, struct spoken, by_all)
-        answer_end(x->call);
+        answer_end(x->call, NULL);
     mem_free(a);
 }
 

@@ -73,19 +73,29 @@ static void book_refusal(struct answer_call *c)
     accounting_response(c->answer->books, c->call, NULL, status, buf_sv(&said), NULL);
 }
 
+/* What there is to say of its end. */
+static const struct answer_cause *cause_of(const struct answer_call *c, enum answer_end why)
+{
+    static const struct answer_cause plain[] = {
+        [ANSWER_BY_CALLER] = {.ended_by = SV("caller")},
+        [ANSWER_BY_US] = {.ended_by = SV("callee")},
+        [ANSWER_NO_ACK] = {.ended_by = SV("lost")},
+        [ANSWER_EXPIRED] = {.ended_by = SV("lost")},
+        [ANSWER_STOPPED] = {.cause = 503, .why = SV("the server ends"), .ended_by = SV("stop")},
+        [ANSWER_LOST] = {.ended_by = SV("lost")}};
+    return why == ANSWER_BY_US && c->why ? c->why : &plain[why];
+}
+
 static void close_books(struct answer_call *c, enum answer_end why)
 {
     struct accounting *books = c->answer->books;
+    const struct answer_cause *cause = cause_of(c, why);
     if (!c->call)
         return;
     if (c->state == ANSWER_ASKED)
         book_refusal(c);
     else
-        accounting_ended(books, c->call,
-                         why == ANSWER_BY_CALLER ? SV("caller")
-                         : why == ANSWER_BY_US   ? SV("callee")
-                         : why == ANSWER_STOPPED ? SV("stop")
-                                                 : SV("lost"));
+        accounting_ended(books, c->call, cause->ended_by, cause->why);
     accounting_setup_gone(books, c->call);
     c->call = NULL;
 }
@@ -108,7 +118,7 @@ static bool free_each(struct hash_node *n, void *arg)
     (void)arg;
     enter(c);
     if (c->state == ANSWER_SAID || c->state == ANSWER_UP)
-        answer_dialog_bye(c);
+        answer_dialog_bye(c, cause_of(c, ANSWER_LOST));
     over(c, ANSWER_LOST);
     leave(c);
     return true;
@@ -356,19 +366,20 @@ static void hang_up(struct answer_call *c, enum answer_end why)
 {
     if (c->state == ANSWER_OVER)
         return;
-    answer_dialog_bye(c);
+    answer_dialog_bye(c, cause_of(c, why));
     if (c->invite && !stxn_final(c->invite)) /* within the question about a re-INVITE */
         say(c, c->invite, &terminated);
     leave_invite(c);
     over(c, why);
 }
 
-void answer_end(struct answer_call *c)
+void answer_end(struct answer_call *c, const struct answer_cause *why)
 {
     if (c->state == ANSWER_ASKED) {
         answer_reject(c, 480, SV_NONE);
         return;
     }
+    c->why = why;
     enter(c);
     if (c->state == ANSWER_SAID)
         c->hangup = true; /* §15: not before the ACK */

@@ -18,7 +18,6 @@
 #ifndef ANSWER_ANSWER_H
 #define ANSWER_ANSWER_H
 #include "accounting/accounting.h"
-#include "accounting/accounting.h"
 #include "settings/settings.h"
 #include "txn/txn.h"
 
@@ -41,6 +40,11 @@ struct answer_reply {
     uint16_t
         status; /* 0: 200 with `description`; else a refusal (488, 500, …), and the session stays as it is */
     sv description; /* lives as long as the request's arena */
+};
+/* Why we end a call: what the Reason of our BYE says (RFC 3326; cause 0: there is none), and the record. Static. */
+struct answer_cause {
+    uint16_t cause;
+    sv why, ended_by;
 };
 /* All optional. In turns of the worker; they may end the call. */
 struct answer_handler {
@@ -84,8 +88,9 @@ MUST_USE enum err answer_accept(struct answer_call *c, sv description);
 void answer_reject(struct answer_call *c, uint16_t status, sv reason);
 /* Likewise, with a Warning (RFC 3261 §20.43) of this warn-code. */
 void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv text);
-/* Ends it as its state demands: 480; BYE, as soon as it may be sent (§15: not before the ACK). */
-void answer_end(struct answer_call *c);
+/* Ends it as its state demands: 480; BYE, as soon as it may be sent (§15: not before the ACK). why: of the BYE; NULL: as
+ * phones do it, who have nothing to say. */
+void answer_end(struct answer_call *c, const struct answer_cause *why);
 
 /* The server ends: calls that stand hear BYE, those that are not answered yet `said`; *most of them, which is less by those
  * that did. How many are left: the others, and those whose ACK has not come yet (§15). most NULL: these hear it too. */

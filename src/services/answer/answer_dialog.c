@@ -178,8 +178,10 @@ void answer_dialog_forget(struct answer_call *c)
 
 /* ---- our BYE ---- */
 
-void answer_dialog_bye(struct answer_call *c)
+void answer_dialog_bye(struct answer_call *c, const struct answer_cause *why)
 {
+    char mem[WITHIN_REASON_MAX];
+    struct buf reason;
     struct within_dialog d = {.call_id = c->call_id,
                               .local = c->local,
                               .local_tag = c->local_tag,
@@ -188,7 +190,12 @@ void answer_dialog_bye(struct answer_call *c)
                               .routes = c->routes,
                               .dest = &c->dest,
                               .slot = c->slot};
-    struct within_request bye = {.method = SIP_BYE, .cseq = ++c->local_cseq};
+    buf_init(&reason, mem, sizeof(mem));
+    if (why->cause)
+        within_put_reason(&reason, why->cause, why->why);
+    struct within_request bye = {.method = SIP_BYE,
+                                 .cseq = ++c->local_cseq,
+                                 .headers = reason.rc ? SV_NONE : buf_sv(&reason)};
     enum err rc = within_send(c->answer->sip, &d, &bye, NULL, NULL, NULL);
     (void)rc; /* §15.1.1: it is over all the same */
 }

@@ -19,13 +19,14 @@ struct answer_call {
     const struct answer_handler *h; /* never NULL */
     void *arg;
     enum answer_state state;
-    uint16_t status;     /* of the INVITE's refusal */
-    sv reason, warning;  /* likewise, until the books have it; as for sip_put_said */
-    struct call *call;   /* in the books; NULL: not there */
-    unsigned busy;       /* calls into it on the stack: it is freed by the last */
-    bool hangup;         /* as soon as the ACK is here */
-    struct stxn *invite; /* not answered, or waiting for its ACK; a re-INVITE's too */
-    struct dest dest;    /* where our requests leave to */
+    uint16_t status;                /* of the INVITE's refusal */
+    sv reason, warning;             /* likewise, until the books have it; as for sip_put_said */
+    struct call *call;              /* in the books; NULL: not there */
+    unsigned busy;                  /* calls into it on the stack: it is freed by the last */
+    bool hangup;                    /* as soon as the ACK is here */
+    const struct answer_cause *why; /* of ANSWER_BY_US; may be NULL */
+    struct stxn *invite;            /* not answered, or waiting for its ACK; a re-INVITE's too */
+    struct dest dest;               /* where our requests leave to */
     uint16_t slot;
     uint32_t invite_cseq, remote_cseq, local_cseq;
     struct timer expiry;
@@ -56,8 +57,8 @@ void answer_dialog_put_contact(const struct answer_call *c, struct buf *b, struc
 struct answer_call *answer_dialog_find(struct answer *a, struct rx *rx);
 /* rx follows a Contact of ours. */
 bool answer_dialog_is_ours(struct answer *a, struct rx *rx);
-/* Says BYE; what comes of it is nobody's any more. */
-void answer_dialog_bye(struct answer_call *c);
+/* Says BYE, with the Reason of this cause; what comes of it is nobody's any more. */
+void answer_dialog_bye(struct answer_call *c, const struct answer_cause *why);
 
 /* ---- answer_timer.c ---- */
 /* What an INVITE or UPDATE says of the session's time; the lines of its 2xx, with CRLF. */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* announce_test.c: calls that end here with sound, through a whole server. */
 #include "rig.h"
+#include "log/log.h"
 #include "rtpmsg/rtpmsg.h"
 
 #define CONTACT "Contact: <sip:alice@192.0.2.11:5060>\r\n"
 #define TO_ECHO "From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:*43@example.com>\r\n"
 
-static struct udp *port;
+static struct udp *port, *control;
+static char logged[16384];
 static unsigned packets;
 static uint8_t last[400];
 
@@ -19,6 +21,20 @@ static void on_media(void *arg, struct block *b, const struct addr *from, const 
 }
 static const struct udp_handler media_handler = {.on_datagram = on_media};
 
+static void keep_log(sv line, void *arg)
+{
+    size_t n = strlen(logged);
+    (void)arg;
+    snprintf(logged + n, sizeof(logged) - n, SV_FMT "\n", SV_ARG(line));
+}
+
+/* Nothing that comes to it matters. */
+static void on_nothing(void *arg, struct block *b, const struct addr *from, const struct addr *to)
+{
+    (void)arg, (void)b, (void)from, (void)to;
+}
+static const struct udp_handler control_handler = {.on_datagram = on_nothing};
+
 static int setup(void **state)
 {
     struct rig *r = rig_new_with(SETTINGS_AUTH_REGISTER, true);
@@ -27,13 +43,20 @@ static int setup(void **state)
     packets = 0;
     r->set->codes.echo = SV("*43");
     assert_int_equal(udp_open(r->peer_group->loop[0], &a, &media_handler, NULL, &port), ERR_OK);
+    a.port++;
+    assert_int_equal(udp_open(r->peer_group->loop[0], &a, &control_handler, NULL, &control),
+                     ERR_OK);
+    logged[0] = 0;
+    log_sink(keep_log, NULL);
     *state = r;
     return 0;
 }
 
 static int teardown(void **state)
 {
+    log_sink(NULL, NULL);
     udp_close(port);
+    udp_close(control);
     rig_free(*state);
     return 0;
 }
@@ -71,23 +94,39 @@ static uint16_t call(struct rig *r, const char *uri, const char *id, const char 
     return (uint16_t)at;
 }
 
-static void hang_up(struct rig *r, const char *id)
+/* The dialog of the 200 that is here. */
+static char uri[256], tags[256];
+
+static void learn_dialog(struct rig *r)
 {
-    char ok[MESSAGE], tags[256], *lines = scratch();
+    char ok[MESSAGE];
     snprintf(ok, sizeof(ok), "%s", find_raw(r, ALICE, "SIP/2.0 200 "));
     snprintf(tags, sizeof(tags), "From: <sip:alice@example.com>;tag=a1\r\nTo: %s\r\n",
              value(ok, "To"));
-    const char *contact = value(ok, "Contact");
-    char uri[256];
-    assert_int_equal(sscanf(contact, "<%255[^>]>", uri), 1);
-    snprintf(lines, MESSAGE, "%s", CONTACT);
-    say(r, ALICE, request(r, ALICE, "ACK", uri, tags, id, lines));
-    char *bye = scratch();
-    snprintf(bye, MESSAGE, "%s", request(r, ALICE, "BYE", uri, tags, id, lines));
-    strstr(bye, "CSeq: 1 ")[6] = '2';
-    memcpy(strstr(bye, "branch=z9hG4bK") + 14, "BYE", 3);
+    assert_int_equal(sscanf(value(ok, "Contact"), "<%255[^>]>", uri), 1);
+}
+
+static void acknowledge(struct rig *r, const char *id)
+{
+    learn_dialog(r);
+    say(r, ALICE, request(r, ALICE, "ACK", uri, tags, id, CONTACT));
+}
+
+/* The second request in the dialog. */
+static const char *later(struct rig *r, const char *method, const char *id)
+{
+    char *text = scratch();
+    snprintf(text, MESSAGE, "%s", request(r, ALICE, method, uri, tags, id, CONTACT));
+    strstr(text, "CSeq: 1 ")[6] = '2';
+    memcpy(strstr(text, "branch=z9hG4bK") + 14, "two", 3);
+    return text;
+}
+
+static void hang_up(struct rig *r, const char *id)
+{
+    acknowledge(r, id);
     rig_clear(r);
-    say(r, ALICE, bye);
+    say(r, ALICE, later(r, "BYE", id));
     assert_int_equal(heard(r, ALICE, "SIP/2.0 200 "), 1);
     assert_int_equal(sessions_live(anchor_sessions(routing_anchor(r->routing))), 0);
     assert_int_equal(ports_taken(r->ports), 0);
@@ -150,6 +189,73 @@ static void silence_ends_the_call(void **state)
     assert_int_equal(sessions_live(anchor_sessions(routing_anchor(r->routing))), 0);
     assert_in_range(heard(r, ALICE, "BYE"), 1, 30);
     rig_quiet(r);
+}
+
+static void silent_for(struct rig *r, usec silence)
+{
+    r->set->media.silence = silence;
+    anchor_settings(routing_anchor(r->routing), r->set);
+}
+
+/* As of a relayed call: the BYE, the record and the log say who fell silent. */
+static void silence_is_told_as_of_a_relayed_call(void **state)
+{
+    struct rig *r = *state;
+    silent_for(r, 5 * USEC_S);
+    assert_int_not_equal(call(r, "sip:*43@example.com", "s1", sdp("0")), 0);
+    acknowledge(r, "s1");
+    rig_run(r, 7 * USEC_S);
+    assert_string_equal(value(find_raw(r, ALICE, "BYE "), "Reason"),
+                        "SIP;cause=408;text=\"no media from the caller\"");
+    assert_string_equal(r->dir.ended_by, "media");
+    assert_string_equal(r->dir.reason, "no media from the caller");
+    assert_non_null(strstr(logged, " media.silent call=s1 side=caller "));
+    rig_quiet(r);
+}
+
+/* RFC 3261 §15: not before the ACK, and it is said then. */
+static void silence_before_the_ack_is_told_behind_it(void **state)
+{
+    struct rig *r = *state;
+    silent_for(r, 5 * USEC_S);
+    assert_int_not_equal(call(r, "sip:*43@example.com", "s2", sdp("0")), 0);
+    rig_run(r, 7 * USEC_S);
+    assert_int_equal(heard(r, ALICE, "BYE"), 0);
+    acknowledge(r, "s2");
+    assert_string_equal(value(find_raw(r, ALICE, "BYE "), "Reason"),
+                        "SIP;cause=408;text=\"no media from the caller\"");
+    assert_string_equal(r->dir.ended_by, "media");
+    /* who hangs up meanwhile has ended it himself */
+    assert_int_not_equal(call(r, "sip:*43@example.com", "s3", sdp("0")), 0);
+    rig_run(r, 7 * USEC_S);
+    learn_dialog(r);
+    say(r, ALICE, later(r, "BYE", "s3"));
+    assert_int_equal(r->dir.records, 2);
+    assert_string_equal(r->dir.ended_by, "caller");
+    assert_string_equal(r->dir.reason, "");
+    rig_quiet(r);
+}
+
+static void on_left(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void the_end_of_the_server_is_told_as_to_a_relayed_call(void **state)
+{
+    struct rig *r = *state;
+    bool left = false;
+    assert_int_not_equal(call(r, "sip:*43@example.com", "l1", sdp("0")), 0);
+    acknowledge(r, "l1");
+    routing_leave(r->routing, on_left, &left);
+    rig_run(r, 100 * USEC_MS);
+    const char *bye = find_raw(r, ALICE, "BYE ");
+    assert_string_equal(value(bye, "Reason"), "SIP;cause=503;text=\"the server ends\"");
+    assert_string_equal(r->dir.ended_by, "stop");
+    assert_string_equal(r->dir.reason, "the server ends");
+    say(r, ALICE, reply(bye, 200, NULL, ""));
+    rig_run(r, USEC_S);
+    assert_true(left);
 }
 
 static void an_echo_takes_its_part(void **state)
@@ -246,6 +352,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_echo_gives_back_what_it_hears, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_answered_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_ends_the_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(silence_is_told_as_of_a_relayed_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(silence_before_the_ack_is_told_behind_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_end_of_the_server_is_told_as_to_a_relayed_call, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_echo_takes_its_part, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_counts_for_its_account, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_too_many_is_refused_like_a_call, setup, teardown),

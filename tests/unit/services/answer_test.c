@@ -41,7 +41,7 @@ static void on_offer(void *arg, struct answer_call *c, struct rx *rx, sv offer,
     keep(d->offer, sizeof(d->offer), offer);
     *ret = d->reply;
     if (d->end_in_offer)
-        answer_end(c);
+        answer_end(c, NULL);
 }
 static uint16_t on_info(void *arg, struct answer_call *c, struct rx *rx)
 {
@@ -223,7 +223,7 @@ static void test_our_bye(void **state)
     standing(d, "ours",
              CONTACT "Record-Route: <sip:p1.example.net;lr>\r\nRecord-Route: "
                      "<sip:p2.example.net;lr>\r\n");
-    answer_end(d->call);
+    answer_end(d->call, NULL);
     assert_int_equal(d->why, ANSWER_BY_US);
     rig_run(r, 50 * USEC_MS);
     const char *bye = find_raw(r, ALICE, "BYE sip:alice@192.0.2.11:5060 SIP/2.0\r\n");
@@ -233,6 +233,7 @@ static void test_our_bye(void **state)
     assert_non_null(strstr(value(bye, "From"), "<" ECHO ">;tag="));
     assert_string_equal(value(bye, "CSeq"), "1 BYE");
     assert_string_equal(value(bye, "Max-Forwards"), "70");
+    assert_string_equal(value(bye, "Reason"), ""); /* there is nothing to say */
     rig_run(r, 600 * USEC_MS);
     assert_int_equal(heard(r, ALICE, "BYE"), 2); /* it is repeated by itself */
     say(r, ALICE, reply(bye, 200, NULL, ""));
@@ -242,7 +243,7 @@ static void test_our_bye(void **state)
     standing(d, "strict",
              CONTACT "Record-Route: <sip:p1.example.net>\r\nRecord-Route: "
                      "<sip:p2.example.net;lr>\r\n");
-    answer_end(d->call);
+    answer_end(d->call, NULL);
     rig_run(r, 50 * USEC_MS);
     bye = find_raw(r, ALICE, "BYE sip:p1.example.net SIP/2.0\r\n");
     assert_non_null(strstr(bye, "Route: <sip:p2.example.net;lr>\r\nRoute: "
@@ -259,7 +260,7 @@ static void test_ends_before_the_ack(void **state)
     invite(d, "early", CONTACT);
     char ok[MESSAGE];
     snprintf(ok, sizeof(ok), "%s", find_raw(r, ALICE, "SIP/2.0 200 OK"));
-    answer_end(d->call);
+    answer_end(d->call, NULL);
     rig_run(r, USEC_S);
     assert_int_equal(heard(r, ALICE, "BYE"), 0);
     assert_int_equal(d->ends, 0);
@@ -317,7 +318,7 @@ static void test_rejected(void **state)
     assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 488 No Codec\r\n"), "Warning"), "");
     assert_string_equal(r->dir.reason, "No Codec");
     invite(d, "later", CONTACT);
-    answer_end(d->call);
+    answer_end(d->call, NULL);
     rig_run(r, 20 * USEC_MS);
     assert_int_equal(heard(r, ALICE, "SIP/2.0 480 "), 1);
     /* answered once */
@@ -399,7 +400,7 @@ static void test_refreshes(void **state)
     struct rig *r = d->r;
     const char *ok = standing(d, "moves", CONTACT);
     say(r, ALICE, inside(ok, "UPDATE", 2, "Contact: <sip:alice@192.0.2.11:5999>\r\n"));
-    answer_end(d->call);
+    answer_end(d->call, NULL);
     rig_run(r, 50 * USEC_MS);
     assert_int_equal(heard(r, ALICE, "BYE sip:alice@192.0.2.11:5999 SIP/2.0"), 1);
     quiet(d);
@@ -579,7 +580,7 @@ static void test_full(void **state)
     rig_run(r, 20 * USEC_MS);
     assert_string_equal(value(find_raw(r, ALICE, "SIP/2.0 503"), "Retry-After"), "5");
     answer_free(a);
-    answer_end(d->call);
+    answer_end(d->call, NULL);
     quiet(d);
 }
 

@@ -43,6 +43,12 @@ static bool is_main(const struct offer_codec *c)
     return c->clock_hz > 0 && (c->id == CODEC_OTHER || c->id < CODEC_CN);
 }
 
+/* Who hears what comes from this side: an echo comes back to it, and so does a file. */
+static unsigned listener(const struct session *s, const struct leg *l)
+{
+    return s->alone ? l->side : !l->side;
+}
+
 /* The codec that comes is l->type[i]. */
 static void hear(struct session *s, struct leg *l, unsigned i)
 {
@@ -51,7 +57,7 @@ static void hear(struct session *s, struct leg *l, unsigned i)
     l->clock_hz = h->clock_hz;
     quality_rx_clock(&l->quality.in, h->clock_hz);
     l->quality.codec_in = h->worth;
-    s->stream[l->line].leg[!l->side].quality.codec_out = h->worth;
+    s->stream[l->line].leg[listener(s, l)].quality.codec_out = h->worth;
 }
 
 void session_quality_apply(struct session *s, unsigned line, unsigned side,
@@ -134,8 +140,7 @@ static void figures_of_file(const struct leg *l, struct session_figures *ret)
 void session_quality_figures(const struct session *s, const struct leg *l,
                              struct session_figures *ret)
 {
-    /* an echo comes back to its own side */
-    const struct leg *to = &s->stream[l->line].leg[s->alone ? l->side : !l->side];
+    const struct leg *to = &s->stream[l->line].leg[listener(s, l)];
     if (s->playing) {
         figures_of_file(l, ret);
     } else {

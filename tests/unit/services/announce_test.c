@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* announce_test.c: calls that end here with sound, through a whole server. */
 #include "rig.h"
+#include <math.h>
 #include "log/log.h"
+#include "rtcpmsg/rtcpmsg.h"
 #include "rtpmsg/rtpmsg.h"
 
 #define CONTACT "Contact: <sip:alice@192.0.2.11:5060>\r\n"
@@ -258,6 +260,48 @@ static void the_end_of_the_server_is_told_as_to_a_relayed_call(void **state)
     assert_true(left);
 }
 
+/* What it hears, as its RTCP says: all of what was sent to it. */
+static void report(struct rig *r, uint16_t to_port)
+{
+    uint8_t octets[64];
+    struct buf b;
+    struct rtcp_block block = {.ssrc = rtpmsg_ssrc(last), .highest = rtpmsg_seq(last)};
+    struct addr to = address(SERVER_IP, to_port);
+    buf_init(&b, (char *)octets, sizeof(octets));
+    rtcpmsg_put_rr(&b, 77, &block, 1);
+    rtcpmsg_put_cname(&b, 77, SV("a"));
+    assert_int_equal(b.rc, ERR_OK);
+    sv piece = buf_sv(&b);
+    assert_int_equal(udp_send(control, NULL, &to, &piece, 1), ERR_OK);
+    rig_run(r, 20 * USEC_MS);
+}
+
+/* By the record of a whole echo. */
+static double mos_of_echo(struct rig *r, const char *id, bool reported)
+{
+    double mos = 0;
+    uint16_t at = call(r, "sip:*43@example.com", id, sdp("0"));
+    for (uint16_t i = 1; i <= 50; i++)
+        send_rtp(r, at, 0, i);
+    if (reported)
+        report(r, (uint16_t)(at + 1));
+    hang_up(r, id);
+    assert_true(!strstr(r->dir.media, "\"reported\": true") == !reported);
+    const char *heard_by = strstr(r->dir.media, "\"caller\": {\"mos\": ");
+    assert_non_null(heard_by);
+    assert_int_equal(sscanf(heard_by, "\"caller\": {\"mos\": %lf", &mos), 1);
+    return mos;
+}
+
+/* Nothing was lost, so that the phone's own report says no more than what we count. */
+static void a_report_makes_an_echo_no_worse(void **state)
+{
+    struct rig *r = *state;
+    double counted = mos_of_echo(r, "m1", false);
+    assert_true(counted > 4.3);
+    assert_true(fabs(mos_of_echo(r, "m2", true) - counted) < 0.02);
+}
+
 static void an_echo_takes_its_part(void **state)
 {
     struct rig *r = *state;
@@ -356,6 +400,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(silence_before_the_ack_is_told_behind_it, setup, teardown),
         cmocka_unit_test_setup_teardown(the_end_of_the_server_is_told_as_to_a_relayed_call, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_report_makes_an_echo_no_worse, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_takes_its_part, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_counts_for_its_account, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_too_many_is_refused_like_a_call, setup, teardown),

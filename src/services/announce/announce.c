@@ -12,6 +12,7 @@ struct announce {
     struct settings *set;
     struct link calls;
     size_t count;
+    struct log_brake refusals;
 };
 
 enum { PATH_TOLD = 200 }; /* octets of a path, from its end */
@@ -23,8 +24,6 @@ struct spoken {
     struct session_id session;
     struct file_loading *loading; /* NULL: nothing is being read */
     bool play;
-    bool narrow;          /* refused for bandwidth */
-    bool full;            /* refused for its account's quota */
     sv text;              /* our answer, until it is given; of our own memory */
     char file[PATH_TOLD]; /* for the log */
 };
@@ -42,9 +41,15 @@ static void spoken_free(struct spoken *x)
 
 /* ---- descriptions ---- */
 
+/* Why an offer was not taken. */
+struct refusal {
+    bool narrow; /* for bandwidth */
+    bool full;   /* for its account's quota */
+    struct offer_reasons why;
+};
+
 /* What we answer to this offer, in a; the session does it from now on. */
-static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
-                      struct offer_reasons *why)
+static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text, struct refusal *no)
 {
     struct sessions *m = anchor_sessions(x->all->anchor);
     struct offer_policy p = anchor_policy(x->all->set);
@@ -57,29 +62,48 @@ static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
     TRY(sdp_parse(offer, a, sdp, NULL));
     TRY(offer_read(sdp, a, read, NULL));
     enum err rc = session_lines(m, x->session, read->n);
-    x->full = rc == ERR_DENIED;
+    no->full = rc == ERR_DENIED;
     TRY(rc);
     unsigned flags = session_restarts(m, x->session, SESSION_OFFERER, read) ? SESSION_RESTART : 0;
     TRY(session_ours(m, x->session, SESSION_OFFERER, SESSION_NEXT | flags, ours));
-    TRY(offer_accept(read, &p, ours, a, ret_text, plan, why));
+    TRY(offer_accept(read, &p, ours, a, ret_text, plan, &no->why));
     rc = session_reserve(m, x->session, offer_bandwidth(read, plan));
-    x->narrow = rc == ERR_BUSY;
+    no->narrow = rc == ERR_BUSY;
     return rc ? rc : session_apply(m, x->session, SESSION_OFFERER, plan);
 }
 
-static void refuse(struct spoken *x, enum err rc, const struct offer_reasons *why)
+/* What is said of it, and the log has it. event: which. */
+static struct answer_reply said(struct spoken *x, const char *event, enum err rc,
+                                const struct refusal *no)
 {
-    bool ours = rc == ERR_NOMEM || (rc == ERR_BUSY && !x->narrow);
-    LOG_INFO("announce", "call.refused", F_SV("call", answer_call_id(x->call)), F_ERR(rc),
-             F_SV("why", why->n > 0 ? why->line[why->n - 1] : SV("")));
-    if (x->full)
-        answer_refuse(x->call, 403, 399, SV("this account has as many relayed calls as it may"));
-    else if (x->narrow)
-        answer_refuse(x->call, 488, 370, SV("Insufficient bandwidth"));
-    else if (ours || why->n == 0)
-        answer_reject(x->call, ours ? 503 : 488, SV_NONE);
+    const struct offer_reasons *why = &no->why;
+    struct log_brake *b = &x->all->refusals;
+    struct answer_reply r = {.status = 488};
+    if (no->full)
+        r = (struct answer_reply){403, .warning = 399,
+                                  .text = SV("this account has as many relayed calls as it may")};
+    else if (no->narrow)
+        r = (struct answer_reply){488, .warning = 370, .text = SV("Insufficient bandwidth")};
+    else if (rc == ERR_NOMEM || rc == ERR_BUSY)
+        r.status = 503;
+    else if (why->n > 0)
+        r = (struct answer_reply){488, .warning = rc == ERR_UNSUPPORTED ? 305 : 399,
+                                  .text = why->line[why->n - 1]};
+    if (!log_may(b, loop_now(x->all->loop)))
+        return r;
+    LOG_INFO("announce", event, F_SV("call", answer_call_id(x->call)), F_INT("status", r.status),
+             F_ERR(rc), F_SV("why", r.text), F_INT("left_out", b->left_out));
+    b->left_out = 0;
+    return r;
+}
+
+static void refuse(struct spoken *x, enum err rc, const struct refusal *no)
+{
+    struct answer_reply r = said(x, "call.refused", rc, no);
+    if (r.warning)
+        answer_refuse(x->call, r.status, r.warning, r.text);
     else
-        answer_refuse(x->call, 488, rc == ERR_UNSUPPORTED ? 305 : 399, why->line[why->n - 1]);
+        answer_reject(x->call, r.status, SV_NONE);
 }
 
 /* ---- the call ---- */
@@ -89,16 +113,19 @@ static void on_offer(void *arg, struct answer_call *c, struct rx *rx, sv offer,
 {
     struct spoken *x = arg;
     struct arena a;
-    struct offer_reasons why = {.n = 0};
+    struct refusal no = {.full = false};
     sv text;
     (void)c;
     arena_init(&a, NULL, 0, SCRATCH_MAX);
     /* one that asks for an offer of ours: what we have said already is one */
     enum err rc =
-        sv_present(offer) && offer.n > 0 ? agree(x, offer, &a, &text, &why) : ERR_UNSUPPORTED;
+        sv_present(offer) && offer.n > 0 ? agree(x, offer, &a, &text, &no) : ERR_UNSUPPORTED;
     if (!rc)
         rc = sv_dup(&rx->arena, text, &ret->description);
-    ret->status = rc ? 488 : 0;
+    if (rc)
+        *ret = said(x, "media.refused", rc, &no);
+    if (sv_dup(&rx->arena, ret->text, &ret->text)) /* it may lie in ours */
+        ret->warning = 0;
     arena_done(&a);
 }
 
@@ -132,15 +159,37 @@ static void on_event(void *arg, struct session_id id, enum session_event e, unsi
 }
 static const struct session_handler media_handler = {.on_event = on_event};
 
+/* What was wrong with a file that could not be read, as file_load says it. */
+static const char *file_fault(enum err rc)
+{
+    switch ((int)rc) {
+    case ERR_NOTFOUND:
+        return "no such file";
+    case ERR_DENIED:
+        return "the server may not read it";
+    case ERR_UNSUPPORTED:
+        return "no file of sound, or of an unknown kind";
+    case ERR_TOOBIG:
+        return "it is too long";
+    case ERR_CORRUPT:
+        return "there is no sound in it that can be read";
+    default:
+        return err_text(rc);
+    }
+}
+
 static void on_loaded(void *arg, enum err rc, struct file_sound *sound)
 {
     struct spoken *x = arg;
+    const char *fault = file_fault(rc);
     x->loading = NULL;
-    if (!rc)
+    if (!rc) {
         rc = session_play(anchor_sessions(x->all->anchor), x->session, sound, false);
+        fault = err_text(rc);
+    }
     if (rc) {
         LOG_WARN("announce", "play.failed", F_SV("call", answer_call_id(x->call)),
-                 F_SV("file", sv_of(x->file)), F_ERR(rc));
+                 F_SV("file", sv_of(x->file)), F_STR("error", fault));
         answer_reject(x->call, 480, SV("Announcement Not Available"));
     } else if (answer_accept(x->call, x->text)) {
         answer_end(x->call, NULL);
@@ -155,7 +204,7 @@ static enum err load(struct spoken *x, sv file)
 }
 
 static enum err begin(struct spoken *x, sv payer, const struct settings_target *what,
-                      struct arena *a, struct offer_reasons *why)
+                      struct arena *a, struct refusal *no)
 {
     struct session_party party[SESSION_SIDES] = {{.trusted = false}};
     sv text;
@@ -166,7 +215,7 @@ static enum err begin(struct spoken *x, sv payer, const struct settings_target *
     answer_session(x->call, x->session);
     if (!sv_present(answer_offer(x->call)))
         return ERR_UNSUPPORTED; /* DEVIATES: RFC 3261 §13.2.1 lets us make the offer */
-    TRY(agree(x, answer_offer(x->call), a, &text, why));
+    TRY(agree(x, answer_offer(x->call), a, &text, no));
     if (!x->play)
         return answer_accept(x->call, text);
     char *kept = mem_take(text.n);
@@ -182,7 +231,7 @@ static enum err begin(struct spoken *x, sv payer, const struct settings_target *
 void announce_call(struct announce *a, struct answer_call *call, sv payer,
                    const struct settings_target *what)
 {
-    struct offer_reasons why = {.n = 0};
+    struct refusal no = {.full = false};
     struct spoken *x = MEM_TAKE(struct spoken);
     struct arena scratch;
     if (!x) {
@@ -196,9 +245,9 @@ void announce_call(struct announce *a, struct answer_call *call, sv payer,
     a->count++;
     answer_handle(call, &call_handler, x);
     arena_init(&scratch, NULL, 0, SCRATCH_MAX);
-    enum err rc = begin(x, payer, what, &scratch, &why);
+    enum err rc = begin(x, payer, what, &scratch, &no);
     if (rc)
-        refuse(x, rc, &why);
+        refuse(x, rc, &no);
     arena_done(&scratch);
 }
 

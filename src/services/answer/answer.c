@@ -351,15 +351,24 @@ void answer_reject(struct answer_call *c, uint16_t status, sv reason)
     reject(c, &(struct refusal){.status = status, .reason = reason});
 }
 
+/* The Warning of a refusal of what t asks, in mem; warning 0: none. */
+static sv warn(struct answer_call *c, struct stxn *t, uint16_t warning, sv text,
+               char mem[static HEADERS_MAX])
+{
+    struct buf b;
+    buf_init(&b, mem, HEADERS_MAX);
+    if (warning)
+        sip_put_warning(c->answer->sip, &b, &stxn_rx(t)->flow, warning, text);
+    return b.rc ? SV_NONE : buf_sv(&b);
+}
+
 void answer_refuse(struct answer_call *c, uint16_t status, uint16_t warning, sv text)
 {
-    struct rx *rx = answer_rx(c);
     char mem[HEADERS_MAX];
-    struct buf b;
-    buf_init(&b, mem, sizeof(mem));
-    if (rx)
-        sip_put_warning(c->answer->sip, &b, &rx->flow, warning, text);
-    reject(c, &(struct refusal){.status = status, .warning = b.rc ? SV_NONE : buf_sv(&b)});
+    struct refusal no = {.status = status};
+    if (answer_rx(c))
+        no.warning = warn(c, c->invite, warning, text, mem);
+    reject(c, &no);
 }
 
 static void hang_up(struct answer_call *c, enum answer_end why)
@@ -510,7 +519,10 @@ static bool answer_offer_in(struct answer_call *c, struct rx *rx, struct stxn *t
     }
     if (!r.status && say_ok(c, t, r.description) == ERR_OK)
         return true;
-    say(c, t, &(struct refusal){.status = r.status ? r.status : 500});
+    char mem[HEADERS_MAX];
+    say(c, t,
+        &(struct refusal){.status = r.status ? r.status : 500,
+                          .warning = warn(c, t, r.warning, r.text, mem)});
     return false;
 }
 

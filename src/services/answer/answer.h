@@ -40,6 +40,9 @@ struct answer_reply {
     uint16_t
         status; /* 0: 200 with `description`; else a refusal (488, 500, …), and the session stays as it is */
     sv description; /* lives as long as the request's arena */
+    /* of a refusal: warn-code (RFC 3261 §20.43), 0: none; and its text, which lives as long */
+    uint16_t warning;
+    sv text;
 };
 /* Why we end a call: what the Reason of our BYE says (RFC 3326; cause 0: there is none), and the record. Static. */
 struct answer_cause {

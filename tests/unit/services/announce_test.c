@@ -312,6 +312,9 @@ static void an_echo_takes_its_part(void **state)
     const char *refused = find_raw(r, ALICE, "SIP/2.0 488 ");
     assert_non_null(strstr(refused, "\r\nWarning: 370 "));
     assert_non_null(strstr(refused, "\"Insufficient bandwidth\"\r\n"));
+    assert_string_equal(r->dir.reason, "Not Acceptable Here: Insufficient bandwidth");
+    assert_non_null(strstr(logged, " call.refused call=n1 "));
+    assert_non_null(strstr(logged, " why=\"Insufficient bandwidth\""));
     assert_int_equal(stat_get(stats, STAT_MEDIA_RESERVED), 0);
     assert_int_equal(stats->refusals[STAT_LIMIT_MEDIA_BANDWIDTH], 1);
     rig_quiet(r);
@@ -351,8 +354,82 @@ static void an_echo_counts_for_its_account(void **state)
     echo_as_alice(r, "q1", offer);
     assert_non_null(strstr(find_raw(r, ALICE, "SIP/2.0 403 "), "as many relayed calls as it may"));
     assert_int_equal(r->group->loop[0]->stats.refusals[STAT_LIMIT_MEDIA_QUOTA], 1);
+    assert_non_null(strstr(logged, " call.refused call=q1 "));
+    assert_non_null(strstr(logged, " why=\"this account has as many relayed calls as it may\""));
     rig_quiet(r);
     assert_int_equal(ports_taken(r->ports), 0);
+}
+
+/* A later offer of an echo of alice's: what it is answered. */
+static const char *offers_later(struct rig *r, const char *id, const char *offer,
+                                const char *answer)
+{
+    acknowledge(r, id);
+    const char *again = with(later(r, "INVITE", id), offer);
+    rig_clear(r);
+    logged[0] = 0;
+    say(r, ALICE, again);
+    return find_raw(r, ALICE, answer);
+}
+
+static void a_later_offer_over_the_quota_is_refused_like_a_call(void **state)
+{
+    struct rig *r = *state;
+    char offer[MESSAGE];
+    r->set->authenticate = SETTINGS_AUTH_ALL;
+    r->set->media.quota = 1;
+    anchor_settings(routing_anchor(r->routing), r->set);
+    snprintf(offer, sizeof(offer), "%sm=audio 4010 RTP/AVP 0\r\nm=audio 4020 RTP/AVP 0\r\n",
+             sdp("0"));
+    echo_as_alice(r, "q5", sdp("0"));
+    assert_non_null(strstr(value(offers_later(r, "q5", offer, "SIP/2.0 403 "), "Warning"),
+                           "\"this account has as many relayed calls as it may\""));
+    assert_non_null(strstr(logged, " media.refused call=q5 "));
+    assert_non_null(strstr(logged, " why=\"this account has as many relayed calls as it may\""));
+}
+
+static void a_later_offer_over_the_bandwidth_is_refused_like_a_call(void **state)
+{
+    struct rig *r = *state;
+    r->set->media.bandwidth = 80000;
+    anchor_settings(routing_anchor(r->routing), r->set);
+    char more[MESSAGE];
+    snprintf(more, sizeof(more), "%sb=AS:200\r\n", sdp("0"));
+    assert_int_not_equal(call(r, "sip:*43@example.com", "n3", sdp("0")), 0);
+    assert_non_null(strstr(offers_later(r, "n3", more, "SIP/2.0 488 "), "\r\nWarning: 370 "));
+}
+
+static void a_later_offer_without_a_codec_is_told_so(void **state)
+{
+    struct rig *r = *state;
+    assert_int_not_equal(call(r, "sip:*43@example.com", "n4", sdp("0")), 0);
+    assert_non_null(strstr(offers_later(r, "n4", sdp("18"), "SIP/2.0 488 "),
+                           "\r\nWarning: 305 192.0.2.1:5060 \"no codec for both: caller offers "));
+}
+
+/* What is wrong with a file is said in words of files. */
+static void what_cannot_be_played_is_told(void **state)
+{
+    struct rig *r = *state;
+    static const char *const file[] = {"/nowhere/closed.wav", "/proc/self"};
+    static const char *const fault[] = {"no such file", "no file of sound, or of an unknown kind"};
+    for (unsigned i = 0; i < 2; i++) {
+        char want[128], id[] = {'p', (char)('1' + i), 0};
+        struct settings_route route = {.when = {.user = {{"closed", 6}}, .user_n = 1},
+                                       .action = ACTION_TO,
+                                       .target = {{.kind = TARGET_PLAY, .file = sv_of(file[i])}},
+                                       .targets_n = 1};
+        r->set->routes = &route;
+        r->set->routes_n = 1;
+        logged[0] = 0;
+        assert_int_equal(call(r, "sip:closed@example.com", id, sdp("0")), 0);
+        assert_int_equal(heard(r, ALICE, "SIP/2.0 480 Announcement Not Available"), 1);
+        snprintf(want, sizeof(want), " play.failed call=%s file=%s error=\"%s\"", id, file[i],
+                 fault[i]);
+        assert_non_null(strstr(logged, want));
+        rig_quiet(r);
+        r->set->routes_n = 0;
+    }
 }
 
 /* Nothing of it is left at all. */
@@ -404,6 +481,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_echo_takes_its_part, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_counts_for_its_account, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_too_many_is_refused_like_a_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_later_offer_over_the_quota_is_refused_like_a_call, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_later_offer_over_the_bandwidth_is_refused_like_a_call,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_later_offer_without_a_codec_is_told_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_played_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(an_echo_counts_for_who_is_known_by_his_phone, setup,
                                         teardown),
     };

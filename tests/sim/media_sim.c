@@ -61,8 +61,13 @@ static void forward(struct media_world *w, struct rx *rx, const struct proxy_rou
         q.watch = &watch;
         q.watch_arg = in;
     }
-    q.bodies_arg = anchor_passage(w->anchor, rx, w->set, SV_NONE);
-    q.bodies = q.bodies_arg ? &anchor_bodies : NULL;
+    struct anchor_passage *p = NULL;
+    if (anchor_passage(w->anchor, rx, w->set, SV_NONE, in_dialog, &p)) {
+        stxn_drop(q.server);
+        return;
+    }
+    q.bodies_arg = p;
+    q.bodies = p ? &anchor_bodies : NULL;
     proxy_forward(w->proxy, &q);
 }
 

@@ -45,7 +45,7 @@ MUST_USE enum err accounting_new(struct sip *s, struct store *st, size_t cap,
 void accounting_free(struct accounting *a);
 void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *arg);
 
-/* A call begins with this INVITE (no To tag). NULL: no memory; the call goes on unseen. caller:
+/* A call begins with this INVITE, which follows no route set of ours. NULL: no memory; the call goes on unseen. caller:
  * account or empty. */
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller);
 /* A response went upstream: 1xx with a tag rings, 2xx makes it stand (the first one; forks beyond

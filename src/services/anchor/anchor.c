@@ -175,21 +175,25 @@ static void passage_free(struct anchor_passage *p)
     MEM_GIVE(p);
 }
 
-struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
-                                      sv payer)
+enum err anchor_passage(struct anchor *a, struct rx *rx, struct settings *set, sv payer, bool known,
+                        struct anchor_passage **ret_passage)
 {
     const struct sip_addr *to;
     const struct sip_cseq *cseq;
     unsigned side = CALLER;
-    if (sipmsg_to(&rx->msg, &to) || sipmsg_cseq(&rx->msg, &cseq))
-        return NULL;
-    bool inside = to->tag.n > 0;
-    struct dialog *d = inside ? dialog_of_request(a, rx, &side) : NULL;
-    if (inside ? !d : rx->msg.method != SIP_INVITE || set->media.mode == MEDIA_NEVER)
-        return NULL;
+    TRY(sipmsg_to(&rx->msg, &to));
+    TRY(sipmsg_cseq(&rx->msg, &cseq));
+    struct dialog *d = to->tag.n > 0 ? dialog_of_request(a, rx, &side) : NULL;
+    /* A tag makes no dialog: who wrote it may have made it up. */
+    bool begins = !d && !known && rx->msg.method == SIP_INVITE;
+    if (!d && (!begins || set->media.mode == MEDIA_NEVER)) {
+        *ret_passage = NULL;
+        return ERR_OK;
+    }
     struct anchor_passage *p = MEM_TAKE(struct anchor_passage);
     if (!p)
-        return NULL;
+        return ERR_NOMEM;
+    *ret_passage = p;
     p->anchor = a;
     p->set = settings_ref(set);
     p->method = rx->msg.method;
@@ -202,12 +206,12 @@ struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct se
             apart_heard(d);
         if (session_source(a->sessions, d->session, side, &rx->source))
             LOG_DEBUG("anchor", "media.none", F_SV("call", text_sv(&d->call_id)));
-        return p;
+        return ERR_OK;
     }
     party_of_sender(a, rx, &p->caller);
     p->payer = session_payer(a->sessions, payer);
     p->call = ++a->calls;
-    return p;
+    return ERR_OK;
 }
 
 /* The callee of this leg is there; a session made for another place of ours is no use. */

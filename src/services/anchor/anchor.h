@@ -55,11 +55,14 @@ struct offer_policy anchor_policy(const struct settings *set);
 size_t anchor_count(const struct anchor *a);
 
 /* A request goes to the proxy: what to give as proxy_request.bodies_arg, with anchor_bodies; NULL: nothing of it is ours
- * to look at. It ends with anchor_bodies' on_gone.
+ * to look at. It ends with anchor_bodies' on_gone. An INVITE that belongs to no dialog of ours is a new call's, whatever
+ * tag its To has, unless it is known.
  *   set     the snapshot that the request goes by
- *   payer   the account that a new call's ports count for (media.quota); empty: none */
-struct anchor_passage *anchor_passage(struct anchor *a, struct rx *rx, struct settings *set,
-                                      sv payer);
+ *   payer   the account that a new call's ports count for (media.quota); empty: none
+ *   known   it follows our route set within a call of the books: what is not ours of it was not to be
+ * Errors: ERR_NOMEM, and that it cannot be read: it must not go on unseen. */
+MUST_USE enum err anchor_passage(struct anchor *a, struct rx *rx, struct settings *set, sv payer,
+                                 bool known, struct anchor_passage **ret_passage);
 extern const struct proxy_bodies anchor_bodies;
 /* A request within a dialog, any but ACK and CANCEL, before it goes on; txn: its transaction. True: it was for us (keys by
  * INFO), and txn is answered and let go of. */

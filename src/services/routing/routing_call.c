@@ -88,7 +88,6 @@ static const struct proxy_watch watch = {
 
 static struct watched *watched_new(struct pending *p)
 {
-    const struct sip_addr *to;
     struct rx *rx = p->rx;
     struct watched *w = MEM_TAKE(struct watched);
     if (!w)
@@ -99,19 +98,22 @@ static struct watched *watched_new(struct pending *p)
     w->secure = p->to.secure;
     list_init(&w->redirected);
     list_init(&w->wakes);
-    if (rx->msg.method == SIP_INVITE && sipmsg_to(&rx->msg, &to) == ERR_OK && !to->tag.p)
+    if (rx->msg.method == SIP_INVITE) /* whatever tag its To has: nothing of ours leads it */
         w->call = accounting_begin(p->r->accounting, rx, p->caller);
     return w;
 }
 
-/* Media that may pass through us: the request's descriptions are exchanged on their way. */
-static void watch_bodies(struct routing *r, struct rx *rx, struct settings *set, sv payer,
-                         struct proxy_request *q)
+/* Media that may pass through us: the request's descriptions are exchanged on their way. known: anchor.h. False: no
+ * memory. */
+static bool watch_bodies(struct routing *r, struct rx *rx, struct settings *set, sv payer,
+                         bool known, struct proxy_request *q)
 {
-    if (!r->anchor)
-        return;
-    q->bodies_arg = anchor_passage(r->anchor, rx, set, payer);
-    q->bodies = q->bodies_arg ? &anchor_bodies : NULL;
+    struct anchor_passage *p = NULL;
+    if (r->anchor && anchor_passage(r->anchor, rx, set, payer, known, &p))
+        return false;
+    q->bodies_arg = p;
+    q->bodies = p ? &anchor_bodies : NULL;
+    return true;
 }
 
 /* ---- to its targets ---- */
@@ -132,7 +134,6 @@ static bool forms_dialog(const struct rx *rx)
 void routing_forward(struct pending *p)
 {
     struct routing *r = p->r;
-    struct watched *w = watched_new(p);
     struct proxy_request q = {
         .server = p->txn,
         .route = &p->route,
@@ -144,10 +145,13 @@ void routing_forward(struct pending *p)
         .identity = routing_identity(p),
         .otherwise = p->lookup.reject,
         .otherwise_reason = p->lookup.reason,
-        .watch = w ? &watch : NULL,
-        .watch_arg = w,
     };
-    watch_bodies(r, p->rx, p->set, p->payer, &q);
+    if (!watch_bodies(r, p->rx, p->set, p->payer, false, &q)) {
+        pending_answer(p, 503, NULL, SV("Retry-After: 5\r\n"));
+        return;
+    }
+    q.watch_arg = watched_new(p);
+    q.watch = q.watch_arg ? &watch : NULL;
     proxy_forward(r->proxy, &q);
     pending_free(p);
 }
@@ -313,9 +317,10 @@ static void watch_inside(struct routing *r, struct rx *rx, struct call *call, un
     q->watch_arg = in;
 }
 
+/* payer: of a call that is not known, but proved. */
 static void forward_in_dialog(struct routing *r, struct stxn *txn, struct rx *rx,
                               const struct proxy_route *route, const struct hop *hop,
-                              struct call *call, unsigned leg)
+                              struct call *call, unsigned leg, sv payer)
 {
     struct proxy_target target = target_of(hop);
     struct proxy_request q = {
@@ -326,7 +331,13 @@ static void forward_in_dialog(struct routing *r, struct stxn *txn, struct rx *rx
         .in_dialog = true,
         .secure = route->uri->scheme == URI_SIPS,
     };
-    watch_bodies(r, rx, r->set, SV_NONE, &q);
+    if (!watch_bodies(r, rx, r->set, payer, call != NULL, &q)) {
+        struct sip_reply reply = {.status = 503, .headers = SV("Retry-After: 5\r\n")};
+        enum err rc = stxn_reply(txn, &reply);
+        (void)rc; /* it is asked for again */
+        stxn_drop(txn);
+        return;
+    }
     watch_inside(r, rx, call, leg, &q);
     proxy_forward(r->proxy, &q);
 }
@@ -342,7 +353,7 @@ static void on_proved(struct pending *p)
         pending_answer(p, 403, "Relaying Denied", SV_NONE);
     } else {
         if (!p->r->anchor || !anchor_request(p->r->anchor, p->rx, p->txn))
-            forward_in_dialog(p->r, p->txn, p->rx, &p->route, &hop, call, leg);
+            forward_in_dialog(p->r, p->txn, p->rx, &p->route, &hop, call, leg, p->caller);
         pending_free(p);
     }
 }
@@ -404,5 +415,5 @@ void routing_in_dialog(struct routing *r, struct rx *rx, const struct proxy_rout
     if (call)
         accounting_request(r->accounting, call, rx, leg);
     if (!r->anchor || !anchor_request(r->anchor, rx, txn))
-        forward_in_dialog(r, txn, rx, route, &hop, call, leg);
+        forward_in_dialog(r, txn, rx, route, &hop, call, leg, SV_NONE);
 }

@@ -74,12 +74,22 @@ bool routing_owns(struct pending *p)
 
 /* ---- who pays ---- */
 
+/* It came the way that this phone has registered by: its connection, or over UDP from its address and port. An address alone
+ * is everybody's behind a NAT, and the way to a proxy everybody's behind it. */
+static bool came_by(const struct binding *b, uint64_t epoch, const struct flow *f)
+{
+    struct flow known = location_flow(b, epoch);
+    return b->path.n == 0 && known.transport == f->transport && known.conn == f->conn &&
+           (f->conn == 0 || known.worker == f->worker) && addr_equal(&known.remote, &f->remote);
+}
+
 static void on_bindings(struct store_op *op, enum err rc)
 {
     struct pending *p = op->arg;
     const struct store_bindings *b = &p->lookup.bindings;
+    uint64_t epoch = store_epoch(p->r->shared.store);
     for (size_t i = 0; !rc && i < b->n; i++) {
-        if (addr_equal_ip(&b->bindings[i].remote, &p->rx->flow.remote))
+        if (came_by(&b->bindings[i], epoch, &p->rx->flow))
             p->payer = b->aor;
     }
     p->next(p);
@@ -98,8 +108,8 @@ static bool claimed_aor(struct pending *p, sv *ret_aor)
            routing_aor(&p->rx->arena, user, p->domain->name, ret_aor);
 }
 
-/* Where nobody need prove who he is, he is known by his phone: what says an account's name, and comes from where one is
- * registered for it, is that account's. */
+/* Where nobody need prove who he is, he is known by his phone: what says an account's name, and comes by the flow that one
+ * has registered by for it, is that account's; what does not is nobody's. */
 void routing_payer(struct pending *p, void (*next)(struct pending *p))
 {
     struct store_bindings *b = &p->lookup.bindings;

@@ -200,7 +200,8 @@ void routing_forward(struct pending *p);
 const struct settings_domain *routing_claimed(struct routing *r, struct rx *rx);
 /* The address that the sender claims is the account that was proved, or one of its numbers. */
 bool routing_owns(struct pending *p);
-/* Finds out whom the media of an INVITE that goes on counts for, then calls next, perhaps at once. p has its transaction. */
+/* Finds out whom the media of an INVITE that goes on counts for (who was proved; else who has registered by the same
+ * flow), then calls next, perhaps at once. p has its transaction. */
 void routing_payer(struct pending *p, void (*next)(struct pending *p));
 /* "P-Asserted-Identity: …" lines for the proved caller, in the request's arena; SV_NONE: a stranger. */
 sv routing_identity(struct pending *p);

@@ -690,7 +690,31 @@ static void who_needs_no_media_of_ours_rings_all_the_same(void **state)
     hang_up(m, "q7", first);
 }
 
-/* Where nobody need prove who he is, an account is who calls in its name from where it has registered. */
+/* Behind one NAT with her, one who says her name takes nothing of what is hers: neither from another port, nor
+ * beside her connection. */
+static void who_shares_her_address_does_not_spend_what_is_hers(void **state)
+{
+    struct media_rig *m = *state;
+    struct binding hers[2] = {binding_of(m->r, ALICE_AT, ALICE),
+                              binding_of(m->r, "sip:alice@192.0.2.11:5062", ALICE)};
+    hers[0].remote.port++;
+    hers[1].transport = SIP_T_TCP;
+    hers[1].conn = 77;
+    m->r->set->media.quota = 1;
+    anchor_settings(m->anchor, m->r->set);
+    for (unsigned i = 0; i < 2; i++) {
+        char call[8];
+        rig_bind(m->r, "alice@example.com", &hers[i], 1);
+        for (unsigned k = 0; k < 2; k++) {
+            snprintf(call, sizeof(call), "s%u%u", i, k);
+            invite(m, call, sdp("192.0.2.11", "0", ""));
+            our_port(find_raw(m->r, BOB, "INVITE"));
+        }
+    }
+    assert_int_equal(m->r->group->loop[0]->stats.refusals[STAT_LIMIT_MEDIA_QUOTA], 0);
+}
+
+/* Where nobody need prove who he is, an account is who calls in its name by the flow that it has registered by. */
 static void who_is_known_by_his_phone_pays(void **state)
 {
     struct media_rig *m = *state;
@@ -771,6 +795,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_needs_no_media_of_ours_rings_all_the_same, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(who_is_known_by_his_phone_pays, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_shares_her_address_does_not_spend_what_is_hers, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(without_ports_nobody_is_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(where_srtp_is_required_every_description_is_read, setup,
                                         teardown),

@@ -178,6 +178,17 @@ static bool is_control(const uint8_t *p, size_t n)
     return (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
 }
 
+/* What turns the text around it, or breaks its line: U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069. */
+static bool is_turning(const uint8_t *p, size_t n)
+{
+    if (n == 2)
+        return p[0] == 0xd8 && p[1] == 0x9c;
+    if (n != 3 || p[0] != 0xe2)
+        return false;
+    return (p[1] == 0x80 && ((p[2] >= 0xa8 && p[2] <= 0xae) || p[2] == 0x8e || p[2] == 0x8f)) ||
+           (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
 static void json_char(struct buf *b, const uint8_t *p, size_t n)
 {
     static const char plain[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
@@ -197,7 +208,7 @@ static void json_char(struct buf *b, const uint8_t *p, size_t n)
 
 static void printable_char(struct buf *b, const uint8_t *p, size_t n)
 {
-    if (n > 0 && !is_control(p, n)) {
+    if (n > 0 && !is_control(p, n) && !is_turning(p, n)) {
         buf_mem(b, p, n);
         return;
     }

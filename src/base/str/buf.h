@@ -73,7 +73,7 @@ void buf_json(struct buf *b, sv s);
 /* s as the inside of a SIP quoted-string: `"` and `\` escaped; CTL octets refused with ERR_SYNTAX.
  * (D13) */
 void buf_quoted(struct buf *b, sv s);
-/* s for a log line: control octets and invalid UTF-8 as \xNN. (D25) */
+/* s for a log line or a terminal: controls, those of a text's direction among them, and invalid UTF-8 as \xNN. (D25) */
 void buf_printable(struct buf *b, sv s);
 
 #endif

@@ -250,6 +250,11 @@ static void text_is_escaped_for_a_log_line(void **state)
     (void)state;
     check(buf_printable, SV("ok \xc3\xa4"), SV("ok \xc3\xa4"));
     check(buf_printable, SV("a\r\n\x1b[1m\xff\xc2\x9b"), SV("a\\x0d\\x0a\\x1b[1m\\xff\\xc2\\x9b"));
+    check(buf_printable, SV("\u200e\u200f\u2028\u202a\u202e\u2066\u2069\u061c"),
+          SV("\\xe2\\x80\\x8e\\xe2\\x80\\x8f\\xe2\\x80\\xa8\\xe2\\x80\\xaa\\xe2\\x80\\xae"
+             "\\xe2\\x81\\xa6\\xe2\\x81\\xa9\\xd8\\x9c"));
+    check(buf_printable, SV("\u200d\u2010\u2027\u202f\u2065\u206a\u061b"),
+          SV("\u200d\u2010\u2027\u202f\u2065\u206a\u061b"));
 }
 
 static void text_is_quoted_for_sip_without_control_octets(void **state)

@@ -128,3 +128,25 @@ def test_what_exceeds_the_bandwidth_is_refused_and_passes_when_there_is_room():
             assert third.bye().status == 200
         assert nothing_left(server)
         assert server.metric("tandem_media_reserved_bits_per_second") == 0
+
+
+def test_when_nobody_acknowledges_it_ends():
+    with media.house("media: {mode: always, silence: never, quota: 1}\nsip: {t1: 100ms}\n") as (server, alice, bob):
+        def offer(invite):
+            bob.send(bob.response(invite, 200, "OK", [f"Contact: <{bob.contact()}>", "Content-Type: application/sdp"],
+                                  body=bob.description()))
+        with media.SoundCallee(bob) as callee:
+            callee.answer = offer
+            answer = alice.ask("INVITE", "sip:bob@" + DOMAIN, [f"Contact: <{alice.contact()}>"], tag="t1", call_id="late")
+            assert answer.status == 200, answer.octets
+            refused, _ = media.dial(alice, "*43")
+            assert refused.status == 403, refused.octets
+            bye = ended_by_us(alice)
+            assert bye is not None
+            assert bye["reason"] == 'SIP;cause=408;text="no ACK"', bye.octets
+            assert media.wait(lambda: "BYE" in bob.methods(), 3)
+            assert nothing_left(server)
+            assert media.wait(lambda: ("media", "no ACK") in server.records("ended_by, reason"), 5)
+            taken, echo = media.dial(alice, "*43")
+            assert taken.status == 200, taken.octets
+            echo.bye()

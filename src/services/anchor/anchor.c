@@ -43,6 +43,7 @@ static void dialog_release(struct dialog *d)
         return;
     hash_remove(&d->anchor->dialogs, &d->by_call_id);
     loop_timer_cancel(d->anchor->loop, &d->late);
+    loop_timer_cancel(d->anchor->loop, &d->ack);
     session_end(d->anchor->sessions, d->session);
     anchor_digit_done(d);
     d->anchor->count--;
@@ -72,6 +73,7 @@ void dialog_end(struct dialog *d)
     d->ended = true;
     apart_leave(d);
     loop_timer_cancel(d->anchor->loop, &d->late);
+    loop_timer_cancel(d->anchor->loop, &d->ack);
     session_end(d->anchor->sessions, d->session);
     d->session = (struct session_id){0, 0};
     hash_remove(&d->anchor->dialogs, &d->by_call_id);
@@ -120,6 +122,7 @@ static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
     d->anchor->count++;
     anchor_digit_init(d);
     timer_init(&d->late, dialog_on_late, d);
+    timer_init(&d->ack, dialog_on_no_ack, d);
     d->party[CALLER] = p->caller;
     d->payer = p->payer;
     d->call = p->call;
@@ -362,8 +365,11 @@ static void stand(struct anchor_passage *p, struct dialog *d, const struct proxy
         if (d->session.generation == 0)
             apart_enter(d);
     }
-    if (!d->direct && d->stands && is_of(d, m->rx))
-        reach_heard(d, p->dialog ? !p->sender : CALLEE, m->rx, m->dest);
+    if (d->direct || !d->stands || !is_of(d, m->rx))
+        return;
+    reach_heard(d, p->dialog ? !p->sender : CALLEE, m->rx, m->dest);
+    if (p->method == SIP_INVITE)
+        dialog_await_ack(d, p->sender, p->cseq);
 }
 
 /* A 2xx to INVITE that cannot go up: the proxy says ACK and BYE to who answered, behind what he has seen. In a dialog that
@@ -550,6 +556,7 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
         if (act != PROXY_BODY_REPLACE)
             ret->description = SV_NONE;
     }
+    dialog_acked(d, side, cseq->number);
     ret->raise = d->reach[side].invite_raise;
 }
 

@@ -11,8 +11,8 @@
  *         anywhere when there is no room for it.
  * Life    a dialog's session ends when it is told that a BYE has ended the call, or when its branch fails. When nothing
  *         is heard for media.silence of who is meant to send, or a side's keys or its consent (RFC 7675) are gone and it
- *         stays silent, we end the call: BYE to both, with a Reason. So do calls that stand when the server ends
- *         (anchor_hang_up).
+ *         stays silent, or a 2xx to INVITE (or its offer) is not acknowledged for 64*T1 (RFC 3261 §13.3.1.4), we end the
+ *         call: BYE to both, with a Reason. So do calls that stand when the server ends (anchor_hang_up).
  * Limits  those of media (session.h), a caller's own among them, for whom a call counts once, however many phones ring;
  *         ANCHOR_TEXT_MAX octets of a description. Dialogs that stand without a session and are known all the same (under
  *         media.srtp: require, for their numbers, or since nothing was described yet): settings.calls_max, each until a day

@@ -141,6 +141,7 @@ static enum err session_of(struct dialog *d)
         return ERR_OK;
     struct session_party party[SESSION_SIDES] = {d->party[CALLER].media, d->party[CALLEE].media};
     d->agreed = 0;
+    d->planned = false;
     TRY(session_new(d->anchor->sessions, party, 0, &handler, d, &d->session));
     dialog_has_session(d);
     return session_pay(d->anchor->sessions, d->session, d->payer, beside(d));
@@ -460,6 +461,7 @@ static enum err answer(struct dialog *d, const struct settings *set, unsigned fr
     TRY(session_reserve(m, d->session, bits)); /* no more than was reserved with the offer */
     TRY(session_apply(m, d->session, !from, plan));
     d->agreed = bits;
+    d->planned = true;
     anchor_digit_planned(d, !from, plan);
     return ERR_OK;
 }

@@ -119,6 +119,49 @@ void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv 
     dialog_end(d);
 }
 
+/* ---- what has to be acknowledged ---- */
+
+static bool has_acks(const struct dialog *d)
+{
+    const struct reach *r = d->reach;
+    return r[CALLER].acked >= r[CALLER].answered && r[CALLEE].acked >= r[CALLEE].answered;
+}
+
+/* An ACK may bring the answer to what a 2xx offered (§13.2.2.4). */
+static bool is_acknowledged(const struct dialog *d)
+{
+    return has_acks(d) && (d->session.generation == 0 || d->planned);
+}
+
+/* It is not begun anew by who offers again: what stands unacknowledged ends. */
+void dialog_await_ack(struct dialog *d, unsigned side, uint32_t cseq)
+{
+    struct anchor *a = d->anchor;
+    struct reach *r = &d->reach[side];
+    r->answered = cseq + 1 > r->answered ? cseq + 1 : r->answered;
+    if (d->session.generation && !d->ended && !is_acknowledged(d) && !timer_armed(&d->ack))
+        loop_timer(a->loop, &d->ack, 64 * sip_config(a->sip)->t1);
+}
+
+void dialog_acked(struct dialog *d, unsigned side, uint32_t cseq)
+{
+    struct reach *r = &d->reach[side];
+    r->acked = cseq + 1 > r->acked ? cseq + 1 : r->acked;
+    if (is_acknowledged(d))
+        loop_timer_cancel(d->anchor->loop, &d->ack);
+}
+
+/* The callee should say BYE itself (§13.3.1.4, §14.2); who does not would keep ports for good. */
+void dialog_on_no_ack(struct timer *t, void *arg)
+{
+    struct dialog *d = arg;
+    (void)t;
+    if (d->direct || d->session.generation == 0 || is_acknowledged(d))
+        return;
+    dialog_hang_up(d, BOTH, 408, has_acks(d) ? SV("no answer to the offer") : SV("no ACK"),
+                   SV("media"));
+}
+
 /* Something was lost with a side: is it still? */
 void dialog_on_late(struct timer *t, void *arg)
 {

@@ -56,6 +56,8 @@ struct reach {
      * much those to come are raised (by 2^32 less what they are lowered), and by how much its last INVITE was, whose number
      * its ACK has. */
     uint32_t said, seen, raise, invite_raise;
+    /* Behind its last INVITE that a 2xx answered, and behind the last one that it acknowledged, as it counts; 0: none. */
+    uint32_t answered, acked;
 };
 
 /* Keys of one side: what wire/offer asks for, and the last one that it said by INFO. */
@@ -86,6 +88,7 @@ struct dialog {
     struct party party[SIDES];
     struct keys keys[SIDES];
     struct session_id session; /* generation 0: none (yet) */
+    bool planned;              /* and something was agreed on for it */
     uint64_t agreed;           /* bits a second of what was agreed on last (offer_bandwidth) */
     uint32_t payer;            /* for whom its ports count (session_payer) */
     uint64_t call;             /* the passage that it began in: that of all branches of a fork */
@@ -102,6 +105,7 @@ struct dialog {
         *first; /* of the INVITE that begins it, as long as that may be answered again */
     /* Asks later about a side whose keys or consent are gone. Ends one that stands apart and says nothing. */
     struct timer late;
+    struct timer ack; /* a 2xx to INVITE waits for its ACK, or the offer in it for its answer */
     enum { LOST_CONSENT, LOST_KEYS, LOST_AGREEMENT, LOST_SIGHT } loss;
     unsigned lost; /* the side, and since when */
     usec lost_at;
@@ -202,6 +206,11 @@ bool reach_number(struct dialog *d, unsigned side, uint32_t cseq);
 /* A request of this side has gone on with this number. */
 void reach_counts(struct dialog *d, unsigned side, uint32_t number);
 void reach_done(struct reach *r);
+/* A 2xx to an INVITE of this side with this number goes up: without its ACK the dialog ends after 64*T1 (§13.3.1.4). */
+void dialog_await_ack(struct dialog *d, unsigned side, uint32_t cseq);
+/* The ACK has come. */
+void dialog_acked(struct dialog *d, unsigned side, uint32_t cseq);
+void dialog_on_no_ack(struct timer *t, void *arg);
 /* A request of ours to this side, in the name of the other one, which has the next higher number; those of the other one
  * go on above it from then on. r: all but cseq. Errors: ERR_STATE: the dialog does not stand, or not enough of it is
  * known; ERR_RANGE: no number is left; else as within_send. */

@@ -747,6 +747,88 @@ static void many_calls_are_no_flood(void **state)
     assert_int_equal(left, 1);
 }
 
+/* ---- what nobody acknowledges ---- */
+
+static void media_silence_is_never(struct media_rig *m)
+{
+    m->r->set->media.silence = 0;
+    anchor_settings(m->anchor, m->r->set);
+}
+
+/* RFC 3261 §13.3.1.4: whatever media.silence says. An ACK that comes late is one. */
+static void without_an_ack_it_ends(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    media_silence_is_never(m);
+    invite(m, "a1", sdp("192.0.2.11", "0", ""));
+    snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+    rig_run(m->r, 30 * USEC_S);
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "a1", ok, 1));
+    rig_run(m->r, 10 * USEC_MIN);
+    assert_true(lives(m));
+    rig_clear(m->r);
+    hang_up(m, "a1", ok);
+    m->r->dir.records = 0;
+    invite(m, "a2", sdp("192.0.2.11", "0", ""));
+    answer(m, sdp("192.0.2.12", "0", ""));
+    rig_clear(m->r);
+    rig_run(m->r, 31 * USEC_S);
+    assert_true(lives(m));
+    rig_run(m->r, 2 * USEC_S);
+    ended(m, "\r\nReason: SIP;cause=408;text=\"no ACK\"\r\n", "\r\nCSeq: 1 BYE\r\n",
+          "\r\nCSeq: 2 BYE\r\n");
+}
+
+/* The offer is in the 2xx; the ACK has no answer, or there is none. */
+static void without_an_answer_in_the_ack_it_ends(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    media_silence_is_never(m);
+    for (unsigned acked = 0; acked <= 1; acked++) {
+        const char *call = acked ? "a4" : "a3";
+        m->r->dir.records = 0;
+        invite(m, call, NULL);
+        snprintf(ok, sizeof(ok), "%s", answer(m, sdp("192.0.2.12", "0", "")));
+        if (acked)
+            say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, call, ok, 1));
+        rig_clear(m->r);
+        rig_run(m->r, 31 * USEC_S);
+        assert_true(lives(m));
+        rig_run(m->r, 2 * USEC_S);
+        ended(m, acked ? "text=\"no answer to the offer\"" : "text=\"no ACK\"",
+              "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 2 BYE\r\n");
+    }
+}
+
+/* Who offers again and again without it gains no time; a 2xx that comes again behind its ACK is no new one. */
+static void each_2xx_to_an_invite_has_its_ack(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE], rq[MESSAGE], body[MESSAGE];
+    snprintf(body, sizeof(body), "%s", sdp("192.0.2.12", "0", ""));
+    media_silence_is_never(m);
+    call_up(m, "a5", sdp("192.0.2.11", "0", ""), body, ok);
+    for (unsigned cseq = 2; cseq <= 4; cseq++) {
+        rig_clear(m->r);
+        say(m->r, ALICE,
+            with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "a5", ok, cseq),
+                 sdp("192.0.2.11", "0", "")));
+        snprintf(rq, sizeof(rq), "%s", find_raw(m->r, BOB, "INVITE"));
+        say(m->r, BOB, with(reply(rq, 200, NULL, "Contact: <" BOB_AT ">\r\n"), body));
+        if (cseq == 2) {
+            say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "a5", ok, cseq));
+            say(m->r, BOB, with(reply(rq, 200, NULL, "Contact: <" BOB_AT ">\r\n"), body));
+            rig_run(m->r, USEC_MIN);
+        }
+        assert_true(lives(m));
+        rig_clear(m->r);
+        rig_run(m->r, 20 * USEC_S);
+    }
+    ended(m, "text=\"no ACK\"", "\r\nCSeq: 1 BYE\r\n", "\r\nCSeq: 5 BYE\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -758,6 +840,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(hold_is_no_silence, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_that_rings_need_not_be_heard, setup, teardown),
         cmocka_unit_test_setup_teardown(never_is_never, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_an_ack_it_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_an_answer_in_the_ack_it_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_2xx_to_an_invite_has_its_ack, setup, teardown),
         cmocka_unit_test_setup_teardown(route_sets_are_followed, setup, teardown),
         cmocka_unit_test_setup_teardown(targets_may_change, setup, teardown),
         cmocka_unit_test_setup_teardown(without_keys_it_ends, setup, teardown),

@@ -144,7 +144,10 @@ static enum err session_of(struct dialog *d)
     d->planned = false;
     TRY(session_new(d->anchor->sessions, party, 0, &handler, d, &d->session));
     dialog_has_session(d);
-    return session_pay(d->anchor->sessions, d->session, d->payer, beside(d));
+    TRY(session_pay(d->anchor->sessions, d->session, d->payer, beside(d)));
+    if (d->stands) /* a call of its own, whatever else came of its INVITE */
+        session_answered(d->anchor->sessions, d->session);
+    return ERR_OK;
 }
 
 /* As long as an offer waits for its answer either may hold, this or what was agreed on before (RFC 3264 §8). */

@@ -582,8 +582,8 @@ static void invite_as_alice(struct media_rig *m, const char *call, const char *b
              credentials(find_raw(m->r, ALICE, "SIP/2.0 407 "), "INVITE", "sip:bob@example.com",
                          "alice", "secret", 1));
     rig_clear(m->r);
-    say(m->r, ALICE,
-        with(request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, call, lines), body));
+    const char *rq = request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, call, lines);
+    say(m->r, ALICE, body ? with(rq, body) : rq);
 }
 
 static void one_account_has_its_share_of_calls(void **state)
@@ -650,6 +650,45 @@ static void a_call_counts_once_however_many_phones_ring(void **state)
     say(m->r, BOB, reply(find_raw(m->r, BOB, "INVITE"), 486, "b", ""));
     rig_quiet(m->r);
     assert_int_equal(ports_taken(m->r->ports), 0);
+}
+
+#define DIALOG_AWAY "From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:bob@example.com>;tag=d\r\n"
+
+/* Two phones answer the same INVITE, without a word of media; what each gets of it later is of a call of its own. */
+static void media_that_comes_later_counts_for_each_dialog(void **state)
+{
+    struct media_rig *m = *state;
+    struct binding b[2] = {binding_of(m->r, BOB_AT, BOB), binding_of(m->r, AWAY_AT, STRANGER)};
+    char ok[MESSAGE], away[MESSAGE], rq[MESSAGE];
+    rig_bind(m->r, "bob@example.com", b, 2);
+    m->r->set->authenticate = SETTINGS_AUTH_ALL;
+    m->r->set->media.quota = 1;
+    anchor_settings(m->anchor, m->r->set);
+    invite_as_alice(m, "q8", NULL);
+    m->r->set->authenticate = SETTINGS_AUTH_REGISTER; /* who pays is known */
+    snprintf(rq, sizeof(rq), "%s", find_raw(m->r, STRANGER, "INVITE"));
+    snprintf(ok, sizeof(ok), "%s", answer(m, NULL));
+    rig_clear(m->r);
+    say(m->r, STRANGER, reply(rq, 200, "d", "Contact: <" AWAY_AT ">\r\n"));
+    snprintf(away, sizeof(away), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "q8", ok, 1));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", AWAY_AT, DIALOG_AWAY, "q8", away, 1));
+    rig_clear(m->r);
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", BOB_AT, DIALOG, "q8", ok, 2), sdp("192.0.2.11", "0", "")));
+    our_port(find_raw(m->r, BOB, "INVITE"));
+    say(m->r, ALICE,
+        with(inside(m, ALICE, "INVITE", AWAY_AT, DIALOG_AWAY, "q8", away, 2),
+             sdp("192.0.2.11", "0", "")));
+    assert_int_equal(heard(m->r, STRANGER, "INVITE"), 0);
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 403 "), 1);
+    our_port(answer(m, sdp("192.0.2.12", "0", "")));
+    say(m->r, ALICE, inside(m, ALICE, "ACK", BOB_AT, DIALOG, "q8", ok, 2));
+    assert_int_equal(ports_taken(m->r->ports), 4);
+    say(m->r, ALICE, inside(m, ALICE, "BYE", AWAY_AT, DIALOG_AWAY, "q8", away, 9));
+    say(m->r, STRANGER, reply(find_raw(m->r, STRANGER, "BYE"), 200, NULL, ""));
+    rig_clear(m->r);
+    hang_up(m, "q8", ok);
 }
 
 /* One phone needs us and cannot be asked, the other does not and rings: what it says is what she hears. */
@@ -791,6 +830,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_refused_is_told_within_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(one_account_has_its_share_of_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_counts_once_however_many_phones_ring, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(media_that_comes_later_counts_for_each_dialog, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(who_needs_no_media_of_ours_rings_all_the_same, setup,
                                         teardown),

@@ -123,8 +123,12 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
     usec now = loop_now(relay_loop(rt->relay));
     if (!s->applied || !session_unseal(t, c, rtcp, b))
         return;
-    struct relay_path *path = &t->relay.path[t->relay.mux ? RELAY_RTP : c];
     const uint8_t *p = (const uint8_t *)b->p;
+    if (t->relay.mux)
+        c = RELAY_RTP;
+    else if (rtcp && !t->relay.opaque)
+        c = RELAY_RTCP; /* wherever it came in: it does not say where RTP is to go */
+    struct relay_path *path = &t->relay.path[c];
     if (t->relay.opaque) {
         if (relay_path_hear(path, from, 0, 0, now)) {
             s->heard[t->side] = now;
@@ -141,7 +145,7 @@ static void on_packet(void *arg, struct relay_transport *rt, enum relay_componen
     }
     s->heard[t->side] = now;
     if (path->ice)
-        session_ice_heard(t, t->relay.mux ? RELAY_RTP : c, from);
+        session_ice_heard(t, c, from);
     if (!rtcp) {
         take_rtp(t, b);
         return;

@@ -345,9 +345,42 @@ static void what_is_ours_goes_on_when_all_passes(void **state)
     }
 }
 
+/* Reports of a phone that did not agree to rtcp-mux, from its own port for them to ours for sound. */
+static void rtcp_at_the_port_of_rtp_does_not_say_where_rtp_goes(void **state)
+{
+    static const uint8_t report[] = {0x80, 201, 0, 1, 0, 0, 0x11, 0x11};
+    struct offer_leg *l;
+    struct addr beside;
+    struct udp *rtcp;
+    uint8_t p[400];
+    (void)state;
+    world_begin(&config);
+    beside = phone[0]->local;
+    beside.port++;
+    assert_int_equal(
+        udp_open(phone[0]->loop, &beside, &handler, (void *)(uintptr_t)SESSION_SIDES, &rtcp),
+        ERR_OK);
+    l = &plan->streams[0].leg[0]; /* behind a NAT */
+    l->mux = false;
+    l->rtp = l->rtcp = (struct offer_ip){.ip = {10, 0, 0, 9}, .n = 4, .port = 4000};
+    l->rtcp.port++;
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+    for (unsigned i = 0; i < 5; i++)
+        send_octets(rtcp, 0, report, sizeof(report));
+    run_ms(20);
+    phone_sends(1, 3, 0x1111);
+    send_octets(phone[1], 1, p, make_rtp(p, 0, 1, 0x2222));
+    run_ms(20);
+    assert_int_equal(strangers, 0);
+    assert_int_equal(got[0].n, 1);
+    udp_close(rtcp);
+    world_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rtcp_at_the_port_of_rtp_does_not_say_where_rtp_goes),
         cmocka_unit_test(one_that_begins_anew_is_heard_under_another_name),
         cmocka_unit_test(doubles_are_no_beginning),
         cmocka_unit_test(one_that_plays_over_and_over_is_never_lost),

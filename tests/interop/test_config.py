@@ -142,6 +142,35 @@ def test_what_waits_for_a_restart_is_said_every_time():
         assert server.json("status")["needs_restart"] == []
 
 
+@pytest.mark.parametrize("more", ["", "turn: {listen: [\"tcp:127.0.0.1:%d\"]}\n", "http", "socket"])
+def test_a_start_that_fails_leaves_the_authority_and_the_way_back(more):
+    """A file that nobody meant, with another domain: phones go on trusting the authority that there was."""
+    with Server(doors=("tls",)) as server, socket.socket() as taken:
+        right, first = server.file.read_text(), server.ca().read_text()
+        kept = (server.folder / "data/config.last").read_bytes()
+        assert server.stop() == 0
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        wrong = re.sub(r"(?m)^domains:.*$", "domains: [new.test]", right)
+        if more == "http":
+            wrong = wrong.replace("http: never", "http: \"127.0.0.1:%d\"" % port)
+        elif more == "socket":
+            wrong = wrong.replace("http: never", "http: never, socket: %s" % server.folder)
+        elif more:
+            wrong += more % port
+        else:
+            wrong = wrong.replace("listen: [", "listen: [\"tcp:127.0.0.1:%d\", " % port)
+        server.file.write_text(wrong)
+        server.spawn()
+        assert server.process.wait(30) == 3
+        server.process = None
+        assert "start.failed" in server.log() and "tls.ca" not in server.log()
+        assert server.ca().read_text() == first
+        assert not (server.folder / "data/ca.pem.old").exists()
+        assert (server.folder / "data/config.last").read_bytes() == kept
+
+
 def test_accounts_of_a_domain_that_is_gone_are_said_and_can_be_removed():
     with Server() as server:
         right = server.file.read_text()

@@ -114,7 +114,7 @@ static int setup_sip(struct daemon *d)
     for (unsigned i = 0; i < d->group->n && !rc; i++) {
         struct page *page = &d->page[i];
         *page = (struct page){.d = d, .worker = i};
-        page_show(page, set, d->certs);
+        page_show(page, set, NULL);
         shared.http_arg = page;
         rc = routing_new(d->group->loop[i], &shared, set, &d->routing[i]);
     }
@@ -127,7 +127,6 @@ static int setup_sip(struct daemon *d)
                 return start_failed("a listener cannot be opened", rc);
         }
     }
-    tls_give(d);
     /* With the ports that were found where the file says 0. */
     if (d->group->n)
         d->boot->sip = *sip_config(routing_sip(d->routing[0]));
@@ -452,9 +451,17 @@ static int set_up_state(struct daemon *d)
     if (!code && d->config->dns_servers_n &&
         worker_dns_servers(d->group, d->config->dns_servers, d->config->dns_servers_n))
         code = start_failed("dns.servers cannot be used", ERR_SYNTAX);
-    if (!code && d->mode != DAEMON_OFFLINE)
-        code = tls_prepare(d);
-    if (!code && d->mode != DAEMON_OFFLINE && saved_keep(d, d->config))
+    return code;
+}
+
+/* What a start leaves in the data folder in place of what was there, so that one that fails, with a file
+ * that nobody meant perhaps, takes away neither the authority that phones trust nor the way back. */
+static int set_up_kept(struct daemon *d)
+{
+    if (d->mode == DAEMON_OFFLINE)
+        return 0;
+    int code = tls_setup(d);
+    if (!code && saved_keep(d, d->config))
         LOG_WARN("daemon", "config.keep",
                  F_STR("why", "the configuration cannot be kept: no reload --rollback to it"));
     return code;
@@ -493,6 +500,8 @@ static int set_up(struct daemon *d)
         code = user_become(d);
     if (!code)
         code = setup_socket(d);
+    if (!code) /* when nothing else can fail */
+        code = set_up_kept(d);
     return code;
 }
 

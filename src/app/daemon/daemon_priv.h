@@ -223,11 +223,9 @@ bool ca_stands(const struct settings *set, usec wall, const struct ca *c);
 /* ---- daemon_tls.c ---- */
 /* A listener or the configuration asks for certificates. */
 bool tls_wanted(const struct config *c);
-/* Blocking, before the loops run: the certificates of the configuration, or our own. Non-zero: exit
- * code. */
-int tls_prepare(struct daemon *d);
-/* To every endpoint, before the loops run. */
-void tls_give(struct daemon *d);
+/* Blocking, before the loops run and when all ports are open: the certificates of the configuration, or our
+ * own, to every endpoint. Non-zero: exit code. */
+int tls_setup(struct daemon *d);
 /* On worker 0, when it runs: says what there is, and looks after the files. */
 void tls_watch(struct daemon *d);
 void tls_free(struct daemon *d);

@@ -382,7 +382,18 @@ bool tls_wanted(const struct config *c)
     return wanted;
 }
 
-int tls_prepare(struct daemon *d)
+/* The ports are open; no loop runs. */
+static void give(struct daemon *d)
+{
+    for (unsigned i = 0; i < d->group->n; i++) {
+        sip_tls(routing_sip(d->routing[i]), d->certs->tls);
+        if (d->turn[i])
+            turnserver_tls(d->turn[i], d->certs->tls);
+        page_show(&d->page[i], d->config->settings, d->certs);
+    }
+}
+
+int tls_setup(struct daemon *d)
 {
     char mem[WHY_MAX];
     struct buf why;
@@ -393,17 +404,13 @@ int tls_prepare(struct daemon *d)
     buf_init(&why, mem, sizeof(mem));
     enum err rc = certs_new(d, d->config->settings, &d->config->tls, CA_FOR_NAMES,
                             loop_wall(d->group->loop[0]), &why, &d->certs);
-    if (!rc)
+    if (!rc) {
+        give(d);
         return 0;
+    }
     LOG_ERROR("daemon", "start.failed", F_STR("what", "the certificate cannot be used"),
               F_SV("why", buf_sv(&why)), F_ERR(rc));
     return 3;
-}
-
-void tls_give(struct daemon *d)
-{
-    for (unsigned i = 0; d->certs && i < d->group->n; i++)
-        sip_tls(routing_sip(d->routing[i]), d->certs->tls);
 }
 
 /* Root read them for us, once. */

@@ -104,7 +104,7 @@ static void put_listener(struct daemon *d, const struct turnserver_listen *l, bo
     const struct settings *set = d->config->settings;
     const struct addr *public = &set->turn.advertise[l->bind.family == 6];
     /* Somebody's certificate is for a name; our own has our addresses, too. */
-    if (l->transport == TURNSERVER_TLS && d->certs && !d->certs->own)
+    if (l->transport == TURNSERVER_TLS && d->config->tls.n > 0)
         put_line(&d->turn_uris, l, set->domains[0].name);
     else if (public->family)
         put_address(&d->turn_uris, l, public);
@@ -141,8 +141,6 @@ static int start_worker(struct daemon *d, unsigned i)
                    d->config->settings, &d->fence[i]);
     if (rc)
         return fail("out of memory", NULL, rc);
-    if (d->certs)
-        turnserver_tls(d->turn[i], d->certs->tls);
     for (unsigned k = 0; k < t->listeners; k++) {
         rc = turnserver_listen(d->turn[i], &t->listen[k]);
         if (rc)

@@ -192,6 +192,61 @@ def test_user_refusals(server):
     assert "eve" not in server.run("user", "list")
 
 
+# --- user, and no server runs ------------------------------------------------------------------------
+class Bare:
+    """A folder with no server, for verbs that open the data folder in it themselves."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {k: v for k, v in servers.os.environ.items() if not k.startswith("TANDEM_")}
+
+    def verb(self, *arguments, text=""):
+        return tandem(*arguments, text=text, cwd=self.folder, env=self.environment)
+
+    def add(self, *arguments):
+        return self.verb("user", "add", *arguments, "--password-stdin", text=PASSWORD + "\n")
+
+    def listed(self, *arguments):
+        ended = self.verb("user", "list", "--json", *arguments)
+        return {"%s@%s" % (row["user"], row["domain"]) for row in json.loads(ended.stdout)}
+
+
+def test_user_add_says_whom_it_made(tmp_path):
+    bare = Bare(tmp_path)
+    made = bare.add("alice", "--number", "101")
+    assert made.returncode == 0, made.stderr
+    alice = made.stdout.strip()
+    assert alice.startswith("alice@") and bare.listed() == {alice}
+    assert bare.add("bob").stdout.strip() == alice.replace("alice", "bob")
+    again = bare.add("carol", "--number", "101")
+    assert again.returncode == 1 and "the number 101 is there already: " + alice in again.stderr
+    assert json.loads(bare.add("dave", "--json").stdout)["account"] == alice.replace("alice", "dave")
+
+
+def test_an_account_is_not_made_of_a_domain_that_nobody_meant(tmp_path):
+    """A configuration lies there and was not named, or the accounts that are there are of its domain."""
+    (tmp_path / "tandem.yaml").write_text("domains: [%s]\n" % DOMAIN)
+    bare, named = Bare(tmp_path), ("--config", "tandem.yaml")
+    refused = bare.add("alice", "--number", "101")
+    assert refused.returncode == 1 and refused.stdout == ""
+    assert all(word in refused.stderr for word in ("tandem.yaml", "--config", "$TANDEM_CONFIG"))
+    host = re.search(r"write NAME@(\S+)", refused.stderr)[1]
+    assert bare.listed() == set()
+    assert bare.add("alice", "--number", "101", *named).stdout == "alice@%s\n" % DOMAIN
+    bare.environment["TANDEM_CONFIG"] = "tandem.yaml"
+    assert bare.add("bob", "--number", "102").stdout == "bob@%s\n" % DOMAIN
+    del bare.environment["TANDEM_CONFIG"]
+    (tmp_path / "tandem.yaml").rename(tmp_path / "other.yaml")
+    for verb in (["add", "carol"], ["passwd", "alice"], ["remove", "alice"]):
+        text = PASSWORD + "\n" if verb[0] != "remove" else ""
+        refused = bare.verb("user", *verb, *(["--password-stdin"] if text else []), text=text)
+        assert refused.returncode == 1 and "are of %s" % DOMAIN in refused.stderr, refused
+    assert bare.add("carol@" + host).stdout == "carol@%s\n" % host, "who says so means it"
+    taken = bare.add("dave@" + host, "--number", "101")
+    assert taken.returncode == 1 and "the number 101 is there already: alice@" + DOMAIN in taken.stderr
+    assert bare.add("dave").stdout == "dave@%s\n" % host, "there are such accounts now"
+
+
 def test_no_password_is_stored(server):
     for file in (server.folder / "data").rglob("*"):
         if file.is_file():

@@ -127,7 +127,13 @@ static const char *account_path(const char *address, char mem[static 1024])
     return b.rc ? "/api/v1/accounts/-" : mem;
 }
 
-/* Takes body. */
+static const char *member(json_t *o, const char *name)
+{
+    const char *s = json_string_value(json_object_get(o, name));
+    return s ? s : "";
+}
+
+/* Takes body. Says which account was made (201). */
 static int ask(struct cli *c, const char *method, const char *path, json_t *body,
                enum cli_offline offline, unsigned good)
 {
@@ -139,8 +145,12 @@ static int ask(struct cli *c, const char *method, const char *path, json_t *body
         return code;
     if (status != good)
         return cli_refused(c, status, a);
-    if (c->on[CLI_JSON])
+    if (c->on[CLI_JSON]) {
         cli_print_json(a);
+    } else if (status == 201) {
+        cli_put(stdout, member(a, "account"));
+        printf("\n");
+    }
     json_decref(a);
     return CLI_OK;
 }
@@ -190,12 +200,6 @@ static int user_remove(struct cli *c, const char *address)
 {
     char path[1024];
     return ask(c, "DELETE", account_path(address, path), NULL, CLI_OFFLINE_KNOWN, 200);
-}
-
-static const char *member(json_t *o, const char *name)
-{
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
 }
 
 static void print_account(json_t *x)

@@ -36,7 +36,9 @@ struct control_env {
     const char *version;
     usec started; /* wall */
     bool ready, draining, reload_ok;
-    struct settings *settings;            /* current; the daemon swaps it */
+    struct settings *settings; /* current; the daemon swaps it */
+    const char
+        *doubt; /* why an account is named with its domain; NULL: it may be the first of settings */
     const struct settings *boot;          /* that the listeners were opened under */
     const struct ports *ports;            /* of media.ports */
     const struct turnserver_shared *turn; /* NULL: no TURN server */

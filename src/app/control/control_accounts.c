@@ -30,26 +30,26 @@ struct conflict {
     struct buf *text;
 };
 
-/* A name and a number hide each other too: both are dialled. */
+/* A number belongs to one account of all domains. Within one, a name and a number hide each other too: both
+ * are dialled. */
 static bool put_conflict(const struct account *have, void *arg)
 {
     struct conflict *k = arg;
     const struct account *want = k->want;
     const char *what = NULL;
     sv which = want->user;
-    if (!sv_eq(have->domain, want->domain))
-        return true;
-    if (sv_eq(have->user, want->user)) {
+    bool near = sv_eq(have->domain, want->domain);
+    if (near && sv_eq(have->user, want->user)) {
         if (k->itself)
             return true;
         what = "account";
     }
-    for (unsigned n = 0; n < have->numbers_n && !what; n++) {
+    for (unsigned n = 0; near && n < have->numbers_n && !what; n++) {
         if (sv_eq(have->numbers[n], want->user))
             what = "name";
     }
     for (unsigned i = 0; i < want->numbers_n && !what; i++) {
-        bool taken = sv_eq(have->user, want->numbers[i]);
+        bool taken = near && sv_eq(have->user, want->numbers[i]);
         for (unsigned n = 0; n < have->numbers_n && !taken; n++)
             taken = sv_eq(have->numbers[n], want->numbers[i]);
         if (taken) {
@@ -77,14 +77,29 @@ static void refuse_existing(struct change *ch)
                   known ? mem : "the account, or one of its numbers, is there already");
 }
 
+/* Which account it was: an address without a domain does not say. */
+static void say_changed(struct change *ch)
+{
+    const struct account *a = &ch->store.account;
+    char mem[1024];
+    struct buf b;
+    buf_init(&b, mem, sizeof(mem));
+    buf_str(&b, "{\"ok\": true, \"account\": \"");
+    buf_json(&b, a->user);
+    buf_char(&b, '@');
+    buf_json(&b, a->domain);
+    buf_str(&b, "\"}\n");
+    control_reply(ch->rq, ch->store.what == STORE_ADD ? 201 : 200, SV("application/json"),
+                  b.rc ? SV("{\"ok\": true}\n") : buf_sv(&b));
+}
+
 static void on_changed(struct store_op *op, enum err rc)
 {
     struct change *ch = op->arg;
     struct control_request *rq = ch->rq;
     switch (rc) {
     case ERR_OK:
-        control_reply(rq, ch->store.what == STORE_ADD ? 201 : 200, SV("application/json"),
-                      SV("{\"ok\": true}\n"));
+        say_changed(ch);
         break;
     case ERR_EXISTS:
         refuse_existing(ch);
@@ -138,7 +153,7 @@ static const struct settings_domain *domain_named(const struct settings *s, sv n
     return NULL;
 }
 
-/* "alice@example.test", or "alice" for the first domain. NULL: fine; else why not.
+/* "alice@example.test", or "alice" for the first domain where that is beyond doubt. NULL: fine; else why not.
  * any_domain: also one that the configuration does not name any more. */
 static const char *read_address(struct change *ch, sv address, bool any_domain)
 {
@@ -150,6 +165,8 @@ static const char *read_address(struct change *ch, sv address, bool any_domain)
     struct settings_domain gone = {.name = sv_sub(address, at + 1, address.n)};
     if (at < address.n)
         d = domain_named(set, gone.name);
+    else if (control_env_of(ch->rq)->doubt)
+        return control_env_of(ch->rq)->doubt;
     if (!d && any_domain && gone.name.n) {
         gone.realm = gone.name;
         d = &gone;

@@ -152,6 +152,7 @@ static int setup_http(struct daemon *d)
         .started = loop_wall(d->group->loop[0]),
         .reload_ok = true,
         .settings = c->settings,
+        .doubt = state_doubt(d),
         .boot = d->boot,
         .ports = d->ports,
         .config_file = c->file,

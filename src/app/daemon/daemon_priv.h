@@ -111,6 +111,7 @@ struct daemon {
     struct daemon_secrets secrets;
     char token[64];
     char domain[256];  /* remembered; for a file that names none */
+    char doubt[1024];  /* of state_doubt */
     uint32_t uid, gid; /* whom root becomes; 0: nobody else */
     int parent;        /* of an offline server */
     struct loop_group *group;
@@ -155,6 +156,9 @@ int state_open(struct daemon *d);
 int state_secrets(struct daemon *d);
 /* The domain of an installation whose file names none: the host name of the first start. */
 int state_domain(struct daemon *d);
+/* For a verb that opened the folder itself: why a name without a domain may not be meant for the one of
+ * settings, in d->doubt; NULL: it is. */
+const char *state_doubt(struct daemon *d);
 void state_close(struct daemon *d);
 /* The host name in lower case; localhost when it cannot stand in a SIP address. */
 sv state_host_name(char mem[static 256]);

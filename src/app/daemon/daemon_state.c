@@ -339,6 +339,53 @@ sv state_host_name(char mem[static 256])
     return good ? sv_of(mem) : SV("localhost");
 }
 
+/* Whose accounts there are, as seen from one domain. */
+struct neighbours {
+    sv domain;
+    bool ours;       /* there is one of it */
+    char other[256]; /* the domain of one that is not; empty */
+};
+
+static bool note_neighbour(const struct account *a, void *arg)
+{
+    struct neighbours *n = arg;
+    struct buf b;
+    n->ours = sv_ieq(a->domain, n->domain);
+    if (!n->ours && !n->other[0]) {
+        buf_init(&b, n->other, sizeof(n->other));
+        buf_put(&b, a->domain);
+        buf_char(&b, '\0');
+        n->other[b.rc ? 0 : b.n - 1] = '\0';
+    }
+    return !n->ours;
+}
+
+const char *state_doubt(struct daemon *d)
+{
+    struct neighbours n = {.domain = d->config->settings->domains[0].name};
+    struct buf b;
+    /* Whoever names a configuration, or has one where it is looked for, meant it. */
+    bool beside = !d->config->file.p && access("tandem.yaml", F_OK) == 0;
+    if (d->mode != DAEMON_OFFLINE || d->config->domains_given ||
+        store_each_account(d->store, note_neighbour, &n))
+        return NULL;
+    bool strange = !n.ours && n.other[0];
+    if (!beside && !strange)
+        return NULL;
+    buf_init(&b, d->doubt, sizeof(d->doubt));
+    buf_printf(&b, "which domain? Without a configuration that names one it is " SV_FMT,
+               SV_ARG(n.domain));
+    if (strange)
+        buf_printf(&b, ", but the accounts that are here are of %s", n.other);
+    else
+        buf_str(&b, ", and the tandem.yaml in this folder is read only when it is named");
+    buf_printf(&b,
+               ": name the configuration (--config FILE or $TANDEM_CONFIG), or write NAME@" SV_FMT,
+               SV_ARG(n.domain));
+    buf_char(&b, '\0');
+    return b.rc ? "which domain?" : d->doubt;
+}
+
 int state_domain(struct daemon *d)
 {
     struct arena a;

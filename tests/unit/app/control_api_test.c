@@ -85,12 +85,41 @@ static void a_refusal_says_what_is_in_the_way(void **state)
     assert_refused(&w, "POST", path, "{\"user\": \"bob\", \"numbers\": [\"102\"]}", 409,
                    "the number 102 is there already: 102@example.test");
     fake.kept[0].a.user = SV("alice");
+    /* A number is one account's in all domains, a name is not. */
+    fake.kept[0].a.domain = SV("old.test");
+    assert_refused(&w, "POST", path, "{\"user\": \"alice\", \"numbers\": [\"101\"]}", 409,
+                   "the number 101 is there already: alice@old.test");
+    assert_refused(&w, "POST", path, "{\"user\": \"101\"}", 409,
+                   "the account, or one of its numbers, is there already");
+    fake.kept[0].a.domain = SV("example.test");
     assert_refused(&w, "PUT", "/api/v1/accounts/alice", "{\"name\": \"A\"}", 409,
                    "the account, or one of its numbers, is there already");
     fake.fail = ERR_OK;
     assert_refused(&w, "POST", path, "{\"user\": \"bob\", \"password\": \"short\"}", 422,
                    "the password is too short: at least 12 characters "
                    "(security.passwords.minimum)");
+    world_down(&w);
+}
+
+/* Nobody said which: an account of the wrong one could not register. */
+static void an_account_of_a_doubtful_domain_is_not_touched(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w);
+    const char *path = "/api/v1/accounts", *made = "{\"user\": \"alice@example.test\"}";
+    w.env.doubt = "say which";
+    assert_refused(&w, "POST", path, "{\"user\": \"alice\"}", 422, "say which");
+    assert_int_equal(fake.n, 0);
+    char request[256];
+    snprintf(request, sizeof(request), "POST %s HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s", path,
+             strlen(made), made);
+    json_t *o = ask_json(&w, request, 201);
+    assert_string_equal(text_of(o, "account"), "alice@example.test");
+    json_decref(o);
+    assert_refused(&w, "DELETE", "/api/v1/accounts/alice", "", 422, "say which");
+    assert_int_equal(post(&w, "DELETE", "/api/v1/accounts/alice@example.test", ""), 200);
+    w.env.doubt = NULL;
     world_down(&w);
 }
 
@@ -564,6 +593,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accounts_are_added_changed_and_removed),
         cmocka_unit_test(a_refusal_says_what_is_in_the_way),
+        cmocka_unit_test(an_account_of_a_doubtful_domain_is_not_touched),
         cmocka_unit_test(an_account_of_a_domain_that_is_gone),
         cmocka_unit_test(the_status_names_what_waits_for_a_restart),
         cmocka_unit_test(the_status_names_turn_and_media_ports),

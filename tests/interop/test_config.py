@@ -300,6 +300,27 @@ def test_without_a_file_the_door_that_is_taken_moves(tmp_path):
         assert not set(homes.values()) & {to for _, to in moved.values()}
 
 
+def test_without_a_file_the_door_of_http_moves_and_is_shown(tmp_path):
+    taken = socket.socket()
+    with contextlib.suppress(OSError):  # somebody else's: taken as well
+        taken.bind(("127.0.0.1", 8080))
+        taken.listen()
+    with Server() as server, contextlib.closing(taken):
+        assert server.stop() == 0
+        server.starts += 1
+        with open(server.log_file(), "wb") as log:
+            server.process = subprocess.Popen(
+                [servers.TANDEM, "serve", "--set", "data=%s/data" % server.folder,
+                 "--set", "listen=udp:127.0.0.1:%d" % server.port], cwd=tmp_path, env=server.environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        server.wait_log("ready", timeout=30)
+        (moved,) = [e for e in server.log_events() if e.get("event") == "port.moved"]
+        assert moved["transport"] == "http" and moved["from"] == 8080
+        assert server.json("status")["http"] == ["127.0.0.1:%d" % moved["to"]]
+        shown = re.search(r"^http +(\S+)$", server.run("status"), re.M)[1]
+        assert urllib.request.urlopen("http://%s/healthz" % shown).read() == b"ok\n"
+
+
 def test_all_certificates_are_shown(tmp_path):
     one, other = openssl(tmp_path, "one"), openssl(tmp_path, "other")
     tls = "tls: {certificate: %s, key: %s, sni: [{certificate: %s, key: %s}]}\n"
@@ -364,3 +385,5 @@ def test_check_says_how_many_calls_the_media_ports_hold():
     assert "media.ports" not in tandem("check", "--set", "media.mode=never").stdout
     assert "media.bandwidth" not in said.stdout
     assert "media.bandwidth: 12 calls of" in tandem("check", "--set", "media.bandwidth=1Mbit/s").stdout
+    one = tandem("check", "--set", "media.bandwidth=100kbit/s", "--set", "media.ports=20000-20003").stdout
+    assert "media.bandwidth: 1 call of" in one and ": 1 call with sound" in one

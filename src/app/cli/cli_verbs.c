@@ -50,11 +50,14 @@ static struct media_ports media_ports_of(const struct settings_media *m)
 
 static void print_media_ports(const struct media_ports *p)
 {
-    printf("media.ports %u-%u: %u calls with sound, RTP and RTCP on both sides (4 ports a call and "
-           "m= line)\n",
-           p->first, p->last, p->calls);
+    uint64_t fit = p->bandwidth / 80000;
+    printf(
+        "media.ports %u-%u: %u call%s with sound, RTP and RTCP on both sides (4 ports a call and "
+        "m= line)\n",
+        p->first, p->last, p->calls, p->calls == 1 ? "" : "s");
     if (p->bandwidth)
-        printf("media.bandwidth: %" PRIu64 " calls of 80 kbit/s (G.711)\n", p->bandwidth / 80000);
+        printf("media.bandwidth: %" PRIu64 " call%s of 80 kbit/s (G.711)\n", fit,
+               fit == 1 ? "" : "s");
     if (p->ephemeral)
         printf(
             "warning: media.ports: %u-%u are ports that the kernel gives to others "

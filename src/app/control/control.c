@@ -319,7 +319,9 @@ enum err control_listen_unix(struct control *c, sv path)
     return stream_listen_unix(c->loop, path, 0660, &listener_handler, c, &c->on_unix);
 }
 
-enum err control_listen_http(struct control *c, const struct addr *bind)
+enum err control_listen_http(struct control *c, const struct addr *bind, struct addr *ret_local)
 {
-    return stream_listen(c->loop, bind, &listener_handler, c, &c->on_http);
+    TRY(stream_listen(c->loop, bind, &listener_handler, c, &c->on_http));
+    *ret_local = c->on_http->local;
+    return ERR_OK;
 }

@@ -40,6 +40,7 @@ struct control_env {
     const char
         *doubt; /* why an account is named with its domain; NULL: it may be the first of settings */
     const struct settings *boot;          /* that the listeners were opened under */
+    struct addr http;                     /* where control.http is; family 0: nowhere */
     const struct ports *ports;            /* of media.ports */
     const struct turnserver_shared *turn; /* NULL: no TURN server */
     sv turn_uris;                         /* where it is: lines "turn:…" */
@@ -64,7 +65,9 @@ MUST_USE enum err control_new(struct loop *l, struct control_env *env, sv token,
 void control_free(struct control *c);
 /* Errors: as stream_listen_unix, stream_listen. */
 MUST_USE enum err control_listen_unix(struct control *c, sv path);
-MUST_USE enum err control_listen_http(struct control *c, const struct addr *bind);
+/*   ret_local  bind, with the port that it has */
+MUST_USE enum err control_listen_http(struct control *c, const struct addr *bind,
+                                      struct addr *ret_local);
 
 /* Answers and frees rq. The client may have gone: then nobody hears it. type: e.g.
  * application/json. body is copied. */

@@ -64,7 +64,7 @@ const char *control_rest(const struct control_request *rq, sv before, struct are
 
 /* ---- status ---- */
 
-/* Where SIP is, and the TURN server. */
+/* Where SIP is, the TURN server, and control.http. */
 static void put_listeners(struct buf *b, const struct control_env *env)
 {
     const struct sip_config *sip = sip_config(routing_sip(env->routing[0]));
@@ -81,6 +81,12 @@ static void put_listeners(struct buf *b, const struct control_env *env)
     for (unsigned i = 0; env->turn && i < turn->listeners; i++) {
         buf_str(b, i ? ", \"" : "\"");
         turnserver_put_listen(b, &turn->listen[i]);
+        buf_char(b, '"');
+    }
+    buf_str(b, "], \"http\": [");
+    if (env->http.family) {
+        buf_char(b, '"');
+        addr_print(b, &env->http);
         buf_char(b, '"');
     }
     buf_str(b, "], ");

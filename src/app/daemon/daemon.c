@@ -168,7 +168,7 @@ static int setup_http(struct daemon *d)
         int code = ports_check_http(&http, !c->http_given);
         if (code)
             return code;
-        rc = control_listen_http(d->control, &http);
+        rc = control_listen_http(d->control, &http, &d->env.http);
         if (rc)
             return start_failed("control.http cannot be opened", rc);
     }

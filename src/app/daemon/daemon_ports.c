@@ -327,7 +327,7 @@ int ports_check_http(struct addr *addr, bool move)
         addr->port = (uint16_t)(addr->port + 1);
     }
     if (addr->port != first)
-        LOG_WARN("daemon", "port.moved", F_INT("from", first), F_INT("to", addr->port),
-                 F_STR("why", "the port of control.http is taken"));
+        LOG_WARN("daemon", "port.moved", F_STR("transport", "http"), F_INT("from", first),
+                 F_INT("to", addr->port), F_STR("why", "the port of control.http is taken"));
     return 0;
 }

@@ -175,6 +175,8 @@ static void the_status_names_turn_and_media_ports(void **state)
     assert_int_equal(json_array_size(json_object_get(o, "turn")), 0);
     assert_string_equal(json_string_value(json_object_get(o, "media_ports")), "20000-29999");
     assert_int_equal(json_integer_value(json_object_get(o, "media_ports_used")), 0);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(o, "http"), 0)),
+                        "127.0.0.1:8080");
     json_decref(o);
     struct turnserver_shared *turn;
     static const uint8_t secret[32] = {3};
@@ -409,7 +411,7 @@ static void a_connection_may_break_before_the_answer(void **state)
     assert_int_equal(addr_parse_ip(SV("192.0.2.1"), 8080, &w.http), ERR_OK);
     control_free(w.control);
     assert_int_equal(control_new(w.g->loop[0], &w.env, SV(TOKEN), &w.control), ERR_OK);
-    assert_int_equal(control_listen_http(w.control, &w.http), ERR_OK);
+    assert_int_equal(control_listen_http(w.control, &w.http, &w.env.http), ERR_OK);
     fake.hold = true;
     assert_int_equal(stream_connect(g->loop[0], NULL, &w.http, &client_handler, &c, &c.s), ERR_OK);
     say(&c, "DELETE /api/v1/accounts/a HTTP/1.1\r\nHost: 192.0.2.1:8080\r\n"

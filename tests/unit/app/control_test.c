@@ -372,7 +372,7 @@ static void no_token_opens_nothing(void **state)
     world_up(&w);
     control_free(w.control);
     assert_int_equal(control_new(w.g->loop[0], &w.env, SV_NONE, &w.control), ERR_OK);
-    assert_int_equal(control_listen_http(w.control, &w.http), ERR_OK);
+    assert_int_equal(control_listen_http(w.control, &w.http, &w.env.http), ERR_OK);
     assert_int_equal(ask_status(&w, true,
                                 "GET /api/v1/status HTTP/1.1\r\nHost: localhost:8080\r\n"
                                 "Authorization: Bearer \r\n\r\n"),

@@ -267,7 +267,7 @@ static inline void world_up(struct world *w)
                                   .arg = w};
     assert_int_equal(control_new(w->g->loop[0], &w->env, SV(TOKEN), &w->control), ERR_OK);
     assert_int_equal(control_listen_unix(w->control, SV(SOCK)), ERR_OK);
-    assert_int_equal(control_listen_http(w->control, &w->http), ERR_OK);
+    assert_int_equal(control_listen_http(w->control, &w->http, &w->env.http), ERR_OK);
 }
 
 static inline void world_down(struct world *w)

@@ -19,7 +19,7 @@ enum text {
     AGENT,
     TAG,
     CONTACT, /* the last that it told */
-    BEFORE,  /* the one before it, as long as the other end may not have taken the last */
+    BEFORE,  /* the one before it, as long as the other end may not know the last */
     ROUTES,  /* the route set toward it, as in within.h */
     CALLEE_TAG,
     CALLEE_CONTACT,
@@ -41,10 +41,12 @@ struct call {
     bool unacked;      /* a 2xx of the callee went up, its ACK has not come */
     bool lost_way[2];  /* to this leg: its route set could not be kept */
     bool asks[2];      /* this leg's contact is of a request that no 2xx has come to yet */
+    bool phone[2];     /* this leg is who speaks with us, unless its route set says otherwise */
     uint16_t upstream; /* Record-Routes that the INVITE came with */
     char *text;
     usec since, answered;
-    usec began; /* monotonic, for the set-up time */
+    usec began;    /* monotonic, for the set-up time */
+    usec taken[2]; /* likewise: when this leg's contact was told by an answer, or taken */
     struct session_id session;
     struct dest
         dest[2]; /* of each leg; of one reached by its address flow.remote is whom we heard */
@@ -353,8 +355,9 @@ static void learn_leg(struct accounting *a, struct call *c, unsigned leg, sv tag
     if (!sv_eq(leg_text(c, leg, TAG), tag)) {
         before = SV_NONE; /* another dialog's */
     } else if (!sv_eq(contact, was)) {
-        before = !m->request && c->answered ? SV_NONE : c->asks[leg] ? before : was;
+        before = c->asks[leg] ? before : was;
         c->asks[leg] = m->request;
+        c->taken[leg] = loop_now(a->loop);
     }
     set_leg(a, c, leg, TAG, (const sv[]){tag, contact, before}, 3);
 }
@@ -434,7 +437,7 @@ static void bound_same(struct accounting *a, const struct home_key *key)
         end(a, oldest, SV("lost"), SV(""), 0);
 }
 
-struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller)
+struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller, bool phone)
 {
     sv call_id;
     if (sipmsg_call_id(&invite->msg, &call_id) || call_id.n > TEXT_MAX)
@@ -458,6 +461,7 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
     bound_same(a, sip_call_key(a->sip, invite));
     c->state = CALL_CALLING;
     c->in_setup = true;
+    c->phone[0] = phone;
     c->since = loop_wall(a->loop);
     c->began = invite->at;
     c->slot = invite->slot;
@@ -474,7 +478,7 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
 }
 
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,
-                         sv said, const struct dest *via)
+                         sv said, const struct dest *via, bool phone)
 {
     const struct sip_addr *to;
     if (status >= 300) {
@@ -493,6 +497,7 @@ void accounting_response(struct accounting *a, struct call *c, struct rx *rx, ui
                    the caller (§13.2.2.4) */
     c->state = status < 200 ? CALL_RINGING : CALL_UP;
     c->status = status;
+    c->phone[1] = phone;
     learn_leg(a, c, 1, to->tag, &rx->msg, &rx->flow, via->flow.transport != SIP_T_NONE);
     if (c->state == CALL_UP) {
         learn_way(a, c, &rx->msg);
@@ -584,30 +589,12 @@ bool accounting_stands(const struct call *c)
     return c->state >= CALL_UP;
 }
 
-/* Who is reached by its flow, a NAT being in the way, tells an address that leads nowhere: a proxy near the other end may
- * have put there whom it heard it from. */
-static bool is_replaced(const struct accounting *a, const struct dest *d, const struct uri *known,
-                        const struct uri *target)
-{
-    struct addr named;
-    struct uri there = *target;
-    there.host = known->host;
-    there.host_ip6 = known->host_ip6;
-    there.port = known->port;
-    return d->flow.transport != SIP_T_NONE && !addr_parse_ip(known->host, 0, &named) &&
-           !addr_equal_ip(&named, &d->flow.remote) && uri_same_target(known, &there) &&
-           sip_is_local(a->sip, target->host, target->port);
-}
-
-/* contact: of this leg. */
-static bool is_target(const struct accounting *a, const struct call *c, unsigned leg, sv contact,
-                      const struct uri *target)
+static bool is_target(sv contact, const struct uri *target)
 {
     struct uri known;
-    if (contact.n > 0 && sv_eq(contact, target->text))
-        return true;
-    return contact.n > 0 && !uri_parse(contact, &known, NULL) &&
-           (uri_same_target(&known, target) || is_replaced(a, &c->dest[leg], &known, target));
+    if (contact.n == 0 || sv_eq(contact, target->text))
+        return contact.n > 0;
+    return !uri_parse(contact, &known, NULL) && uri_same_target(&known, target);
 }
 
 /* The first of them. */
@@ -624,13 +611,22 @@ static bool is_way(sv kept, const struct sip_addr *routes, size_t n)
     return n == 0 || kept.n == 0;
 }
 
+/* The other end may not know the last contact yet, or has sent what comes now before it did. */
+static bool is_late(const struct accounting *a, const struct call *c, unsigned leg)
+{
+    return c->asks[leg] || loop_now(a->loop) - c->taken[leg] <= 64 * sip_config(a->sip)->t1;
+}
+
 bool accounting_leads(const struct accounting *a, const struct call *c, unsigned leg,
                       const struct uri *target, const struct sip_addr *routes, size_t n)
 {
-    sv contact = leg_text(c, leg, CONTACT), before = leg_text(c, leg, BEFORE);
-    return (c->lost_way[leg] || is_way(leg_text(c, leg, ROUTES), routes, n)) &&
-           (contact.n == 0 || is_target(a, c, leg, contact, target) ||
-            is_target(a, c, leg, before, target));
+    sv contact = leg_text(c, leg, CONTACT), way = leg_text(c, leg, ROUTES);
+    if (!c->lost_way[leg] && !is_way(way, routes, n))
+        return false;
+    if (c->phone[leg] && !c->lost_way[leg] && way.n == 0 && c->dest[leg].transport != SIP_T_NONE)
+        return true;
+    return contact.n == 0 || is_target(contact, target) ||
+           (is_late(a, c, leg) && is_target(leg_text(c, leg, BEFORE), target));
 }
 
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg)
@@ -650,7 +646,7 @@ void accounting_refreshed(struct accounting *a, struct call *c, unsigned leg, st
                           const struct dest *via)
 {
     if (c->asks[!leg])
-        set_leg(a, c, !leg, BEFORE, &SV_NONE, 1);
+        c->taken[!leg] = loop_now(a->loop);
     c->asks[!leg] = false;
     learn_leg(a, c, leg, leg_text(c, leg, TAG), &rx->msg, &rx->flow,
               via->flow.transport != SIP_T_NONE);

@@ -45,13 +45,14 @@ MUST_USE enum err accounting_new(struct sip *s, struct store *st, size_t cap,
 void accounting_free(struct accounting *a);
 void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *arg);
 
-/* A call begins with this INVITE, which follows no route set of ours. NULL: no memory; the call goes on unseen. caller:
- * account or empty. */
-struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller);
+/* A call begins with this INVITE, which follows no route set of ours. NULL: no memory; the call goes on unseen.
+ *   caller  account or empty
+ *   phone   it is the caller's own phone that speaks with us, and no server for it */
+struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller, bool phone);
 /* A response went upstream: 1xx with a tag rings, 2xx makes it stand (the first one; forks beyond
- * are not followed), another final one ends it. said: that one's words, for the record. */
+ * are not followed), another final one ends it. said: that one's words, for the record. phone: of the callee, as above. */
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,
-                         sv said, const struct dest *via);
+                         sv said, const struct dest *via, bool phone);
 /* The standing call of this dialog is over. One that is not in the books: nothing. ended_by, reason: as in
  * records. */
 void accounting_ended_dialog(struct accounting *a, sv call_id, sv caller_tag, sv callee_tag,
@@ -70,9 +71,10 @@ struct call_leg accounting_leg(const struct call *c, unsigned leg);
 bool accounting_stands(const struct call *c); /* it was answered */
 /* An in-dialog request passed: refreshes the sender's flow and contact. */
 void accounting_request(struct accounting *a, struct call *c, struct rx *req, unsigned to_leg);
-/* Whether an in-dialog request goes to who is at that end, as far as that is known: its Routes behind ours, if any, and
- * its target are the dialog's (RFC 3261 §12.2.1.1). That is the last Contact from there, or, as long as the other end may
- * not have taken that one, the one before it. If not, what it is answered says nothing of the call. */
+/* Whether an in-dialog request goes to who is at that end, as far as that is known: its Routes behind ours, if any, are the
+ * dialog's (RFC 3261 §12.2.1.1), and so is its target, unless it is a phone that we reach ourselves. The target is the last
+ * Contact from there, or the one before it until the other end has taken the last, and 64*T1 longer, as what it sent before may
+ * come so late. If not, what it is answered says nothing of the call. */
 bool accounting_leads(const struct accounting *a, const struct call *c, unsigned leg,
                       const struct uri *target, const struct sip_addr *routes, size_t n);
 /* This leg has answered an INVITE or UPDATE within the call with a 2xx: its flow and contact; it has taken the other's. */

@@ -70,7 +70,7 @@ static void book_refusal(struct answer_call *c)
     uint16_t status = c->status ? c->status : 500;
     buf_init(&said, mem, sizeof(mem));
     sip_put_said(&said, status, c->reason, c->warning);
-    accounting_response(c->answer->books, c->call, NULL, status, buf_sv(&said), NULL);
+    accounting_response(c->answer->books, c->call, NULL, status, buf_sv(&said), NULL, false);
 }
 
 /* What there is to say of its end. */
@@ -282,7 +282,7 @@ struct answer_call *answer_take(struct answer *a, struct stxn *txn, sv caller,
     }
     c->local_tag = sip_random_tag(a->sip, c->tag);
     c->invite = txn;
-    c->call = a->books ? accounting_begin(a->books, rx, caller) : NULL;
+    c->call = a->books ? accounting_begin(a->books, rx, caller, false) : NULL;
     timer_init(&c->expiry, answer_expired, c);
     answer_handle(c, h, arg);
     hash_insert(&a->calls, &c->by_call_id, sip_call_key(a->sip, rx)->a);

@@ -146,9 +146,9 @@ struct block *upstream_write(struct proxy *p, const struct upstream *u, struct r
     return out;
 }
 
-/* Who watches hears of a response that went up. */
+/* Who watches hears of a response that went up. from: NULL: our own. */
 static void tell(struct context *c, struct rx *rx, uint16_t status, sv reason, sv warning,
-                 const struct dest *via)
+                 const struct branch *from)
 {
     char mem[SAID_MAX];
     struct buf said;
@@ -157,7 +157,8 @@ static void tell(struct context *c, struct rx *rx, uint16_t status, sv reason, s
     buf_init(&said, mem, sizeof(mem));
     if (status >= 300)
         sip_put_said(&said, status, reason, warning);
-    c->watch->on_response(c->watch_arg, rx, status, buf_sv(&said), via);
+    c->watch->on_response(c->watch_arg, rx, status, buf_sv(&said), from ? &from->dest : NULL,
+                          from ? from->target : NULL);
 }
 
 /* A response of a branch goes upstream (§16.7 steps 3, 8, 9). */
@@ -175,7 +176,7 @@ static void forward_response(struct context *c, struct branch *b, struct rx *rx,
         rc = sip_send(c->proxy->sip, &c->up.dest, out, NULL);
     if (rc == ERR_OK)
         tell(c, rx, status, rx->msg.reason,
-             warning.n ? warning : sipmsg_value(&rx->msg, SIP_H_WARNING), &b->dest);
+             warning.n ? warning : sipmsg_value(&rx->msg, SIP_H_WARNING), b);
     block_unref(out);
 }
 
@@ -572,7 +573,7 @@ void proxy_forward(struct proxy *p, const struct proxy_request *r)
     if (!c || c->step.n == 0 || !copied) {
         struct sip_reply reply = {.status = 503, .headers = SV("Retry-After: 5\r\n")};
         if (stxn_reply(r->server, &reply) == ERR_OK && r->watch && r->watch->on_response)
-            r->watch->on_response(r->watch_arg, NULL, 503, sv_of(sip_reason(503)), NULL);
+            r->watch->on_response(r->watch_arg, NULL, 503, sv_of(sip_reason(503)), NULL, NULL);
         if (c) {
             context_free(c);
             return;

@@ -61,8 +61,10 @@ struct proxy_target {
  * of the worker. */
 struct proxy_watch {
     /* A response goes upstream (1xx but 100, and the final one; each forked 2xx). rx NULL: made
-     * here. via: how its sender is reached. said: of one from 300 on, as sip_put_said has it. */
-    void (*on_response)(void *arg, struct rx *rx, uint16_t status, sv said, const struct dest *via);
+     * here. via: how its sender is reached. t: the target of its branch; NULL: made here, or a 2xx went up before.
+     * said: of one from 300 on, as sip_put_said has it. */
+    void (*on_response)(void *arg, struct rx *rx, uint16_t status, sv said, const struct dest *via,
+                        const struct proxy_target *t);
     /* A branch was redirected (300 to 302 with contacts): may it be followed, and where to? Answer,
      * now or later, with proxy_redirected, once and always, even when the context has ended in the
      * meantime. NULL: redirections go upstream. */

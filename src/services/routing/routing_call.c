@@ -37,11 +37,18 @@ bool routing_aor(struct arena *a, sv user, sv domain, sv *ret_aor)
 
 /* ---- what becomes of it ---- */
 
-static void on_response(void *arg, struct rx *rx, uint16_t status, sv said, const struct dest *via)
+/* Where a phone of ours is bound: no server that has put itself between. */
+static bool is_phone(const struct proxy_target *t)
+{
+    return t && t->account.n > 0 && t->path.n == 0;
+}
+
+static void on_response(void *arg, struct rx *rx, uint16_t status, sv said, const struct dest *via,
+                        const struct proxy_target *t)
 {
     struct watched *w = arg;
     if (w->call)
-        accounting_response(w->r->accounting, w->call, rx, status, said, via);
+        accounting_response(w->r->accounting, w->call, rx, status, said, via, is_phone(t));
 }
 
 static void on_redirect(void *arg, struct proxy_redirect *redirect, const struct proxy_target *t,
@@ -86,6 +93,12 @@ static const struct proxy_watch watch = {
     .on_gone = on_gone,
 };
 
+/* Who called is one of ours, and his request came straight from him. */
+static bool is_callers_phone(const struct pending *p)
+{
+    return (p->caller.n > 0 || p->anybody) && sipmsg_count(&p->rx->msg, SIP_H_VIA) == 1;
+}
+
 static struct watched *watched_new(struct pending *p)
 {
     struct rx *rx = p->rx;
@@ -99,7 +112,7 @@ static struct watched *watched_new(struct pending *p)
     list_init(&w->redirected);
     list_init(&w->wakes);
     if (rx->msg.method == SIP_INVITE) /* whatever tag its To has: nothing of ours leads it */
-        w->call = accounting_begin(p->r->accounting, rx, p->caller);
+        w->call = accounting_begin(p->r->accounting, rx, p->caller, is_callers_phone(p));
     return w;
 }
 
@@ -238,11 +251,11 @@ struct inside {
 };
 
 static void on_inside_response(void *arg, struct rx *rx, uint16_t status, sv said,
-                               const struct dest *via)
+                               const struct dest *via, const struct proxy_target *t)
 {
     const struct inside *in = arg;
     unsigned leg;
-    (void)said;
+    (void)said, (void)t;
     if (!rx || status / 100 != 2 || !in->leads || in->rx->msg.method == SIP_BYE)
         return;
     struct call *call = accounting_find(in->r->accounting, in->rx, &leg);

@@ -57,7 +57,7 @@ static struct call *begin(struct rig *r, struct accounting *a, const char *call_
     struct call *c = accounting_begin(a,
                                       make(r, &o, ALICE, "INVITE sip:bob@example.com SIP/2.0",
                                            "192.0.2.11", "a1", "", call_id, "1 INVITE", A_AT),
-                                      SV("alice@example.com"));
+                                      SV("alice@example.com"), true);
     drop(&o);
     return c;
 }
@@ -71,7 +71,7 @@ static void answer(struct rig *r, struct accounting *a, struct call *c, unsigned
     snprintf(start, sizeof(start), "SIP/2.0 %u X", status);
     accounting_response(
         a, c, make(r, &o, BOB, start, "192.0.2.1", "a1", tag, call_id, "1 INVITE", contact),
-        (uint16_t)status, status >= 300 ? SV("No: why") : SV(""), &via);
+        (uint16_t)status, status >= 300 ? SV("No: why") : SV(""), &via, true);
     drop(&o);
 }
 
@@ -126,7 +126,7 @@ static void test_leg_moves(void **state)
     accounting_response(a, c,
                         make(r, &o, DESK, "SIP/2.0 183 X", "192.0.2.1", "a1", "b1", "moves",
                              "1 INVITE", "sip:bob@192.0.2.12:5070"),
-                        183, SV(""), &by_flow);
+                        183, SV(""), &by_flow, true);
     drop(&o);
     assert_int_equal(accounting_leg(c, 1).dest->flow.transport, SIP_T_UDP);
     assert_true(addr_equal(&accounting_leg(c, 1).dest->flow.remote, &r->peer[DESK].addr));
@@ -210,8 +210,8 @@ static void test_unanswered(void **state)
         if (table[i].provisional)
             answer(r, a, c, table[i].provisional, "b1", "x", B_AT);
         if (table[i].final)
-            accounting_response(a, c, NULL, (uint16_t)table[i].final, sv_of(table[i].reason),
-                                NULL); /* made here */
+            accounting_response(a, c, NULL, (uint16_t)table[i].final, sv_of(table[i].reason), NULL,
+                                false); /* made here */
         accounting_setup_gone(a, c);
         assert_int_equal(accounting_count(a), 0);
         assert_int_equal(r->dir.records, i + 1);
@@ -374,7 +374,7 @@ static void test_leave(void **state)
     accounting_leave(a);
     answer(r, a, c[0], 486, "b1", "l0", "");
     assert_string_equal(r->dir.ended_by, "");
-    accounting_response(a, c[1], NULL, 503, SV("Shutting Down"), NULL);
+    accounting_response(a, c[1], NULL, 503, SV("Shutting Down"), NULL, false);
     assert_int_equal(r->dir.last.status, 503);
     assert_string_equal(r->dir.ended_by, "stop");
     assert_string_equal(r->dir.reason, "Shutting Down");

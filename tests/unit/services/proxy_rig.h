@@ -26,11 +26,11 @@ struct bench {
 };
 
 static void bench_response(void *arg, struct rx *rx, uint16_t status, sv said,
-                           const struct dest *via)
+                           const struct dest *via, const struct proxy_target *t)
 {
     struct bench *b = arg;
-    (void)rx;
-    (void)via;
+    assert_true((rx != NULL) == (via != NULL));
+    assert_true(via || !t);
     assert_true(said.n > 0 ? status >= 300 : status < 300);
     b->responses++;
 }

@@ -186,8 +186,16 @@ static void behind_a_proxy_route_set_and_target_have_to_be_the_calls(void **stat
     rig_quiet(m->r);
 }
 
-/* Whoever stands at its end may go by the target, too: what is answered there is not of this call. */
-static void the_target_has_to_be_the_calls_where_nothing_is_between(void **state)
+/* From now on bob is called through a server that says no Record-Route. */
+static void put_behind(struct media_rig *m)
+{
+    struct binding b = binding_of(m->r, BOB_AT, BOB);
+    b.path = SV("<sip:192.0.2.12;lr>");
+    rig_bind(m->r, "bob@example.com", &b, 1);
+}
+
+/* It may go by the target: what is answered there may be another one's word. */
+static void behind_a_server_the_target_has_to_be_the_calls(void **state)
 {
     struct media_rig *m = *state;
     static const struct {
@@ -206,13 +214,11 @@ static void the_target_has_to_be_the_calls_where_nothing_is_between(void **state
         {"sip:bob@192.0.2.12;method=INVITE?Subject=x", "sip:bob@192.0.2.12:5060", true},
         {"sip:bob@example.com;gr=1", "sip:bob@example.com", false},
         {"sip:bob@example.com;gr=1", "sip:bob@Example.com;gr=1", true},
-        /* Behind a NAT: alice's proxy cannot use that, and puts there whom it heard. */
-        {"sip:bob@10.0.0.5:5060", "sip:eve@" SERVER_IP, false},
-        {"sip:bob@10.0.0.5:5060", "sip:bob@" SERVER_IP ":5070", false},
-        {"sip:bob@10.0.0.5:5060", "sip:bob@" SERVER_IP ":5060", true},
+        {"sip:bob@10.0.0.5:5060", "sip:bob@" SERVER_IP ":5060", false},
         {"sip:bob@10.0.0.5:5060", "sip:bob@10.0.0.5", true},
     };
     m->r->set->media.mode = MEDIA_NEVER;
+    put_behind(m);
     for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         char ok[MESSAGE], call[16];
         unsigned records = m->r->dir.records;
@@ -229,6 +235,70 @@ static void the_target_has_to_be_the_calls_where_nothing_is_between(void **state
         say(m->r, ALICE, inside(m, ALICE, "BYE", table[i].contact, DIALOG, call, ok, 3));
         say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
         assert_false(stands(m, records));
+    }
+    rig_quiet(m->r);
+}
+
+/* A phone that we reach ourselves is who answers, whatever a proxy near the other one, or that one, made of the target. */
+static void whom_we_reach_ourselves_answers_whatever_the_target(void **state)
+{
+    struct media_rig *m = *state;
+    static const struct {
+        const char *contact, *uri;
+    } table[] = {
+        {BOB_AT, BOB_AT},
+        {BOB_AT, "sip:bob@" SERVER_IP ":5060"},
+        {BOB_AT, "sip:192.0.2.12:5060"},
+        {BOB_AT, "sip:eve@192.0.2.12:5060"},
+        {BOB_AT, "sip:bob@192.0.2.12:5062;maddr=203.0.113.9"},
+        {"sip:bob@example.com;gr=1", "sip:bob@example.com"},
+        {"sip:bob@10.0.0.5:5060", "sip:bob@" SERVER_IP ":5060"},
+    };
+    static const char *const hers[] = {ALICE_AT, "sip:192.0.2.11:5060", "sip:alice@192.0.2.1"};
+    char ok[MESSAGE], call[16];
+    m->r->set->media.mode = MEDIA_NEVER;
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        unsigned records = m->r->dir.records;
+        snprintf(call, sizeof(call), "h%u", i);
+        call_up_at(m, call, table[i].contact, ok);
+        say(m->r, ALICE, inside(m, ALICE, "BYE", table[i].uri, DIALOG, call, ok, 2));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        if (stands(m, records))
+            fail_msg("case %u", i);
+    }
+    for (unsigned i = 0; i < sizeof(hers) / sizeof(hers[0]); i++) {
+        unsigned records = m->r->dir.records;
+        snprintf(call, sizeof(call), "i%u", i);
+        call_up(m, call, ok);
+        say(m->r, BOB, inside(m, BOB, "BYE", hers[i], REVERSED, call, ok, 2));
+        say(m->r, ALICE, reply(find_raw(m->r, ALICE, "BYE"), 200, NULL, ""));
+        if (stands(m, records))
+            fail_msg("hers %u", i);
+    }
+    rig_quiet(m->r);
+}
+
+/* Her INVITE went through a server that says no Record-Route: where it sends a BYE it goes by the target. */
+static void a_caller_behind_a_server_has_a_target(void **state)
+{
+    struct media_rig *m = *state;
+    static const char *const uri[] = {"sip:eve@192.0.2.11:5060", ALICE_AT};
+    char in[MESSAGE], ok[MESSAGE];
+    m->r->set->media.mode = MEDIA_NEVER;
+    rig_clear(m->r);
+    const char *rq = request(m->r, ALICE, "INVITE", "sip:bob@example.com", TO_BOB, "v",
+                             "Via: SIP/2.0/UDP 192.0.2.77;branch=z9hG4bKbehind\r\n" CONTACT);
+    say(m->r, ALICE, with(rq, sdp("192.0.2.11", "0", "")));
+    snprintf(in, sizeof(in), "%s", find_raw(m->r, BOB, "INVITE"));
+    say(m->r, BOB,
+        with(reply(in, 200, "b", "Contact: <" BOB_AT ">\r\n"), sdp("192.0.2.12", "0", "")));
+    snprintf(ok, sizeof(ok), "%s", find_raw(m->r, ALICE, "SIP/2.0 200 "));
+    for (unsigned i = 0; i < 2; i++) {
+        rig_clear(m->r);
+        say(m->r, BOB, inside(m, BOB, "BYE", uri[i], REVERSED, "v", ok, 2 + i));
+        say(m->r, ALICE, reply(find_raw(m->r, ALICE, "BYE"), 200, NULL, ""));
+        assert_int_equal(heard(m->r, BOB, "SIP/2.0 200 "), 1);
+        assert_int_equal(stands(m, 0), i == 0);
     }
     rig_quiet(m->r);
 }
@@ -255,24 +325,43 @@ static void without_its_route_set_a_call_has_a_target(void **state)
     rig_quiet(m->r);
 }
 
-/* §12.2.1.2: a 2xx to a target refresh says where its sender is from now on. */
+/* §12.2.1.2: a 2xx to a target refresh says where its sender is from now on. A BYE that was sent before it came is late by
+ * no more than a transaction lasts. */
 static void the_target_is_the_last_that_was_told(void **state)
 {
     struct media_rig *m = *state;
-    char ok[MESSAGE];
+    static const struct {
+        const char *uri;
+        unsigned after; /* seconds */
+        bool ends;
+    } table[] = {{"sip:moved@192.0.2.13", 0, true},
+                 {"sip:moved@192.0.2.13", 40, true},
+                 {BEYOND, 0, true},
+                 {BEYOND, 31, true},
+                 {BEYOND, 33, false},
+                 {FORGERS, 0, false}};
     m->r->set->media.mode = MEDIA_NEVER;
-    call_up_beyond(m, "m", ok);
-    say(m->r, ALICE, along(m, "UPDATE", BEYOND, "m", ok, ", " PROXY, 2));
-    say(m->r, BOB,
-        reply(find_raw(m->r, BOB, "UPDATE"), 200, NULL, "Contact: <sip:moved@192.0.2.13>\r\n"));
-    rig_clear(m->r);
-    say(m->r, ALICE, along(m, "BYE", BEYOND, "m", ok, ", " PROXY, 3));
-    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
-    assert_true(stands(m, 0));
-    rig_clear(m->r);
-    say(m->r, ALICE, along(m, "BYE", "sip:moved@192.0.2.13", "m", ok, ", " PROXY, 4));
-    say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
-    assert_false(stands(m, 0));
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char ok[MESSAGE], call[16];
+        unsigned records = m->r->dir.records;
+        snprintf(call, sizeof(call), "m%u", i);
+        call_up_beyond(m, call, ok);
+        say(m->r, ALICE, along(m, "UPDATE", BEYOND, call, ok, ", " PROXY, 2));
+        say(m->r, BOB,
+            reply(find_raw(m->r, BOB, "UPDATE"), 200, NULL, "Contact: <sip:moved@192.0.2.13>\r\n"));
+        rig_run(m->r, table[i].after * USEC_S);
+        rig_clear(m->r);
+        say(m->r, ALICE, along(m, "BYE", table[i].uri, call, ok, ", " PROXY, 3));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        if (stands(m, records) == table[i].ends)
+            fail_msg("case %u", i);
+        rig_clear(m->r);
+        if (table[i].ends)
+            continue;
+        say(m->r, ALICE, along(m, "BYE", "sip:moved@192.0.2.13", call, ok, ", " PROXY, 4));
+        say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), 200, NULL, ""));
+        assert_false(stands(m, records));
+    }
     rig_quiet(m->r);
 }
 
@@ -305,6 +394,7 @@ static void a_target_that_was_not_taken_leaves_the_one_before(void **state)
         {200, 0, 0, false},  {200, 488, 0, false},
     };
     m->r->set->media.mode = MEDIA_NEVER;
+    put_behind(m);
     for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         static const char *const at[] = {BOB_AT, "sip:one@192.0.2.12", "sip:two@192.0.2.12"};
         char ok[MESSAGE], call[16];
@@ -363,7 +453,9 @@ int main(void)
         T(a_bye_before_the_answer_ends_no_call_by_being_refused),
         T(a_bye_to_somebody_else_ends_nothing),
         T(behind_a_proxy_route_set_and_target_have_to_be_the_calls),
-        T(the_target_has_to_be_the_calls_where_nothing_is_between),
+        T(behind_a_server_the_target_has_to_be_the_calls),
+        T(whom_we_reach_ourselves_answers_whatever_the_target),
+        T(a_caller_behind_a_server_has_a_target),
         T(without_its_route_set_a_call_has_a_target),
         T(the_target_is_the_last_that_was_told),
         T(a_target_that_was_not_taken_leaves_the_one_before),

@@ -40,7 +40,7 @@ static void on_outcome(void *arg, uint16_t status, enum err why)
     struct rx *rx = ((struct inside *)arg)->rx;
     (void)status, (void)why;
     if (rx->msg.method == SIP_BYE)
-        anchor_hung_up(w->anchor, rx);
+        anchor_hung_up(w->anchor, rx, false);
 }
 static const struct proxy_watch watch = {.on_outcome = on_outcome};
 

@@ -560,12 +560,21 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
     ret->raise = d->reach[side].invite_raise;
 }
 
-void anchor_hung_up(struct anchor *a, struct rx *bye)
+void anchor_hung_up(struct anchor *a, struct rx *bye, bool refused)
 {
     unsigned side;
     struct dialog *d = dialog_of_request(a, bye, &side);
-    if (d)
+    if (d && refused)
+        dialog_refused_bye(d, side);
+    else if (d)
         dialog_end(d);
+}
+
+bool anchor_relays(struct anchor *a, struct rx *rx)
+{
+    unsigned side;
+    const struct dialog *d = dialog_of_request(a, rx, &side);
+    return d && d->stands && d->session.generation != 0;
 }
 
 bool anchor_find(struct anchor *a, sv call_id, sv caller_tag, sv callee_tag,

@@ -9,7 +9,8 @@
  *         through us, then with the next way to encrypt it; its dialog's requests have higher numbers from then on. A branch of a forked call has a session of its own, since each phone may answer.
  *         What was decided for a dialog holds until it ends. What needs us, whoever answers it, is refused before it goes
  *         anywhere when there is no room for it.
- * Life    a dialog's session ends when it is told that a BYE has ended the call, or when its branch fails. When nothing
+ * Life    a dialog's session ends when it is told that a BYE has ended the call, or when its branch fails; who refused that
+ *         BYE hears one of ours. When nothing
  *         is heard for media.silence of who is meant to send, or a side's keys or its consent (RFC 7675) are gone and it
  *         stays silent, or a 2xx to INVITE (or its offer) is not acknowledged for 64*T1 (RFC 3261 §13.3.1.4), we end the
  *         call: BYE to both, with a Reason. So do calls that stand when the server ends (anchor_hang_up).
@@ -70,8 +71,10 @@ bool anchor_request(struct anchor *a, struct rx *rx, struct stxn *txn);
 /* How an ACK is to go on: with another description, in its arena, or as it came. */
 void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret);
 
-/* This BYE has ended its call. */
-void anchor_hung_up(struct anchor *a, struct rx *bye);
+/* This BYE has ended its call. refused: but for who got it, who hears one of ours then. */
+void anchor_hung_up(struct anchor *a, struct rx *bye, bool refused);
+/* The call of this request within a dialog stands, and its media passes through us: without us it is none. */
+bool anchor_relays(struct anchor *a, struct rx *rx);
 
 /* A call's media, for who looks at it: sides are 0 caller, 1 callee. False: it does not pass through us.
  *   ret_why  lines: why it does, then what was agreed on; valid until the next message of the call */

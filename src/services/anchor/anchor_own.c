@@ -97,9 +97,10 @@ enum err dialog_send(struct dialog *d, unsigned to, struct within_request *r,
 
 /* ---- the end ---- */
 
+static const char *const name[SIDES] = {"caller", "callee"};
+
 void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv ended_by)
 {
-    static const char *const name[] = {"caller", "callee"};
     struct anchor *a = d->anchor;
     char mem[WITHIN_REASON_MAX];
     struct buf reason;
@@ -117,6 +118,12 @@ void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv 
         a->ended(a->ended_arg, text_sv(&d->call_id), text_sv(&d->tag[CALLER]),
                  text_sv(&d->tag[CALLEE]), ended_by, why);
     dialog_end(d);
+}
+
+void dialog_refused_bye(struct dialog *d, unsigned sender)
+{
+    static const char *const why[SIDES] = {"the caller has hung up", "the callee has hung up"};
+    dialog_hang_up(d, 1u << !sender, 200, sv_of(why[sender]), sv_of(name[sender]));
 }
 
 /* ---- what has to be acknowledged ---- */

@@ -220,6 +220,8 @@ MUST_USE enum err dialog_send(struct dialog *d, unsigned to, struct within_reque
  * be gone then. ended_by: as in records. */
 enum { BOTH = 1 << CALLER | 1 << CALLEE };
 void dialog_hang_up(struct dialog *d, unsigned whom, uint16_t cause, sv why, sv ended_by);
+/* A BYE of this side was refused: the other one hears it from us, behind all that it has seen. */
+void dialog_refused_bye(struct dialog *d, unsigned sender);
 /* This side's offer was answered by what it cannot be given, and the other one is told BYE: it is, too, in a moment. */
 void dialog_unfit(struct dialog *d, unsigned asker);
 /* What its session tells. The dialog may be gone then. */

@@ -264,7 +264,7 @@ static void on_inside_response(void *arg, struct rx *rx, uint16_t status, sv sai
 }
 
 /* RFC 3261 §15.1.1, §12.2.1.2: a call is over when its BYE was taken, when the other end knows of no call, and when nobody
- * is there. Who refuses it goes on, and so does the call. */
+ * is there. */
 static bool ends(uint16_t status, enum err why)
 {
     switch (why) {
@@ -280,12 +280,23 @@ static bool ends(uint16_t status, enum err why)
     }
 }
 
+/* Who refuses it goes on, but who sent it does not (§15.1.1): a call that needs us has no one any more whom it is for. Another
+ * one goes on as long as they both want, whatever the BYE was made for; and who is asked to prove himself may. */
+static bool we_end(const struct inside *in, uint16_t status, enum err why)
+{
+    return why == ERR_OK && status != 401 && status != 407 && in->r->anchor &&
+           anchor_relays(in->r->anchor, in->rx);
+}
+
 static void on_outcome(void *arg, uint16_t status, enum err why)
 {
     const struct inside *in = arg;
     struct routing *r = in->r;
     unsigned leg;
-    if (in->rx->msg.method != SIP_BYE || !in->leads || !ends(status, why))
+    if (in->rx->msg.method != SIP_BYE || !in->leads)
+        return;
+    bool refused = !ends(status, why);
+    if (refused && !we_end(in, status, why))
         return;
     if (in->early &&
         status / 100 != 2) /* what it was about ended by itself; another one may stand by now */
@@ -294,7 +305,7 @@ static void on_outcome(void *arg, uint16_t status, enum err why)
     if (call) /* while its media is known */
         accounting_hung_up(r->accounting, call, leg, in->rx->at);
     if (r->anchor)
-        anchor_hung_up(r->anchor, in->rx);
+        anchor_hung_up(r->anchor, in->rx, refused);
 }
 
 static const struct proxy_watch inside_watch = {.on_response = on_inside_response,

@@ -70,40 +70,58 @@ static bool stands(const struct media_rig *m, unsigned records)
     return there;
 }
 
+/* What becomes of a call by what its BYE is answered. */
 static const struct {
     unsigned status; /* 0: silence */
-    bool ends;
+    enum { ENDS, REFUSED, ASKED } what;
 } answers[] = {
-    {200, true},  {202, true},  {408, true},  {481, true},  {0, true},
-    {401, false}, {407, false}, {403, false}, {420, false}, {482, false},
-    {483, false}, {500, false}, {503, false}, {603, false},
+    {200, ENDS},    {202, ENDS},    {408, ENDS},    {481, ENDS},    {0, ENDS},
+    {401, ASKED},   {407, ASKED},   {403, REFUSED}, {420, REFUSED}, {482, REFUSED},
+    {302, REFUSED}, {483, REFUSED}, {500, REFUSED}, {503, REFUSED}, {603, REFUSED},
 };
 enum { ANSWERS = sizeof(answers) / sizeof(answers[0]) };
+
+/* Who refused it hears BYE of ours, which he has no reason to refuse. */
+static void hears_ours(struct media_rig *m, int who, const char *start, const char *cseq)
+{
+    const char *bye = find_raw(m->r, who, start);
+    assert_non_null(strstr(bye, cseq));
+    assert_non_null(strstr(bye, " has hung up\"\r\n"));
+    say(m->r, who, reply(bye, 200, NULL, ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 200 ") + heard(m->r, BOB, "SIP/2.0 200 "), 0);
+}
 
 static void each_answer(struct media_rig *m, bool relayed)
 {
     m->r->set->media.mode = relayed ? MEDIA_ALWAYS : MEDIA_NEVER;
     for (unsigned i = 0; i < ANSWERS; i++) {
-        char ok[MESSAGE], call[16];
+        char ok[MESSAGE], call[16], bye[MESSAGE];
         unsigned records = m->r->dir.records;
+        bool ends = answers[i].what == ENDS || (answers[i].what == REFUSED && relayed);
         snprintf(call, sizeof(call), "a%u", i);
         call_up(m, call, ok);
         say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, call, ok, 2));
         assert_true(stands(m, records)); /* nothing is known yet */
+        snprintf(bye, sizeof(bye), "%s", find_raw(m->r, BOB, "BYE"));
+        rig_clear(m->r);
         if (answers[i].status)
-            say(m->r, BOB, reply(find_raw(m->r, BOB, "BYE"), answers[i].status, NULL, ""));
+            say(m->r, BOB, reply(bye, answers[i].status, NULL, ""));
         else
             rig_run(m->r, 33 * USEC_S);
-        if (stands(m, records) == answers[i].ends)
+        if (stands(m, records) == ends)
             fail_msg("%u", answers[i].status);
-        assert_int_equal(sessions_live(anchor_sessions(m->anchor)), relayed && !answers[i].ends);
-        if (!answers[i].ends) { /* the other one does it */
+        assert_int_equal(sessions_live(anchor_sessions(m->anchor)), relayed && !ends);
+        if (ends && answers[i].what == REFUSED)
+            hears_ours(m, BOB, "BYE " BOB_AT " SIP/2.0\r\n", "\r\nCSeq: 3 BYE\r\n");
+        else if (answers[i].status)
+            assert_int_equal(heard(m->r, BOB, "BYE"), 0);
+        if (!ends) { /* the other one does it */
             rig_clear(m->r);
             say(m->r, BOB, inside(m, BOB, "BYE", ALICE_AT, REVERSED, call, ok, 2));
             say(m->r, ALICE, reply(find_raw(m->r, ALICE, "BYE"), 200, NULL, ""));
             assert_false(stands(m, records));
         }
-        assert_string_equal(m->r->dir.ended_by, answers[i].ends ? "caller" : "callee");
+        assert_string_equal(m->r->dir.ended_by, ends ? "caller" : "callee");
         assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
     }
     rig_quiet(m->r);
@@ -119,6 +137,52 @@ static void a_direct_call_ends_with_what_its_bye_is_answered(void **state)
 static void a_relayed_call_ends_with_what_its_bye_is_answered(void **state)
 {
     each_answer(*state, true);
+}
+
+/* So it is for a caller who refuses; and in a dialog with another number than who hung up says. */
+static void a_refused_bye_ends_what_we_relay_for_both(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE], bye[MESSAGE];
+    call_up(m, "f1", ok);
+    say(m->r, ALICE, inside(m, ALICE, "OPTIONS", BOB_AT, DIALOG, "f1", ok, 8));
+    say(m->r, BOB, reply(find_raw(m->r, BOB, "OPTIONS"), 200, NULL, ""));
+    rig_clear(m->r);
+    say(m->r, ALICE, inside(m, ALICE, "BYE", BOB_AT, DIALOG, "f1", ok, 3)); /* he has to refuse */
+    snprintf(bye, sizeof(bye), "%s", find_raw(m->r, BOB, "BYE"));
+    rig_clear(m->r);
+    say(m->r, BOB, reply(bye, 500, NULL, ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 500 "), 1);
+    hears_ours(m, BOB, "BYE " BOB_AT " SIP/2.0\r\n", "\r\nCSeq: 9 BYE\r\n");
+    assert_false(stands(m, 0));
+    assert_string_equal(m->r->dir.ended_by, "caller");
+    call_up(m, "f2", ok);
+    say(m->r, BOB, inside(m, BOB, "BYE", ALICE_AT, REVERSED, "f2", ok, 4));
+    snprintf(bye, sizeof(bye), "%s", find_raw(m->r, ALICE, "BYE"));
+    rig_clear(m->r);
+    say(m->r, ALICE, reply(bye, 603, NULL, ""));
+    hears_ours(m, ALICE, "BYE " ALICE_AT " SIP/2.0\r\n", "\r\nCSeq: 5 BYE\r\n");
+    assert_false(stands(m, 1));
+    assert_string_equal(m->r->dir.ended_by, "callee");
+    assert_int_equal(sessions_live(anchor_sessions(m->anchor)), 0);
+    rig_quiet(m->r);
+    assert_int_equal(anchor_count(m->anchor), 0);
+}
+
+/* What somebody else refuses is not of the call. */
+static void a_bye_that_somebody_else_refuses_ends_nothing(void **state)
+{
+    struct media_rig *m = *state;
+    char ok[MESSAGE];
+    call_up(m, "g", ok);
+    say(m->r, ALICE, along(m, "BYE", BOB_AT, "g", ok, ", <sip:192.0.2.13;lr>", 2));
+    say(m->r, DESK, reply(find_raw(m->r, DESK, "BYE"), 500, NULL, ""));
+    assert_int_equal(heard(m->r, ALICE, "SIP/2.0 500 "), 1);
+    assert_true(stands(m, 0));
+    assert_int_equal(heard(m->r, BOB, "BYE"), 0);
+    rig_clear(m->r);
+    hang_up(m, "g", ok);
+    assert_false(stands(m, 0));
 }
 
 /* §15.1.1: it was over for its sender when it went out. */
@@ -449,6 +513,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_direct_call_ends_with_what_its_bye_is_answered),
         T(a_relayed_call_ends_with_what_its_bye_is_answered),
+        T(a_refused_bye_ends_what_we_relay_for_both),
+        T(a_bye_that_somebody_else_refuses_ends_nothing),
         T(the_record_ends_with_the_bye),
         T(a_bye_before_the_answer_ends_no_call_by_being_refused),
         T(a_bye_to_somebody_else_ends_nothing),

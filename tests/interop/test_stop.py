@@ -397,3 +397,13 @@ def test_a_crowd_hears_bye(heavy):
             assert (result["calls"], result["failed"], result["code"]) == (calls, 0, 0), results
         ended = [row[1] for row in records(server)]
         assert ended == ["stop"] * calls, {by: ended.count(by) for by in ended}
+
+
+def test_however_often_it_is_told_to_stop_it_ends_by_itself():
+    for _ in range(6):
+        with Server("drain: 0ms\n") as server:
+            while server.process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    term(server)
+                time.sleep(0.00005)
+            assert ends(server, 1) is not None

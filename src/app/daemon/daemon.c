@@ -513,15 +513,24 @@ static bool follow_parent(struct daemon *d)
            (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == d->parent);
 }
 
+static const int our_signals[] = {SIGTERM, SIGINT, SIGHUP};
+enum { OUR_SIGNALS = sizeof(our_signals) / sizeof(our_signals[0]) };
+
 /* Signals that come during the set-up wait for its end, so that nothing half made stays behind. */
 static void hold_signals(bool on)
 {
-    static const int ours[] = {SIGTERM, SIGINT, SIGHUP};
     sigset_t set;
     sigemptyset(&set);
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        sigaddset(&set, ours[i]);
+    for (size_t i = 0; i < OUR_SIGNALS; i++)
+        sigaddset(&set, our_signals[i]);
     pthread_sigmask(on ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+/* The process ends by itself, whoever says again that it should. */
+static void ignore_signals(void)
+{
+    for (size_t i = 0; i < OUR_SIGNALS; i++)
+        signal(our_signals[i], SIG_IGN);
 }
 
 static int serve(struct daemon *d)
@@ -540,7 +549,9 @@ static int serve(struct daemon *d)
         code = rc ? start_failed("no threads", rc) : 0;
         loop_defer_cancel(&d->start);
     }
+    hold_signals(true); /* none is caught from here on */
     take_down(d);
+    ignore_signals();
     hold_signals(false);
     if (!code)
         LOG_INFO("daemon", "end", F_INT("process", getpid()));

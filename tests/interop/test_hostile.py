@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from support import media
 from support.server import DOMAIN, SANITIZED
-from support.sip import Callee, Client, Credentials, place_call
+from support.sip import Call, Callee, Client, Credentials, place_call
 
 PASSWORD = "a-long-password"
 PROMPT = 3.0 if SANITIZED else 1.0  # seconds that a good client's registration and call may take while others misbehave
@@ -193,3 +194,21 @@ def test_a_peer_that_is_gone_is_noticed(server):
         timers = [x[5].split(":") for x in lines if x[1:3] == [ours, theirs]]
     assert len(timers) == 1 and timers[0][0] == "02", timers  # proc(5): keep-alive
     assert 0 < int(timers[0][1], 16) <= 60 * 100
+
+
+@pytest.mark.parametrize("call_id, tag", [(2048, 8), (20, 2048), (2049, 8), (20, 2049), (40000, 8), (20, 33000)])
+def test_a_call_that_the_books_cannot_hold_does_not_begin(call_id, tag):
+    fits, uri = max(call_id, tag) <= 2048, "sip:bob@" + DOMAIN
+    with media.house("media: {mode: always}\n", "tcp") as (server, alice, bob), media.SoundCallee(bob):
+        answer = alice.ask("INVITE", uri, ["Contact: <%s>" % alice.contact(), "Content-Type: application/sdp"],
+                           tag="t" * tag, call_id="x" * call_id, body=alice.description())
+        if not fits:
+            assert (answer.status, "Too Long" in answer.start) == (400, True)
+            assert "INVITE" not in bob.methods()
+            return
+        assert answer.status == 200
+        call = Call(alice, answer, uri, "<%s>;tag=%s" % (alice.aor(), "t" * tag))
+        call.ack()
+        assert len(server.json("calls")) == 1 and server.metric("tandem_media_sessions") == 1
+        assert call.bye().status == 200
+        assert media.wait(lambda: (200,) in server.records("status"), 5)

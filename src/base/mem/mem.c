@@ -9,11 +9,19 @@
 enum { HEAP_STEP = 1024 * 1024, HEAP_SPARE = 16 * 1024 * 1024 };
 
 _Atomic size_t mem_fail_in;
+static _Atomic bool fail_once;
 static _Atomic size_t live;
 static _Thread_local size_t calls;
 
 void mem_fail_after(size_t n)
 {
+    atomic_store(&fail_once, false);
+    atomic_store(&mem_fail_in, n);
+}
+
+void mem_fail_once(size_t n)
+{
+    atomic_store(&fail_once, true);
     atomic_store(&mem_fail_in, n);
 }
 
@@ -45,6 +53,8 @@ bool mem_refuse_now(void)
     size_t left = atomic_load_explicit(&mem_fail_in, memory_order_relaxed);
     while (left > 1 && !atomic_compare_exchange_weak(&mem_fail_in, &left, left - 1))
         continue;
+    if (left == 1 && atomic_load(&fail_once))
+        atomic_store(&mem_fail_in, 0);
     return left == 1;
 }
 

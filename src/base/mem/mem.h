@@ -95,6 +95,8 @@ size_t mem_calls(void);
 /* The nth allocation from now (1 = next) and all later fail; 0: none. mem_take, pool_get and
  * block_new count as allocations even where they reuse memory. Tests only. */
 void mem_fail_after(size_t n);
+/* The nth alone: what goes on behind it is seen. */
+void mem_fail_once(size_t n);
 /* For others that reuse memory: this allocation is to fail. */
 bool mem_refuse_now(void);
 

@@ -7,7 +7,8 @@
 #include "within/within.h"
 
 enum { LOOK_MAX = 64, SAME_MAX = 64 };
-enum { TEXT_MAX = 2048 }; /* of one remembered text; longer ones are not remembered */
+/* Of one remembered text; longer ones are not remembered. Call-IDs and tags are no longer. */
+enum { TEXT_MAX = WITHIN_ID_MAX };
 enum { AGENT_MAX = 128 };
 
 /* Of a call, in this order in one piece of memory. Those of the legs follow the caller's. */

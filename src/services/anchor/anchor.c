@@ -231,9 +231,12 @@ static enum err meet(struct dialog *d, const struct settings *set, const struct 
     if (d->reach[CALLER].raise > 0)
         callee.profile = d->party[CALLEE].profile;
     d->party[CALLEE] = callee;
-    if (d->session.generation == 0)
-        return ERR_OK;
-    return session_source(d->anchor->sessions, d->session, CALLEE, &callee.media.source);
+    if (d->session.generation &&
+        session_source(d->anchor->sessions, d->session, CALLEE, &callee.media.source)) {
+        d->session = (struct session_id){0, 0}; /* it has ended meanwhile */
+        exchange_hold(&d->first, NULL);
+    }
+    return ERR_OK;
 }
 
 /* There may be a description in it that nobody can look at, and what is not encrypted is not to pass. */
@@ -250,10 +253,14 @@ static enum proxy_body outside(struct anchor_passage *p, void **leg, const struc
     struct dialog *d = *leg;
     if (!d)
         d = *leg = dialog_new(p, m->rx);
-    if (d && is_sealed(p->set, p->method, m->why))
+    if (!d) {
+        ret->status = 503; /* what cannot be looked at does not go on */
+        return PROXY_BODY_REFUSE;
+    }
+    if (is_sealed(p->set, p->method, m->why))
         return anchor_unread(m->why, m->arena, ret);
-    if (!d || meet(d, p->set, m))
-        return PROXY_BODY_PASS;
+    if (meet(d, p->set, m))
+        return PROXY_BODY_PASS; /* nothing can be sent there: that is the proxy's to say */
     anchor_digit_learn(d, CALLER, m->rx);
     enum proxy_body act = PROXY_BODY_PASS;
     if (sv_present(m->description)) {

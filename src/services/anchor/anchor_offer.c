@@ -116,9 +116,8 @@ static sv fault_text(struct arena *a, enum err rc, const struct sdp_fault *f)
 static enum proxy_body replace(struct arena *out, sv text, struct proxy_body_new *ret)
 {
     *ret = (struct proxy_body_new){.type = SV_NONE};
-    if (sv_dup(out, text, &ret->description))
-        return PROXY_BODY_PASS;
-    return PROXY_BODY_REPLACE;
+    enum err rc = sv_dup(out, text, &ret->description);
+    return rc ? refuse(rc, SV("no memory"), out, ret) : PROXY_BODY_REPLACE;
 }
 
 /* ---- offers ---- */

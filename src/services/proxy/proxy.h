@@ -227,7 +227,7 @@ void proxy_relay(struct proxy *p, struct rx *rx, const struct proxy_route *route
                  const struct proxy_target *t, const struct proxy_body_new *as);
 
 /* §16.3 Request Validation: scheme, Max-Forwards, loop, Proxy-Require, too short a session timer
- * (RFC 4028 §8.1). A refusal is answered. True: go on. */
+ * (RFC 4028 §8.1); a Call-ID or tag of an INVITE longer than WITHIN_ID_MAX (400). A refusal is answered. True: go on. */
 bool proxy_validate(struct proxy *p, struct rx *rx);
 /* h, Require or Proxy-Require, asks for no extension; else 420 with what is not supported is
  * answered (§8.2.2.3, §16.3 step 5). Known: path, outbound, gruu; to the proxy also timer. True: go on. */

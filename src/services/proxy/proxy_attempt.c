@@ -3,6 +3,7 @@
  * One that was given up stays until it ends: its late 2xx is a fork's (RFC 3261 §16.7 step 10). */
 #include "proxy/proxy_priv.h"
 #include "str/scan.h"
+#include "within/within.h"
 
 /* In T1: how long a server may say nothing while others are left; the same for TCP that stands in for
  * UDP, where a connection is refused in no time or made in little. */
@@ -105,16 +106,27 @@ static void heard(struct attempt *a, struct rx *rx)
     a->heard = true;
 }
 
-/* True: the 2xx must not go up, and its branch has ended. */
+/* Its dialog can be known here: as proxy_validate says of requests. */
+static bool has_fit_tag(struct rx *rx)
+{
+    const struct sip_addr *to;
+    return sipmsg_to(&rx->msg, &to) == ERR_OK && to->tag.n <= WITHIN_ID_MAX;
+}
+
+/* True: the 2xx must not go up. Its branch has ended, or there is nothing to tell its sender with: it comes again. */
 static bool unfit(struct attempt *a, struct rx *rx)
 {
+    static const struct judged unknowable = {.act = PROXY_BODY_REFUSE, .to = {.status = 502}};
     struct branch *b = a->branch;
     struct context *c = b->ctx;
-    const struct judged *told;
-    bool is_current = a == b->current;
-    if (!c->bodies || !c->step.invite || c->step.sent / 100 == 2 || body_fits(b, rx, &told) ||
-        !unfit_new(a, rx, told))
+    const struct judged *told = &unknowable;
+    bool is_current = a == b->current, fit = !c->step.invite || has_fit_tag(rx);
+    if (!c->step.invite || c->step.sent / 100 == 2)
+        return !fit;
+    if (fit && (!c->bodies || body_fits(b, rx, &told)))
         return false;
+    if (!unfit_new(a, rx, told))
+        return !fit;
     b->judged = NULL;
     if (is_current) {
         uint16_t status = told->to.status;
@@ -173,7 +185,8 @@ static void on_response(void *arg, struct rx *rx)
     if (!sipmsg_vias(&rx->msg, &vias, &vias_n) && vias_n > 1) {
         if (rx->msg.status >= 200) {
             on_final(a, rx);
-        } else if (rx->msg.status > 100 && a == b->current) {
+        } else if (rx->msg.status > 100 && a == b->current &&
+                   (!c->step.invite || has_fit_tag(rx))) {
             /* §16.7 step 5: a 100 is of this hop only; Timer C runs on */
             b->dest = a->dest;
             context_event(c, b, STEP_EV_PROVISIONAL, rx, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Before a request is routed: RFC 3261 §16.3 (validation) and §16.4 (route preprocessing). */
 #include "proxy/proxy_priv.h"
+#include "within/within.h"
 
 /* What our Record-Routes carry as a user: a mark written with the hash of the Call-ID, and with a flow
  * ".<hash of the token and the Call-ID><token>". */
@@ -144,15 +145,20 @@ enum err proxy_route(struct proxy *p, struct rx *rx, struct proxy_route *ret)
     return ERR_OK;
 }
 
-static bool refuse(struct proxy *p, struct rx *rx, uint16_t status, sv headers)
+static bool refuse_as(struct proxy *p, struct rx *rx, uint16_t status, sv reason, sv headers)
 {
-    struct sip_reply r = {.status = status, .headers = headers};
+    struct sip_reply r = {.status = status, .reason = reason, .headers = headers};
     if (rx->msg.method == SIP_ACK)
         return false;
     /* Stateless: the sender repeats what it does not get an answer to. */
     enum err rc = sip_reply(p->sip, rx, &r);
     (void)rc;
     return false;
+}
+
+static bool refuse(struct proxy *p, struct rx *rx, uint16_t status, sv headers)
+{
+    return refuse_as(p, rx, status, SV_NONE, headers);
 }
 
 /* §16.3 step 4: a Via of ours whose loop hash equals this request's says that it has been here,
@@ -252,6 +258,25 @@ static bool check_session(struct proxy *p, struct rx *rx)
     return refuse(p, rx, 422, buf_sv(&b));
 }
 
+/* A dialog that nobody here could know would pass by all that is asked of one. */
+static bool check_ids(struct proxy *p, struct rx *rx)
+{
+    const struct sip_addr *from, *to;
+    sv call_id;
+    if (rx->msg.method != SIP_INVITE)
+        return true;
+    if (sipmsg_from(&rx->msg, &from) || sipmsg_to(&rx->msg, &to) ||
+        sipmsg_call_id(&rx->msg, &call_id))
+        return refuse(p, rx, 400, SV_NONE);
+    if (call_id.n > WITHIN_ID_MAX)
+        return refuse_as(p, rx, 400, SV("Call-ID Too Long"), SV_NONE);
+    if (from->tag.n > WITHIN_ID_MAX)
+        return refuse_as(p, rx, 400, SV("From Tag Too Long"), SV_NONE);
+    if (to->tag.n > WITHIN_ID_MAX)
+        return refuse_as(p, rx, 400, SV("To Tag Too Long"), SV_NONE);
+    return true;
+}
+
 bool proxy_validate(struct proxy *p, struct rx *rx)
 {
     struct sipmsg *m = &rx->msg;
@@ -267,5 +292,6 @@ bool proxy_validate(struct proxy *p, struct rx *rx)
         return refuse(p, rx, 483, SV_NONE);
     if (looped(p, rx))
         return refuse(p, rx, 482, SV_NONE);
-    return proxy_check_extensions(p, rx, SIP_H_PROXY_REQUIRE) && check_session(p, rx);
+    return check_ids(p, rx) && proxy_check_extensions(p, rx, SIP_H_PROXY_REQUIRE) &&
+           check_session(p, rx);
 }

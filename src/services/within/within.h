@@ -5,13 +5,14 @@
  * Shape   a struct within_dialog is a dialog as one of its ends knows it: of a call that ends here it is our own, of one
  *         that passes by us it is put together from what passed, and we speak in the name of the other end.
  * Life    views, needed until the call returns.
- * Limits  WITHIN_ROUTES_MAX octets of a route set.
+ * Limits  WITHIN_ROUTES_MAX octets of a route set; WITHIN_ID_MAX of a Call-ID or tag: the proxy lets no dialog begin with a longer
+ *         one, so that whoever has to know a dialog can.
  * Threads the home's worker. */
 #ifndef WITHIN_WITHIN_H
 #define WITHIN_WITHIN_H
 #include "txn/txn.h"
 
-enum { WITHIN_ROUTES_MAX = 4096 };
+enum { WITHIN_ROUTES_MAX = 4096, WITHIN_ID_MAX = 2048 };
 enum { WITHIN_END = 1 }; /* of a route: an octet that no header has */
 
 struct within_dialog {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A 2xx whose description cannot be exchanged: who said it is told, the caller hears of others. */
 #include "proxy_body_rig.h"
+#include "within/within.h"
 
 #define BOB_IS "Contact: <sip:bob@192.0.2.12:5060>\r\n"
 /* A 2xx that is refused: who said it hears ACK and BYE, the others ring on, and nothing of it goes up. */
@@ -122,12 +123,45 @@ static void test_unfit_then_fit(void **state)
     assert_int_equal(x->over, 1);
 }
 
+/* A tag that nobody here could remember: who answers with it is told as one whose answer is no use, whoever looks at bodies;
+ * what it says before does not go up. */
+static void test_tag_too_long(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    char tag[WITHIN_ID_MAX + 2] = {0}, in[MESSAGE], id[8];
+    for (unsigned i = 0; i < 4; i++) {
+        bool bodies = i < 2, fits = i % 2;
+        if (!bodies)
+            b->next.bodies = NULL;
+        memset(tag, 't', sizeof(tag) - 1);
+        tag[WITHIN_ID_MAX + !fits] = 0;
+        snprintf(id, sizeof(id), "tag%u", i);
+        rig_clear(r);
+        ask(b, "INVITE", id, CONTACT);
+        snprintf(in, sizeof(in), "%s", find_raw(r, BOB, "INVITE"));
+        say(r, BOB, reply(in, 180, tag, BOB_IS));
+        assert_int_equal(heard(r, ALICE, "SIP/2.0 180"), fits);
+        say(r, BOB, with_sdp(reply(in, 200, tag, BOB_IS)));
+        assert_int_equal(heard(r, ALICE, "SIP/2.0 200"), fits);
+        assert_int_equal(heard(r, BOB, "ACK"), !fits);
+        assert_int_equal(heard(r, BOB, "BYE"), !fits);
+        assert_int_equal(heard(r, ALICE, "SIP/2.0 502"), !fits);
+        if (fits)
+            continue;
+        say(r, BOB, reply(find_raw(r, BOB, "BYE"), 200, NULL, ""));
+        ack(b, id, find_raw(r, ALICE, "SIP/2.0 502"));
+    }
+    bench_quiet(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_unfit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unfit_names_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unfit_then_fit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tag_too_long, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,23 @@ def test_when_both_fall_silent_both_hear_bye():
             assert nothing_left(server)
 
 
+def test_who_refuses_bye_does_not_keep_the_caller():
+    with media.house("media: {mode: always, quota: 1}\n") as (server, alice, bob), media.SoundCallee(bob):
+        _, made = media.dial(alice)
+        assert made is not None
+        plain, bob.response = bob.response, lambda request, status, *rest, **how: (
+            plain(request, 500, "No") if request.method == "BYE" else plain(request, status, *rest, **how))
+        assert made.bye().status == 500
+        assert media.wait(lambda: bob.methods().count("BYE") == 2, 3), bob.methods()
+        assert "hung up" in bob.callee.requests[-1]["reason"]
+        assert nothing_left(server)
+        assert media.wait(lambda: server.records("ended_by") == [("caller",)], 5)
+        _, made = media.dial(alice)
+        assert made is not None, "her quota is hers again"
+        bob.response = plain
+        assert made.bye().status == 200
+
+
 def test_when_a_phone_dies_the_other_is_not_left_alone():
     with media.house("media: {mode: always, silence: 5s}\n") as (server, _, bob):
         server.add_user("carol", PASSWORD)

@@ -65,6 +65,10 @@ static void close_transport(struct transport **t)
 {
     if (!*t)
         return;
+    for (unsigned i = 0; i < OFFER_MEDIA_MAX; i++) {
+        struct leg *l = &(*t)->session->stream[i].leg[(*t)->side];
+        l->transport = l->transport == *t ? NULL : l->transport;
+    }
     session_keys_done(*t);
     relay_close(&(*t)->relay);
     session_give_ports((*t)->session);
@@ -110,26 +114,69 @@ static unsigned sides(const struct session *s)
     return s->alone ? 1 : SESSION_SIDES;
 }
 
-static enum err set_lines(struct session *s, unsigned lines)
+static void close_line(struct session *s, unsigned line)
 {
-    if (lines > OFFER_MEDIA_MAX)
-        return ERR_TOOBIG;
-    for (; s->lines < lines; s->lines++) {
-        for (unsigned side = 0; side < sides(s); side++) {
-            enum err rc = session_open_transport(s, side, s->lines, 0);
-            if (rc) {
-                close_transport(&s->transport[SESSION_OFFERER][s->lines]);
-                return rc;
-            }
-        }
+    for (unsigned side = 0; side < sides(s); side++) {
+        session_coder_done(&s->stream[line].leg[side]);
+        close_transport(&s->transport[side][line]);
     }
-    return ERR_OK;
 }
+
+static enum err open_line(struct session *s, unsigned line)
+{
+    enum err rc = ERR_OK;
+    for (unsigned side = 0; !rc && side < sides(s); side++)
+        rc = session_open_transport(s, side, line, 0);
+    return rc;
+}
+
+/* So many of them, of which each that is not `without` has ports: all, or as it was. */
+static enum err set_lines(struct session *s, unsigned lines, const bool *without)
+{
+    bool opened[OFFER_MEDIA_MAX] = {false};
+    enum err rc = lines > OFFER_MEDIA_MAX ? ERR_TOOBIG : ERR_OK;
+    for (unsigned i = 0; !rc && i < lines; i++) {
+        if (without[i] || s->transport[SESSION_OFFERER][i])
+            continue;
+        opened[i] = true;
+        rc = open_line(s, i);
+    }
+    for (unsigned i = 0; rc && i < OFFER_MEDIA_MAX; i++) {
+        if (opened[i])
+            close_line(s, i);
+    }
+    if (!rc && lines > s->lines)
+        s->lines = lines;
+    return rc;
+}
+
+static const bool each_has_ports[OFFER_MEDIA_MAX];
 
 enum err session_lines(struct sessions *m, struct session_id id, unsigned lines)
 {
     struct session *s = session_find(m, id);
-    return s ? set_lines(s, lines) : ERR_NOTFOUND;
+    return s ? set_lines(s, lines, each_has_ports) : ERR_NOTFOUND;
+}
+
+enum err session_offered(struct sessions *m, struct session_id id,
+                         const struct offer_session *offer)
+{
+    struct session *s = session_find(m, id);
+    bool without[OFFER_MEDIA_MAX] = {false};
+    for (unsigned i = 0; i < offer->n && i < OFFER_MEDIA_MAX; i++)
+        without[i] = offer->media[i].refused;
+    return s ? set_lines(s, offer->n, without) : ERR_NOTFOUND;
+}
+
+void session_settle(struct sessions *m, struct session_id id)
+{
+    struct session *s = session_find(m, id);
+    for (unsigned i = 0; s && i < s->lines; i++) {
+        if (i >= s->planned || s->stream[i].refused)
+            close_line(s, i);
+    }
+    if (s)
+        s->lines = s->planned;
 }
 
 enum err session_source(struct sessions *m, struct session_id id, unsigned side,
@@ -269,6 +316,18 @@ static enum err apply_stream(struct session *s, unsigned line, unsigned offerer,
     return ERR_OK;
 }
 
+static enum err plan_lines(struct session *s, const struct offer_plan *plan)
+{
+    bool without[OFFER_MEDIA_MAX] = {false};
+    for (unsigned i = 0; i < plan->n && i < OFFER_MEDIA_MAX; i++)
+        without[i] = plan->streams[i].refused;
+    TRY(set_lines(s, plan->n, without));
+    for (unsigned i = plan->n; i < s->planned; i++)
+        s->stream[i].refused = true; /* which no plan should leave out (RFC 3264 §8) */
+    s->planned = plan->n > s->planned ? plan->n : s->planned;
+    return ERR_OK;
+}
+
 /* What was on hold has its time to speak again. */
 static void all_heard(struct session *s)
 {
@@ -293,7 +352,7 @@ enum err session_apply(struct sessions *m, struct session_id id, unsigned offere
         return ERR_NOTFOUND;
     if (s->alone && offerer != SESSION_OFFERER)
         return ERR_STATE;
-    TRY(set_lines(s, plan->n));
+    TRY(plan_lines(s, plan));
     for (unsigned i = 0; i < plan->n; i++)
         TRY(apply_stream(s, i, offerer, &plan->streams[i]));
     session_ice_watch(s);
@@ -518,7 +577,7 @@ enum err session_new(struct sessions *m, const struct session_party party[SESSIO
     s->number = loop_random(m->loop) >> 2; /* RFC 3264 §5: fits a signed number of 64 bits */
     make_cname(s);
     session_keys_new(s);
-    enum err rc = set_lines(s, lines);
+    enum err rc = set_lines(s, lines, each_has_ports);
     if (!rc)
         rc = session_enter(m, s);
     if (rc) {

@@ -102,8 +102,15 @@ void session_answered(struct sessions *m, struct session_id id);
 /* Who pays in this account's name; 0, nobody, for an empty one. One in SESSION_PAYERS accounts shares with another. */
 enum { SESSION_PAYERS = 16384 };
 uint32_t session_payer(const struct sessions *m, sv account);
-/* There are so many m= lines now. Errors: as session_new, ERR_NOTFOUND, ERR_TOOBIG; ERR_DENIED: over its payer's quota. */
+/* There are so many m= lines now, at least, and each has ports. Errors: as session_new, ERR_NOTFOUND, ERR_TOOBIG;
+ * ERR_DENIED: over its payer's quota. It is as it was then. */
 MUST_USE enum err session_lines(struct sessions *m, struct session_id id, unsigned lines);
+/* The same for the lines of an offer: one that it refuses needs no ports. */
+MUST_USE enum err session_offered(struct sessions *m, struct session_id id,
+                                  const struct offer_session *offer);
+/* No offer waits for its answer: lines that the last plan does not have, or refuses, give their ports back; all, before there
+ * is a plan. A later offer finds others there. */
+void session_settle(struct sessions *m, struct session_id id);
 /* It may take so many bits a second (offer_bandwidth) from now on, until session_end; none at first. Less is always given,
  * a session that was restored keeps what it had. Nobody is cut off who takes more.
  * Errors: ERR_NOTFOUND; ERR_BUSY: over the cap: as it was. */

@@ -26,7 +26,7 @@ static void send_block(struct leg *l, struct block *b)
 {
     struct transport *t = l->transport;
     session_quality_sent(l->session, l, b->p, b->n, l->clock_hz);
-    if (l->send && t->open && session_seal(t, false, b) &&
+    if (l->send && t && t->open && session_seal(t, false, b) &&
         relay_send(&t->relay, RELAY_RTP, block_ref(b)))
         l->sent++;
 }

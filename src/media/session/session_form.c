@@ -7,7 +7,7 @@
 #include "session/session_priv.h"
 #include "str/form.h"
 
-enum { VERSION = 2, HEAD = 14, NO_LINE = 255 };
+enum { VERSION = 3, HEAD = 14, NO_LINE = 255 };
 static const char magic[4] = {'T', 'S', 'E', 'S'};
 #define AGE_MAX   (10000 * USEC_DAY)
 #define COUNT_MAX (1ULL << 48)
@@ -234,9 +234,10 @@ static void transport(struct walk *w, unsigned side, unsigned line)
     struct transport *t = w->s->transport[side][line];
     uint16_t port = t ? t->relay.first : 0;
     NUMBER(w, port, UINT16_MAX);
+    if (port == 0 && !w->r.bad) /* a line that is refused */
+        return;
     if (reads(w)) {
-        enum err rc =
-            w->r.bad || port == 0 ? ERR_CORRUPT : session_open_transport(w->s, side, line, port);
+        enum err rc = w->r.bad ? ERR_CORRUPT : session_open_transport(w->s, side, line, port);
         if (rc) {
             fail(w, rc);
             return;
@@ -399,11 +400,13 @@ static void whole(struct walk *w)
     octets(w, s->cname, s->cname_n);
     octets(w, s->secret, sizeof(s->secret));
     NUMBER(w, lines, OFFER_MEDIA_MAX);
+    NUMBER(w, s->planned, lines);
     bool same = same_certificate(w);
     s->lines = lines;
     for (unsigned i = 0; i < lines && !w->r.bad; i++) {
         for (unsigned side = 0; side < SESSION_SIDES && !w->r.bad; side++)
             transport(w, side, i);
+        w->r.bad |= !s->transport[SESSION_OFFERER][i] != !s->transport[SESSION_ANSWERER][i];
     }
     for (unsigned i = 0; i < lines && !w->r.bad; i++) {
         NUMBER(w, s->stream[i].kind, OFFER_OTHER);
@@ -411,7 +414,7 @@ static void whole(struct walk *w)
         for (unsigned side = 0; side < SESSION_SIDES && !w->r.bad; side++) {
             struct transport *t = s->transport[side][i];
             leg(w, i, side);
-            if (reads(w))
+            if (reads(w) && t)
                 resume_keys(t, same);
         }
     }
@@ -461,8 +464,11 @@ static enum err resume(struct session *s)
 {
     for (unsigned i = 0; i < s->lines; i++) {
         for (unsigned side = 0; side < SESSION_SIDES; side++) {
-            TRY(session_dtls_resume(s->transport[side][i]));
-            session_timer(s->transport[side][i]);
+            struct transport *t = s->transport[side][i];
+            if (!t)
+                continue;
+            TRY(session_dtls_resume(t));
+            session_timer(t);
         }
     }
     if (s->applied)

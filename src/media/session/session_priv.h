@@ -179,7 +179,7 @@ struct session_line {
 
 struct session {
     struct sessions *all;
-    unsigned lines;
+    unsigned lines, planned; /* that it has; of the longest plan that was applied */
     bool applied;
     bool alone;                /* of one side: see below */
     bool handed;               /* its last form is written: who reads that sends from then on */

@@ -109,6 +109,13 @@ static void apart_enter(struct dialog *d)
     apart_heard(d);
 }
 
+void dialog_has_none(struct dialog *d)
+{
+    session_end(d->anchor->sessions, d->session);
+    d->session = (struct session_id){0, 0};
+    apart_enter(d);
+}
+
 static struct dialog *dialog_new(struct anchor_passage *p, struct rx *rx)
 {
     const struct sip_addr *from;
@@ -169,8 +176,8 @@ static void passage_free(struct anchor_passage *p)
 {
     if (p->exchange)
         p->exchange->asks = false;
-    if (p->offered && p->exchange)
-        anchor_unanswered(p->dialog, p->exchange);
+    if (p->exchange && !p->answers)
+        anchor_over(p->dialog, p->exchange);
     exchange_hold(&p->exchange, NULL);
     if (p->dialog)
         dialog_release(p->dialog);
@@ -297,8 +304,10 @@ static enum proxy_body inside(struct anchor_passage *p, const struct proxy_passi
     anchor_digit_learn(d, p->sender, m->rx);
     anchor_digit_of(m->rx, &p->key);
     if (!p->exchange && p->method == SIP_PRACK && d->exchange && !d->exchange->answered &&
-        d->exchange->offerer != p->sender)
+        d->exchange->offerer != p->sender) {
         exchange_hold(&p->exchange, d->exchange);
+        p->answers = true;
+    }
     if (sv_present(m->description) && !d->ended) {
         p->offered = !p->exchange || p->exchange->offerer == p->sender;
         if (p->offered && crosses(p)) {
@@ -426,8 +435,8 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
     enum proxy_body act = PROXY_BODY_PASS;
     if (m->status >= 200 && p->exchange)
         p->exchange->asks = false;
-    if (m->status >= 300 && p->offered && p->exchange)
-        anchor_unanswered(d, p->exchange);
+    if (m->status >= 300 && p->exchange && !p->answers)
+        anchor_over(d, p->exchange);
     unsigned from = p->dialog ? !p->sender : CALLEE;
     struct exchange **slot = p->dialog ? &p->exchange : &d->first;
     if (m->status > 100 && m->status < 300)
@@ -448,6 +457,8 @@ static enum proxy_body on_response(void *arg, void **leg, const struct proxy_pas
         unfit(p, d, m, ret);
     else if (success)
         stand(p, d, m);
+    if (success && *slot && (*slot)->answered)
+        anchor_over(d, *slot);
     if (success && !p->dialog && d->direct && !d->stands) {
         /* nothing of it is ours to look at any more */
         *leg = NULL;
@@ -496,9 +507,11 @@ static void on_leg_gone(void *arg, void *leg)
     struct dialog *d = leg;
     if (leg == arg) /* a request within a dialog */
         return;
-    exchange_hold(&d->first, NULL);
     if (!d->stands)
         dialog_end(d);
+    else if (d->first)
+        anchor_over(d, d->first);
+    exchange_hold(&d->first, NULL);
     dialog_release(d);
 }
 
@@ -551,19 +564,21 @@ void anchor_ack(struct anchor *a, struct rx *ack, struct proxy_body_new *ret)
     if (!d || sipmsg_cseq(&ack->msg, &cseq))
         return;
     d->confirmed = true;
+    struct exchange *x = acknowledged(d, side, cseq->number);
     sipmsg_description(&ack->msg, &found);
     if (is_sealed(a->set, SIP_ACK, found.why))
         ret->description = SV(""); /* nobody refuses an ACK */
     if (sv_present(found.text) && !d->ended) {
         arena_reset(&a->scratch);
-        enum proxy_body act = anchor_answer(d, a->set, side, found.text,
-                                            acknowledged(d, side, cseq->number), &ack->arena, ret);
+        enum proxy_body act = anchor_answer(d, a->set, side, found.text, x, &ack->arena, ret);
         if (act == PROXY_BODY_REFUSE)
             anchor_log_refused(a, ack, ret);
         if (act != PROXY_BODY_REPLACE)
             ret->description = SV_NONE;
     }
     dialog_acked(d, side, cseq->number);
+    if (x)
+        anchor_over(d, x);
     ret->raise = d->reach[side].invite_raise;
 }
 

@@ -157,17 +157,24 @@ static bool fits(struct dialog *d, const struct offer_session *offer)
            ERR_OK;
 }
 
-/* What was agreed on before is what holds. */
-static void give_back(struct dialog *d)
+void anchor_settle(struct dialog *d)
 {
-    if (session_reserve(d->anchor->sessions, d->session, d->agreed))
+    struct sessions *m = d->anchor->sessions;
+    const struct exchange *x = d->exchange;
+    bool waits = timer_armed(&d->ack) && (!d->planned || (x && !x->answered));
+    if (d->ended || d->session.generation == 0 || waits || (x && x->open))
+        return;
+    if (session_reserve(m, d->session, d->agreed))
         LOG_DEBUG("anchor", "media.none", F_SV("call", text_sv(&d->call_id)));
+    session_settle(m, d->session);
+    if (d->stands && !d->planned && !timer_armed(&d->late))
+        dialog_has_none(d);
 }
 
-void anchor_unanswered(struct dialog *d, const struct exchange *x)
+void anchor_over(struct dialog *d, struct exchange *x)
 {
-    if (!x->answered && x == d->exchange && !d->ended)
-        give_back(d);
+    x->open = false;
+    anchor_settle(d);
 }
 
 void anchor_log_media(sv call_id, enum session_event e, unsigned side, sv why)
@@ -300,6 +307,7 @@ static enum err exchange_begin(struct dialog *d, unsigned from, sv text, sv pass
     exchange_hold(&x, made);
     x->offerer = from;
     x->cseq = cseq;
+    x->open = true;
     enum err rc = text_set(&x->offer, text);
     if (!rc)
         rc = text_set(&x->passed, passed);
@@ -364,7 +372,8 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     sv passed;
     if (d->direct)
         return passes_by(d, set, text, out, ret);
-    if (*slot && (*slot)->offerer == from && sv_eq(text_sv(&(*slot)->offer), text))
+    if (*slot && ((*slot)->open || (*slot)->answered) && (*slot)->offerer == from &&
+        sv_eq(text_sv(&(*slot)->offer), text))
         return replace(out, text_sv(&(*slot)->passed), ret); /* the same, to the next server */
     if (d->ended)
         return PROXY_BODY_PASS;
@@ -385,12 +394,14 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     party_profile(&d->party[from], &r->offer, anchor_policy(set).srtp);
     party_ice(&d->party[from], &r->offer);
     rc = session_of(d);
-    if (!rc && !fits(d, &r->offer))
+    if (!rc && !fits(d, &r->offer)) {
+        anchor_settle(d);
         return refuse_bandwidth(out, ret);
+    }
     if (!rc)
-        rc = session_lines(d->anchor->sessions, d->session, r->offer.n);
+        rc = session_offered(d->anchor->sessions, d->session, &r->offer);
     if (rc == ERR_DENIED) {
-        give_back(d);
+        anchor_settle(d);
         return refuse_quota(out, ret);
     }
     if (!rc)
@@ -399,7 +410,7 @@ enum proxy_body anchor_offer(struct dialog *d, const struct settings *set, unsig
     if (!rc)
         rc = exchange_begin(d, from, text, passed, cseq, slot);
     if (rc)
-        give_back(d);
+        anchor_settle(d);
     if (rc)
         return refuse(rc, rc == ERR_BUSY ? no_ports : last_reason(&why), out, ret);
     return replace(out, passed, ret);

@@ -34,6 +34,7 @@ struct exchange {
     unsigned offerer;
     uint32_t cseq; /* of its request, as that one's sender counts */
     bool answered;
+    bool open;                 /* its transaction may still bring the answer */
     bool asks;                 /* it is in a request within the dialog that waits for its answer */
     struct text offer, passed; /* as it came, as it went on */
     struct text answer, told;  /* likewise: the same comes again in every 18x and 2xx */
@@ -128,6 +129,7 @@ struct anchor_passage {
     uint32_t cseq, payer;
     uint64_t call;             /* of an initial INVITE: its own number */
     bool offered;              /* the request has a description, which is an offer */
+    bool answers;              /* it brings the answer to an offer of another transaction */
     struct exchange *exchange; /* of a request inside of a dialog: the one that it belongs to */
     struct key key;            /* INFO: that it says; digit 0: none */
 };
@@ -161,6 +163,8 @@ void dialog_end(struct dialog *d);
 
 /* It has a session from now on. */
 void dialog_has_session(struct dialog *d);
+/* It stands, and has none any more. */
+void dialog_has_none(struct dialog *d);
 
 /* The dialog of rx, and who of it sent it; NULL: none of ours. */
 struct dialog *dialog_of_request(struct anchor *a, struct rx *rx, unsigned *ret_side);
@@ -270,8 +274,11 @@ enum proxy_body anchor_answer(struct dialog *d, const struct settings *set, unsi
                               struct exchange *x, struct arena *out, struct proxy_body_new *ret);
 /* A message with a description that cannot be taken out of its body, where all have to be judged. */
 enum proxy_body anchor_unread(const char *why, struct arena *out, struct proxy_body_new *ret);
-/* The request with this offer is over. If nobody has answered, what was reserved for it is given back. */
-void anchor_unanswered(struct dialog *d, const struct exchange *x);
+/* Nothing more is said to this offer, or its answer stands. */
+void anchor_over(struct dialog *d, struct exchange *x);
+/* Where no offer waits for its answer what was agreed on is what holds: bandwidth and ports that were taken for more than that
+ * are given back. A dialog that stands and has nothing is apart again. */
+void anchor_settle(struct dialog *d);
 /* *slot is x from now on, which may be NULL. */
 void exchange_hold(struct exchange **slot, struct exchange *x);
 /* What was agreed on, planned again by what is known now; the sides are told nothing. */

@@ -49,7 +49,8 @@ struct refusal {
 };
 
 /* What we answer to this offer, in a; the session does it from now on. */
-static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text, struct refusal *no)
+static enum err read_and_apply(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
+                               struct refusal *no)
 {
     struct sessions *m = anchor_sessions(x->all->anchor);
     struct offer_policy p = anchor_policy(x->all->set);
@@ -61,7 +62,7 @@ static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
         return ERR_NOMEM;
     TRY(sdp_parse(offer, a, sdp, NULL));
     TRY(offer_read(sdp, a, read, NULL));
-    enum err rc = session_lines(m, x->session, read->n);
+    enum err rc = session_offered(m, x->session, read);
     no->full = rc == ERR_DENIED;
     TRY(rc);
     unsigned flags = session_restarts(m, x->session, SESSION_OFFERER, read) ? SESSION_RESTART : 0;
@@ -70,6 +71,13 @@ static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text,
     rc = session_reserve(m, x->session, offer_bandwidth(read, plan));
     no->narrow = rc == ERR_BUSY;
     return rc ? rc : session_apply(m, x->session, SESSION_OFFERER, plan);
+}
+
+static enum err agree(struct spoken *x, sv offer, struct arena *a, sv *ret_text, struct refusal *no)
+{
+    enum err rc = read_and_apply(x, offer, a, ret_text, no);
+    session_settle(anchor_sessions(x->all->anchor), x->session);
+    return rc;
 }
 
 /* What is said of it, and the log has it. event: which. */

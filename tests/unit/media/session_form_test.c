@@ -330,6 +330,33 @@ static void lines_pairs_and_codecs_are_there_again(void **state)
     peer_end();
 }
 
+/* A line that was refused has no ports, there as here. */
+static void a_line_without_ports_stays_so(void **state)
+{
+    (void)state;
+    start(SUITE_AES_CM_128_HMAC_SHA1_80);
+    plan->streams[1].refused = true;
+    plan->n = 2;
+    apply();
+    session_settle(sessions, id);
+    assert_int_equal(ports_taken(ports), 4);
+    write_form(SESSION_LAST);
+    dies_and_is_back(100);
+    assert_int_equal(ports_taken(ports), 4);
+    assert_int_equal(session_streams(sessions, id), 2);
+    write_form(SESSION_LAST);
+    world_dies();
+    world_process(&config);
+    assert_int_equal(restore(), ERR_OK);
+    write_twice();
+    both_speak(1, 10);
+    assert_int_equal(session_lines(sessions, id, 2), ERR_OK);
+    assert_int_equal(ports_taken(ports), 8);
+    session_settle(sessions, id);
+    assert_int_equal(ports_taken(ports), 4);
+    peer_end();
+}
+
 /* Nothing is agreed on yet: the offer has left. */
 static void what_is_still_to_be_answered_is_kept(void **state)
 {
@@ -621,6 +648,7 @@ int main(void)
         cmocka_unit_test(a_writer_that_lags_is_heard_on),
         cmocka_unit_test(many_crashes_one_after_the_other),
         cmocka_unit_test(lines_pairs_and_codecs_are_there_again),
+        cmocka_unit_test(a_line_without_ports_stays_so),
         cmocka_unit_test(what_is_still_to_be_answered_is_kept),
         cmocka_unit_test(the_time_to_learn_is_what_it_was),
         cmocka_unit_test(keys_of_dtls_are_enough),

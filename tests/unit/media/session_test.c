@@ -528,6 +528,80 @@ static struct session_id paid(struct sessions *m, uint32_t payer, struct session
 
 static const struct session_id none = {0, 0};
 
+/* A plan of so many lines, those behind the first refused or as the first. */
+static void apply_lines(unsigned lines, bool refused)
+{
+    for (unsigned i = 1; i < lines; i++) {
+        plan->streams[i] = plan->streams[0];
+        plan->streams[i].refused = refused;
+    }
+    plan->n = lines;
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+}
+
+static uint16_t told_at(unsigned side, unsigned line)
+{
+    assert_int_equal(session_ours(sessions, id, side, 0, ours[side]), ERR_OK);
+    return ours[side]->media[line].rtp.port;
+}
+
+/* What was taken for an offer is kept as far as its answer says, and by what holds. */
+static void what_no_plan_uses_is_given_back(void **state)
+{
+    struct session_id other;
+    struct session_config c = config;
+    (void)state;
+    c.quota = 8;
+    begin(&c);
+    struct offer_session *offer = mem_calloc(1, sizeof(*offer));
+    uint32_t alice = session_payer(sessions, SV("alice@example.test"));
+    apply_lines(1, false);
+    uint16_t at_first = told_at(0, 0);
+    assert_int_equal(session_lines(sessions, id, 4), ERR_OK); /* refused */
+    assert_int_equal(ports_taken(ports), 16);
+    session_settle(sessions, id);
+    assert_int_equal(ports_taken(ports), 4);
+    assert_int_equal(session_streams(sessions, id), 1);
+    assert_int_equal(session_lines(sessions, id, 3), ERR_OK); /* its answer refuses two */
+    apply_lines(3, true);
+    session_settle(sessions, id);
+    assert_int_equal(ports_taken(ports), 4);
+    assert_int_equal(session_streams(sessions, id), 3);
+    assert_int_equal(told_at(0, 1), 0);
+    assert_int_equal(told_at(0, 0), at_first);
+    /* a line that the offer refuses needs none; one that was refused may come again */
+    offer->n = 3;
+    offer->media[1].refused = true;
+    assert_int_equal(session_offered(sessions, id, offer), ERR_OK);
+    assert_int_equal(ports_taken(ports), 8);
+    assert_int_equal(told_at(1, 1), 0);
+    assert_int_not_equal(told_at(1, 2), 0);
+    plan->streams[2].refused = false;
+    assert_int_equal(session_apply(sessions, id, SESSION_OFFERER, plan), ERR_OK);
+    session_settle(sessions, id);
+    assert_int_equal(ports_taken(ports), 8);
+    /* all or none, also of what counts for him who pays */
+    other = paid(sessions, alice, none);
+    assert_int_equal(session_lines(sessions, other, 3), ERR_DENIED);
+    assert_int_equal(session_room(sessions, alice, 2), ERR_OK);
+    assert_int_equal(session_streams(sessions, other), 0);
+    assert_int_equal(session_lines(sessions, other, 2), ERR_OK);
+    assert_int_equal(session_room(sessions, alice, 1), ERR_DENIED);
+    session_settle(sessions, other); /* nothing was agreed on at all */
+    assert_int_equal(ports_taken(ports), 8);
+    assert_int_equal(session_room(sessions, alice, 2), ERR_OK);
+    session_end(sessions, other);
+    mem_free(offer);
+    told_at(0, 0);
+    told_at(1, 0);
+    send_rtp(phone[0], 0, 0, 1);
+    send_rtp(phone[1], 1, 0, 2);
+    run_for(0);
+    assert_int_equal(got[0].n, 1);
+    assert_int_equal(got[1].n, 1);
+    end();
+}
+
 /* Ports of one payer, in sessions of all workers. */
 static void nobody_has_all_the_ports(void **state)
 {
@@ -665,6 +739,7 @@ int main(void)
         cmocka_unit_test(silence_is_told),
         cmocka_unit_test(what_does_not_fit_changes_nothing),
         cmocka_unit_test(what_is_reserved_is_given_back),
+        cmocka_unit_test(what_no_plan_uses_is_given_back),
         cmocka_unit_test(nobody_has_all_the_ports),
         cmocka_unit_test(a_call_counts_once),
     };

@@ -438,6 +438,32 @@ static void bound_same(struct accounting *a, const struct home_key *key)
         end(a, oldest, SV("lost"), SV(""), 0);
 }
 
+/* In no list. NULL: no memory. */
+static struct call *call_new(struct accounting *a, struct rx *invite, sv caller)
+{
+    struct call *c = MEM_TAKE(struct call);
+    if (!c || !set_first_texts(a, c, invite, caller)) {
+        if (c)
+            MEM_GIVE(c);
+        return NULL;
+    }
+    a->bytes += sizeof(*c);
+    c->since = loop_wall(a->loop);
+    return c;
+}
+
+void accounting_refused(struct accounting *a, struct rx *invite, sv caller, uint16_t status,
+                        sv said)
+{
+    struct call *c = call_new(a, invite, caller);
+    if (!c)
+        return;
+    c->status = status;
+    record(a, c, SV(""), said, 0);
+    c->state = CALL_ENDING; /* it was never counted */
+    call_free(a, c);
+}
+
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller, bool phone)
 {
     sv call_id;
@@ -452,18 +478,13 @@ struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller
             return NULL;
         end(a, victim, SV("lost"), SV(""), 0);
     }
-    struct call *c = MEM_TAKE(struct call);
-    if (!c || !set_first_texts(a, c, invite, caller)) {
-        if (c)
-            MEM_GIVE(c);
+    struct call *c = call_new(a, invite, caller);
+    if (!c)
         return NULL;
-    }
-    a->bytes += sizeof(*c);
     bound_same(a, sip_call_key(a->sip, invite));
     c->state = CALL_CALLING;
     c->in_setup = true;
     c->phone[0] = phone;
-    c->since = loop_wall(a->loop);
     c->began = invite->at;
     c->slot = invite->slot;
     c->key = *sip_call_key(a->sip, invite);

@@ -49,6 +49,10 @@ void accounting_on_record(struct accounting *a, accounting_media_fn *fn, void *a
  *   caller  account or empty
  *   phone   it is the caller's own phone that speaks with us, and no server for it */
 struct call *accounting_begin(struct accounting *a, struct rx *invite, sv caller, bool phone);
+/* One that is over before it began: nobody could be asked. It has a record, and no place among the calls: none gives way
+ * to it. status, said: the response's, as below. */
+void accounting_refused(struct accounting *a, struct rx *invite, sv caller, uint16_t status,
+                        sv said);
 /* A response went upstream: 1xx with a tag rings, 2xx makes it stand (the first one; forks beyond
  * are not followed), another final one ends it. said: that one's words, for the record. phone: of the callee, as above. */
 void accounting_response(struct accounting *a, struct call *c, struct rx *rx, uint16_t status,

@@ -231,17 +231,37 @@ static void sort_targets(struct proxy_target *t, unsigned n)
     }
 }
 
+/* An account of ours, somebody who is taken for one, or whom a route names: by his network or his certificate. */
+static bool is_known(const struct pending *p)
+{
+    bool named = p->rule && p->rule->when.from_n;
+    for (unsigned i = 0; named && i < p->rule->when.from_n; i++)
+        named = p->rule->when.from[i].kind != FROM_STRANGERS;
+    return p->caller.p || p->anybody || named;
+}
+
+/* Whom somebody is there for, but no phone: the call has a record. Not a stranger's, who could fill the books without
+ * ringing any phone, and none of what is answered without state, as each repetition would have one. */
+static void book_absence(struct pending *p, uint16_t status, const char *why)
+{
+    bool there = p->lookup.status && p->lookup.status != 404;
+    if (there && p->txn && p->rx->msg.method == SIP_INVITE && is_known(p))
+        accounting_refused(p->r->accounting, p->rx, p->caller, status, sv_of(why));
+}
+
 static void on_looked_up(struct lookup *k)
 {
     struct pending *p = CONTAINER(k, struct pending, lookup);
-    if (k->found == 0 && k->reject) {
-        pending_answer(p, k->reject, k->reason.n ? k->reason.p : NULL, SV_NONE);
-        return;
-    }
     if (k->found == 0) {
         /* A stranger learns nothing from the difference between nobody and nobody there (D1). */
         uint16_t status = k->status ? k->status : 480;
-        pending_answer(p, status == 404 && !p->caller.p ? 480 : status, NULL, SV_NONE);
+        const char *why = k->reject && k->reason.n ? k->reason.p : NULL;
+        if (k->reject)
+            status = k->reject;
+        else if (status == 404 && !p->caller.p)
+            status = 480;
+        book_absence(p, status, why ? why : sip_reason(status));
+        pending_answer(p, status, why, SV_NONE);
         return;
     }
     sort_targets(k->targets, k->found);

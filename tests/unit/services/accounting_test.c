@@ -224,6 +224,37 @@ static void test_unanswered(void **state)
     accounting_free(a);
 }
 
+/* Who cannot be asked at all has a record, and takes no place from a call. */
+static void test_refused(void **state)
+{
+    struct rig *r = *state;
+    struct accounting *a = accounting(r, 1);
+    struct one o;
+    size_t entries = home_entries(sip_home(r->sip));
+    struct call *c = begin(r, a, "stands");
+    answer(r, a, c, 200, "b1", "stands", B_AT);
+    accounting_setup_gone(a, c);
+    size_t bytes = accounting_bytes(a);
+    int64_t calls = stat_get(&r->group->loop[0]->stats, STAT_CALLS);
+    accounting_refused(a,
+                       make(r, &o, ALICE, "INVITE sip:bob@example.com SIP/2.0", "192.0.2.11", "a1",
+                            "", "refused", "1 INVITE", A_AT),
+                       SV("alice@example.com"), 480, SV("Temporarily Unavailable"));
+    drop(&o);
+    assert_int_equal(r->dir.records, 1);
+    assert_int_equal(r->dir.last.status, 480);
+    assert_int_equal(r->dir.last.answer, 0);
+    assert_true(r->dir.last.start > 0 && r->dir.last.end >= r->dir.last.start);
+    assert_string_equal(r->dir.ended_by, "");
+    assert_string_equal(r->dir.reason, "Temporarily Unavailable");
+    assert_string_equal(r->dir.caller, "alice@example.com");
+    assert_int_equal(accounting_count(a), 1);
+    assert_int_equal(accounting_bytes(a), bytes);
+    assert_int_equal(stat_get(&r->group->loop[0]->stats, STAT_CALLS), calls);
+    assert_int_equal(home_entries(sip_home(r->sip)), entries + 1);
+    accounting_free(a);
+}
+
 /* BYE overtakes the end of the set-up: one record, and no pointer into what is gone. */
 static void test_bye_in_setup(void **state)
 {
@@ -442,17 +473,10 @@ int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_life),
-        T(test_leg_moves),
-        T(test_unanswered),
-        T(test_bye_in_setup),
-        T(test_bye_before_the_answer),
-        T(test_target),
-        T(test_cap),
-        T(test_stop),
-        T(test_leave),
-        T(test_same),
-        T(test_bytes),
+        T(test_life),    T(test_leg_moves),    T(test_unanswered),
+        T(test_refused), T(test_bye_in_setup), T(test_bye_before_the_answer),
+        T(test_target),  T(test_cap),          T(test_stop),
+        T(test_leave),   T(test_same),         T(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -353,6 +353,8 @@ static void an_echo_counts_for_its_account(void **state)
              sdp("0"));
     echo_as_alice(r, "q1", offer);
     assert_non_null(strstr(find_raw(r, ALICE, "SIP/2.0 403 "), "as many relayed calls as it may"));
+    assert_int_equal(r->dir.records, 1);
+    assert_int_equal(r->dir.last.status, 403);
     assert_int_equal(r->group->loop[0]->stats.refusals[STAT_LIMIT_MEDIA_QUOTA], 1);
     assert_non_null(strstr(logged, " call.refused call=q1 "));
     assert_non_null(strstr(logged, " why=\"this account has as many relayed calls as it may\""));

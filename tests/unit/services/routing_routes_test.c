@@ -428,6 +428,85 @@ static void test_tls_only(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* Somebody is there, but no phone: of whom we know, or a route names, the call has a record. A stranger's has none, so that he fills
+ * no books, nor has one to nobody, nor what is no call. */
+static void test_nobody_at_home(void **state)
+{
+    struct rig *r = *state;
+    struct addr_net net;
+    unsigned records = 0;
+    assert_int_equal(addr_net_parse(SV("203.0.113.8/29"), &net), ERR_OK);
+    rig_bind(r, "bob@example.com", NULL, 0);
+    const struct settings_target bob = {.kind = TARGET_ACCOUNT, .user = SV("bob")};
+    const struct {
+        const char *method, *uri, *from_to;
+        enum settings_authenticate authenticate;
+        enum settings_strangers strangers;
+        struct settings_route route; /* targets_n 0: none */
+        unsigned status, recorded;
+    } table[] = {
+        {"INVITE", "sip:bob@example.com", FROM_A, .status = 480, .recorded = 480},
+        {"INVITE", "sip:102@example.com", FROM_A, .status = 480, .recorded = 480},
+        {"INVITE", "sip:nobody@example.com", FROM_A, .status = 404},
+        {"INVITE", "sip:bob@else.where", FROM_A, .status = 403},
+        {"MESSAGE", "sip:bob@example.com", FROM_A, .status = 480},
+        {"INVITE", "sip:bob@example.com", FROM_A, SETTINGS_AUTH_REGISTER, .status = 480,
+         .recorded = 480},
+        {"INVITE", "sip:nobody@example.com", FROM_A, SETTINGS_AUTH_REGISTER, .status = 480},
+        {"INVITE", "sip:bob@example.com", FROM_X, .status = 403},
+        {"INVITE", "sip:bob@example.com", FROM_X, .strangers = SETTINGS_STRANGERS_RING,
+         .status = 480},
+        {"INVITE", "sip:sales@example.com", FROM_X, .status = 480,
+         .route = {.target = {bob}, .targets_n = 1}},
+        {"INVITE", "sip:sales@example.com", FROM_X, .status = 480,
+         .route = {.when = {.from = {{.kind = FROM_NETWORK, .network = net},
+                                     {.kind = FROM_STRANGERS}},
+                            .from_n = 2},
+                   .target = {bob},
+                   .targets_n = 1}},
+        {"INVITE", "sip:sales@example.com", FROM_X, .status = 480, .recorded = 480,
+         .route = {.when = {.from = {{.kind = FROM_NETWORK, .network = net}}, .from_n = 1},
+                   .target = {bob},
+                   .targets_n = 1}},
+        {"INVITE", "sip:sales@example.com", FROM_A, .status = 603, .recorded = 603,
+         .route = {.target = {bob, {.kind = TARGET_REJECT, .status = 603}}, .targets_n = 2}},
+        {"INVITE", "sip:sales@example.com", FROM_A, .status = 603,
+         .route = {.target = {{.kind = TARGET_REJECT, .status = 603}}, .targets_n = 1}},
+        /* without state: each repetition would have one */
+        {"INVITE", "sip:sales@example.com", FROM_X, .status = 480,
+         .route = {.when = {.from = {{.kind = FROM_NETWORK, .network = net}}, .from_n = 1},
+                   .action = ACTION_REDIRECT,
+                   .target = {bob},
+                   .targets_n = 1}},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const char *uri = table[i].uri, *from_to = table[i].from_to;
+        bool alice = strcmp(from_to, FROM_A) == 0;
+        r->set->authenticate = table[i].authenticate;
+        r->set->strangers = table[i].strangers;
+        routes[0] = table[i].route;
+        r->set->routes_n = table[i].route.targets_n ? 1 : 0;
+        unsigned status = alice ? ask_as_alice(r, table[i].method, uri, from_to, "")
+                                : ask(r, STRANGER, table[i].method, uri, from_to, "");
+        bool booked = r->dir.records == records + 1;
+        if (status != table[i].status || booked != (table[i].recorded > 0) ||
+            r->dir.records > records + 1)
+            fail_msg("case %zu: %u, %u records", i, status, r->dir.records - records);
+        records = r->dir.records;
+        if (!booked)
+            continue;
+        assert_int_equal(r->dir.last.status, table[i].recorded);
+        assert_int_equal(r->dir.last.answer, 0);
+        assert_string_equal(r->dir.ended_by, "");
+        assert_string_equal(r->dir.reason, status == 480 ? "Temporarily Unavailable" : "Decline");
+        assert_string_equal(r->dir.caller, alice && table[i].authenticate == SETTINGS_AUTH_ALL
+                                               ? "alice@example.com"
+                                               : "");
+    }
+    rig_quiet(r);
+    assert_int_equal(accounting_count(routing_accounting(r->routing)), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +523,7 @@ int main(void)
         T(test_no_way_around),
         T(test_a_call_is_no_relay),
         T(test_tls_only),
+        T(test_nobody_at_home),
     };
     return cmocka_run_group_tests_name("routing_routes", tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static const uint64_t long_slice = 5 * 1000 * 1000; /* ns; the usual ones are of 0.7 to 2.8 ms */
+static const uint64_t short_slice = 100 * 1000; /* ns; the shortest that Linux gives */
 static const int caught[WORKER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
 /* sched_setattr(2) in its first size; the C library has no name for it yet, and its header hides the kernel's. */
@@ -20,6 +20,7 @@ struct scheduling {
     uint32_t priority;
     uint64_t runtime, deadline, period; /* ns */
 };
+enum { RESET_ON_FORK = 1 }; /* SCHED_FLAG_RESET_ON_FORK */
 
 static struct worker_group *group_of(struct loop_group *g)
 {
@@ -85,19 +86,20 @@ void worker_on_signal(struct loop_group *group, worker_signal_fn *fn, void *arg)
 
 /* Where cores are busy, Linux (6.12 and newer; older ones take no notice) lets a thread that wakes go before
  * those that run in longer slices: a worker's turns are short, a helper thread's are not, and it must not wait
- * for one. Workers have the usual slices: with shorter ones each datagram would take the core from a neighbour
- * who is about to send the next. */
-void worker_long_slices(void)
+ * for one. Helpers, which threads like this one begin, have the usual slices. */
+static void ask_short_slices(void)
 {
     struct scheduling a = {.size = sizeof(a)};
     if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) == 0 && a.policy == SCHED_OTHER) {
-        a.runtime = long_slice;
+        a.flags |= RESET_ON_FORK;
+        a.runtime = short_slice;
         syscall(SYS_sched_setattr, 0, &a, 0); /* best effort */
     }
 }
 
 static void run_loop(struct worker *w)
 {
+    ask_short_slices();
     uv_run(&w->uv, UV_RUN_DEFAULT);
 }
 

@@ -118,11 +118,7 @@ static void deliver_mail(struct worker *w, unsigned most)
 
 static void job_work(uv_work_t *req)
 {
-    static _Thread_local bool known;
     struct job *j = CONTAINER(req, struct job_request, req)->job;
-    if (!known)
-        worker_long_slices();
-    known = true;
     j->work(j);
     mem_tidy(); /* a helper thread rests for long, and its memory is better kept by workers */
 }

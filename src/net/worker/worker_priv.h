@@ -118,8 +118,6 @@ static inline struct worker *worker_of(struct loop *l)
 MUST_USE enum err worker_init(struct worker *w, struct worker_group *g, unsigned number);
 /* Every uv callback that can call a user's code calls this first. */
 void worker_turn(struct worker *w);
-/* The calling thread, a helper, lets workers go first. */
-void worker_long_slices(void);
 /* No turn will come any more: takes mail no longer, gives what waits to its handlers, waits for
  * jobs. */
 void worker_close_mailbox(struct worker *w);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -351,49 +350,6 @@ static void job_runs_elsewhere_and_ends_here(void **state)
     net_end();
 }
 
-/* How long the calling thread may run before others come, in us; 0: this kernel does not tell. */
-static uint64_t slice(void)
-{
-    struct {
-        uint32_t size, policy;
-        uint64_t flags;
-        int32_t nice;
-        uint32_t priority;
-        uint64_t runtime, deadline, period;
-    } a = {.size = sizeof(a)};
-    return syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) ? 0 : a.runtime / 1000;
-}
-
-static uint64_t helper_slice, worker_slice;
-
-static void see_helper(struct job *j)
-{
-    (void)j;
-    helper_slice = slice();
-}
-
-static void see_worker(struct loop *l, struct job *j)
-{
-    (void)l;
-    (void)j;
-    worker_slice = slice();
-    net_stop();
-}
-
-static void helpers_let_workers_go_first(void **state)
-{
-    (void)state;
-    net_setup(1);
-    job = (struct job){.work = see_helper, .done = see_worker};
-    assert_int_equal(loop_offload(at, &job), ERR_OK);
-    net_run();
-    net_end();
-    if (worker_slice == 0)
-        skip();
-    assert_true(helper_slice > worker_slice);
-    assert_true(worker_slice >= 500); /* as others have: a datagram does not interrupt its sender */
-}
-
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- memory ---- */
@@ -639,7 +595,6 @@ int main(void)
         cmocka_unit_test_setup(mailbox_has_a_cap, setup),
         cmocka_unit_test_setup(mail_that_waits_at_the_end_is_delivered, setup),
         cmocka_unit_test_setup(job_runs_elsewhere_and_ends_here, setup),
-        cmocka_unit_test_setup(helpers_let_workers_go_first, setup),
         cmocka_unit_test_setup(memory_is_made_ahead, setup),
         cmocka_unit_test_setup(job_under_way_at_the_end_is_awaited, setup),
         cmocka_unit_test_setup(signals_are_calls_on_worker_0, setup),

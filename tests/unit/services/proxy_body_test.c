@@ -240,21 +240,28 @@ static enum proxy_body refuse_desk(void *arg, void **leg, const struct proxy_pas
     return on_request(arg, leg, m, ret);
 }
 
-/* One branch cannot, the other rings. */
-static void test_one_is_refused(void **state)
+/* Two phones are asked, and the desk's cannot be. */
+static struct exchanger *without_desk(struct bench *b, struct proxy_body_new refusal)
 {
     static const struct proxy_bodies some = {.on_told = on_told,
                                              .on_request = refuse_desk,
                                              .on_response = on_response,
                                              .on_leg_gone = on_leg_gone,
                                              .on_gone = on_gone};
-    struct bench *b = *state;
-    struct rig *r = &b->rig;
     struct exchanger *x = x_of(b);
     b->next.bodies = &some;
     b->next.n = 2;
     b->target[1].uri = SV("sip:desk@there.example.net");
-    x->refusal = (struct proxy_body_new){.status = 488};
+    x->refusal = refusal;
+    return x;
+}
+
+/* One branch cannot, the other rings. */
+static void test_one_is_refused(void **state)
+{
+    struct bench *b = *state;
+    struct rig *r = &b->rig;
+    struct exchanger *x = without_desk(b, (struct proxy_body_new){.status = 488});
     ask(b, "INVITE", "some", CONTACT);
     assert_int_equal(heard(r, DESK, ""), 0);
     assert_int_equal(heard(r, BOB, "CANCEL"), 0);
@@ -268,18 +275,10 @@ static void test_one_is_refused(void **state)
 /* What one phone says goes before what we could not do for another: its own answer, and that the caller gave up. */
 static void test_refused_beside_others(void **state)
 {
-    static const struct proxy_bodies some = {.on_told = on_told,
-                                             .on_request = refuse_desk,
-                                             .on_response = on_response,
-                                             .on_leg_gone = on_leg_gone,
-                                             .on_gone = on_gone};
     struct bench *b = *state;
     struct rig *r = &b->rig;
-    struct exchanger *x = x_of(b);
-    b->next.bodies = &some;
-    b->next.n = 2;
-    b->target[1].uri = SV("sip:desk@there.example.net");
-    x->refusal = (struct proxy_body_new){.status = 403, .warning = 399, .warning_text = SV("full")};
+    struct exchanger *x = without_desk(
+        b, (struct proxy_body_new){.status = 403, .warning = 399, .warning_text = SV("full")});
     ask(b, "INVITE", "gaveup", CONTACT);
     say(r, BOB, reply(find_raw(r, BOB, "INVITE"), 180, "b1", ""));
     say(r, ALICE, request(r, ALICE, "CANCEL", THERE, TO_BOB, "gaveup", ""));

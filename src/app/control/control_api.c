@@ -17,7 +17,7 @@ static void reply_json(struct control_request *rq, struct buf *b)
     buf_done(b);
 }
 
-static void put_member(struct buf *b, const char *name, sv value)
+void control_put_text(struct buf *b, const char *name, sv value)
 {
     buf_printf(b, "\"%s\": \"", name);
     buf_json(b, value);
@@ -31,7 +31,7 @@ static void put_transport(struct buf *b, enum sip_transport t)
         buf_char(b, sv_lower(name.p[i]));
 }
 
-static void put_time(struct buf *b, const char *name, usec wall)
+void control_put_time(struct buf *b, const char *name, usec wall)
 {
     buf_printf(b, "\"%s\": \"", name);
     clock_rfc3339(b, wall);
@@ -99,14 +99,17 @@ static void get_status(struct control_request *rq)
     usec now = loop_wall(control_loop(rq));
     buf_init_heap(&b, BODY_OUT_MAX);
     buf_str(&b, "{");
-    put_member(&b, "version", sv_of(env->version));
+    control_put_text(&b, "version", sv_of(env->version));
     buf_str(&b, ", ");
-    put_member(&b, "state", sv_of(env->draining ? "draining" : env->ready ? "ready" : "starting"));
+    control_put_text(&b, "state",
+                     sv_of(env->draining ? "draining"
+                           : env->ready  ? "ready"
+                                         : "starting"));
     buf_str(&b, ", ");
-    put_time(&b, "since", env->started);
+    control_put_time(&b, "since", env->started);
     buf_printf(&b, ", \"uptime\": %lld, ", (long long)((now - env->started) / USEC_S));
     if (env->config_file.p)
-        put_member(&b, "config", env->config_file);
+        control_put_text(&b, "config", env->config_file);
     else
         buf_str(&b, "\"config\": null");
     buf_str(&b, ", \"domains\": [");
@@ -121,9 +124,9 @@ static void get_status(struct control_request *rq)
                env->settings->media.first_port, env->settings->media.last_port,
                ports_taken(env->ports));
     if (env->fingerprint.n) {
-        put_member(&b, "certificate", env->fingerprint);
+        control_put_text(&b, "certificate", env->fingerprint);
         buf_str(&b, ", ");
-        put_time(&b, "certificate_expires", env->certificate_expires);
+        control_put_time(&b, "certificate_expires", env->certificate_expires);
         buf_str(&b, ", ");
     }
     buf_str(&b, "\"needs_restart\": [");
@@ -190,21 +193,21 @@ static bool put_registration(sv aor, const struct binding *bindings, size_t n, v
     buf_str(&l->b, l->any ? ",\n " : "\n ");
     l->any = true;
     buf_char(&l->b, '{');
-    put_member(&l->b, "account", aor);
+    control_put_text(&l->b, "account", aor);
     buf_str(&l->b, ", \"contacts\": [");
     for (size_t i = 0; i < n; i++) {
         const struct binding *x = &bindings[i];
         buf_str(&l->b, i ? ", {" : "{");
-        put_member(&l->b, "uri", x->uri);
+        control_put_text(&l->b, "uri", x->uri);
         buf_str(&l->b, ", \"transport\": \"");
         put_transport(&l->b, (enum sip_transport)x->transport);
         buf_str(&l->b, "\", \"source\": \"");
         addr_print(&l->b, &x->remote);
         buf_printf(&l->b, "\", \"expires\": %lld, ",
                    (long long)((x->expires - l->now + USEC_S - 1) / USEC_S));
-        put_member(&l->b, "agent", x->agent);
+        control_put_text(&l->b, "agent", x->agent);
         buf_printf(&l->b, ", \"q\": %u.%03u, ", x->q / 1000, x->q % 1000);
-        put_time(&l->b, "since", x->since);
+        control_put_time(&l->b, "since", x->since);
         buf_printf(&l->b, ", \"connected\": %s}",
                    binding_conn_dead(x, l->epoch) ? "false" : "true");
     }
@@ -276,18 +279,18 @@ static bool put_call(const struct call_view *c, void *arg)
     else
         buf_str(&r->b, r->any ? ",\n {" : "\n {");
     r->any = true;
-    put_member(&r->b, "call_id", c->call_id);
+    control_put_text(&r->b, "call_id", c->call_id);
     buf_str(&r->b, ", ");
-    put_member(&r->b, "state", sv_of(states[c->state]));
+    control_put_text(&r->b, "state", sv_of(states[c->state]));
     buf_str(&r->b, ", ");
-    put_member(&r->b, "from", c->from);
+    control_put_text(&r->b, "from", c->from);
     buf_str(&r->b, ", ");
-    put_member(&r->b, "to", c->to);
+    control_put_text(&r->b, "to", c->to);
     buf_str(&r->b, ", ");
-    put_time(&r->b, "since", c->since);
+    control_put_time(&r->b, "since", c->since);
     if (c->answered) {
         buf_str(&r->b, ", ");
-        put_time(&r->b, "answered", c->answered);
+        control_put_time(&r->b, "answered", c->answered);
     }
     buf_str(&r->b, ", \"legs\": [");
     for (unsigned i = 0; i < 2; i++) {
@@ -295,9 +298,9 @@ static bool put_call(const struct call_view *c, void *arg)
         if (leg->dest->transport == SIP_T_NONE)
             continue;
         buf_str(&r->b, i ? ", {" : "{");
-        put_member(&r->b, "role", i ? SV("callee") : SV("caller"));
+        control_put_text(&r->b, "role", i ? SV("callee") : SV("caller"));
         buf_str(&r->b, ", ");
-        put_member(&r->b, "contact", leg->contact.p ? leg->contact : SV(""));
+        control_put_text(&r->b, "contact", leg->contact.p ? leg->contact : SV(""));
         buf_str(&r->b, ", \"transport\": \"");
         put_transport(&r->b, leg->dest->transport);
         buf_str(&r->b, "\", \"address\": \"");

@@ -4,20 +4,6 @@
 
 enum { ANSWER_MAX = 256 * 1024 };
 
-static void put_text(struct buf *b, const char *name, sv text)
-{
-    buf_printf(b, "\"%s\": \"", name);
-    buf_json(b, text);
-    buf_char(b, '"');
-}
-
-static void put_time(struct buf *b, const char *name, usec wall)
-{
-    buf_printf(b, ", \"%s\": \"", name);
-    clock_rfc3339(b, wall);
-    buf_char(b, '"');
-}
-
 static enum err put_certificate(struct buf *b, struct arena *a, sv pem)
 {
     struct tls_cert_view *v = ARENA_NEW(a, struct tls_cert_view);
@@ -29,20 +15,21 @@ static enum err put_certificate(struct buf *b, struct arena *a, sv pem)
     buf_init(&print, mem, sizeof(mem));
     TRY(tls_cert_fingerprint(pem, &print));
     buf_char(b, '{');
-    put_text(b, "subject", v->subject);
+    control_put_text(b, "subject", v->subject);
     buf_str(b, ", ");
-    put_text(b, "issuer", v->issuer);
+    control_put_text(b, "issuer", v->issuer);
     buf_str(b, ", ");
-    put_text(b, "fingerprint", buf_sv(&print));
+    control_put_text(b, "fingerprint", buf_sv(&print));
     buf_str(b, ", \"names\": [");
     for (unsigned i = 0; i < v->names_n; i++) {
         buf_str(b, i ? ", \"" : "\"");
         buf_json(b, v->names[i]);
         buf_char(b, '"');
     }
-    buf_char(b, ']');
-    put_time(b, "since", v->from);
-    put_time(b, "expires", v->expires);
+    buf_str(b, "], ");
+    control_put_time(b, "since", v->from);
+    buf_str(b, ", ");
+    control_put_time(b, "expires", v->expires);
     return b->rc;
 }
 
@@ -68,7 +55,7 @@ void control_certificates(struct control_request *rq)
     if (!rc && env->ca.n) {
         rc = put_certificate(&b, &rq->arena, env->ca);
         buf_str(&b, ", ");
-        put_text(&b, "pem", env->ca);
+        control_put_text(&b, "pem", env->ca);
         buf_str(&b, "}}\n");
     } else {
         buf_str(&b, "null}\n"); /* of the configuration: its authority is not ours */

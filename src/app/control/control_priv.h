@@ -22,6 +22,9 @@ bool control_is_owner(const struct control_request *rq);
 void control_route(struct control_request *rq);
 /* What follows `before` in the path, with %HH undone, in a. Returns what is wrong with it, or NULL. */
 const char *control_rest(const struct control_request *rq, sv before, struct arena *a, sv *ret);
+/* A member of a JSON object: "name": "value". */
+void control_put_text(struct buf *b, const char *name, sv value);
+void control_put_time(struct buf *b, const char *name, usec wall);
 /* control_accounts.c */
 void control_accounts_list(struct control_request *rq);
 void control_accounts_export(struct control_request *rq);

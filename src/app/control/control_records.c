@@ -16,16 +16,14 @@ struct reading {
 
 static void put_text(struct buf *b, const char *name, sv value)
 {
-    buf_printf(b, ", \"%s\": \"", name);
-    buf_json(b, value);
-    buf_char(b, '"');
+    buf_str(b, ", ");
+    control_put_text(b, name, value);
 }
 
 static void put_time(struct buf *b, const char *name, usec wall)
 {
-    buf_printf(b, ", \"%s\": \"", name);
-    clock_rfc3339(b, wall);
-    buf_char(b, '"');
+    buf_str(b, ", ");
+    control_put_time(b, name, wall);
 }
 
 /* As one that stands, and how it ended. */

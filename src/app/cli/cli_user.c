@@ -127,12 +127,6 @@ static const char *account_path(const char *address, char mem[static 1024])
     return b.rc ? "/api/v1/accounts/-" : mem;
 }
 
-static const char *member(json_t *o, const char *name)
-{
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
-}
-
 /* Takes body. Says which account was made (201). */
 static int ask(struct cli *c, const char *method, const char *path, json_t *body,
                enum cli_offline offline, unsigned good)
@@ -148,7 +142,7 @@ static int ask(struct cli *c, const char *method, const char *path, json_t *body
     if (c->on[CLI_JSON]) {
         cli_print_json(a);
     } else if (status == 201) {
-        cli_put(stdout, member(a, "account"));
+        cli_put(stdout, cli_member(a, "account"));
         printf("\n");
     }
     json_decref(a);
@@ -206,18 +200,18 @@ static void print_account(json_t *x)
 {
     size_t i;
     json_t *n;
-    cli_put(stdout, member(x, "user"));
+    cli_put(stdout, cli_member(x, "user"));
     printf("@");
-    cli_put(stdout, member(x, "domain"));
+    cli_put(stdout, cli_member(x, "domain"));
     json_array_foreach(json_object_get(x, "numbers"), i, n)
     {
         printf("%s", i ? "," : "  ");
         cli_put(stdout, json_string_value(n));
     }
-    printf("%s", member(x, "name")[0] ? "  " : "");
-    cli_put(stdout, member(x, "name"));
+    printf("%s", cli_member(x, "name")[0] ? "  " : "");
+    cli_put(stdout, cli_member(x, "name"));
     printf("%s%s\n", json_is_true(json_object_get(x, "password")) ? "" : "  (no password yet)",
-           strcmp(member(x, "origin"), "file") == 0 ? "  (configuration file)" : "");
+           strcmp(cli_member(x, "origin"), "file") == 0 ? "  (configuration file)" : "");
 }
 
 /* All accounts, or the one whose address is given. */
@@ -244,8 +238,8 @@ static int user_list(struct cli *c, const char *address)
     sv domain = sv_sub(want, user.n + 1, want.n);
     json_array_foreach(a, i, x)
     {
-        if (!sv_eq(user, sv_of(member(x, "user"))) ||
-            (domain.n && !sv_ieq(domain, sv_of(member(x, "domain")))))
+        if (!sv_eq(user, sv_of(cli_member(x, "user"))) ||
+            (domain.n && !sv_ieq(domain, sv_of(cli_member(x, "domain")))))
             continue;
         if (c->on[CLI_JSON])
             cli_print_json(x);
@@ -392,15 +386,15 @@ void cli_export_line(struct buf *b, json_t *account)
 {
     size_t i;
     json_t *n;
-    put_field(b, member(account, "user"));
+    put_field(b, cli_member(account, "user"));
     buf_char(b, '@');
-    put_field(b, member(account, "domain"));
+    put_field(b, cli_member(account, "domain"));
     buf_str(b, ";;");
-    put_field(b, member(account, "ha1_md5"));
+    put_field(b, cli_member(account, "ha1_md5"));
     buf_char(b, ';');
-    put_field(b, member(account, "ha1_sha256"));
+    put_field(b, cli_member(account, "ha1_sha256"));
     buf_char(b, ';');
-    put_field(b, member(account, "name"));
+    put_field(b, cli_member(account, "name"));
     json_array_foreach(json_object_get(account, "numbers"), i, n)
     {
         buf_char(b, i ? ',' : ';');
